@@ -1,0 +1,96 @@
+"""The only file that may ask for now or for chance.
+
+Everything below the doors is handed a ``Clock`` and an ``Entropy``; nothing
+else imports ``time``, ``random``, ``secrets`` or ``os.urandom`` (checked by
+import-linter and by tests/house).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Protocol
+
+from holdfast.limits import CLOCK_DRAW_PERCENT, CLOCK_STEP_NS
+
+
+class Clock(Protocol):
+    """Tells the time and waits.
+
+    ``wall_ns`` is nanoseconds since 1970 and may step; ``monotonic_ns`` never
+    goes back and has no known origin; ``sleep`` waits ``seconds``.
+    """
+
+    def wall_ns(self) -> int: ...
+
+    def monotonic_ns(self) -> int: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class Entropy(Protocol):
+    """Hands out ``count`` unpredictable bytes."""
+
+    def bytes(self, count: int) -> bytes: ...
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    wall_ns = staticmethod(time.time_ns)
+    monotonic_ns = staticmethod(time.monotonic_ns)
+    sleep = staticmethod(time.sleep)
+
+
+class SystemEntropy:
+    """The machine's own randomness."""
+
+    bytes = staticmethod(os.urandom)
+
+
+class BucketTime:
+    """Time that is never back: the larger of wall time and what the log has seen.
+
+    It starts at ``max(wall, floor)``, advances with the monotonic clock and is
+    drawn towards wall time by at most 5 % of rate, so neither a step of the
+    wall clock nor a restart revives what has expired (rule 7).
+
+    Args:
+        clock: the clock to follow.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.steps = 0
+        self._clock = clock
+        self._monotonic = clock.monotonic_ns()
+        self._last = clock.wall_ns()
+        self._offset = self._last - self._monotonic
+
+    def now_ns(self) -> int:
+        """Bucket time, nanoseconds since 1970."""
+        now = self._clock.monotonic_ns() + self._offset
+        if now > self._last:
+            self._last = now
+            return now
+        return self._last
+
+    def raise_to(self, floor_ns: int) -> None:
+        """Never again answer less than ``floor_ns`` (a log's time mark)."""
+        behind = floor_ns - self.now_ns()
+        if behind > 0:
+            self._offset += behind
+
+    def draw(self) -> None:
+        """Follow wall time by at most 5 % of the time passed since the last call.
+
+        A difference over 5 s is a step: counted in ``steps``, and followed no
+        faster than any other.
+        """
+        monotonic = self._clock.monotonic_ns()
+        passed = monotonic - self._monotonic
+        self._monotonic = monotonic
+        apart = self._clock.wall_ns() - (monotonic + self._offset)
+        if abs(apart) > CLOCK_STEP_NS:
+            self.steps += 1
+        most = passed * CLOCK_DRAW_PERCENT // 100
+        self._offset += max(-most, min(most, apart))

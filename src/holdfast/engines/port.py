@@ -1,0 +1,115 @@
+"""The ports of the ground: where the log's bytes live.
+
+``Segments`` is what the log needs of any ground. ``Disk`` is what the file
+engine needs of an operating system: the real one, the one in memory and the
+faulty ones of the tests are implementations of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+Buffer = bytes | bytearray | memoryview
+
+
+class File(Protocol):
+    """An open file. Offsets and lengths are bytes."""
+
+    def write(self, offset: int, buffers: Sequence[Buffer]) -> None:
+        """Write all buffers, gathered, at ``offset``; short writes are errors (OSError)."""
+
+    def sync(self) -> None:
+        """Make what was written durable (fdatasync)."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to ``length`` bytes at ``offset``; fewer at the end of the file."""
+
+    def map(self) -> Buffer:
+        """The whole file, readable in place; only for files that no longer change."""
+
+    def size(self) -> int:
+        """Bytes in the file."""
+
+    def close(self) -> None:
+        """Give the descriptor back; maps that were handed out stay readable."""
+
+
+class Disk(Protocol):
+    """An operating system's files. Failures are ``OSError``, as the kernel names them."""
+
+    def open(self, path: str, *, create: bool = False) -> File:
+        """Open an existing file for reading and writing; ``create`` demands that it is new."""
+
+    def link(self, source: str, target: str) -> None:
+        """A second name for the same file."""
+
+    def unlink(self, path: str) -> None:
+        """Remove a file, or an empty folder; what is absent is passed over."""
+
+    def rename(self, source: str, target: str) -> None:
+        """Replace ``target`` by ``source``, atomically."""
+
+    def list(self, path: str) -> list[str]:
+        """The names in a folder, sorted; an absent folder has none."""
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder and those above it; existing ones are fine."""
+
+    def sync_folder(self, path: str) -> None:
+        """Make the names in a folder durable."""
+
+    def free_bytes(self, path: str) -> int:
+        """Bytes that can still be written there."""
+
+
+class Segment(Protocol):
+    """One segment of one bucket's log: append-only, then sealed."""
+
+    size: int
+
+    def append(self, buffers: Sequence[Buffer]) -> None:
+        """Write the buffers after the last byte; on an error the size stays as it was."""
+
+    def sync(self) -> None:
+        """Make everything appended so far durable."""
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The bytes from ``start`` to ``stop``; fewer where the segment ends."""
+
+    def map(self) -> Buffer:
+        """The whole segment in place; only once nothing more will be appended."""
+
+    def park(self) -> None:
+        """Give back the descriptor and the map; the next call opens again."""
+
+
+class Segments(Protocol):
+    """Where the segments of every bucket live."""
+
+    def listing(self) -> dict[str, list[int]]:
+        """Every bucket with the numbers of its segments, ascending."""
+
+    def begin(self, bucket: str, number: int, head: Sequence[Buffer]) -> Segment:
+        """Create a segment that starts with ``head``: durable, name and bytes, on return.
+
+        Raises FileExistsError where the number is taken (put-if-absent).
+        """
+
+    def open(self, bucket: str, number: int) -> Segment:
+        """An existing segment; FileNotFoundError where there is none."""
+
+    def share(self, source: str, number: int, target: str, target_number: int) -> None:
+        """Give another bucket the same bytes under a number of its own; idempotent, durable."""
+
+    def drop(self, bucket: str, number: int) -> None:
+        """Forget a segment; what is absent is passed over."""
+
+    def retire(self, bucket: str) -> None:
+        """Forget a bucket with all its segments."""
+
+    def free_bytes(self, bucket: str) -> int:
+        """Bytes that can still be written where the bucket lives."""
+
+    def reserve(self, size: int) -> bool:
+        """Keep ``size`` bytes aside in each folder, or give them back with 0; False if it can't."""

@@ -1,0 +1,79 @@
+"""Every bound of Holdfast in one table that checks itself at import.
+
+Sizes are bytes, times are nanoseconds or seconds as their names say. A bound
+that a caller can meet is answered with ``LimitExceeded(limit=<name here>)``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+TIB: Final = 1 << 40
+
+# -- what callers meet ---------------------------------------------------------
+KEY_BYTES: Final = KIB
+NAMESPACE_CHARS: Final = 128
+VALUE_RECORD_BYTES: Final = MIB  # larger values are stored in parts of this size
+OBJECT_BYTES: Final = 5 * TIB
+CONSUMERS: Final = 160
+CONSUMER_BYTES: Final = 16
+CONTENT_TYPE_BYTES: Final = 255
+BATCH_OPERATIONS: Final = 10_000
+BATCH_BYTES: Final = 64 * MIB
+LIST_PAGE: Final = 1_000
+TTL_NS: Final = (1 << 62) - 1
+LOCK_TTL_S: Final = 30
+
+# -- buckets and segments ------------------------------------------------------
+BUCKET_BYTES: Final = 4 * GIB
+BUCKET_BYTES_LEAST: Final = 64 * KIB
+SEGMENT_BYTES: Final = 64 * MIB
+SEGMENT_BYTES_LEAST: Final = 32 * KIB
+SEGMENTS_PER_BUCKET: Final = 16  # a segment is this part of its bucket, within the two above
+MERGE_PART: Final = 4  # two neighbours together under 1/4 of the bound become one
+EXTENTS: Final = 64  # locations one index entry may hold (appends)
+
+# -- views ---------------------------------------------------------------------
+VIEW_KEY_BYTES: Final = 480  # longer keys share a row under their first 480 bytes
+VIEW_KEYS_SHARED: Final = 1_000  # keys that may share those first bytes
+OVERLAY_RECORDS: Final = 500_000
+OVERLAY_BYTES: Final = 128 * MIB
+OVERLAY_TREE_PART: Final = 8  # checkpoint when the overlay is 1/8 of the tree
+OVERLAY_RECORDS_LEAST: Final = 50_000  # but never for fewer than this
+UNABSORBED_RECORDS: Final = 1_000_000
+UNABSORBED_BYTES: Final = GIB
+OPEN_BUCKETS: Final = 256
+
+# -- times ---------------------------------------------------------------------
+INTERVAL_SYNC_S: Final = 0.1
+SYNC_MARK_S: Final = 1.0  # an idle bucket writes down what it knows durable within this
+TIME_MARK_NS: Final = 10_000_000_000
+CLOCK_STEP_NS: Final = 5_000_000_000
+CLOCK_DRAW_PERCENT: Final = 5
+READ_GRACE_NS: Final = 3_600_000_000_000
+SOON_DURABLE_S: Final = 0.1
+BUSY_DELAY_S: Final = 1.0
+SCRUB_DAYS: Final = 30
+
+
+def _check() -> None:
+    """Hold the relations between the bounds; a wrong edit fails at import."""
+    relations = {
+        "a segment is smaller than a bucket": SEGMENT_BYTES < BUCKET_BYTES,
+        "the least segment is smaller than the least bucket": SEGMENT_BYTES_LEAST
+        < BUCKET_BYTES_LEAST,
+        "a composite key fits its record field": NAMESPACE_CHARS + KEY_BYTES + 16 < 1 << 16,
+        "two overlays fit what recovery may replay": 2 * OVERLAY_RECORDS <= UNABSORBED_RECORDS,
+        "a view key fits LMDB": VIEW_KEY_BYTES + 9 + 1 <= 511,
+        "a batch fits a group": BATCH_BYTES < 1 << 32,
+        "all consumers fit a record": CONSUMERS * (CONSUMER_BYTES + 1) < VALUE_RECORD_BYTES,
+    }
+    for relation, holds in relations.items():
+        if not holds:
+            raise ValueError(relation)
+
+
+_check()

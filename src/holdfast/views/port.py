@@ -1,0 +1,68 @@
+"""The port of views: ordered tables of one bucket, changed by one durable commit.
+
+A view is derived from the log and never trusted: every value carries a check
+that the implementation verifies, and whatever fails it raises ``Corrupt``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from enum import IntEnum
+from typing import Protocol
+
+
+class Table(IntEnum):
+    """The tables of a bucket's view; rows are ``bytes -> bytes`` in byte order."""
+
+    META = 0  # name -> value: position, digest, counters
+    KEYS = 1  # composite key -> entry
+    EXPIRY = 2  # expires_ns (u64 BE) + digest of the key -> composite key
+    CONSUMERS = 3  # composite key -> reference list
+    LOCKS = 4  # composite key -> lock
+    UPLOADS = 5  # composite key + upload id -> upload state
+    SEGMENTS = 6  # segment number (u64 BE) -> live bytes
+    SESSIONS = 7  # session id -> numbers applied
+
+
+class Writer(Protocol):
+    """One write transaction: nothing shows until its context ends without an error."""
+
+    def put(self, table: Table, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        """Set rows (ascending keys are fastest)."""
+
+    def delete(self, table: Table, keys: Iterable[bytes]) -> None:
+        """Remove rows; absent keys are passed over."""
+
+    def clear(self) -> None:
+        """Remove every row of every table."""
+
+
+class View(Protocol):
+    """Ordered tables of one bucket. Readers see the newest commit, never half of one."""
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """The row's value, or None."""
+
+    def get_many(self, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The rows that exist among ascending ``keys``."""
+
+    def scan(
+        self, table: Table, start: bytes, stop: bytes | None, limit: int
+    ) -> list[tuple[bytes, bytes]]:
+        """At most ``limit`` rows with ``start <= key < stop``, ascending, one snapshot."""
+
+    def count(self, table: Table) -> int:
+        """How many rows the table has."""
+
+    def writer(self) -> AbstractContextManager[Writer]:
+        """Begin the one write transaction; committed durably when the context ends."""
+
+    def disk_bytes(self) -> int:
+        """Bytes this view takes on disk."""
+
+    def park(self) -> None:
+        """Give back descriptors and maps; the next call opens again."""
+
+    def close(self) -> None:
+        """Park for good."""
