@@ -12,6 +12,7 @@ import doctest
 import importlib
 import itertools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ README = ROOT / "README.md"
 GUIDE = ROOT / "docs" / "guide"
 PAGES = [README, *sorted(GUIDE.glob("**/*.md"))]
 LANGUAGES = {"python", "sh"}  # what is run; any other word after the fence is for reading
+LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")  # a target that is neither a web address nor in-page
 
 Block = tuple[str, int, list[str]]  # language, number of the first line, lines
 
@@ -93,6 +95,13 @@ def test_the_examples_in_docstrings_hold(
     monkeypatch.chdir(tmp_path)
     if not module.endswith("__main__"):
         assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+
+def test_every_link_between_our_pages_leads_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    links = [(page, link) for page in pages for link in LINK.findall(page.read_text())]
+    assert links
+    assert [(str(page), link) for page, link in links if not (page.parent / link).exists()] == []
 
 
 def test_lines_keep_their_numbers() -> None:
