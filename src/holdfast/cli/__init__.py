@@ -1,0 +1,44 @@
+"""The command line: the embedded face for hands and shell scripts.
+
+Comes in: the arguments of a process (from a person or a script), bytes on
+standard input, files, folders, zips and JSON objects outside the store.
+Goes out: calls on the public face (``holdfast.open`` and what it returns),
+text or JSON on standard output, errors and progress on standard error, and an
+exit code that follows the error tree.
+Keeps: nothing between two commands; the store does.
+Must never know: how a store is built. It imports the face, the values, the
+errors, the bounds and the clock, and no room between them; nothing else in
+the house may import typer or rich.
+Invariants: standard output carries results only; every failure of a command
+is one error of the tree with one exit code; names that come from outside (of
+a zip, of a key) never decide where on the file system something is written.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code (docs/CLI.md has the table).
+
+    Args:
+        arguments: what follows the program's name; ``sys.argv`` without it.
+
+    Example:
+        >>> main(["status", "no/such/store"])
+        2
+    """
+    try:
+        import typer as _typer  # noqa: F401, PLC0415 - asked for before anything needs it
+    except ModuleNotFoundError:
+        sys.stderr.write("holdfast: the command line needs: pip install 'holdfast[cli]'\n")
+        return _USAGE
+    from holdfast.cli.app import run  # noqa: PLC0415 - only now is it known to import
+
+    return int(run(sys.argv[1:] if arguments is None else arguments))

@@ -1,0 +1,157 @@
+"""The program: its options before the command, its commands, its errors.
+
+One function runs a command line and turns whatever ends it into one message
+and one exit code; the commands themselves only raise.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli import bench, demo, guards, maintenance, objects, transfer
+from holdfast.cli.exits import ExitCode, exit_code
+from holdfast.cli.options import AsJson, Settings, StoreOptions, Sync, parse_size
+from holdfast.cli.output import Output, to_json
+from holdfast.errors import HoldfastError
+
+_UsageProblem: type[Exception] = typer.BadParameter.__mro__[1]  # typer gives it no public name
+
+app = typer.Typer(
+    name="holdfast",
+    no_args_is_help=True,
+    epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 correct the request, 4 not found, "
+    "5 wait and try again, 6 stop trusting.",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A key/object store in a folder. Examples: docs/CLI.md.",
+)
+
+
+def _show_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if asked:
+        sys.stdout.write(f"holdfast {metadata.version('holdfast')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def begin(
+    context: typer.Context,
+    *,
+    as_json: AsJson = False,
+    sync: Annotated[
+        Sync | None,
+        typer.Option(envvar="HOLDFAST_SYNC", help="When a write is answered; default always."),
+    ] = None,
+    bucket_bytes: Annotated[
+        str | None,
+        typer.Option(
+            envvar="HOLDFAST_BUCKET_BYTES", metavar="SIZE", help="Bound of a bucket, as 64MiB."
+        ),
+    ] = None,
+    index_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="HOLDFAST_INDEX_DIR", metavar="FOLDER", help="Where keys lie, if not in PATH."
+        ),
+    ] = None,
+    data_dir: Annotated[
+        list[Path] | None,
+        typer.Option(
+            envvar="HOLDFAST_DATA_DIRS",
+            metavar="FOLDER",
+            help="Where values lie, if not in PATH; may be repeated.",
+        ),
+    ] = None,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Say it and end."),
+    ] = False,
+) -> None:
+    """Read the options that stand before the command's name."""
+    store = StoreOptions(
+        sync=sync.value if sync else None,
+        bucket_bytes=parse_size(bucket_bytes) if bucket_bytes else None,
+        index_dir=index_dir,
+        data_dirs=tuple(data_dir or ()),
+    )
+    context.obj = Settings(as_json=as_json, store=store)
+
+
+for _room in (demo, objects, guards, transfer, maintenance, bench):
+    _room.register(app)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns the exit code and never raises.
+
+    Args:
+        arguments: what follows the program's name.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding lacks is escaped, not a failure.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _run(list(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+        return ExitCode.PIPE_CLOSED
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    as_json = "--json" in arguments[: _end_of_options(arguments)]
+    try:
+        ended = typer.main.get_command(app).main(
+            arguments, prog_name="holdfast", standalone_mode=False
+        )
+    except _UsageProblem as problem:
+        return _tell_usage(problem, as_json=as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        Output(as_json=as_json).error(KeyboardInterrupt())
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except HoldfastError as error:
+        Output(as_json=as_json).error(error)
+        return exit_code(error)
+    except Exception as error:  # noqa: BLE001 - the last door: whatever it is gets told
+        return _tell_unexpected(error, as_json=as_json)
+    return ended if isinstance(ended, int) else ExitCode.OK
+
+
+def _end_of_options(arguments: list[str]) -> int:
+    return arguments.index("--") if "--" in arguments else len(arguments)
+
+
+def _tell_usage(problem: Exception, *, as_json: bool) -> int:
+    if as_json:
+        text = getattr(problem, "format_message", problem.__str__)()
+        sys.stderr.write(to_json({"error": "usage", "message": text}, sys.stderr) + "\n")
+    else:
+        getattr(problem, "show", lambda: sys.stderr.write(f"{problem}\n"))()
+    return ExitCode.USAGE
+
+
+def _tell_unexpected(error: Exception, *, as_json: bool) -> int:
+    if not as_json:
+        sys.stderr.write("".join(traceback.format_exception(error)))
+    Output(as_json=as_json).error(error)
+    return ExitCode.UNEXPECTED
+
+
+def _forget_stdout() -> None:
+    """Point standard output at nothing, so the interpreter's last flush stays quiet."""
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, sys.stdout.fileno())
+    os.close(sink)

@@ -1,0 +1,119 @@
+"""Commands that guard objects: lock, unlock, consumers."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from holdfast.cli.opening import opened
+from holdfast.cli.options import (
+    AsJson,
+    KeyName,
+    NamespaceName,
+    StorePath,
+    output_of,
+    parse_ttl,
+    settings_of,
+)
+from holdfast.cli.output import shown
+from holdfast.limits import LOCK_TTL_S
+
+if TYPE_CHECKING:
+    from holdfast.store import Consumers
+
+
+class Change(StrEnum):
+    """What to do with a list of consumers."""
+
+    LIST = "list"
+    SET = "set"
+    APPEND = "append"
+    REMOVE = "remove"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    for command in (lock, unlock, consumers):
+        app.command()(command)
+
+
+def lock(
+    context: typer.Context,
+    *,
+    path: StorePath,
+    namespace: NamespaceName,
+    key: KeyName,
+    ttl: Annotated[str, typer.Option(metavar="TTL", help="How long it holds.")] = str(LOCK_TTL_S),
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for it.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Take the lock of a key; prints its id (for unlock) and its fence (for put --fence).
+
+    The time to live of a lock runs while some process has the store open, so
+    waiting as long as that always takes over the lock of a holder that died.
+    """
+    output = output_of(context, as_json=as_json)
+    with opened(path, settings_of(context).store, create=True) as store:
+        held = store.namespace(namespace).lock(key, ttl=parse_ttl(ttl), wait=wait)
+        found = {"key": key, "id": held.id, "fence": held.fence}
+    output.document(found, f"id {found['id']}\nfence {found['fence']}")
+
+
+def unlock(
+    context: typer.Context,
+    *,
+    path: StorePath,
+    namespace: NamespaceName,
+    key: KeyName,
+    lock_id: Annotated[str, typer.Argument(metavar="ID", help="What lock printed.")],
+    as_json: AsJson = False,
+) -> None:
+    """Give a lock back."""
+    output = output_of(context, as_json=as_json)
+    with opened(path, settings_of(context).store) as store:
+        store.namespace(namespace).unlock(key, lock_id)
+    output.document({"key": key, "unlocked": True}, f"{shown(key)}: unlocked")
+
+
+def consumers(
+    context: typer.Context,
+    *,
+    path: StorePath,
+    namespace: NamespaceName,
+    key: KeyName,
+    change: Annotated[Change, typer.Argument(help="What to do.")] = Change.LIST,
+    ids: Annotated[list[str] | None, typer.Argument(help="At most 16 bytes each.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List or change who refers to an object; prints the list as it is then."""
+    output = output_of(context, as_json=as_json)
+    if change is Change.LIST and ids:
+        raise typer.BadParameter("list takes no ids", param_hint="IDS")
+    with opened(path, settings_of(context).store) as store:
+        referring = store.namespace(namespace).consumers(key)
+        absent = [_text(consumer) for consumer in _change(referring, change, ids or [])]
+        listed = [_text(consumer) for consumer in referring.list()]
+    for consumer in absent:
+        output.remark(f"not in the list: {shown(consumer)}")
+    document = {"key": key, "consumers": listed}
+    if change is Change.REMOVE:
+        document["not_found"] = absent
+    if output.as_json or listed:
+        output.document(document, "\n".join(shown(consumer) for consumer in listed))
+
+
+def _change(referring: Consumers, change: Change, ids: list[str]) -> list[str | bytes]:
+    """Carry the change out; returns the ids that were to go and were not there."""
+    if change is Change.SET:
+        referring.set(ids)
+    elif change is Change.APPEND:
+        referring.append(ids)
+    elif change is Change.REMOVE:
+        return list(referring.remove(ids))
+    return []
+
+
+def _text(consumer: str | bytes) -> str:
+    return consumer if isinstance(consumer, str) else consumer.decode("utf-8", "backslashreplace")

@@ -1,0 +1,171 @@
+"""Commands on the whole store: status, check, collect, rebuild, backup, restore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Group
+from rich.table import Table
+
+import holdfast
+from holdfast.cli.exits import ExitCode
+from holdfast.cli.opening import holds_store, opened
+from holdfast.cli.options import AsJson, Mode, StorePath, output_of, settings_of
+from holdfast.cli.output import counted, shown, size_text, table
+from holdfast.cli.progress import progress
+from holdfast.values import BucketStatus, CheckReport, CollectReport, Status
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    for command in (status, check, collect, rebuild, backup, restore):
+        app.command()(command)
+
+
+def status(context: typer.Context, *, path: StorePath, as_json: AsJson = False) -> None:
+    """Show the buckets: their ranges, keys, and live, dead and used bytes."""
+    output = output_of(context, as_json=as_json)
+    with opened(path, settings_of(context).store) as store:
+        found = store.status()
+    output.document(found, Group(bucket_table(found), _totals(found)))
+
+
+def check(
+    context: typer.Context,
+    *,
+    path: StorePath,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Keep what verifies; name what cannot be kept.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read every record and compare it with every view; exit code 6 if something is wrong."""
+    output = output_of(context, as_json=as_json)
+    with (
+        opened(path, settings_of(context).store) as store,
+        progress(output, "checking", None),
+    ):
+        report = store.check(repair=repair)
+    output.document(report, _check_text(report))
+    if not report.ok and not all(problem.repaired for problem in report.problems):
+        raise typer.Exit(ExitCode.UNTRUSTED)
+
+
+def collect(
+    context: typer.Context,
+    *,
+    path: StorePath,
+    mode: Annotated[Mode, typer.Option(help="Which collector works.")] = Mode.AUTO,
+    as_json: AsJson = False,
+) -> None:
+    """Give back the space of what was deleted, replaced or has expired."""
+    output = output_of(context, as_json=as_json)
+    with (
+        opened(path, settings_of(context).store) as store,
+        progress(output, "collecting", None),
+    ):
+        report = store.collect(mode=mode.value)
+    output.document(report, collect_text(report))
+
+
+def rebuild(context: typer.Context, *, path: StorePath, as_json: AsJson = False) -> None:
+    """Throw every view away and build it anew from the log."""
+    output = output_of(context, as_json=as_json)
+    with (
+        opened(path, settings_of(context).store) as store,
+        progress(output, "rebuilding", None),
+    ):
+        store.rebuild()
+        found = store.status()
+    keys = sum(bucket.keys for bucket in found.buckets)
+    document = {"rebuilt": True, "buckets": len(found.buckets), "keys": keys}
+    output.document(
+        document, f"rebuilt: {counted(len(found.buckets), 'bucket')}, {counted(keys, 'key')}"
+    )
+
+
+def backup(
+    context: typer.Context,
+    *,
+    path: StorePath,
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="A folder to be made.")],
+    as_json: AsJson = False,
+) -> None:
+    """Copy the store, as it is at one moment, into a new folder."""
+    output = output_of(context, as_json=as_json)
+    with (
+        opened(path, settings_of(context).store) as store,
+        progress(output, "backing up", None),
+    ):
+        store.backup(str(destination))
+    document = {"store": str(path), "backup": str(destination)}
+    output.document(document, f"backed up to {shown(str(destination))}")
+
+
+def restore(
+    context: typer.Context,
+    *,
+    source: Annotated[Path, typer.Argument(metavar="BACKUP", help="What backup made.")],
+    into: Annotated[Path, typer.Argument(metavar="INTO", help="A folder to be made.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a store from a backup; it begins a new incarnation."""
+    output = output_of(context, as_json=as_json)
+    if not holds_store(source):
+        message = f"there is no backup at {str(source)!r}"
+        raise typer.BadParameter(message, param_hint="BACKUP")
+    with progress(output, "restoring", None):
+        holdfast.restore(str(source), str(into))
+    document = {"backup": str(source), "store": str(into)}
+    output.document(document, f"restored into {shown(str(into))}")
+
+
+def bucket_table(found: Status) -> Table:
+    """One line for each bucket, in the order of their ranges."""
+    heads = ("bucket", "from", "state", "keys>", "live>", "dead>", "disk>", "memory>")
+    return table(heads, [_bucket_row(bucket) for bucket in found.buckets])
+
+
+def collect_text(report: CollectReport) -> str:
+    """What a collection did, in one line."""
+    return (
+        f"{report.mode}: freed {size_text(report.bytes_freed)}, moved "
+        f"{size_text(report.bytes_moved)}, {report.segments} segments, "
+        f"{report.removed} objects removed, {report.seconds:.2f} s"
+    )
+
+
+def _bucket_row(bucket: BucketStatus) -> tuple[str, ...]:
+    return (
+        bucket.id,
+        "/".join(shown(part) for part in bucket.start) if bucket.start else "(start)",
+        bucket.state,
+        f"{bucket.keys:,}",
+        size_text(bucket.live_bytes),
+        size_text(bucket.dead_bytes),
+        size_text(bucket.disk_bytes),
+        size_text(bucket.heap_bytes),
+    )
+
+
+def _totals(found: Status) -> str:
+    keys = sum(bucket.keys for bucket in found.buckets)
+    told = (
+        f"{counted(len(found.buckets), 'bucket')}, {counted(keys, 'key')}; "
+        f"live {size_text(found.live_bytes)}, "
+        f"dead {size_text(found.dead_bytes)}, on disk {size_text(found.disk_bytes)}"
+    )
+    return f"{told}; {counted(found.dead_letters, 'dead letter')}" if found.dead_letters else told
+
+
+def _check_text(report: CheckReport) -> str:
+    seen = f"{counted(report.buckets, 'bucket')}, {counted(report.records, 'record')}"
+    if report.ok:
+        return f"ok: {seen}"
+    lines = [f"{counted(len(report.problems), 'problem')} in {seen}"]
+    for problem in report.problems:
+        done = " (repaired)" if problem.repaired else ""
+        lines.append(f"  {problem.bucket} {problem.position}: {shown(problem.what)}{done}")
+    return "\n".join(lines)

@@ -1,0 +1,107 @@
+"""Draws where the bytes of a store are: live, dead and on disk, along its keys."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import msgspec
+from rich.table import Table
+
+from holdfast.cli.output import shown, size_text, table
+from holdfast.values import BucketStatus, Status
+
+_ROWS = 8  # neighbouring buckets are summed up to fit so many lines
+_BAR_COLUMNS = 28
+_KEY_COLUMNS = 30
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """Neighbouring buckets as one: where they begin, how many, their keys and bytes."""
+
+    start: str
+    buckets: int
+    keys: int
+    live_bytes: int
+    dead_bytes: int
+    disk_bytes: int
+
+
+def stretches(found: Status, most: int = _ROWS) -> list[Stretch]:
+    """The buckets of a store, in order, summed into at most ``most`` stretches.
+
+    Example:
+        >>> stretches(Status((), 0, 0, 0, 0))
+        []
+    """
+    buckets = found.buckets
+    width = -(-len(buckets) // most) if buckets else 1
+    return [_sum(buckets[at : at + width]) for at in range(0, len(buckets), width)]
+
+
+def total(found: Status) -> Stretch:
+    """The whole store as one stretch."""
+    return msgspec.structs.replace(
+        _sum(found.buckets),
+        start="in all",
+        live_bytes=found.live_bytes,
+        dead_bytes=found.dead_bytes,
+        disk_bytes=found.disk_bytes,
+    )
+
+
+def draw_places(found: Status, scale_bytes: int) -> Table:
+    """A line for each stretch with a bar: live bytes dark, dead ones light, the rest blank.
+
+    Args:
+        found: the store.
+        scale_bytes: how many bytes the longest bar stands for, so that two
+            drawings compare.
+    """
+    heads = ("keys from", "buckets>", "keys>", "live>", "dead>", "disk>", "")
+    lines = [*stretches(found)]
+    rows = [_row(one, _bar(one, scale_bytes)) for one in lines]
+    return table(heads, [*rows, _row(total(found), "")])
+
+
+def scale_of(*seen: Status) -> int:
+    """The bytes that the longest bar of several drawings stands for; at least one."""
+    longest = [one.live_bytes + one.dead_bytes for found in seen for one in stretches(found)]
+    return max([1, *longest])
+
+
+def _sum(buckets: Sequence[BucketStatus]) -> Stretch:
+    start = buckets[0].start if buckets else None
+    return Stretch(
+        start=shown(start[1])[:_KEY_COLUMNS] if start else "(the first key)",
+        buckets=len(buckets),
+        keys=sum(bucket.keys for bucket in buckets),
+        live_bytes=sum(bucket.live_bytes for bucket in buckets),
+        dead_bytes=sum(bucket.dead_bytes for bucket in buckets),
+        disk_bytes=sum(bucket.disk_bytes for bucket in buckets),
+    )
+
+
+def _row(one: Stretch, bar: str) -> tuple[str, ...]:
+    return (
+        one.start,
+        f"{one.buckets}",
+        f"{one.keys:,}",
+        size_text(one.live_bytes),
+        size_text(one.dead_bytes),
+        size_text(one.disk_bytes),
+        bar,
+    )
+
+
+def _bar(one: Stretch, scale_bytes: int) -> str:
+    dark, light = _signs()
+    live = one.live_bytes * _BAR_COLUMNS // scale_bytes
+    dead = (one.live_bytes + one.dead_bytes) * _BAR_COLUMNS // scale_bytes - live
+    return dark * live + light * dead
+
+
+def _signs() -> tuple[str, str]:
+    """Blocks where standard output can carry them."""
+    encoding = (sys.stdout.encoding or "").lower()
+    return ("█", "░") if encoding.startswith("utf") else ("#", ".")

@@ -1,0 +1,202 @@
+"""Commands that carry many objects in and out: import, export."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from holdfast.cli.files import pieces
+from holdfast.cli.names import Refusal, told
+from holdfast.cli.opening import opened
+from holdfast.cli.options import (
+    AsJson,
+    NamespaceName,
+    Prefix,
+    Skip,
+    StorePath,
+    Ttl,
+    output_of,
+    parse_ttl,
+    settings_of,
+)
+from holdfast.cli.output import Output, counted, shown, size_text
+from holdfast.cli.progress import Advance, progress
+from holdfast.cli.sources import Item, Plan, planned
+from holdfast.cli.streams import PutOptions, put_stream
+from holdfast.cli.targets import Form, Target, form_of, target_at
+from holdfast.errors import InvalidKey, InvalidValue, NotFound
+
+if TYPE_CHECKING:
+    from holdfast.store import Namespace
+
+_BATCH_ITEMS = 256
+_BATCH_BYTES = 4 << 20
+_SMALL_BYTES = 256 << 10  # larger ones are stored one by one
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file; ``import`` is a word of Python's own."""
+    app.command("import")(bring_in)
+    app.command("export")(take_out)
+
+
+def bring_in(
+    context: typer.Context,
+    *,
+    path: StorePath,
+    namespace: NamespaceName,
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A folder, a zip, or a JSON object of texts.")
+    ],
+    prefix: Prefix = "",
+    ttl: Ttl = None,
+    skip: Skip = False,
+    as_json: AsJson = False,
+) -> None:
+    """Store every file of a folder or zip, or every text of a JSON object, under its name."""
+    output = output_of(context, as_json=as_json)
+    options: PutOptions = {} if ttl is None else {"ttl": parse_ttl(ttl)}
+    with planned(source, prefix=prefix, store=path) as plan:
+        _refuse_unless(plan.refused, skip=skip, error=InvalidKey)
+        _refuse_too_large(plan, path)
+        with (
+            opened(path, settings_of(context).store, create=True) as store,
+            progress(output, "importing", plan.size, in_bytes=True) as advance,
+        ):
+            _store_all(store.namespace(namespace), plan, options, advance)
+        _tell(output, "imported", (len(plan.items), plan.size), [*plan.refused, *plan.passed])
+
+
+def take_out(
+    context: typer.Context,
+    *,
+    path: StorePath,
+    namespace: NamespaceName,
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="A new or empty folder, or a new file.")
+    ],
+    prefix: Prefix = "",
+    form: Annotated[
+        Form | None,
+        typer.Option("--as", help="What to write; else told by .zip, .json or neither."),
+    ] = None,
+    skip: Skip = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the values of all keys into a folder, a zip or a JSON object; whole or not at all."""
+    output = output_of(context, as_json=as_json)
+    if Path(os.path.realpath(target)).is_relative_to(os.path.realpath(path)):
+        raise InvalidValue(argument="TARGET", path=str(target), reason="it lies in the store")
+    with opened(path, settings_of(context).store) as store:
+        objects = store.namespace(namespace)
+        with target_at(target, form_of(target, form)) as writer:
+            done, refused = _write_all(output, objects, writer, prefix)
+            _refuse_unless(refused, skip=skip, error=InvalidValue)
+    _tell(output, "exported", done, refused)
+
+
+# -- in ------------------------------------------------------------------------
+
+
+def _store_all(objects: Namespace, plan: Plan, options: PutOptions, advance: Advance) -> None:
+    """Small items go together, so that one sync carries many; large ones by themselves."""
+    for batch in _batches(plan.items):
+        if len(batch) == 1:
+            with batch[0].opened() as source:
+                put_stream(objects, batch[0].name, source, options)
+        else:
+            objects.put_many([_loaded(item) for item in batch], **options)
+        advance(sum(item.size for item in batch), shown(batch[-1].name)[-40:])
+
+
+def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    batch: list[Item] = []
+    size = 0
+    for item in items:
+        if item.size > _SMALL_BYTES:
+            yield [item]
+            continue
+        batch.append(item)
+        size += item.size
+        if len(batch) == _BATCH_ITEMS or size > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _loaded(item: Item) -> tuple[str, bytes]:
+    with item.opened() as source:
+        return item.name, source.read(-1)
+
+
+def _refuse_too_large(plan: Plan, path: Path) -> None:
+    """A zip of a few KiB can claim terabytes: compare with the disk before the first byte."""
+    place = path.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if plan.size > free:
+        reason = "more bytes than the disk has free"
+        raise InvalidValue(argument="SOURCE", reason=reason, size=plan.size, free=free)
+
+
+# -- out -----------------------------------------------------------------------
+
+
+def _write_all(
+    output: Output, objects: Namespace, target: Target, prefix: str
+) -> tuple[tuple[int, int], list[Refusal]]:
+    """Write what the target can take; returns (objects, bytes) written, and the rest by name."""
+    names = [key[len(prefix) :] for key in objects.list(prefix)]
+    reasons = target.refusals(names)
+    refused = [Refusal(name, reasons[name]) for name in names if name in reasons]
+    count = size = 0
+    with progress(output, "exporting", len(names)) as advance:
+        for name in names:
+            if name not in reasons:
+                wrote = _write_one(objects, target, (prefix, name), refused)
+                count, size = count + (wrote is not None), size + (wrote or 0)
+            advance(1, shown(name)[-40:])
+    return (count, size), refused
+
+
+def _write_one(
+    objects: Namespace, target: Target, key: tuple[str, str], refused: list[Refusal]
+) -> int | None:
+    """Bytes written, or None where the target refused or the object is gone by now."""
+    prefix, name = key
+    try:
+        found = objects.stat(prefix + name)
+        source = objects.open(prefix + name, "rb")
+    except NotFound:  # it expired since it was listed
+        return None
+    with source:
+        reason = target.take(name, found.modified_ns, pieces(source))
+    if reason:
+        refused.append(Refusal(name, reason))
+        return None
+    return found.size
+
+
+# -- both ----------------------------------------------------------------------
+
+
+def _refuse_unless(
+    refused: list[Refusal], *, skip: bool, error: type[InvalidKey | InvalidValue]
+) -> None:
+    if refused and not skip:
+        raise error(reason="names that cannot be taken; --skip passes over them", **told(refused))
+
+
+def _tell(output: Output, verb: str, done: tuple[int, int], left: list[Refusal]) -> None:
+    count, size = done
+    for one in left:
+        output.remark(f"left out {one}")
+    document = {verb: count, "bytes": size, "left_out": told(left)["refused"]}
+    output.document(document, f"{verb} {counted(count, 'object')}, {size_text(size)}")

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from holdfast import errors
+from holdfast.cli.exits import ExitCode, exit_code
+from holdfast.errors import Correctable, HoldfastError, Untrusted, Waitable
+
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "CLI.md"
+
+
+def leaves(branch: type[HoldfastError]) -> list[type[HoldfastError]]:
+    below = [leaf for child in branch.__subclasses__() for leaf in leaves(child)]
+    return below or [branch]
+
+
+@pytest.mark.parametrize(
+    ("branch", "code"),
+    [
+        (Correctable, ExitCode.CORRECTABLE),
+        (Waitable, ExitCode.WAIT),
+        (Untrusted, ExitCode.UNTRUSTED),
+    ],
+)
+def test_every_error_exits_as_its_branch_says(branch: type[HoldfastError], code: ExitCode) -> None:
+    for leaf in leaves(branch):
+        wanted = ExitCode.NOT_FOUND if leaf is errors.NotFound else code
+        assert exit_code(leaf()) is wanted, leaf
+
+
+def test_what_is_not_of_the_tree_is_unexpected() -> None:
+    assert exit_code(OSError(5, "no")) is ExitCode.UNEXPECTED
+    assert exit_code(KeyError("a")) is ExitCode.UNEXPECTED
+
+
+def test_the_document_has_every_exit_code_and_every_error() -> None:
+    text = DOCUMENT.read_text()
+    rows = dict(re.findall(r"^\| (\d+) \| (.*)$", text, re.MULTILINE))
+    assert {int(code) for code in rows} == {int(code) for code in ExitCode}
+    for leaf in leaves(HoldfastError):
+        assert f"`{leaf.code}`" in rows[str(int(exit_code(leaf())))], leaf

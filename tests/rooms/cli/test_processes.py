@@ -1,0 +1,156 @@
+"""What only a real process shows: pipes, terminals, signals, another owner."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.push
+
+HOLDFAST = [sys.executable, "-m", "holdfast"]
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*HOLDFAST, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def on_a_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Run with a terminal on all three streams; returns the exit code and what it showed."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100"}
+    process = subprocess.Popen(
+        [*HOLDFAST, *arguments],
+        cwd=folder,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+    )
+    os.close(theirs)
+    shown = b""
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        while True:
+            try:
+                piece = screen.read(65536)
+            except OSError:  # how Linux says that the other end was closed
+                break
+            if not piece:
+                break
+            shown += piece
+    return process.wait(timeout=60), shown.decode()
+
+
+def test_a_value_goes_through_processes(tmp_path: Path) -> None:
+    assert run(tmp_path, "put", "data", "acme", "k", "--text", "hello").returncode == 0
+    assert run(tmp_path, "get", "data", "acme", "k").stdout == "hello"
+    assert run(tmp_path, "get", "data", "acme", "nope").returncode == 4
+    assert run(tmp_path, "fly").returncode == 2
+    assert run(tmp_path, "--version").stdout.startswith("holdfast ")
+
+
+def test_a_reader_that_goes_away_is_no_fault(tmp_path: Path) -> None:
+    many = "{" + ",".join(f'"{number:06d}": "x"' for number in range(20_000)) + "}"
+    (tmp_path / "many.json").write_text(many)
+    assert run(tmp_path, "import", "data", "acme", "many.json").returncode == 0
+    process = subprocess.Popen(
+        [*HOLDFAST, "ls", "data", "acme"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        assert process.stdout.readline() == b"000000\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 141
+
+
+def test_another_owner_is_named_and_waited_for(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*HOLDFAST, "put", "data", "acme", "k"], cwd=tmp_path, stdin=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    with process.stdin:
+        run(tmp_path, "put", "data", "acme", "other", "--text", "v")
+        while True:  # until the first process has opened the store, this one may
+            refused = run(tmp_path, "--json", "ls", "data")
+            if refused.returncode == 5:
+                break
+        assert f'"pid": {process.pid}' in refused.stderr
+        process.stdin.write(b"late")
+    assert process.wait(timeout=60) == 0
+    assert run(tmp_path, "get", "data", "acme", "k").stdout == "late"
+
+
+def test_an_interrupt_ends_quietly(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*HOLDFAST, "bench", ".", "--seconds", "60"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(tmp_path.glob("holdfast-bench-*/bare")):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "holdfast: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminal_sees_progress_and_a_pipe_does_not(tmp_path: Path) -> None:
+    texts = "{" + ",".join(f'"{number:05d}": "{"x" * 500}"' for number in range(3_000)) + "}"
+    (tmp_path / "many.json").write_text(texts)
+    code, shown = on_a_terminal(tmp_path, "import", "data", "acme", "many.json")
+    assert code == 0
+    assert "importing" in shown
+    assert "imported 3,000 objects" in shown
+    assert "\x1b[" in shown
+    piped = run(tmp_path, "import", "data", "again", "many.json")
+    assert (piped.stdout, piped.stderr) == ("imported 3,000 objects, 1.4 MiB\n", "")
+    code, shown = on_a_terminal(tmp_path, "import", "data", "third", "many.json", "--json")
+    assert shown.strip() == '{"imported": 3000, "bytes": 1500000, "left_out": []}'
+
+
+def test_the_demo_looks_the_same_without_a_terminal(tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    for number in range(60):
+        (library / f"{number:03d}.txt").write_bytes(os.urandom(20_000))
+    words = ("--bucket-bytes", "128KiB", "demo", "--source", str(library))
+    piped = run(tmp_path, *words)
+    assert (piped.returncode, piped.stderr) == (0, "")
+    assert "\x1b" not in piped.stdout
+    code, shown = on_a_terminal(tmp_path, *words)
+    assert code == 0
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert "Everything is as it should be." in plain
+
+
+def test_without_its_extra_the_program_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('typer')\n")
+    environment = os.environ | {
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    }
+    told = subprocess.run(
+        [*HOLDFAST, "ls", "data"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert told.returncode == 2
+    assert "pip install 'holdfast[cli]'" in told.stderr
