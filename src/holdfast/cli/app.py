@@ -25,8 +25,11 @@ from holdfast.errors import HoldfastError
 
 _UsageProblem: type[Exception] = typer.BadParameter.__mro__[1]  # typer gives it no public name
 
+_PROGRAM = "holdfast"
+_COMPLETION = "_HOLDFAST_COMPLETE"
+
 app = typer.Typer(
-    name="holdfast",
+    name=_PROGRAM,
     no_args_is_help=True,
     epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 correct the request, 4 not found, "
     "5 wait and try again, 6 stop trusting.",
@@ -38,7 +41,11 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
     if asked:
-        sys.stdout.write(f"holdfast {metadata.version('holdfast')}\n")
+        try:
+            version = metadata.version("holdfast")
+        except metadata.PackageNotFoundError:
+            version = "(run from its source, not installed)"
+        sys.stdout.write(f"{_PROGRAM} {version}\n")
         raise typer.Exit
 
 
@@ -111,10 +118,15 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     as_json = "--json" in arguments[: _end_of_options(arguments)]
+    if _COMPLETION in os.environ:  # the shell asks what could come next
+        app(arguments, prog_name=_PROGRAM)
+    command = typer.main.get_command(app)
     try:
-        ended = typer.main.get_command(app).main(
-            arguments, prog_name="holdfast", standalone_mode=False
-        )
+        # Not command.main(): that ends the process by itself when a pipe closes.
+        with command.make_context(_PROGRAM, arguments) as context:
+            command.invoke(context)
+    except typer.Exit as ended:
+        return ended.exit_code
     except _UsageProblem as problem:
         return _tell_usage(problem, as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
@@ -127,7 +139,7 @@ def _run(arguments: list[str]) -> int:
         return exit_code(error)
     except Exception as error:  # noqa: BLE001 - the last door: whatever it is gets told
         return _tell_unexpected(error, as_json=as_json)
-    return ended if isinstance(ended, int) else ExitCode.OK
+    return ExitCode.OK
 
 
 def _end_of_options(arguments: list[str]) -> int:

@@ -100,7 +100,7 @@ def bench(
     context: typer.Context,
     *,
     path: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="A folder on the disk to be tested.")
+        Path | None, typer.Argument(metavar="FOLDER", help="A folder on the disk to be tested.")
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.5, help="How long in all.")] = _SECONDS,
     as_json: AsJson = False,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from holdfast.cli.exits import ExitCode
 from holdfast.cli.files import local_file
@@ -45,7 +46,7 @@ def demo(
     *,
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[PATH]", help="A new store, kept; else a temporary one."),
+        typer.Argument(metavar="PATH", help="A new store, kept; else a temporary one."),
     ] = None,
     source: Annotated[
         Path | None,
@@ -137,4 +138,5 @@ def _tell(output: Output, found: Found, kept: Path | None) -> None:
     if kept:
         output.say(f"the store is kept; look at it with: holdfast status {shown(str(kept))}")
     sound = not found.differences and found.check.ok
-    output.say("Everything is as it should be." if sound else "Something is wrong: see above.")
+    verdict = "Everything is as it should be." if sound else "Something is wrong: see above."
+    output.say(Text(verdict, style="bold green" if sound else "bold red"))

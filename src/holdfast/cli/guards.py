@@ -83,8 +83,12 @@ def consumers(
     path: StorePath,
     namespace: NamespaceName,
     key: KeyName,
-    change: Annotated[Change, typer.Argument(help="What to do.")] = Change.LIST,
-    ids: Annotated[list[str] | None, typer.Argument(help="At most 16 bytes each.")] = None,
+    change: Annotated[
+        Change, typer.Argument(metavar="CHANGE", help="list, set, append or remove.")
+    ] = Change.LIST,
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID", help="At most 16 bytes each.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List or change who refers to an object; prints the list as it is then."""

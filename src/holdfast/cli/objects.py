@@ -151,7 +151,7 @@ def rm(
     *,
     path: StorePath,
     namespace: NamespaceName,
-    keys: Annotated[list[str], typer.Argument(metavar="KEY...", help="What to delete.")],
+    keys: Annotated[list[str], typer.Argument(metavar="KEY", help="What to delete.")],
     missing_ok: Annotated[
         bool, typer.Option("--missing-ok", help="An absent key is no failure.")
     ] = False,
@@ -182,9 +182,12 @@ def ls(
     *,
     path: StorePath,
     namespace: Annotated[
-        str | None, typer.Argument(help="Whose keys; without it, the namespaces are listed.")
+        str | None,
+        typer.Argument(
+            metavar="NAMESPACE", help="Whose keys; without it, the namespaces are listed."
+        ),
     ] = None,
-    prefix: Annotated[str, typer.Argument(help="Only keys that begin so.")] = "",
+    prefix: Annotated[str, typer.Argument(metavar="PREFIX", help="Only keys that begin so.")] = "",
     long: Annotated[
         bool, typer.Option("--long", "-l", help="Size, time, expiry, version and state too.")
     ] = False,

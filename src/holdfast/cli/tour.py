@@ -10,6 +10,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from holdfast.cli.opening import opened
 from holdfast.cli.options import StoreOptions
 from holdfast.cli.output import Output, counted, shown, size_text
@@ -253,7 +255,8 @@ class Tour:
         yield words.append
         seconds = (self.clock.monotonic_ns() - begun) / 1e9
         self.steps[name] = seconds
-        self.output.say(f"{name:12}{' '.join(words):66}{seconds:7.2f} s")
+        told = f"{' '.join(words):66}{seconds:7.2f} s"
+        self.output.say(Text.assemble((f"{name:12}", "bold"), told))
 
 
 def _with_fate(samples: Sequence[Sample], fate: Fate) -> list[Sample]:
