@@ -8,25 +8,38 @@ faulty ones of the tests are implementations of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from mmap import mmap
 from typing import Protocol
 
-Buffer = bytes | bytearray | memoryview
+Mapped = bytes | mmap  # slices of either are bytes, so one slice serves a get
+Buffer = bytes | bytearray | memoryview | mmap
 
 
 class File(Protocol):
-    """An open file. Offsets and lengths are bytes."""
+    """An open file. Offsets and lengths are bytes.
 
-    def write(self, offset: int, buffers: Sequence[Buffer]) -> None:
-        """Write all buffers, gathered, at ``offset``; short writes are errors (OSError)."""
+    A file that nothing refers to any more closes itself. So a call in flight,
+    which holds a reference, never finds its descriptor closed or given to
+    another file: whoever shares a file drops it and does not ``close`` it.
+    """
+
+    def write(self, offset: int, buffers: Sequence[Buffer]) -> int:
+        """Write all buffers, gathered, at ``offset``; returns how many bytes that was.
+
+        Raises OSError where not all could be written; a part may have been.
+        """
 
     def sync(self) -> None:
-        """Make what was written durable (fdatasync)."""
+        """Make what was written durable (fdatasync); says nothing about the file's name."""
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes at ``offset``; fewer at the end of the file."""
 
-    def map(self) -> Buffer:
-        """The whole file, readable in place; only for files that no longer change."""
+    def map(self) -> Mapped:
+        """The whole file, readable in place; only for files that no longer change.
+
+        A map may cost a descriptor of its own until nothing refers to it.
+        """
 
     def size(self) -> int:
         """Bytes in the file."""
@@ -36,7 +49,11 @@ class File(Protocol):
 
 
 class Disk(Protocol):
-    """An operating system's files. Failures are ``OSError``, as the kernel names them."""
+    """An operating system's files. Failures are ``OSError``, as the kernel names them.
+
+    Bytes become durable by ``File.sync`` and names by ``sync_folder`` of their
+    folder, each without the other. There is no way to shorten a file (rule 12).
+    """
 
     def open(self, path: str, *, create: bool = False) -> File:
         """Open an existing file for reading and writing; ``create`` demands that it is new."""
@@ -60,13 +77,18 @@ class Disk(Protocol):
         """Make the names in a folder durable."""
 
     def free_bytes(self, path: str) -> int:
-        """Bytes that can still be written there."""
+        """Bytes that can still be written there; FileNotFoundError where no folder is."""
 
 
 class Segment(Protocol):
-    """One segment of one bucket's log: append-only, then sealed."""
+    """One segment of one bucket's log: append-only, then sealed.
 
-    size: int
+    One thread appends at a time; any number read meanwhile. After a failed
+    ``sync`` every further ``append`` and ``sync`` fails too: a kernel that
+    dropped dirty pages answers the next sync with success (rule 1).
+    """
+
+    size: int  # bytes, and where the next append goes
 
     def append(self, buffers: Sequence[Buffer]) -> None:
         """Write the buffers after the last byte; on an error the size stays as it was."""
@@ -78,38 +100,51 @@ class Segment(Protocol):
         """The bytes from ``start`` to ``stop``; fewer where the segment ends."""
 
     def map(self) -> Buffer:
-        """The whole segment in place; only once nothing more will be appended."""
+        """The whole segment in place; only once nothing more will be appended.
+
+        Ask again for each use and keep no reference: what is kept can't be parked.
+        """
 
     def park(self) -> None:
-        """Give back the descriptor and the map; the next call opens again."""
+        """Give back the descriptor and the map; the next call opens again.
+
+        Bytes not yet durable are synced first, while the kernel can still say
+        that it failed to write them.
+        """
 
 
 class Segments(Protocol):
     """Where the segments of every bucket live."""
 
     def listing(self) -> dict[str, list[int]]:
-        """Every bucket with the numbers of its segments, ascending."""
+        """Every bucket that has segments, with their numbers, ascending."""
 
     def begin(self, bucket: str, number: int, head: Sequence[Buffer]) -> Segment:
         """Create a segment that starts with ``head``: durable, name and bytes, on return.
 
-        Raises FileExistsError where the number is taken (put-if-absent).
+        Raises FileExistsError where the number is taken (put-if-absent), and
+        OSError where it can't be made: then nothing of it is left. After a crash
+        a segment may be found whose head never became durable: drop it first.
         """
 
     def open(self, bucket: str, number: int) -> Segment:
-        """An existing segment; FileNotFoundError where there is none."""
+        """An existing segment, its size that of its bytes; FileNotFoundError where none is."""
 
     def share(self, source: str, number: int, target: str, target_number: int) -> None:
-        """Give another bucket the same bytes under a number of its own; idempotent, durable."""
+        """Give another bucket the same bytes under a number of its own; idempotent, durable.
+
+        Raises FileExistsError where that number holds other bytes, and OSError
+        (EXDEV) where the two buckets live on different disks.
+        """
 
     def drop(self, bucket: str, number: int) -> None:
-        """Forget a segment; what is absent is passed over."""
+        """Forget a segment, durably; what is absent is passed over."""
 
     def retire(self, bucket: str) -> None:
-        """Forget a bucket with all its segments."""
+        """Forget a bucket with all its segments, durably; what is absent is passed over."""
 
     def free_bytes(self, bucket: str) -> int:
-        """Bytes that can still be written where the bucket lives."""
+        """Bytes that can still be written where the bucket lives, or would be placed."""
 
     def reserve(self, size: int) -> bool:
         """Keep ``size`` bytes aside in each folder, or give them back with 0; False if it can't."""

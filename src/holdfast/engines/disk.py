@@ -1,0 +1,157 @@
+"""The machine's own disk: the ``Disk`` port by system calls, nothing kept in between."""
+
+from __future__ import annotations
+
+# ruff: noqa: D102, PTH103, PTH105, PTH106, PTH108, PTH112, PTH208 - the port tells; plain paths
+import errno
+import mmap
+import os
+import sys
+from collections.abc import Sequence
+from os import pread, pwrite
+
+from holdfast.engines.port import Buffer, Disk, File, Mapped
+
+# What one pwritev may gather: IOV_MAX of Linux, and the least that others offer.
+GATHER = 1024
+
+if sys.platform == "darwin":
+    import fcntl
+
+    def _flush(fd: int) -> None:
+        # fsync there stops at the drive's cache: fsync(2) of macOS names F_FULLFSYNC instead.
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+
+else:
+    _flush = os.fdatasync
+
+if sys.version_info >= (3, 13):
+
+    def _map(fd: int) -> mmap.mmap:
+        return mmap.mmap(fd, 0, access=mmap.ACCESS_READ, trackfd=False)
+
+else:
+
+    def _map(fd: int) -> mmap.mmap:
+        return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)  # holds a descriptor of its own
+
+
+class OsFile(File):
+    """An open file of the operating system.
+
+    Args:
+        fd: a descriptor for reading and writing; this object owns it now.
+    """
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def write(self, offset: int, buffers: Sequence[Buffer]) -> int:
+        if len(buffers) == 1:  # the way of almost every commit: one call, nothing built
+            buffer = buffers[0]
+            written = pwrite(self._fd, buffer, offset)
+            if written == len(buffer):
+                return written
+        return self._write_all(offset, buffers)
+
+    def _write_all(self, offset: int, buffers: Sequence[Buffer]) -> int:
+        views = [memoryview(buffer).cast("B") for buffer in buffers if len(buffer)]
+        at = offset
+        first = 0
+        while first < len(views):
+            written = os.pwritev(self._fd, views[first : first + GATHER], at)
+            if written <= 0:
+                raise OSError(errno.EIO, "the disk takes no bytes")
+            at += written
+            first = _skip(views, first, written)
+        return at - offset
+
+    def sync(self) -> None:
+        if self._fd < 0:  # of which fdatasync would make a ValueError
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        _flush(self._fd)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return pread(self._fd, length, offset)
+
+    def map(self) -> Mapped:
+        # The kernel maps no empty file. No file here is ever shortened, so the
+        # pages of a map cannot vanish under a reader (rule 12).
+        return _map(self._fd) if self.size() else b""
+
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _skip(views: list[memoryview], first: int, count: int) -> int:
+    """The first view that ``count`` more written bytes leave something of; it is cut to that."""
+    while first < len(views) and count >= len(views[first]):
+        count -= len(views[first])
+        first += 1
+    if count:
+        views[first] = views[first][count:]
+    return first
+
+
+class OsDisk(Disk):
+    """The files of the operating system; files and folders are made for their owner alone.
+
+    Example:
+        >>> import tempfile
+        >>> disk = OsDisk()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = disk.open(f"{folder}/a", create=True)
+        ...     count = file.write(0, [b"hold", b"fast"])
+        ...     count, file.read(2, 4), disk.list(folder)
+        (8, b'ldfa', ['a'])
+    """
+
+    def open(self, path: str, *, create: bool = False) -> File:
+        flags = os.O_RDWR | os.O_CLOEXEC
+        return OsFile(os.open(path, flags | os.O_CREAT | os.O_EXCL if create else flags, 0o600))
+
+    def link(self, source: str, target: str) -> None:
+        os.link(source, target)
+
+    def unlink(self, path: str) -> None:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+        except (IsADirectoryError, PermissionError):  # Linux says EISDIR, POSIX says EPERM
+            if not os.path.isdir(path):
+                raise
+            os.rmdir(path)
+
+    def rename(self, source: str, target: str) -> None:
+        os.replace(source, target)
+
+    def list(self, path: str) -> list[str]:
+        try:
+            return sorted(os.listdir(path))
+        except FileNotFoundError:
+            return []
+
+    def make_folder(self, path: str) -> None:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+
+    def sync_folder(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def free_bytes(self, path: str) -> int:
+        figures = os.statvfs(path)
+        return figures.f_bavail * figures.f_frsize
