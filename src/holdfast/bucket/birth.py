@@ -1,0 +1,342 @@
+"""How a bucket comes to be: created, or recovered from its log and its view."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
+
+import msgspec
+
+from holdfast.bucket import rows
+from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.checkpoint import CHECKPOINT, Checkpoint, checkpoint, read_checkpoint
+from holdfast.bucket.plan import SIDE_TABLES
+from holdfast.bucket.read import EXPIRES_SLICE, NEVER
+from holdfast.bucket.settings import Settings
+from holdfast.errors import Corrupt
+from holdfast.log.entry import DELETED, ENTRY, Entry, fold, pack, unpack
+from holdfast.log.group import Kind
+from holdfast.log.header import Birth, LogState, Merge
+from holdfast.log.keyblock import Row, row_of, sorted_rows
+from holdfast.log.log import Group, Log, Position
+from holdfast.log.records import REMOVALS, Flag, Record, Type, record_bytes
+from holdfast.log.recovery import Recovered, recover
+from holdfast.views.port import Table
+from holdfast.views.state import needs_care
+
+PLAIN_SLICE = slice(36, 38)
+PLAIN = bytes(2)
+KEY_TYPES = REMOVALS | {Type.STORE, Type.APPEND, Type.RELEASE, Type.JOIN}
+
+
+def create(settings: Settings, bucket: str, state: LogState) -> Bucket:
+    """A new, empty bucket: durable on return. FileExistsError where it was born before."""
+    log = Log(settings.ground, bucket, settings.identity)
+    log.begin(1, None, state)
+    return Bucket(settings, log, state)
+
+
+def open_bucket(settings: Settings, bucket: str, numbers: list[int]) -> Bucket | None:
+    """A bucket as its last owner left it, or None where it was never born.
+
+    Raises:
+        Corrupt: damage inside the log, with its position.
+    """
+    view = settings.open_view(bucket)
+    try:
+        mark = read_checkpoint(view.get(Table.META, CHECKPOINT))
+    except (Corrupt, msgspec.DecodeError):
+        mark = None
+    finally:
+        view.close()
+    found = recover(
+        settings.ground, bucket, numbers, settings.identity, mark.position if mark else None
+    )
+    if found is None:
+        return None
+    opened = Bucket(settings, found.log, found.state)
+    _apply_controls(opened, found.groups)
+    _restore(opened, found, mark)
+    _drop_orphans(opened, numbers)
+    opened.opened_version = opened.version
+    if found.torn:
+        opened.log.switch(opened.log_state())
+        opened.published = opened.log.position
+    return opened
+
+
+def _restore(opened: Bucket, found: Recovered, mark: Checkpoint | None) -> None:
+    """Bring the state up to the log's end: from the view's checkpoint, or from nothing."""
+    if mark is not None and opened.log.contains(mark.position):
+        try:
+            opened.restore_counts(mark)
+            _replay(opened, found, mark.position)
+        except Corrupt:
+            if not _view_is_bad(opened):
+                raise
+        else:
+            return
+    rebuild(opened, found)
+
+
+def _view_is_bad(opened: Bucket) -> bool:
+    """Whether a Corrupt came out of the view, which is only a view, and not the log."""
+    try:
+        for table in Table:
+            start: bytes | None = b""
+            while start is not None:
+                page = opened.view.scan(table, start, None, 1000)
+                start = page[-1][0] + b"\0" if page else None
+    except Corrupt:
+        return True
+    return False
+
+
+def rebuild(opened: Bucket, found: Recovered | None = None) -> None:
+    """Throw the view away and derive it again from key blocks and log."""
+    log = opened.log
+    with opened.view.writer() as writer:
+        writer.clear()
+    opened.forget_state()
+    sources: list[Iterable[Row]] = [segment_rows(log, number) for number in sorted(log.ended)]
+    tail = found.groups if found is not None else list(log.groups(log.number))
+    sources.append(sorted_rows([row for row, _ in _group_rows(tail, log.number)]))
+    _note_floors(opened, tail)
+    for key, listed in groupby(_merged(sources), key=itemgetter(0)):
+        if opened.start <= key < opened.stop:
+            _fold_key(opened, key, listed)
+    opened.published = log.position
+    checkpoint(opened)
+
+
+def derive_entries(opened: Bucket) -> Iterator[tuple[bytes, bytes]]:
+    """Every object's entry as key blocks and log alone tell it, in order."""
+    log = opened.log
+    with opened.lock:
+        sources: list[Iterable[Row]] = [segment_rows(log, n) for n in sorted(log.ended)]
+        tail = [row for row, _ in _group_rows(log.groups(log.number), log.number)]
+    sources.append(sorted_rows(tail))
+    for key, listed in groupby(_merged(sources), key=itemgetter(0)):
+        if opened.start <= key < opened.stop:
+            entry = _fold_object(listed)
+            if entry is not None:
+                yield key, pack(entry)
+
+
+def _fold_object(listed: Iterable[Row]) -> Entry | None:
+    entry = None
+    for row in listed:
+        if row.type in KEY_TYPES:
+            entry = fold(entry, row.type, row.entry)
+        elif row.type == Type.CONSUMERS and entry is not None:
+            _set_managed(entry, row)
+    return entry
+
+
+def _merged(sources: list[Iterable[Row]]) -> Iterator[Row]:
+    return merge(*sources, key=lambda row: (row.key, row.version, row.type))
+
+
+def _fold_key(opened: Bucket, key: bytes, listed: Iterable[Row]) -> None:
+    """All records of one key, in the order of their versions, as rows of the state."""
+    entry = None
+    sides: dict[Table, Row | None] = {}
+    kept_removals: list[int] = []
+    for row in listed:
+        opened.version = max(opened.version, row.version)
+        if row.type in KEY_TYPES:
+            entry = fold(entry, row.type, row.entry)
+            flags = ENTRY.unpack_from(row.entry)[5]
+            if entry is None or (row.type == Type.STORE and flags & Flag.FRESH):
+                sides[Table.CONSUMERS] = None
+            if row.type in REMOVALS and flags & Flag.MOVED:
+                kept_removals.append(ENTRY.unpack_from(row.entry)[7])
+        elif row.type == Type.UNLOCK:
+            sides[Table.LOCKS] = None
+        elif (table := SIDE_TABLES.get(Type(row.type))) is not None:
+            sides[table] = row
+            if table is Table.CONSUMERS and entry is not None:
+                _set_managed(entry, row)
+    if entry is not None:
+        _put_entry(opened, key, pack(entry))
+    if entry is None or not entry.flags & Flag.MANAGED:
+        sides.pop(Table.CONSUMERS, None)  # of an object that is no more
+    for table, side in sides.items():
+        if side is not None and not _says_gone(table, side):
+            opened.state.put_side(table, key, _side_row(opened, key, side))
+    for segment in kept_removals:
+        opened.state.active.tally.count_bytes(segment, len(key) + rows.REMOVAL_BYTES)
+
+
+def _put_entry(opened: Bucket, key: bytes, row: bytes) -> None:
+    if row[EXPIRES_SLICE] != NEVER:
+        opened.may_expire = True
+    if needs_care(row):
+        opened.special += 1
+    opened.state.put_entry(key, row)
+
+
+def _says_gone(table: Table, side: Row) -> bool:
+    """An UPLOAD record without a value says that there is no such row any more."""
+    return table is Table.UPLOADS and ENTRY.unpack_from(side.entry)[3] == 0
+
+
+def _set_managed(entry: Entry, row: Row) -> None:
+    size = ENTRY.unpack_from(row.entry)[3]
+    flags = entry.flags & ~Flag.MARKED | Flag.MANAGED
+    entry.flags = flags if size else flags | Flag.MARKED
+
+
+def _side_row(opened: Bucket, key: bytes, row: Row) -> bytes:
+    """A side table's row from its record; the record's value is read."""
+    version, _, _, size, _, _, _, segment, offset = ENTRY.unpack_from(row.entry)
+    payload = opened.log.value(key, version, segment, offset, size)
+    return rows.pack_row(version, segment, record_bytes(len(key), 0, size), payload)
+
+
+def segment_rows(log: Log, number: int) -> Iterable[Row]:
+    """The rows of an ended segment, sorted: its key block, or a scan where it has none yet."""
+    block = log.key_block(number)
+    if block is not None:
+        return block
+    return sorted_rows([row for row, _ in _group_rows(log.groups(number), number)])
+
+
+def _group_rows(groups: Iterable[Group], number: int) -> Iterator[tuple[Row, Record]]:
+    for group in groups:
+        if group.head.kind == Kind.RECORDS:
+            for record in group.records():
+                yield row_of(record, number), record
+
+
+def _replay(opened: Bucket, found: Recovered, after: Position) -> None:
+    """Apply everything behind a position, in the order of the log."""
+    log = opened.log
+    for number in sorted(n for n in log.ended if n >= after.segment):
+        if number == after.segment:
+            groups = log.groups(number, after)
+            _apply_rows(opened, (row for row, _ in _group_rows(groups, number)))
+        elif number > after.segment:
+            _apply_rows(opened, _own(opened, segment_rows(log, number)))
+    tail = [
+        group
+        for group in found.groups
+        if after.segment != log.number or group.head.start >= after.stop
+    ]
+    _apply_rows(opened, (row for row, _ in _group_rows(tail, log.number)))
+    _note_floors(opened, found.groups)
+    opened.published = log.position
+
+
+def _own(opened: Bucket, listed: Iterable[Row]) -> Iterator[Row]:
+    return (row for row in listed if opened.start <= row.key < opened.stop)
+
+
+def _apply_rows(opened: Bucket, listed: Iterable[Row]) -> None:
+    """Fold records into the state one by one."""
+    state = opened.state
+    highest = opened.version
+    for key, version, kind, entry in listed:
+        highest = max(highest, version)
+        if kind == Type.STORE and not opened.special and entry[PLAIN_SLICE] == PLAIN:
+            state.put_entry(key, entry)
+        else:
+            _apply_row(opened, Row(key, version, kind, entry))
+    opened.version = highest
+
+
+def _apply_row(opened: Bucket, row: Row) -> None:
+    state, key = opened.state, row.key
+    if row.type in KEY_TYPES:
+        _apply_object(opened, row)
+    elif row.type == Type.UNLOCK:
+        state.put_side(Table.LOCKS, key, DELETED)
+    elif (table := SIDE_TABLES.get(Type(row.type))) is not None:
+        if _says_gone(table, row):
+            state.put_side(table, key, DELETED)
+            return
+        state.put_side(table, key, _side_row(opened, key, row))
+        entry = state.entry(key) if table is Table.CONSUMERS else None
+        if entry is not None:
+            known = unpack(entry)
+            _set_managed(known, row)
+            _put_entry(opened, key, pack(known))
+
+
+def _apply_object(opened: Bucket, row: Row) -> None:
+    state, key = opened.state, row.key
+    fields = ENTRY.unpack_from(row.entry)
+    if row.type in REMOVALS and fields[5] & Flag.MOVED:
+        state.active.tally.count_bytes(fields[7], len(key) + rows.REMOVAL_BYTES)
+        return
+    old = state.entry(key)
+    known = unpack(old) if old else None
+    if known is None and fields[5] & Flag.MOVED:
+        return
+    entry = fold(known, row.type, row.entry)
+    if entry is not None:
+        _put_entry(opened, key, pack(entry))
+    elif old is not None:
+        state.put_entry(key, DELETED)
+    gone = entry is None or (row.type == Type.STORE and fields[5] & Flag.FRESH)
+    if gone and state.get(Table.CONSUMERS, key) is not None:
+        state.put_side(Table.CONSUMERS, key, DELETED)
+
+
+def _note_floors(opened: Bucket, groups: Iterable[Group]) -> None:
+    """Versions and bucket time never go back, whatever the last record was."""
+    latest = opened.time.now_ns()
+    for group in groups:
+        for record in group.records():
+            latest = max(latest, record.modified_ns)
+            opened.version = max(opened.version, record.version)
+    opened.time.raise_to(latest)
+
+
+def _apply_controls(opened: Bucket, groups: Iterable[Group]) -> None:
+    """What the newest segment's control records say after its state."""
+    opened.time.raise_to(found_time(groups))
+    for group in groups:
+        if group.head.kind == Kind.CONTROL:
+            for record in group.records():
+                _apply_control(opened, record.type, group.value(record))
+
+
+def found_time(groups: Iterable[Group]) -> int:
+    """The latest time mark of a segment."""
+    marks = [
+        record.modified_ns
+        for group in groups
+        if group.head.kind == Kind.CONTROL
+        for record in group.records()
+    ]
+    return max(marks, default=0)
+
+
+def _apply_control(opened: Bucket, kind: int, value: bytes) -> None:
+    if kind == Type.SPLIT:
+        birth = msgspec.msgpack.decode(value, type=Birth)
+        opened.births = (*opened.births, birth)
+        opened.stop = birth.start
+    elif kind == Type.BORN:
+        child = value.decode()
+        opened.births = tuple(b for b in opened.births if b.child != child)
+    elif kind == Type.MERGE:
+        merge = msgspec.msgpack.decode(value, type=Merge)
+        opened.start = min(opened.start, merge.start)
+        opened.stop = max(opened.stop, merge.stop)
+        opened.version = max(opened.version, merge.version)
+        opened.retired = (*opened.retired, merge.bucket)
+        opened.time.raise_to(merge.time_ns)
+    elif kind == Type.RETIRED:
+        gone = value.decode()
+        opened.retired = tuple(b for b in opened.retired if b != gone)
+
+
+def _drop_orphans(opened: Bucket, numbers: list[int]) -> None:
+    """Segments that the log does not name: unfinished shares, or dropped ones."""
+    for number in numbers:
+        if number != opened.log.number and number not in opened.log.ended:
+            opened.log.drop(number)

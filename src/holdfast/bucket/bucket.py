@@ -1,0 +1,356 @@
+"""The bucket: one bounded unit of storage, one owner, batches applied in order.
+
+Every change walks the same way: decided against what is known (plan.py), gathered
+into a commit group, written, made durable, published. With ``sync="always"``
+one caller leads a group to disk while the next group gathers; a group is
+visible once it is durable, and if it fails, everything that was decided on top
+of it fails with it (rule 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock as Gate
+from threading import RLock
+
+from holdfast.bucket import commit, plan, rows
+from holdfast.bucket.checkpoint import Checkpoint, Pace, no_pace
+from holdfast.bucket.group import Gathering
+from holdfast.bucket.locks import Locks
+from holdfast.bucket.read import EXPIRES_SLICE, NEVER, Reader
+from holdfast.bucket.settings import Settings
+from holdfast.errors import Closed, HoldfastError, Moved, StorageFailed
+from holdfast.limits import OVERLAY_RECORDS
+from holdfast.log.entry import Entry, Extent, unpack
+from holdfast.log.header import Birth, LogState
+from holdfast.log.log import Log, Position
+from holdfast.operations import Append, Operation
+from holdfast.views.port import Table
+from holdfast.views.state import Overlay, State, Tally, needs_care
+
+
+class Bucket(Reader):
+    """One bucket, open for reading and writing.
+
+    Args:
+        settings: what all buckets share.
+        log: its log, created or recovered.
+        state: what its last STATE record says, brought up to date.
+
+    Made by ``bucket/birth.py`` (create, recover); callers go through
+    ``placement``.
+    """
+
+    def __init__(self, settings: Settings, log: Log, state: LogState) -> None:
+        self.settings = settings
+        self.log = log
+        self.id = log.bucket
+        self.start = state.start
+        self.stop = state.stop
+        self.version = state.version
+        self.births: tuple[Birth, ...] = state.births
+        self.retired: tuple[str, ...] = state.retired
+        self.highest = state.highest
+        self.time = settings.time
+        self.view = settings.open_view(self.id)
+        self.state = State(self.view)
+        self.view_tally = Tally()
+        self.locks = Locks(settings.clock)
+        self.lock = RLock()
+        self.absorbing = RLock()
+        self.sealing = RLock()
+        self.published: Position = log.position
+        self.absorbed: Position | None = None
+        self.pending: dict[bytes, bytes] = {}
+        self.pending_side: dict[tuple[Table, bytes], bytes] = {}
+        self.gathering: Gathering | None = None
+        self.inflight: Gathering | None = None
+        self.leading = False
+        self.barriers: list[Gate] = []
+        self.synced_version = self.version
+        self.closed_at: Position | None = None
+        self.born_at = self.frozen_at = log.position
+        self.broken: str | None = None
+        self.closed = False
+        self.weight = 0
+        self.special = 0
+        self.crowded = False
+        self.may_expire = self.view.count(Table.EXPIRY) > 0
+        self.opened_version = 0
+        self.time_mark = 0
+        self.marked_at = log.stop  # where the log ended when its last mark was written
+        self.idle_since = (log.stop, settings.clock.monotonic_ns())
+        self.lender: Bucket | None = None
+        self.touched = 0
+        self.durable = settings.sync == "always"
+
+    # -- deciding -----------------------------------------------------------------
+
+    def apply(self, operations: Sequence[Operation], *, atomic: bool = False) -> list[object]:
+        """Apply a batch as one commit group.
+
+        Args:
+            operations: with composite keys inside this bucket's range.
+            atomic: all or nothing; otherwise each operation has its own result.
+
+        Returns:
+            Per operation its result, or the error that refused it.
+
+        Raises:
+            Moved: a key lies outside the range; nothing was applied.
+            StorageFailed: the group was not stored.
+            OutcomeUnknown: the group may or may not be stored.
+        """
+        with self.lock:
+            self._admit(operations)
+            group = self.gathering
+            if group is None:
+                ahead = self.inflight
+                start = self.log.stop if ahead is None else ahead.base + ahead.length
+                group = self.gathering = Gathering(self.log.number, start)
+            outcomes = self._plan(operations, group, atomic=atomic)
+            if not self.durable:
+                commit.write_through(self)
+                return outcomes
+            turn = commit.queue(self, group)
+        commit.settle(self, group, turn)
+        return outcomes
+
+    def apply_one(self, operation: Operation) -> object:
+        """Apply one operation; its error is raised."""
+        (outcome,) = self.apply((operation,))
+        if isinstance(outcome, HoldfastError):
+            raise outcome
+        return outcome
+
+    def _admit(self, operations: Sequence[Operation]) -> None:
+        if self.closed:
+            raise Closed(bucket=self.id)
+        if self.broken is not None:
+            raise StorageFailed(bucket=self.id, cause=self.broken)
+        start, stop = self.start, self.stop
+        for operation in operations:
+            if not start <= operation.key < stop:
+                raise Moved(bucket=self.id)
+
+    def _plan(
+        self, operations: Sequence[Operation], group: Gathering, *, atomic: bool
+    ) -> list[object]:
+        mark = group.mark()
+        outcomes: list[object] = []
+        for operation in operations:
+            try:
+                outcomes.append(plan.PLANNERS[type(operation)](self, operation, group))
+            except HoldfastError as error:
+                if atomic:
+                    self._unstage(group.roll_back(mark))
+                    raise
+                outcomes.append(error)
+            except plan.MustJoin:
+                outcomes.append(self._join_and_append(operation, group))
+        return outcomes
+
+    def _join_and_append(self, operation: Operation, group: Gathering) -> object:
+        if not isinstance(operation, Append):
+            raise TypeError(operation)
+        try:
+            plan.join(self, operation.key, operation.name, group)
+            return plan.append(self, operation, group)
+        except HoldfastError as error:
+            return error
+
+    def next_version(self) -> int:
+        """The next number of the bucket's one counter."""
+        self.version += 1
+        return self.version
+
+    def peek(self, table: Table, key: bytes) -> bytes | None:
+        """A row as pending groups will leave it, or None."""
+        if table is Table.KEYS:
+            row = self.pending.get(key)
+            if row is None:
+                return self.state.entry(key)
+        else:
+            row = self.pending_side.get((table, key))
+            if row is None:
+                return self.state.get(table, key)
+        return row or None
+
+    def peek_entry(self, key: bytes) -> Entry | None:
+        """An object as pending groups will leave it, expired or not, or None."""
+        row = self.peek(Table.KEYS, key)
+        return None if row is None else unpack(row)
+
+    def stage(self, group: Gathering, table: Table, key: bytes, row: bytes) -> None:
+        """Note a change that the group makes, for later decisions and for publication."""
+        group.changes.append((table, key, row))
+        if key > self.highest:
+            self.highest = key
+        if table is Table.KEYS:
+            self.pending[key] = row
+            if row and needs_care(row):
+                self.special += 1
+            if row[EXPIRES_SLICE] != NEVER:
+                self.may_expire = True
+        elif table is not Table.SEGMENTS:
+            self.pending_side[table, key] = row
+
+    def _unstage(self, changes: list[tuple[Table, bytes, bytes]]) -> None:
+        """Take back what a refused atomic batch staged.
+
+        Rows of an earlier batch of the same group may lie under them, so what
+        is pending is told again from the groups that still stand.
+        """
+        for table, key, _ in changes:
+            if table is Table.LOCKS:
+                self.locks.forget(key)
+        self.pending.clear()
+        self.pending_side.clear()
+        for group in (self.inflight, self.gathering):
+            for table, key, row in group.changes if group is not None else ():
+                if table is Table.KEYS:
+                    self.pending[key] = row
+                elif table is not Table.SEGMENTS:
+                    self.pending_side[table, key] = row
+
+    def read_extent(self, key: bytes, extent: Extent) -> bytes:
+        """The verified bytes of one extent, from memory where it is not written yet."""
+        for group in (self.gathering, self.inflight):
+            if group is not None and group.holds(extent.segment, extent.offset):
+                return group.bytes_at(extent.offset, extent.length)
+        return self.log.value(key, extent.version, extent.segment, extent.offset, extent.length)
+
+    # -- publishing ----------------------------------------------------------------
+
+    def publish(self, group: Gathering, position: Position) -> None:
+        """Make a written group visible. The caller holds the lock."""
+        state, pending, side = self.state, self.pending, self.pending_side
+        for table, key, row in group.changes:
+            if table is Table.KEYS:
+                state.put_entry(key, row)
+                if pending.get(key) is row:
+                    del pending[key]
+            elif table is Table.SEGMENTS:
+                state.active.tally.count_bytes(group.segment, len(key) + rows.REMOVAL_BYTES)
+            else:
+                state.put_side(table, key, row)
+                if side.get((table, key)) is row:
+                    del side[table, key]
+        self.published = position
+        self.weight += group.length
+        if self.weight >= self.settings.bucket_bytes or len(state.keys) >= OVERLAY_RECORDS:
+            self.crowded = True
+
+    def freeze(self) -> None:
+        """Put a new overlay on top; a checkpoint may absorb what is below. Under the lock."""
+        self.state.freeze()
+        self.frozen_at = self.published
+
+    def tally(self) -> Tally:
+        """The counts over all layers, exact where ``resolve_all`` went before."""
+        return self.state.tally(self.view_tally)
+
+    def overlay_tallies(self) -> list[Tally]:
+        """The counts of the layers over the view."""
+        return [layer.tally for layer in (self.state.active, *self.state.frozen)]
+
+    def resolve(self, overlay: Overlay, most: int | None = None) -> int:
+        """Look up what an overlay's rows hide; how many were looked up."""
+        with self.lock:
+            return self.state.resolve(overlay, most)
+
+    def resolve_all(self, pace: Pace = no_pace) -> Tally:
+        """Exact counts, resolved in slices."""
+        for overlay in (*reversed(self.state.frozen), self.state.active):
+            while self.resolve(overlay, 200):
+                pace()
+        with self.lock:
+            tally = self.tally()
+            self.weight = tally.total()
+            self.special = tally.special
+            self.crowded = self.weight >= self.settings.bucket_bytes
+            return tally
+
+    def is_full(self) -> bool:
+        """Whether the live bytes have reached the bound."""
+        if self.weight < self.settings.bucket_bytes:
+            return False
+        return self.resolve_all().total() >= self.settings.bucket_bytes
+
+    # -- log state -------------------------------------------------------------------
+
+    def log_state(self) -> LogState:
+        """What the next segment's STATE record must say."""
+        return LogState(
+            self.start,
+            self.stop,
+            self.version,
+            max(self.time.now_ns(), self.time_mark),
+            (),
+            self.births,
+            self.retired,
+            self.highest,
+        )
+
+    def sync_to(self, position: Position) -> None:
+        """Make the log durable up to a position that was published."""
+        durable = self.log.durable
+        if (durable.segment, durable.stop) >= (position.segment, position.stop):
+            return
+        with self.lock:
+            commit.sync_now(self)
+
+    def sync_published(self) -> None:
+        """Make everything published durable."""
+        with self.lock:
+            if not self.closed and not self.broken:
+                commit.sync_now(self)
+
+    def wants_sync_mark(self, now_ns: int, idle_s: float) -> bool:
+        """Whether the log stood still for ``idle_s`` and its last group is unvouched (rule 5)."""
+        stop, since = self.idle_since
+        if stop != self.log.stop:
+            self.idle_since = (self.log.stop, now_ns)
+            return False
+        due = now_ns - since >= idle_s * 1e9 and self.marked_at != stop
+        return due and self.log.durable.stop == stop
+
+    def finish_birth(self, pace: Pace = no_pace) -> None:
+        """Stop borrowing the parent's view: load an own one (fork.py)."""
+        if self.lender is not None:
+            from holdfast.bucket.fork import take_over  # noqa: PLC0415 - a room of its own
+
+            take_over(self, pace)
+
+    def doing(self) -> str:
+        """What the bucket is about, in a word: open, splitting, borrowing, broken or closed."""
+        if self.closed:
+            return "closed"
+        if self.broken:
+            return "broken"
+        if self.lender is not None:
+            return "borrowing"
+        return "splitting" if self.births else "open"
+
+    def close(self) -> None:
+        """Take no more writes; give back descriptors and maps."""
+        with self.lock:
+            self.closed = True
+            self.log.park()
+            self.view.close()
+
+    def forget_state(self) -> None:
+        """Know nothing but the log: what memory and view said is derived again."""
+        self.state = State(self.view)
+        self.view_tally = Tally()
+        self.absorbed = None
+        self.weight = self.special = 0
+        self.locks = Locks(self.settings.clock)
+
+    def restore_counts(self, mark: Checkpoint) -> None:
+        """Begin from what the view says of itself."""
+        self.view_tally = Tally(mark.keys, mark.special, dict(mark.live))
+        self.absorbed = mark.position
+        self.weight = self.view_tally.total()
+        self.special = mark.special
+        self.version = max(self.version, mark.version)

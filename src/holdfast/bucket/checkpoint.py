@@ -1,0 +1,140 @@
+"""Absorb overlays into the view, so that memory and recovery stay bounded (rules 2, 4)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from holdfast.log.entry import DELETED
+from holdfast.log.log import Position
+from holdfast.views.port import Table, Writer
+from holdfast.views.state import EXPIRES, EXPIRES_AT, TABLES, Overlay, Tally
+
+if TYPE_CHECKING:
+    from holdfast.bucket.bucket import Bucket
+
+Pace = Callable[[], None]
+SLICE = 200  # rows between two calls of pace: about 0.2 ms
+CHECKPOINT = b"checkpoint"
+WHEN = struct.Struct(">Q")
+NAME_BYTES = 16
+
+
+class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
+    """What a view says of itself: the log position it has absorbed, and its counts."""
+
+    position: Position
+    version: int
+    time_ns: int
+    keys: int
+    special: int
+    live: dict[int, int]
+    start: bytes
+    stop: bytes
+
+
+def expiry_row(expires_ns: int, key: bytes) -> bytes:
+    """The key of a row in EXPIRY: when (u64, big-endian), then which (a digest)."""
+    return WHEN.pack(expires_ns) + blake2b(key, digest_size=NAME_BYTES).digest()
+
+
+def read_checkpoint(data: bytes | None) -> Checkpoint | None:
+    """The checkpoint in a view's META row, or None."""
+    return None if data is None else msgspec.msgpack.decode(data, type=Checkpoint)
+
+
+def no_pace() -> None:
+    """Do not wait between slices."""
+
+
+def checkpoint(bucket: Bucket, pace: Pace = no_pace) -> bool:
+    """Absorb what was in memory when this was called; whether there was anything.
+
+    Writers and readers go on meanwhile. The log is durable up to the position
+    before the view commits, and the overlay leaves memory after it.
+    """
+    bucket.finish_birth(pace)
+    with bucket.absorbing:
+        with bucket.lock:
+            if not bucket.state.records() and bucket.absorbed == bucket.published:
+                return False
+            bucket.freeze()
+        absorb_waiting(bucket, pace)
+    return True
+
+
+def absorb_waiting(bucket: Bucket, pace: Pace = no_pace) -> None:
+    """Absorb every frozen overlay, oldest first, in one commit of the view."""
+    with bucket.absorbing:
+        with bucket.lock:
+            layers = tuple(reversed(bucket.state.frozen))
+            position, version = bucket.frozen_at, bucket.version
+        bucket.sync_to(position)
+        tally = Tally(
+            bucket.view_tally.keys, bucket.view_tally.special, dict(bucket.view_tally.live)
+        )
+        with bucket.view.writer() as writer:
+            for overlay in layers:
+                _absorb(bucket, writer, overlay, pace)
+                tally.add(overlay.tally)
+            writer.put(Table.META, [(CHECKPOINT, encode_mark(bucket, position, version, tally))])
+        with bucket.lock:
+            bucket.state.thaw(layers)
+            bucket.view_tally = tally
+            bucket.absorbed = position
+
+
+def encode_mark(bucket: Bucket, position: Position, version: int, tally: Tally) -> bytes:
+    """The view's word on itself, for META."""
+    return msgspec.msgpack.encode(
+        Checkpoint(
+            position,
+            version,
+            bucket.time.now_ns(),
+            tally.keys,
+            tally.special,
+            {segment: taken for segment, taken in tally.live.items() if taken},
+            bucket.start,
+            bucket.stop,
+        )
+    )
+
+
+def _absorb(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -> None:
+    """Write an overlay's rows through."""
+    while bucket.resolve(overlay, SLICE):
+        pace()
+    for table in TABLES:
+        rows = overlay.tables[table]
+        keys = sorted(rows)
+        for at in range(0, len(keys), SLICE):
+            part = keys[at : at + SLICE]
+            if table is Table.KEYS:
+                _absorb_expiry(bucket, writer, part, rows)
+            writer.put(table, [(key, row) for key in part if (row := rows[key]) != DELETED])
+            writer.delete(table, [key for key in part if rows[key] == DELETED])
+            pace()
+
+
+def _absorb_expiry(
+    bucket: Bucket, writer: Writer, keys: list[bytes], rows: dict[bytes, bytes]
+) -> None:
+    """Keep the expiry table in step with the entries that come and go."""
+    if bucket.view.count(Table.EXPIRY):
+        gone = [
+            expiry_row(expires, key)
+            for key, row in bucket.view.get_many(Table.KEYS, keys).items()
+            if (expires := EXPIRES.unpack_from(row, EXPIRES_AT)[0])
+        ]
+        writer.delete(Table.EXPIRY, gone)
+    coming = [
+        (expiry_row(expires, key), key)
+        for key in keys
+        if (row := rows[key]) != DELETED and (expires := EXPIRES.unpack_from(row, EXPIRES_AT)[0])
+    ]
+    if coming:
+        writer.put(Table.EXPIRY, sorted(coming))

@@ -1,0 +1,303 @@
+"""From decided to durable: how a gathered group reaches the log.
+
+``write_through`` is for stores that sync later: written and published under the
+bucket's lock. ``queue`` and ``settle`` are the leader/follower commit of
+``sync="always"``: whoever finds nobody leading leads one group to disk, outside
+the lock, while others gather the next; its first waiter leads that one.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from holdfast.errors import HoldfastError, OutcomeUnknown, StorageFailed
+from holdfast.log.group import Kind
+from holdfast.log.records import Type, encode
+from holdfast.views.port import Table
+
+if TYPE_CHECKING:
+    from holdfast.bucket.bucket import Bucket
+    from holdfast.bucket.group import Gathering
+
+
+def write_through(bucket: Bucket) -> None:
+    """Write and publish the gathering group. The caller holds the lock."""
+    group = bucket.gathering
+    if group is None:
+        return
+    bucket.gathering = None
+    if not group.count:
+        return
+    try:
+        _prepare(bucket, group)
+        bucket.log.append(group.buffers, group.count, group.length)
+    except OSError as error:
+        _fail(bucket, group, error)
+    except BaseException:
+        bucket.broken = "a write was interrupted"
+        raise
+    else:
+        bucket.publish(group, bucket.log.position)
+    if group.error is not None:
+        raise group.error
+
+
+def queue(bucket: Bucket, group: Gathering) -> Lock | None:
+    """Take a place in the group: None to lead it, else a gate to wait at. Under the lock."""
+    if not bucket.leading:
+        bucket.leading = True
+        return None
+    gate = Lock()
+    gate.acquire()
+    group.waiters.append(gate)
+    return gate
+
+
+def settle(bucket: Bucket, group: Gathering, gate: Lock | None) -> None:
+    """Return once the group is durable and published; raise what failed it."""
+    if gate is not None:
+        gate.acquire()
+    if not group.settled:
+        _lead(bucket)
+    if group.error is not None:
+        raise group.error
+
+
+def _lead(bucket: Bucket) -> None:
+    """Bring the gathering group to disk, then hand the lead on."""
+    with bucket.lock:
+        group = bucket.gathering
+        if group is None:
+            raise AssertionError("a leader without a group")
+        bucket.gathering = None
+        bucket.inflight = group
+        failure = _prepared(bucket, group)
+    try:
+        if failure is None and group.count:
+            failure = _durably(bucket, group)
+    except BaseException:
+        bucket.broken = "a write was interrupted"
+        group.error = OutcomeUnknown(bucket=bucket.id, cause=bucket.broken)
+        _hand_on(bucket, group)
+        raise
+    with bucket.lock:
+        if failure is not None:
+            _fail(bucket, group, failure)
+        elif group.count:
+            bucket.publish(group, bucket.log.position)
+        _hand_on(bucket, group)
+
+
+def _prepared(bucket: Bucket, group: Gathering) -> OSError | None:
+    try:
+        _prepare(bucket, group)
+    except OSError as error:
+        return error
+    return None
+
+
+def _durably(bucket: Bucket, group: Gathering) -> OSError | None:
+    try:
+        bucket.log.append(group.buffers, group.count, group.length)
+        bucket.log.sync()
+    except OSError as error:
+        return error
+    return None
+
+
+def _hand_on(bucket: Bucket, group: Gathering) -> None:
+    with bucket.lock:
+        bucket.inflight = None
+        group.settled = True
+        heir = _heir(bucket)
+    for gate in group.waiters:
+        gate.release()
+    if heir is not None:
+        heir.release()
+
+
+def _heir(bucket: Bucket) -> Lock | None:
+    """Who leads next: whoever asked to be alone, then the next group's first waiter."""
+    following = bucket.gathering
+    heir = None
+    if bucket.barriers:
+        heir = bucket.barriers.pop(0)
+    elif following is not None and following.waiters:
+        heir = following.waiters.pop(0)
+    bucket.leading = heir is not None
+    return heir
+
+
+@contextmanager
+def alone(bucket: Bucket) -> Iterator[None]:
+    """Hold the bucket with nothing in flight and nothing pending: for splits and merges."""
+    with bucket.lock:
+        gate = None
+        if bucket.leading:
+            gate = Lock()
+            gate.acquire()
+            bucket.barriers.append(gate)
+        else:
+            bucket.leading = True
+    if gate is not None:
+        gate.acquire()
+    group = None
+    bucket.lock.acquire()
+    try:
+        group = bucket.gathering
+        if group is not None:
+            _lead_in_place(bucket, group)
+        yield
+    finally:
+        heir = _heir(bucket)
+        bucket.lock.release()
+        for waiter in group.waiters if group is not None else ():
+            waiter.release()
+        if heir is not None:
+            heir.release()
+
+
+def _lead_in_place(bucket: Bucket, group: Gathering) -> None:
+    """Bring the gathering group to disk under the lock."""
+    bucket.gathering = None
+    failure = _prepared(bucket, group)
+    if failure is None and group.count:
+        failure = _durably(bucket, group)
+    if failure is not None:
+        _fail(bucket, group, failure)
+    elif group.count:
+        bucket.publish(group, bucket.log.position)
+    group.settled = True
+
+
+def write_control(bucket: Bucket, kind: Type, value: bytes) -> None:
+    """Write a record about the log itself, durably. Under the lock, with nothing in flight."""
+    _write_alone(bucket, kind, value, bucket.time.now_ns())
+
+
+def write_mark(bucket: Bucket, kind: Type, time_ns: int) -> None:
+    """Write how far bucket time may get; the group's head says what is durable."""
+    _write_alone(bucket, kind, b"", time_ns)
+    bucket.marked_at = bucket.log.stop
+
+
+def _write_alone(bucket: Bucket, kind: Type, value: bytes, time_ns: int) -> None:
+    version = bucket.next_version()
+    buffers = encode(kind, b"", value, version, time_ns)
+    length = sum(map(len, buffers))
+    try:
+        bucket.log.append(buffers, 1, length, Kind.CONTROL)
+        bucket.log.sync()
+    except OSError as error:
+        raise _restart(bucket, error) from error
+    bucket.published = bucket.log.position
+
+
+def _prepare(bucket: Bucket, group: Gathering) -> None:
+    """Begin a new segment where the active one is full, and fix the group's place."""
+    log = bucket.log
+    if log.stop >= bucket.settings.segment_bytes and group.count:
+        if log.durable.stop != log.stop:
+            log.sync()
+        log.switch(bucket.log_state())
+    if (group.segment, group.base - log.stop) != (log.number, 0):
+        before = group.changes
+        group.relocate(log.number, log.stop)
+        _retell(bucket, before, group.changes)
+
+
+def _retell(
+    bucket: Bucket,
+    before: list[tuple[Table, bytes, bytes]],
+    after: list[tuple[Table, bytes, bytes]],
+) -> None:
+    """Replace pending rows of a relocated group by what they are now."""
+    if before is after:
+        return
+    for (table, key, old), (_, _, new) in zip(before, after, strict=True):
+        if table is Table.KEYS:
+            if bucket.pending.get(key) is old:
+                bucket.pending[key] = new
+        elif bucket.pending_side.get((table, key)) is old:
+            bucket.pending_side[table, key] = new
+
+
+def _fail(bucket: Bucket, group: Gathering, error: OSError) -> None:
+    """The group is not stored, nor is what was decided on top of it. Under the lock."""
+    reason = _restart(bucket, error)
+    victims = [group]
+    if bucket.gathering is not None:
+        victims.append(bucket.gathering)
+    for victim in victims:
+        victim.error = reason
+        for table, key, _ in victim.changes:
+            if table is Table.LOCKS:
+                bucket.locks.forget(key)
+        victim.count = 0
+        victim.length = 0
+        victim.buffers = []
+        victim.changes = []
+    bucket.pending.clear()
+    bucket.pending_side.clear()
+
+
+def _restart(bucket: Bucket, error: OSError) -> HoldfastError:
+    """End the segment at the last place known durable and begin the next (rule 1).
+
+    What was written behind that place is then no part of the log, so "failed"
+    means "not stored". Where no new segment can be begun nobody knows what the
+    disk will show: OutcomeUnknown, and the bucket serves reads only.
+    """
+    name = errno.errorcode.get(error.errno or 0, "?")
+    log = bucket.log
+    lost = None
+    try:
+        if not bucket.durable and log.durable.stop != log.stop:
+            lost = _save_unsynced(bucket)
+        if lost is None:
+            log.cut_back()
+            _switch_with_reserve(bucket)
+            return StorageFailed(bucket=bucket.id, errno=name, cause=str(error))
+    except OSError as again:
+        error = again
+    bucket.broken = f"{name}: no new segment could be begun"
+    return OutcomeUnknown(bucket=bucket.id, errno=name, cause=str(error))
+
+
+def _save_unsynced(bucket: Bucket) -> OSError | None:
+    """Make what earlier writes were answered for durable, before the log is cut."""
+    try:
+        bucket.log.sync()
+    except OSError as error:
+        return error
+    return None
+
+
+def _switch_with_reserve(bucket: Bucket) -> None:
+    """Begin the next segment; a full disk gives its reserve for it."""
+    try:
+        bucket.log.switch(bucket.log_state())
+    except OSError as error:
+        if error.errno != errno.ENOSPC or not bucket.settings.ground.reserve(0):
+            raise
+        bucket.log.switch(bucket.log_state())
+
+
+def sync_now(bucket: Bucket) -> None:
+    """Make everything published durable. Under the lock; for interval and never."""
+    log = bucket.log
+    if log.durable.stop == log.stop and log.durable.segment == log.number:
+        return
+    try:
+        log.sync()
+    except OSError as error:
+        first, last = bucket.synced_version, bucket.version
+        bucket.broken = "a sync failed: what was written since the last one may be lost"
+        raise OutcomeUnknown(
+            bucket=bucket.id, cause=str(error), first_version=first + 1, last_version=last
+        ) from error
+    bucket.synced_version = bucket.version

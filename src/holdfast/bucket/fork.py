@@ -1,0 +1,301 @@
+"""Growth and shrinking of the keyspace: roll, split and merge (rule 6).
+
+One record in one log is the commit point of each: SPLIT in the parent's, MERGE
+in the survivor's. What comes after it may be done any number of times with the
+same result, by whoever opens the bucket.
+
+A split's child begins by borrowing: it reads the parent's segments through the
+parent's files and the parent's rows through the parent's view, both cut to its
+own range, while its own writes go to its own log. ``take_over`` ends that: the
+segments are sealed and shared, the view is loaded in order from the parent's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from holdfast.bucket import commit
+from holdfast.bucket.birth import create
+from holdfast.bucket.checkpoint import (
+    CHECKPOINT,
+    Pace,
+    absorb_waiting,
+    checkpoint,
+    encode_mark,
+    expiry_row,
+    no_pace,
+)
+from holdfast.bucket.rows import pack_row, unpack_row
+from holdfast.bucket.seal import seal
+from holdfast.log.entry import pack, unpack
+from holdfast.log.header import Birth, LogState, Merge, SegmentInfo
+from holdfast.log.records import Type
+from holdfast.views.port import Table, Writer
+from holdfast.views.state import EXPIRES, EXPIRES_AT, SIDE, TABLES, State, Tally, needs_care
+
+if TYPE_CHECKING:
+    from holdfast.bucket.bucket import Bucket
+
+PAGE = 200
+MERGE_KEYS = 50_000  # rows that a merge may copy while both buckets wait
+
+
+def roll(bucket: Bucket, child: str, at: bytes | None = None) -> Bucket | None:
+    """A new, empty bucket on the right: everything above ``at`` (or every known key).
+
+    Nothing is shared and nothing moves. None where no key lies above.
+    """
+    with commit.alone(bucket):
+        start = max(at or b"", bucket.highest + b"\0")
+        if not bucket.start < start < bucket.stop:
+            return None
+        return _fork(bucket, child, start, ())
+
+
+def split(bucket: Bucket, child: str, start: bytes) -> Bucket | None:
+    """Cut the range in two: the child takes ``start`` and above, sharing every segment."""
+    bucket.finish_birth()
+    with commit.alone(bucket):
+        if bucket.births or not bucket.start < start < bucket.stop:
+            return None
+        bucket.log.switch(bucket.log_state())
+        bucket.published = bucket.log.position
+        return _fork(bucket, child, start, tuple(bucket.log.ended.values()))
+
+
+def _fork(
+    bucket: Bucket, child: str, start: bytes, segments: tuple[SegmentInfo, ...]
+) -> Bucket:
+    now = bucket.time.now_ns()
+    birth = Birth(child, start, bucket.stop, bucket.version, now, segments)
+    commit.write_control(bucket, Type.SPLIT, msgspec.msgpack.encode(birth))
+    born = be_born(bucket, birth)
+    born.opened_version = bucket.opened_version
+    born.may_expire = bucket.may_expire
+    bucket.births = (*bucket.births, birth)
+    if segments:
+        _lend(bucket, born)
+    else:
+        _confirm(bucket, birth.child)
+    bucket.stop = start
+    return born
+
+
+def be_born(bucket: Bucket, birth: Birth) -> Bucket:
+    """The child's own first segment, durable."""
+    state = LogState(
+        birth.start,
+        birth.stop,
+        birth.version + 1,
+        birth.time_ns,
+        birth.segments,
+        highest=bucket.highest,
+    )
+    return create(bucket.settings, birth.child, state)
+
+
+def _lend(parent: Bucket, child: Bucket) -> None:
+    """Let the child read through the parent until it has taken over. Under the lock."""
+    parent.freeze()
+    child.lender = parent
+    child.state = State(parent.view)
+    child.state.frozen = parent.state.frozen
+    child.log.borrow(parent.log)
+    child.weight = parent.weight = parent.weight // 2
+    child.special = parent.special
+
+
+def _confirm(parent: Bucket, child: str) -> None:
+    """Note in the parent's log that the child stands on its own. Under the lock."""
+    parent.births = tuple(b for b in parent.births if b.child != child)
+    commit.write_control(parent, Type.BORN, child.encode())
+
+
+def confirm(parent: Bucket, child: str) -> None:
+    """The same, for whoever opens the parent and finds the child standing."""
+    with commit.alone(parent):
+        _confirm(parent, child)
+
+
+def share_segments(parent: Bucket, birth: Birth, pace: Pace = no_pace) -> None:
+    """Seal what the child takes over and give it names of its own; idempotent."""
+    for info in birth.segments:
+        if parent.log.key_block(info.number) is None:
+            seal(parent, info.number, pace)
+        parent.log.ground.share(parent.id, info.number, birth.child, info.number)
+
+
+def take_over(child: Bucket, pace: Pace = no_pace) -> None:
+    """End the borrowing: own segments, own view, and the parent forgets the range."""
+    parent = child.lender
+    if parent is None:
+        return
+    birth = next(b for b in parent.births if b.child == child.id)
+    share_segments(parent, birth, pace)
+    borrowed = child.state.frozen
+    while any(layer in parent.state.frozen for layer in borrowed):
+        absorb_waiting(parent, pace)
+    with child.absorbing, parent.absorbing:
+        with child.view.writer() as writer:
+            tally = _copy_view(parent, child, writer, pace)
+            mark = encode_mark(child, child.born_at, child.version, tally)
+            writer.put(Table.META, [(CHECKPOINT, mark)])
+        with child.lock:
+            child.log.return_loans([info.number for info in birth.segments])
+            child.state.view = child.view
+            child.state.thaw(borrowed)
+            child.view_tally = tally
+            child.absorbed = child.born_at
+            child.lender = None
+        _forget_range(parent, child, tally, pace)
+    confirm(parent, child.id)
+    child.resolve_all(pace)
+    parent.resolve_all(pace)
+
+
+def _copy_view(parent: Bucket, child: Bucket, writer: Writer, pace: Pace) -> Tally:
+    """The parent's rows of the child's range, in order; what they add up to."""
+    tally = Tally()
+    for table in TABLES:
+        at: bytes | None = child.start
+        while at is not None:
+            rows = parent.view.scan(table, at, child.stop, PAGE)
+            writer.put(table, rows)
+            _count(table, rows, tally, writer)
+            at = rows[-1][0] + b"\0" if rows else None
+            pace()
+    return tally
+
+
+def _count(table: Table, rows: list[tuple[bytes, bytes]], tally: Tally, writer: Writer) -> None:
+    if table is not Table.KEYS:
+        for _, row in rows:
+            _, segment, taken = SIDE.unpack_from(row)
+            tally.count_bytes(segment, taken)
+        return
+    expiring = []
+    for key, row in rows:
+        tally.count(key, row, 1)
+        expires = EXPIRES.unpack_from(row, EXPIRES_AT)[0]
+        if expires:
+            expiring.append((expiry_row(expires, key), key))
+    writer.put(Table.EXPIRY, sorted(expiring))
+
+
+def _forget_range(parent: Bucket, child: Bucket, tally: Tally, pace: Pace) -> None:
+    """Take the child's rows out of the parent's view and counts."""
+    with parent.view.writer() as writer:
+        for table in TABLES:
+            at: bytes | None = child.start
+            while at is not None:
+                rows = parent.view.scan(table, at, child.stop, PAGE)
+                writer.delete(table, [key for key, _ in rows])
+                if table is Table.KEYS:
+                    writer.delete(Table.EXPIRY, _expiry_keys(rows))
+                at = rows[-1][0] + b"\0" if rows else None
+                pace()
+        left = Tally(parent.view_tally.keys, parent.view_tally.special, dict(parent.view_tally.live))
+        left.keys -= tally.keys
+        left.special -= tally.special
+        for segment, taken in tally.live.items():
+            left.count_bytes(segment, -taken)
+        position = parent.absorbed or parent.born_at
+        mark = encode_mark(parent, position, parent.version, left)
+        writer.put(Table.META, [(CHECKPOINT, mark)])
+    with parent.lock:
+        parent.view_tally = left
+
+
+def _expiry_keys(rows: list[tuple[bytes, bytes]]) -> list[bytes]:
+    return [
+        expiry_row(expires, key)
+        for key, row in rows
+        if (expires := EXPIRES.unpack_from(row, EXPIRES_AT)[0])
+    ]
+
+
+def merge(left: Bucket, right: Bucket) -> bool:
+    """Make two neighbours one: the left takes the right's segments and range.
+
+    Whether it happened: not while one of them is being born, borrows, or is too
+    large to be copied while both wait.
+    """
+    for bucket in (left, right):
+        bucket.finish_birth()
+    seal_before = [n for n in right.log.ended if right.log.key_block(n) is None]
+    for number in seal_before:
+        seal(right, number)
+    with commit.alone(left), commit.alone(right):
+        if left.births or right.births or left.stop != right.start:
+            return False
+        if right.tally().keys > MERGE_KEYS or left.broken or right.broken:
+            return False
+        _swallow(left, right)
+    return True
+
+
+def _swallow(left: Bucket, right: Bucket) -> None:
+    last = right.log.end()
+    seal(right, last.number)
+    number = left.log.next_number()
+    renumbered: dict[int, int] = {}
+    infos = []
+    for info in sorted(right.log.ended.values(), key=lambda info: info.number):
+        left.log.ground.share(right.id, info.number, left.id, number)
+        infos.append(msgspec.structs.replace(info, number=number))
+        renumbered[info.number] = number
+        number += 1
+    taken = Merge(
+        right.id, right.start, right.stop, right.version, right.time.now_ns(), tuple(infos)
+    )
+    left.version = max(left.version, right.version)
+    commit.write_control(left, Type.MERGE, msgspec.msgpack.encode(taken))
+    for info in infos:
+        left.log.adopt(info)
+    left.highest = max(left.highest, right.highest)
+    _copy_rows(left, right, renumbered)
+    left.stop = right.stop
+    left.retired = (*left.retired, right.id)
+    right.stop = right.start
+    right.closed = True
+    left.weight += right.weight
+    left.may_expire |= right.may_expire
+    checkpoint(left)
+
+
+def _copy_rows(left: Bucket, right: Bucket, renumbered: dict[int, int]) -> None:
+    """The right's rows in the left's overlay, their segments under the new numbers."""
+    start, stop = right.start, right.stop
+    for table in TABLES:
+        at: bytes | None = start
+        while at is not None:
+            rows, at = right.state.page(table, at, stop, 1000)
+            for key, row in rows:
+                if table is Table.KEYS:
+                    left.special += needs_care(row)
+                    left.state.put_entry(key, _renumber_entry(row, renumbered))
+                else:
+                    left.state.put_side(table, key, _renumber_side(row, renumbered))
+
+
+def _renumber_entry(row: bytes, numbers: dict[int, int]) -> bytes:
+    entry = unpack(row)
+    entry.extents = tuple(e._replace(segment=numbers[e.segment]) for e in entry.extents)
+    return pack(entry)
+
+
+def _renumber_side(row: bytes, numbers: dict[int, int]) -> bytes:
+    side = unpack_row(row)
+    return pack_row(side.version, numbers[side.segment], side.record_bytes, side.payload)
+
+
+def bury(left: Bucket, right: str) -> None:
+    """Forget a bucket that was merged away: its segments live on under other names."""
+    settings = left.settings
+    settings.ground.retire(right)
+    settings.drop_view(right)
+    with commit.alone(left):
+        left.retired = tuple(b for b in left.retired if b != right)
+        commit.write_control(left, Type.RETIRED, right.encode())

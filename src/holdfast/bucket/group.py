@@ -1,0 +1,125 @@
+"""The gathering group: records decided but not yet written, and what they change."""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from holdfast.bucket.rows import pack_row, unpack_row
+from holdfast.errors import HoldfastError
+from holdfast.log.entry import pack, unpack
+from holdfast.log.group import GROUP_HEAD_BYTES
+from holdfast.log.records import encode
+from holdfast.views.port import Table
+
+Change = tuple[Table, bytes, bytes]  # a row and its new content (DELETED removes)
+
+
+class Gathering:
+    """One commit group while it gathers.
+
+    Entries need their value's place before the group is written, so the place
+    is foretold: ``segment`` and ``base`` are where the group's body will begin
+    if nothing intervenes. ``Bucket`` relocates the entries when something did.
+    """
+
+    __slots__ = (
+        "base",
+        "buffers",
+        "changes",
+        "count",
+        "error",
+        "length",
+        "segment",
+        "settled",
+        "waiters",
+    )
+
+    def __init__(self, segment: int, start: int) -> None:
+        self.segment = segment
+        self.base = start + GROUP_HEAD_BYTES
+        self.buffers: list[bytes | memoryview] = []
+        self.changes: list[Change] = []
+        self.count = 0
+        self.length = 0
+        self.settled = False
+        self.error: HoldfastError | None = None
+        self.waiters: list[Lock] = []
+
+    def add(  # noqa: PLR0913 - a record has this many fields
+        self,
+        kind: int,
+        key: bytes,
+        value: bytes | memoryview,
+        version: int,
+        modified_ns: int,
+        *,
+        flags: int = 0,
+        expires_ns: int = 0,
+        attrs: bytes = b"",
+        value_crc: int | None = None,
+    ) -> int:
+        """Append a record; the offset in the segment where its value will lie."""
+        buffers = encode(
+            kind,
+            key,
+            value,
+            version,
+            modified_ns,
+            flags=flags,
+            expires_ns=expires_ns,
+            attrs=attrs,
+            value_crc=value_crc,
+        )
+        self.buffers += buffers
+        before = len(buffers[0])
+        offset = self.base + self.length + before
+        self.length += before + len(value) + 4
+        self.count += 1
+        return offset
+
+    def mark(self) -> tuple[int, int, int, int]:
+        """A place to roll back to."""
+        return len(self.buffers), len(self.changes), self.count, self.length
+
+    def roll_back(self, mark: tuple[int, int, int, int]) -> list[Change]:
+        """Forget what was added since ``mark``; the changes that are no more."""
+        buffers, changes, self.count, self.length = mark
+        undone = self.changes[changes:]
+        del self.buffers[buffers:]
+        del self.changes[changes:]
+        return undone
+
+
+
+    def holds(self, segment: int, offset: int) -> bool:
+        """Whether this place lies in the body that this group foretells."""
+        return segment == self.segment and self.base <= offset < self.base + self.length
+
+    def bytes_at(self, offset: int, length: int) -> bytes:
+        """Bytes of the body that is not written yet."""
+        at = offset - self.base
+        return b"".join(self.buffers)[at : at + length]
+
+    def relocate(self, segment: int, start: int) -> None:
+        """Tell entries where the body really begins, when something intervened."""
+        base = start + GROUP_HEAD_BYTES
+        if (segment, base) == (self.segment, self.base):
+            return
+        moved = [(table, key, self._moved(table, row, segment, base)) for table, key, row in self.changes]
+        self.changes = moved
+        self.segment, self.base = segment, base
+
+    def _moved(self, table: Table, row: bytes, segment: int, base: int) -> bytes:
+        if not row:
+            return row
+        if table is not Table.KEYS:
+            side = unpack_row(row)
+            return pack_row(side.version, segment, side.record_bytes, side.payload)
+        entry = unpack(row)
+        entry.extents = tuple(
+            e._replace(segment=segment, offset=e.offset - self.base + base)
+            if self.holds(e.segment, e.offset)
+            else e
+            for e in entry.extents
+        )
+        return pack(entry)

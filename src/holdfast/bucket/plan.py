@@ -1,0 +1,495 @@
+"""Requests become effects: each function decides one operation and stages its records.
+
+A plan reads what the bucket knows, pending groups included, and either raises a
+typed error and stages nothing, or stages records that say what happened
+(version, time, absolute expiry, fence), never what was asked (rule 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from crc32c import crc32c
+
+from holdfast.bucket import rows
+from holdfast.bucket.locks import Held
+from holdfast.errors import (
+    Changed,
+    Exists,
+    FenceTooOld,
+    LimitExceeded,
+    LockHeld,
+    LockLost,
+    NotFound,
+    Permanent,
+    VersionMismatch,
+)
+from holdfast.limits import CONSUMERS, EXTENTS, VALUE_RECORD_BYTES
+from holdfast.log.entry import (
+    DELETED,
+    ENTRY,
+    EXTENSION,
+    Attributes,
+    Entry,
+    Extent,
+    encode_attributes,
+    pack,
+    unpack,
+)
+from holdfast.log.records import REMOVALS, Flag, Type, record_bytes
+from holdfast.operations import (
+    Append,
+    Consumers,
+    Delete,
+    Evacuate,
+    Lock,
+    Operation,
+    Release,
+    Renew,
+    Store,
+    StoreOptions,
+    Unlock,
+    Upload,
+)
+from holdfast.values import Receipt
+from holdfast.views.port import Table
+
+if TYPE_CHECKING:
+    from holdfast.bucket.bucket import Bucket
+    from holdfast.bucket.group import Gathering
+
+KEPT = Flag.MANAGED | Flag.MARKED
+STORED = KEPT | Flag.PERMANENT | Flag.LARGE
+PLAIN = StoreOptions()
+
+
+class MustJoin(Exception):  # noqa: N818 - a turn of the road inside the house, not an error
+    """An append found no room for another extent."""
+
+
+def store(bucket: Bucket, operation: Store, group: Gathering) -> Receipt:
+    """Create or replace an object."""
+    key, value = operation.key, operation.value
+    if operation.options is not None or bucket.special:
+        return _store_asking(bucket, operation, group)
+    version = bucket.next_version()
+    now = bucket.time.now_ns()
+    crc = crc32c(value)
+    size = len(value)
+    offset = group.add(Type.STORE, key, value, version, now, value_crc=crc)
+    entry = ENTRY.pack(version, now, 0, size, crc, 0, 0, group.segment, offset)
+    bucket.stage(group, Table.KEYS, key, entry)
+    return Receipt(operation.name, version, size, None, bucket.id)
+
+
+def _store_asking(bucket: Bucket, operation: Store, group: Gathering) -> Receipt:
+    """A store that must look first: options, or objects here that need care."""
+    options = operation.options or PLAIN
+    key, value = operation.key, operation.value
+    now = bucket.time.now_ns()
+    old = bucket.peek_entry(key)
+    alive = old if old is not None and _lives(old, now) else None
+    _conditions(bucket, operation, options, alive)
+    expires = _expiry(operation, options, alive, now)
+    version = bucket.next_version()
+    parts = options.parts
+    crc = crc32c(value)
+    attrs = encode_attributes(_attributes(options))
+    flags = Flag.PERMANENT if options.permanent else Flag(0)
+    flags |= alive.flags & KEPT if alive is not None else Flag.FRESH
+    if parts is not None:
+        flags |= Flag.LARGE
+    if options.consumers is not None and (options.consumers or flags & Flag.MANAGED):
+        flags = flags & ~Flag.MARKED | Flag.MANAGED
+        flags |= Flag(0) if options.consumers else Flag.MARKED
+    offset = group.add(
+        Type.STORE,
+        key,
+        value,
+        version,
+        now,
+        flags=flags,
+        expires_ns=expires,
+        attrs=attrs,
+        value_crc=crc,
+    )
+    extent = Extent(version, group.segment, offset, len(value))
+    size = len(value) + (parts.length if parts else 0)
+    total = parts.crc if parts else crc
+    entry = Entry(version, now, expires, size, total, flags & ~Flag.FRESH, attrs, (extent,))
+    bucket.stage(group, Table.KEYS, key, pack(entry))
+    if flags & Flag.FRESH and old is not None and old.flags & Flag.MANAGED:
+        bucket.stage(group, Table.CONSUMERS, key, DELETED)
+    if options.consumers is not None and flags & Flag.MANAGED:
+        _write_consumers(bucket, group, key, options.consumers, now)
+    if parts is not None:
+        _forget_upload(bucket, group, key, parts.upload)
+    _replace_parts(bucket, group, key, old, parts.upload if parts else None, now)
+    return Receipt(operation.name, version, size, expires or None, bucket.id)
+
+
+def _lives(entry: Entry, now: int) -> bool:
+    return not entry.expires_ns or entry.expires_ns > now
+
+
+def _conditions(
+    bucket: Bucket, operation: Store, options: StoreOptions, alive: Entry | None
+) -> None:
+    name = operation.name
+    if alive is not None and alive.flags & Flag.PERMANENT:
+        raise Permanent(key=name)
+    if options.fence is not None:
+        _hold_fence(bucket, operation.key, name, options.fence)
+    if options.if_absent and alive is not None:
+        raise Exists(key=name, version=alive.version)
+    if options.if_version is not None and (
+        alive is None or alive.version != options.if_version
+    ):
+        raise VersionMismatch(
+            key=name,
+            expected=options.if_version,
+            actual=alive.version if alive is not None else None,
+        )
+    if options.expect is not None and bucket.peek(Table.KEYS, operation.key) != options.expect:
+        raise Changed(key=name)
+
+
+def _hold_fence(bucket: Bucket, key: bytes, name: str, fence: int) -> None:
+    held = bucket.locks.holder(bucket, key)
+    if held is None:
+        raise LockLost(key=name, fence=fence)
+    if fence < held.fence:
+        raise FenceTooOld(key=name, fence=fence, held=held.fence)
+    if fence > held.fence:
+        raise LockLost(key=name, fence=fence)
+
+
+def _expiry(operation: Store, options: StoreOptions, alive: Entry | None, now: int) -> int:
+    if options.keep_ttl:
+        if alive is None:
+            raise NotFound(key=operation.name)
+        return alive.expires_ns
+    return now + options.ttl_ns if options.ttl_ns is not None else 0
+
+
+def _attributes(options: StoreOptions) -> Attributes:
+    if options.parts is None:
+        return Attributes(options.content_type)
+    parts = options.parts
+    return Attributes(options.content_type, parts.upload, parts.length, parts.crc)
+
+
+def _write_consumers(
+    bucket: Bucket, group: Gathering, key: bytes, ids: tuple[bytes, ...] | list[bytes], now: int
+) -> None:
+    payload = b"".join(ids)
+    version = bucket.next_version()
+    group.add(Type.CONSUMERS, key, payload, version, now)
+    taken = record_bytes(len(key), 0, len(payload))
+    row = rows.pack_row(version, group.segment, taken, payload)
+    bucket.stage(group, Table.CONSUMERS, key, row)
+
+
+def _replace_parts(  # noqa: PLR0913, PLR0917 - the six things that decide it
+    bucket: Bucket,
+    group: Gathering,
+    key: bytes,
+    old: Entry | None,
+    current: bytes | None,
+    now: int,
+) -> None:
+    """Begin the grace of parts that nobody will find any more (rule 8)."""
+    if old is None or not old.flags & Flag.LARGE:
+        return
+    upload = old.attributes.upload
+    if upload is not None and upload != current:
+        _write_upload(bucket, group, key, upload, rows.REPLACED, now)
+
+
+def _write_upload(  # noqa: PLR0913, PLR0917
+    bucket: Bucket, group: Gathering, key: bytes, upload: bytes, state: int, now: int
+) -> None:
+    payload = rows.UPLOAD.pack(state, now)
+    version = bucket.next_version()
+    full = key + upload
+    group.add(Type.UPLOAD, full, payload, version, now)
+    row = rows.pack_row(version, group.segment, record_bytes(len(full), 0, len(payload)), payload)
+    bucket.stage(group, Table.UPLOADS, full, row)
+
+
+def _forget_upload(bucket: Bucket, group: Gathering, key: bytes, upload: bytes) -> None:
+    """The manifest itself says from now on that the upload is committed."""
+    full = key + upload
+    if bucket.peek(Table.UPLOADS, full) is not None:
+        group.add(Type.UPLOAD, full, b"", bucket.next_version(), 0)
+        bucket.stage(group, Table.UPLOADS, full, DELETED)
+
+
+def append(bucket: Bucket, operation: Append, group: Gathering) -> int:
+    """Add bytes to a value, or create it; the total size in bytes."""
+    key, value = operation.key, operation.value
+    now = bucket.time.now_ns()
+    old = bucket.peek_entry(key)
+    if old is None or not _lives(old, now):
+        options = None if old is None else PLAIN
+        return store(bucket, Store(key, operation.name, value, options), group).size
+    if old.flags & Flag.PERMANENT:
+        raise Permanent(key=operation.name)
+    if len(old.extents) >= EXTENTS:
+        raise MustJoin
+    version = bucket.next_version()
+    old.size += len(value)
+    old.crc = crc32c(value, old.crc)
+    attrs = EXTENSION.pack(old.size, old.crc, 0)
+    offset = group.add(Type.APPEND, key, value, version, now, attrs=attrs)
+    old.version, old.modified_ns = version, now
+    old.extents = (*old.extents, Extent(version, group.segment, offset, len(value)))
+    bucket.stage(group, Table.KEYS, key, pack(old))
+    return old.size
+
+
+def delete(bucket: Bucket, operation: Delete, group: Gathering) -> int:
+    """Remove an object; the bytes of its value."""
+    key, why = operation.key, operation.why
+    now = bucket.time.now_ns()
+    old = bucket.peek_entry(key)
+    gone = old is None or not _lives(old, now)
+    if old is None or (gone and why not in ("expired", "dropped")):
+        raise NotFound(key=operation.name)
+    if why == "asked" and old.flags & Flag.PERMANENT:
+        raise Permanent(key=operation.name)
+    if (why == "expired" and not gone) or (
+        why == "unreferenced" and not old.flags & Flag.MARKED
+    ):
+        raise Changed(key=operation.name)
+    kinds = {"expired": Type.EXPIRE, "unreferenced": Type.UNREFERENCED}
+    group.add(kinds.get(why, Type.DELETE), key, b"", bucket.next_version(), now)
+    bucket.stage(group, Table.KEYS, key, DELETED)
+    if old.flags & Flag.MANAGED:
+        bucket.stage(group, Table.CONSUMERS, key, DELETED)
+    _replace_parts(bucket, group, key, old, None, now)
+    return old.size
+
+
+def release(bucket: Bucket, operation: Release, group: Gathering) -> None:
+    """Lift ``permanent``."""
+    old = bucket.peek_entry(operation.key)
+    now = bucket.time.now_ns()
+    if old is None or not _lives(old, now):
+        raise NotFound(key=operation.name)
+    if not old.flags & Flag.PERMANENT:
+        return
+    group.add(Type.RELEASE, operation.key, b"", bucket.next_version(), now)
+    _restage(bucket, group, operation.key, old, old.flags & ~Flag.PERMANENT)
+
+
+def _restage(bucket: Bucket, group: Gathering, key: bytes, old: Entry, flags: int) -> None:
+    """The same object under other flags."""
+    old.flags = flags
+    bucket.stage(group, Table.KEYS, key, pack(old))
+
+
+def consumers(bucket: Bucket, operation: Consumers, group: Gathering) -> list[bytes]:
+    """Change a reference list; the ids that a removal did not find."""
+    key = operation.key
+    now = bucket.time.now_ns()
+    old = bucket.peek_entry(key)
+    if old is None or not _lives(old, now):
+        raise NotFound(key=operation.name)
+    row = bucket.peek(Table.CONSUMERS, key)
+    held = rows.split_ids(rows.unpack_row(row).payload) if row else []
+    missing: list[bytes] = []
+    if operation.action == "set":
+        after = list(operation.ids)
+    elif operation.action == "append":
+        after = [*held, *operation.ids]
+    else:
+        after, missing = rows.without(held, operation.ids)
+    if len(after) > CONSUMERS:
+        raise LimitExceeded(limit="CONSUMERS", most=CONSUMERS, asked=len(after))
+    if after == held:
+        return missing
+    _write_consumers(bucket, group, key, after, now)
+    flags = (old.flags & ~Flag.MARKED) | Flag.MANAGED
+    if not after:
+        flags |= Flag.MARKED
+    if flags != old.flags:
+        _restage(bucket, group, key, old, flags)
+    return missing
+
+
+def lock(bucket: Bucket, operation: Lock, group: Gathering) -> int:
+    """Take a lease; its fence."""
+    key = operation.key
+    held = bucket.locks.holder(bucket, key)
+    if held is not None:
+        raise LockHeld(key=operation.name)
+    payload = rows.LOCK.pack(operation.lock_id, operation.ttl_ns)
+    version = bucket.next_version()
+    group.add(Type.LOCK, key, payload, version, bucket.time.now_ns())
+    row = rows.pack_row(
+        version, group.segment, record_bytes(len(key), 0, len(payload)), payload
+    )
+    bucket.stage(group, Table.LOCKS, key, row)
+    bucket.locks.take(key, Held(operation.lock_id, version, operation.ttl_ns, 0))
+    return version
+
+
+def unlock(bucket: Bucket, operation: Unlock, group: Gathering) -> None:
+    """Give a lease back."""
+    _held_by(bucket, operation)
+    group.add(Type.UNLOCK, operation.key, b"", bucket.next_version(), bucket.time.now_ns())
+    bucket.stage(group, Table.LOCKS, operation.key, DELETED)
+    bucket.locks.release(operation.key)
+
+
+def renew(bucket: Bucket, operation: Renew, _group: Gathering) -> None:
+    """Begin a lease's time anew. Needs no record: a reopened lock runs its full time anyway."""
+    held = _held_by(bucket, operation)
+    bucket.locks.take(operation.key, held)
+
+
+def _held_by(bucket: Bucket, operation: Unlock | Renew) -> Held:
+    held = bucket.locks.holder(bucket, operation.key)
+    if held is None or held.lock_id != operation.lock_id:
+        raise LockLost(key=operation.name)
+    return held
+
+
+def upload(bucket: Bucket, operation: Upload, group: Gathering) -> None:
+    """Note the state of a large object's parts."""
+    state = rows.BEGUN if operation.state == "begun" else rows.GIVEN_UP
+    now = bucket.time.now_ns()
+    if state == rows.GIVEN_UP:
+        _forget_upload(bucket, group, operation.key, operation.upload)
+    else:
+        _write_upload(bucket, group, operation.key, operation.upload, state, now)
+
+
+def evacuate(bucket: Bucket, operation: Evacuate, group: Gathering) -> bool:
+    """Write a record again where it is still alive; whether it was."""
+    found = evacuated_row(
+        bucket, operation.type, operation.key, operation.version, operation.segment
+    )
+    if found is None:
+        return False
+    table, row = found
+    flags = operation.flags | Flag.MOVED
+    if operation.type == Type.STORE:
+        flags = (flags & ~STORED) | (unpack(row).flags & STORED)
+    offset = group.add(
+        operation.type,
+        operation.key,
+        operation.value,
+        operation.version,
+        operation.modified_ns,
+        flags=flags,
+        expires_ns=operation.expires_ns,
+        attrs=operation.attrs,
+    )
+    taken = record_bytes(len(operation.key), len(operation.attrs), len(operation.value))
+    if table is Table.KEYS:
+        entry = unpack(row)
+        here = (operation.version, operation.segment)
+        entry.extents = tuple(
+            e._replace(segment=group.segment, offset=offset)
+            if (e.version, e.segment) == here
+            else e
+            for e in entry.extents
+        )
+        row = pack(entry)
+    else:
+        row = rows.pack_row(operation.version, group.segment, taken, operation.value)
+    bucket.stage(group, table, operation.key, row)
+    return True
+
+
+SIDE_TABLES = {
+    Type.CONSUMERS: Table.CONSUMERS,
+    Type.LOCK: Table.LOCKS,
+    Type.UPLOAD: Table.UPLOADS,
+    Type.SESSION: Table.SESSIONS,
+}
+
+
+def evacuated_row(
+    bucket: Bucket, kind: int, key: bytes, version: int, segment: int
+) -> tuple[Table, bytes] | None:
+    """The row that a record in ``segment`` keeps alive, or None.
+
+    A removal keeps nothing alive but stays while older segments may hold what
+    it removed: it gets a row of its own in SEGMENTS, which only counts.
+    """
+    if kind in REMOVALS or kind == Type.UNLOCK:
+        return Table.SEGMENTS, b""
+    if kind == Type.RELEASE:
+        entry = bucket.peek_entry(key)
+        stands = entry is not None and entry.extents[0].version < version
+        return (Table.SEGMENTS, b"") if stands else None
+    table = SIDE_TABLES.get(Type(kind), Table.KEYS)
+    row = bucket.peek(table, key)
+    if row is None:
+        return None
+    if table is Table.KEYS:
+        alive = any((e.version, e.segment) == (version, segment) for e in unpack(row).extents)
+    else:
+        side = rows.unpack_row(row)
+        alive = (side.version, side.segment) == (version, segment)
+    return (table, row) if alive else None
+
+
+def join(bucket: Bucket, key: bytes, name: str, group: Gathering) -> None:
+    """Rewrite an object's last extents as one, so that appends stay O(n) in all.
+
+    The suffix whose extents are no larger than what follows them is joined:
+    sizes stay geometric, a byte is rewritten O(log n) times. No joined extent
+    passes the size of one record.
+    """
+    old = bucket.peek_entry(key)
+    if old is None or len(old.extents) < EXTENTS:
+        return
+    first, total = len(old.extents) - 1, old.extents[-1].length
+    while first > 0:
+        length = old.extents[first - 1].length
+        if total + length > VALUE_RECORD_BYTES or (
+            length > total and len(old.extents) - first > 1
+        ):
+            break
+        first -= 1
+        total += length
+    if first == len(old.extents) - 1:
+        raise LimitExceeded(limit="EXTENTS", key=name)
+    value = b"".join(bucket.read_extent(key, e) for e in old.extents[first:])
+    version = bucket.next_version()
+    old.version = version
+    if first == 0:
+        kind, flags, expires, attrs = Type.STORE, old.flags & STORED, old.expires_ns, old.attrs
+        if flags & Flag.LARGE:
+            attrs = encode_attributes(msgspec.structs.replace(old.attributes, crc=old.crc))
+            old.attrs = attrs
+    else:
+        kind, flags, expires = Type.JOIN, 0, 0
+        attrs = EXTENSION.pack(old.size, old.crc, old.extents[first].version)
+    offset = group.add(
+        kind, key, value, version, old.modified_ns, flags=flags, expires_ns=expires, attrs=attrs
+    )
+    joined = Extent(version, group.segment, offset, len(value))
+    old.extents = (*old.extents[:first], joined)
+    bucket.stage(group, Table.KEYS, key, pack(old))
+
+
+Planner = Callable[["Bucket", Any, "Gathering"], object]
+PLANNERS: dict[type[Operation], Planner] = {
+    Store: store,
+    Append: append,
+    Delete: delete,
+    Release: release,
+    Consumers: consumers,
+    Lock: lock,
+    Unlock: unlock,
+    Renew: renew,
+    Upload: upload,
+    Evacuate: evacuate,
+}

@@ -1,0 +1,169 @@
+"""Reading a bucket: no lock on the way, every value checked against key and version.
+
+A reader may meet a location whose segment was just evacuated; then the entry
+has changed too, so it is asked again. Only a place that fails twice under the
+same entry is damage.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from crc32c import crc32c
+
+from holdfast.bucket import rows
+from holdfast.errors import Changed, Corrupt, Moved, NotFound
+from holdfast.log.entry import ENTRY, Entry, Extent, unpack
+from holdfast.log.records import CHECK, FOLD, Flag
+from holdfast.views.port import Table
+
+if TYPE_CHECKING:
+    from threading import RLock
+
+    from holdfast.clock import BucketTime
+    from holdfast.log.log import Log
+    from holdfast.views.state import State
+
+EXPIRES_SLICE = slice(16, 24)
+NEVER = bytes(8)
+FLAGS_SLICE = slice(36, 38)
+PLAIN_FLAGS = bytes(2)
+
+
+class Object(msgspec.Struct, gc=False):
+    """A live object as the bucket knows it; ``parts`` hold the first ``parts_bytes``."""
+
+    entry: Entry
+    consumers: int
+    upload: bytes | None
+    parts_bytes: int
+
+
+class Reader:
+    """The reading half of a bucket."""
+
+    id: str
+    start: bytes
+    stop: bytes
+    state: State
+    log: Log
+    time: BucketTime
+    lock: RLock
+
+    def load(self, key: bytes) -> bytes | Entry:
+        """A whole value; or the entry, where the value is not one slice.
+
+        Raises:
+            NotFound, Moved, Corrupt.
+        """
+        if not self.start <= key < self.stop:
+            raise Moved(bucket=self.id)
+        row = self.state.entry(key)
+        if row is None:
+            raise NotFound
+        version, _, expires, size, _, flags, _, segment, offset = ENTRY.unpack_from(row)
+        if expires and expires <= self.time.now_ns():
+            raise NotFound
+        if flags & ~Flag.PERMANENT & ~Flag.MANAGED & ~Flag.MARKED:
+            return unpack(row)
+        stop = offset + size
+        mapped = self.log.maps.get(segment)
+        if mapped is not None:
+            value = mapped[offset:stop]
+            if (
+                crc32c(key, crc32c(value) ^ ((version ^ (version >> 32)) & FOLD))
+                == CHECK.unpack_from(mapped, stop)[0]
+            ):
+                return value  # type: ignore[return-value]
+        return self._load_again(key, row)
+
+    def _load_again(self, key: bytes, row: bytes) -> bytes | Entry:
+        """The slow way of ``load``: read, and ask again where the object moved meanwhile."""
+        while True:
+            entry = unpack(row)
+            extent = entry.extents[0]
+            try:
+                return self.log.value(
+                    key, extent.version, extent.segment, extent.offset, extent.length
+                )
+            except (Corrupt, OSError):
+                again = self.state.entry(key)
+                if again == row:
+                    raise
+                if again is None:
+                    raise NotFound from None
+                row = again
+                if unpack(row).flags & Flag.LARGE or len(unpack(row).extents) > 1:
+                    return unpack(row)
+
+    def object(self, key: bytes) -> Object:
+        """What is known of a live object; NotFound, Moved otherwise."""
+        if not self.start <= key < self.stop:
+            raise Moved(bucket=self.id)
+        row = self.state.entry(key)
+        if row is None:
+            raise NotFound
+        entry = unpack(row)
+        if entry.expires_ns and entry.expires_ns <= self.time.now_ns():
+            raise NotFound
+        held = 0
+        if entry.flags & Flag.MANAGED:
+            listed = self.state.get(Table.CONSUMERS, key)
+            held = len(rows.split_ids(rows.unpack_row(listed).payload)) if listed else 0
+        attributes = entry.attributes
+        return Object(entry, held, attributes.upload, attributes.parts_bytes)
+
+    def row(self, key: bytes) -> bytes | None:
+        """An object's index entry as it stands, or None; Moved."""
+        if not self.start <= key < self.stop:
+            raise Moved(bucket=self.id)
+        return self.state.entry(key)
+
+    def consumers(self, key: bytes) -> list[str | bytes]:
+        """The ids of an object's reference list, in order."""
+        self.object(key)
+        row = self.state.get(Table.CONSUMERS, key)
+        payload = rows.unpack_row(row).payload if row else b""
+        return list(map(rows.decode_id, rows.split_ids(payload)))
+
+    def read_extents(self, key: bytes, entry: Entry, start: int, stop: int) -> bytes:
+        """Bytes ``start`` to ``stop`` of what an entry's extents hold together."""
+        pieces = []
+        at = 0
+        for extent in entry.extents:
+            low, high = max(start - at, 0), min(stop - at, extent.length)
+            if low < high:
+                pieces.append(self._extent(key, extent)[low:high])
+            at += extent.length
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _extent(self, key: bytes, extent: Extent) -> bytes:
+        """An extent's bytes; where it was evacuated meanwhile, from its new place."""
+        while True:
+            try:
+                return self.log.value(
+                    key, extent.version, extent.segment, extent.offset, extent.length
+                )
+            except (Corrupt, OSError):
+                row = self.state.entry(key)
+                found = unpack(row).extents if row else ()
+                moved = next((e for e in found if e.version == extent.version), None)
+                if moved == extent:
+                    raise
+                if moved is None:
+                    raise Changed from None
+                extent = moved
+
+    def page(
+        self, start: bytes, stop: bytes, limit: int, table: Table = Table.KEYS
+    ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+        """About ``limit`` rows from ``start``, cut to the bucket's range, and where to go on.
+
+        Expired objects are among them: the caller knows what it asks for.
+        Moved where ``start`` lies elsewhere.
+        """
+        with self.lock:
+            if not self.start <= start < self.stop:
+                raise Moved(bucket=self.id)
+            return self.state.page(table, start, min(stop, self.stop), limit)

@@ -1,0 +1,112 @@
+"""The rows of the side tables: who wrote them, and what they say.
+
+    row:        version u64, segment u32, record bytes u32, payload
+    consumers:  per id: u8 length, high bit set where it was given as text; the id
+    lock:       lock id (20 bytes), ttl u64 nanoseconds
+    upload:     u8 state (1 begun, 2 given up, 3 replaced), time u64 nanoseconds
+
+The payload is the value of the record that wrote the row; the prefix tells
+which segment keeps that record alive.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from holdfast.errors import InvalidValue, LimitExceeded
+from holdfast.limits import CONSUMER_BYTES, CONSUMERS
+from holdfast.log.records import OVERHEAD
+
+PREFIX = struct.Struct("<QII")
+LOCK = struct.Struct("<20sQ")
+UPLOAD = struct.Struct("<BQ")
+UPLOAD_ID_BYTES = 8
+BEGUN, GIVEN_UP, REPLACED = 1, 2, 3
+TEXT = 0x80
+REMOVAL_BYTES = OVERHEAD  # of a removal's record, less its key
+
+
+class SideRow(NamedTuple):
+    """A row of a side table."""
+
+    version: int
+    segment: int
+    record_bytes: int
+    payload: bytes
+
+
+def pack_row(version: int, segment: int, record_bytes: int, payload: bytes) -> bytes:
+    """A side table's row."""
+    return PREFIX.pack(version, segment, record_bytes) + payload
+
+
+def unpack_row(row: bytes) -> SideRow:
+    """The row's fields."""
+    return SideRow(*PREFIX.unpack_from(row), row[PREFIX.size :])
+
+
+def encode_ids(ids: Iterable[str | bytes]) -> tuple[bytes, ...]:
+    """Consumer ids as they are stored; InvalidValue or LimitExceeded otherwise.
+
+    Example:
+        >>> encode_ids(["a", b"a"])
+        (b'\\x81a', b'\\x01a')
+    """
+    if isinstance(ids, str | bytes | bytearray):
+        raise InvalidValue(argument="consumers", reason="not a list of ids")
+    encoded = tuple(map(_encode_id, ids))
+    if len(encoded) > CONSUMERS:
+        raise LimitExceeded(limit="CONSUMERS", most=CONSUMERS, asked=len(encoded))
+    return encoded
+
+
+def _encode_id(consumer: str | bytes) -> bytes:
+    if isinstance(consumer, str):
+        try:
+            raw, mark = consumer.encode(), TEXT
+        except UnicodeEncodeError:
+            raise InvalidValue(argument="consumers", reason="not UTF-8") from None
+    elif isinstance(consumer, bytes | bytearray | memoryview):
+        raw, mark = bytes(consumer), 0
+    else:
+        raise InvalidValue(argument="consumers", reason="an id is a string or bytes")
+    if not 1 <= len(raw) <= CONSUMER_BYTES:
+        raise InvalidValue(
+            argument="consumers", reason="an id has 1 to 16 bytes", length=len(raw)
+        )
+    return bytes((len(raw) | mark,)) + raw
+
+
+def decode_id(encoded: bytes) -> str | bytes:
+    """An id in the type it was given in."""
+    return encoded[1:].decode() if encoded[0] & TEXT else encoded[1:]
+
+
+def split_ids(payload: bytes) -> list[bytes]:
+    """The encoded ids of a consumers payload, in order."""
+    ids = []
+    at = 0
+    while at < len(payload):
+        stop = at + 1 + (payload[at] & ~TEXT)
+        ids.append(payload[at:stop])
+        at = stop
+    return ids
+
+
+def without(ids: Sequence[bytes], gone: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Ids less one occurrence per mention in ``gone``; what is left, and what was not found.
+
+    An id is its bytes, whether it was given as text or not.
+    """
+    left = list(ids)
+    missing = []
+    for wanted in gone:
+        for index, held in enumerate(left):
+            if held[1:] == wanted[1:]:
+                del left[index]
+                break
+        else:
+            missing.append(wanted)
+    return left, missing

@@ -1,0 +1,34 @@
+"""What every bucket of a store shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from holdfast.clock import BucketTime, Clock, Entropy
+from holdfast.engines.port import Segments
+from holdfast.log.header import Identity
+from holdfast.views.port import View
+
+Sync = Literal["always", "interval", "never"]
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The ground, the clocks and the bounds that buckets are given.
+
+    ``bucket_bytes`` bounds a bucket's live bytes, ``segment_bytes`` a segment;
+    ``open_view`` makes the view of a bucket id, ``drop_view`` forgets it for good.
+    """
+
+    ground: Segments
+    identity: Identity
+    open_view: Callable[[str], View]
+    drop_view: Callable[[str], None]
+    clock: Clock
+    time: BucketTime
+    entropy: Entropy
+    sync: Sync
+    bucket_bytes: int
+    segment_bytes: int

@@ -1,0 +1,185 @@
+"""The index entry of an object: what is known of it, and where its bytes lie.
+
+    offset  size  field
+    0       8     version
+    8       8     modified   bucket time, nanoseconds
+    16      8     expires    bucket time, nanoseconds, 0 = never
+    24      8     size       bytes of the whole value
+    32      4     crc        CRC-32C of the whole value
+    36      2     flags      record flags, EXTENTS
+    38      2     attrs_len
+    40      4     segment    of the value, in the numbers of this bucket
+    44      8     offset     of the value in that segment
+    52            attributes (msgpack), then with EXTENTS: u16 count and per extent
+                  version u64, segment u32, offset u64, length u32
+
+Without EXTENTS the value is one slice of ``size`` bytes. With EXTENTS the
+locations follow in the order of the bytes (appends); ``segment`` and
+``offset`` are then unused. A LARGE object keeps its first ``parts_bytes`` in
+hidden parts (attributes say which) and only what was appended since in extents.
+The same bytes stand in the overlay, in the view and in a segment's key block.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import msgspec
+
+from holdfast.log.records import OVERHEAD, REMOVALS, Flag, Type
+
+ENTRY = struct.Struct("<QQQQIHHIQ")
+ENTRY_BYTES = ENTRY.size
+EXTENT = struct.Struct("<QIQI")
+COUNT = struct.Struct("<H")
+# Attributes of APPEND and JOIN: size and CRC of the whole value afterwards, and
+# the version of the first extent that a JOIN replaces (0 in an APPEND).
+EXTENSION = struct.Struct("<QIQ")
+EXTENTS_FLAG = 256
+SPECIAL = EXTENTS_FLAG | Flag.LARGE
+DELETED = b""
+
+
+class Extent(NamedTuple):
+    """One location of a value's bytes, written by the record of ``version``."""
+
+    version: int
+    segment: int
+    offset: int
+    length: int
+
+
+class Attributes(msgspec.Struct, array_like=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The seldom attributes of an object, msgpack on disk.
+
+    ``upload`` and ``parts_bytes`` say which hidden parts hold the first bytes
+    of a large object; ``crc`` is the CRC-32C of the whole value when stored.
+    """
+
+    content_type: str | None = None
+    upload: bytes | None = None
+    parts_bytes: int = 0
+    crc: int = 0
+
+
+class Entry(msgspec.Struct, gc=False):
+    """An index entry, unpacked."""
+
+    version: int
+    modified_ns: int
+    expires_ns: int
+    size: int
+    crc: int
+    flags: int
+    attrs: bytes
+    extents: tuple[Extent, ...]
+
+    @property
+    def attributes(self) -> Attributes:
+        """The decoded attributes."""
+        return ATTRIBUTES.decode(self.attrs) if self.attrs else PLAIN
+
+
+ATTRIBUTES = msgspec.msgpack.Decoder(Attributes)
+PLAIN = Attributes()
+
+
+def encode_attributes(attributes: Attributes) -> bytes:
+    """Attributes as bytes; nothing at all where all are defaults."""
+    return b"" if attributes == PLAIN else msgspec.msgpack.encode(attributes)
+
+
+def pack(entry: Entry) -> bytes:
+    """An entry as bytes; a single extent as long as the value needs no extent list."""
+    extents = entry.extents
+    flags = entry.flags & ~EXTENTS_FLAG
+    first = extents[0] if extents else Extent(entry.version, 0, 0, 0)
+    plain = len(extents) == 1 and first.length == entry.size and first.version == entry.version
+    if not plain:
+        flags |= EXTENTS_FLAG
+    head = ENTRY.pack(
+        entry.version,
+        entry.modified_ns,
+        entry.expires_ns,
+        entry.size,
+        entry.crc,
+        flags,
+        len(entry.attrs),
+        first.segment,
+        first.offset,
+    )
+    if plain:
+        return head + entry.attrs
+    listed = b"".join(EXTENT.pack(*extent) for extent in extents)
+    return head + entry.attrs + COUNT.pack(len(extents)) + listed
+
+
+def unpack(data: bytes) -> Entry:
+    """The entry in ``data``; struct.error or ValueError where it is not one."""
+    version, modified, expires, size, crc, flags, attrs_len, segment, offset = ENTRY.unpack_from(
+        data
+    )
+    attrs = data[ENTRY_BYTES : ENTRY_BYTES + attrs_len]
+    if not flags & EXTENTS_FLAG:
+        extents: tuple[Extent, ...] = (Extent(version, segment, offset, size),)
+    else:
+        at = ENTRY_BYTES + attrs_len
+        (count,) = COUNT.unpack_from(data, at)
+        listed = data[at + COUNT.size : at + COUNT.size + count * EXTENT.size]
+        extents = tuple(map(Extent._make, EXTENT.iter_unpack(listed)))
+    return Entry(version, modified, expires, size, crc, flags, attrs, extents)
+
+
+def live_bytes(key: bytes, entry: Entry) -> list[tuple[int, int]]:
+    """What an entry keeps alive: (segment, record bytes) per extent.
+
+    The first extent's record carries the attributes, the others' an EXTENSION.
+    """
+    fixed = OVERHEAD + len(key)
+    return [
+        (e.segment, fixed + e.length + (EXTENSION.size if i else len(entry.attrs)))
+        for i, e in enumerate(entry.extents)
+    ]
+
+
+def fold(entry: Entry | None, kind: int, row: bytes) -> Entry | None:
+    """What one record makes of an object: the one place that says what records mean.
+
+    Args:
+        entry: the object so far, or None.
+        kind: the record's type.
+        row: the record as its key block tells it.
+
+    Records of a key come in the order of their versions; an evacuated copy of
+    one that was already folded in only moves its extent.
+    """
+    record = unpack(row)
+    version = record.version
+    here = record.extents[0]
+    if entry is not None and version <= entry.version:
+        entry.extents = tuple(here if e.version == version else e for e in entry.extents)
+        return entry
+    if kind == Type.STORE:
+        return _stored(record)
+    if kind in REMOVALS or entry is None:
+        return None
+    if kind == Type.RELEASE:
+        entry.flags &= ~Flag.PERMANENT
+    elif kind in (Type.APPEND, Type.JOIN):
+        size, crc, first = EXTENSION.unpack(record.attrs)
+        if first:
+            entry.extents = tuple(e for e in entry.extents if e.version < first)
+        entry.version, entry.modified_ns = version, record.modified_ns
+        entry.size, entry.crc = size, crc
+        entry.extents = (*entry.extents, here)
+    return entry
+
+
+def _stored(record: Entry) -> Entry:
+    record.flags &= ~(Flag.MOVED | Flag.FRESH)
+    if record.flags & Flag.LARGE:
+        attributes = record.attributes
+        record.size += attributes.parts_bytes
+        record.crc = attributes.crc
+    return record

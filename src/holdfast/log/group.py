@@ -1,0 +1,118 @@
+"""The commit group: the atomic unit of a log.
+
+    offset  size  field
+    0       4     magic "HFGR"
+    4       1     kind (Kind)
+    5       1     pad, zero
+    6       2     pad, zero
+    8       4     count of records
+    12      4     length of the body
+    16      4     body_crc CRC-32C of the body
+    20      4     pad, zero
+    24      8     synced_to: offset in this segment known durable when this was written
+    32      8     previous: chain digest before this group
+    40      8     digest: XXH3-64 of the 40 bytes before, the chain digest after this group
+    48            body
+
+The digest covers the body through its CRC and all groups before through
+``previous``: a view that stores position and digest knows whether the log it
+meets is the log it has absorbed (rule 2). A group is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+from crc32c import crc32c
+from xxhash import xxh3_64_intdigest
+
+MAGIC = b"HFGR"
+HEAD = struct.Struct("<4sBBHIIIIQQ")
+DIGEST = struct.Struct("<Q")
+GROUP_HEAD_BYTES = HEAD.size + DIGEST.size
+
+
+class Kind(IntEnum):
+    """What a group carries."""
+
+    RECORDS = 1
+    KEY_BLOCK = 2
+    CONTROL = 3  # records about the log itself; only these are read to settle it
+
+
+class GroupHead(NamedTuple):
+    """A verified group header at ``start``; the body runs from ``body`` to ``stop``."""
+
+    kind: int
+    count: int
+    body_crc: int
+    synced_to: int
+    previous: int
+    digest: int
+    start: int
+    body: int
+    stop: int
+
+
+def seal_head(
+    kind: int, count: int, length: int, body_crc: int, synced_to: int, previous: int
+) -> tuple[bytes, int]:
+    """A group's header and the chain digest after it."""
+    head = HEAD.pack(MAGIC, kind, 0, 0, count, length, body_crc, 0, synced_to, previous)
+    digest = xxh3_64_intdigest(head)
+    return head + DIGEST.pack(digest), digest
+
+
+def read_head(data: bytes | memoryview, at: int, start: int) -> GroupHead | None:
+    """The header at ``data[at]`` (segment offset ``start``), or None if it is none."""
+    if len(data) - at < GROUP_HEAD_BYTES or data[at : at + 4] != MAGIC:
+        return None
+    _, kind, _, _, count, length, body_crc, _, synced_to, previous = HEAD.unpack_from(data, at)
+    (digest,) = DIGEST.unpack_from(data, at + HEAD.size)
+    if xxh3_64_intdigest(data[at : at + HEAD.size]) != digest:
+        return None
+    body = start + GROUP_HEAD_BYTES
+    return GroupHead(
+        kind, count, body_crc, synced_to, previous, digest, start, body, body + length
+    )
+
+
+def scan(
+    data: bytes | memoryview, base: int, stop: int, digest: int
+) -> Iterator[tuple[GroupHead, memoryview]]:
+    """Verified groups from segment offset ``base`` to ``stop``, chained from ``digest``.
+
+    ``data[0]`` is the byte at ``base``. Ends silently where the next group does
+    not verify: the caller compares where it ended with where it should have.
+    """
+    view = memoryview(data)
+    at = base
+    while at < stop:
+        head = read_head(view, at - base, at)
+        if head is None or head.previous != digest or head.stop > stop:
+            return
+        body = view[head.body - base : head.stop - base]
+        if crc32c(body) != head.body_crc:
+            return
+        yield head, body
+        digest = head.digest
+        at = head.stop
+
+
+def durable_beyond(data: bytes | memoryview, base: int, at: int, stop: int) -> bool:
+    """Whether any later group that verifies says that bytes after ``at`` were durable.
+
+    Bytes at ``at`` do not verify; if something behind them was written after
+    they were synced, they are damage and not a torn tail (rule 5).
+    """
+    view = bytes(memoryview(data)[: stop - base])
+    found = view.find(MAGIC, at - base + 1)
+    while found >= 0:
+        head = read_head(view, found, base + found)
+        if head is not None and head.synced_to > at:
+            return True
+        found = view.find(MAGIC, found + 1)
+    return False

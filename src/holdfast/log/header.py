@@ -1,0 +1,159 @@
+"""The head of a segment: who it is, whose it is, and what came before it.
+
+    offset  size  field
+    0       8     magic "HFSEGMNT"
+    8       2     format version (1)
+    10      2     pad, zero
+    12      4     pad, zero
+    16      16    store id
+    32      8     incarnation of the store
+    40      8     bucket of origin
+    48      8     number in that bucket
+    56      8     previous number there, 0 = none
+    64      8     previous_stop: where the previous segment's groups end, by decision
+    72      8     previous_digest: the chain digest there
+    80      8     XXH3-64 of the 80 bytes before, from which this segment's chain begins
+
+A misplaced file is refused: the head names its store, bucket and number
+(rule 22). What lies behind ``previous_stop`` in the previous segment is not
+part of the log, whatever it looks like (rule 1). The first group behind the
+head holds one STATE record, the whole of what the log must say once a segment.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import msgspec
+from xxhash import xxh3_64_intdigest
+
+from holdfast.errors import Corrupt, FormatTooNew
+
+MAGIC = b"HFSEGMNT"
+FORMAT = 1
+HEAD = struct.Struct("<8sHHI16sQ8sQQQQ")
+DIGEST = struct.Struct("<Q")
+SEGMENT_HEAD_BYTES = HEAD.size + DIGEST.size
+
+
+class Identity(NamedTuple):
+    """Which store this is, and which of its lives."""
+
+    store: bytes
+    incarnation: int
+
+
+class SegmentHead(NamedTuple):
+    """A verified segment head; ``digest`` is where its chain begins."""
+
+    store: bytes
+    incarnation: int
+    bucket: str
+    number: int
+    previous: int
+    previous_stop: int
+    previous_digest: int
+    digest: int
+
+
+class SegmentInfo(msgspec.Struct, frozen=True, array_like=True):
+    """What a log says of one of its ended segments.
+
+    ``number`` is this bucket's; ``origin`` and ``origin_number`` are what its
+    head must say; its groups end at ``stop`` with the chain at ``digest``.
+    """
+
+    number: int
+    origin: str
+    origin_number: int
+    stop: int
+    digest: int
+
+
+class Birth(msgspec.Struct, frozen=True, array_like=True):
+    """A split that the log has decided: the child, its range, what it takes over."""
+
+    child: str
+    start: bytes
+    stop: bytes
+    version: int
+    time_ns: int
+    segments: tuple[SegmentInfo, ...] = ()
+
+
+class LogState(msgspec.Struct, frozen=True, array_like=True):
+    """The STATE record: what a segment's beginning says of the whole bucket.
+
+    ``start`` and ``stop`` are the half-open range of composite keys;
+    ``version`` and ``time_ns`` are floors; ``segments`` are the ended segments
+    that exist; ``births`` are children not yet known to stand; ``retired`` are
+    buckets merged into this one and perhaps not yet gone; ``highest`` is the
+    highest key that has any record here.
+    """
+
+    start: bytes
+    stop: bytes
+    version: int
+    time_ns: int
+    segments: tuple[SegmentInfo, ...] = ()
+    births: tuple[Birth, ...] = ()
+    retired: tuple[str, ...] = ()
+    highest: bytes = b""
+
+
+class Merge(msgspec.Struct, frozen=True, array_like=True):
+    """A merge that the log has decided: the bucket it swallowed, up to which key."""
+
+    bucket: str
+    start: bytes
+    stop: bytes
+    version: int
+    time_ns: int
+    segments: tuple[SegmentInfo, ...] = ()
+
+
+def encode_state(state: LogState) -> bytes:
+    """A state as the bytes of a STATE record's value."""
+    return msgspec.msgpack.encode(state)
+
+
+def decode_state(data: bytes) -> LogState:
+    """The state in a STATE record's value; raises msgspec.DecodeError."""
+    return msgspec.msgpack.decode(data, type=LogState)
+
+
+def pack_head(
+    identity: Identity, bucket: str, number: int, previous: SegmentInfo | None
+) -> tuple[bytes, int]:
+    """A segment's head and the chain digest behind it."""
+    head = HEAD.pack(
+        MAGIC,
+        FORMAT,
+        0,
+        0,
+        identity.store,
+        identity.incarnation,
+        bytes.fromhex(bucket),
+        number,
+        previous.number if previous else 0,
+        previous.stop if previous else 0,
+        previous.digest if previous else 0,
+    )
+    digest = xxh3_64_intdigest(head)
+    return head + DIGEST.pack(digest), digest
+
+
+def unpack_head(data: bytes, where: str) -> SegmentHead:
+    """The head in a segment's first bytes; Corrupt or FormatTooNew otherwise."""
+    if len(data) < SEGMENT_HEAD_BYTES or data[:8] != MAGIC:
+        raise Corrupt(position=f"{where} offset 0", what="no segment head")
+    magic, version, _, _, store, incarnation, bucket, number, previous, stop, digest = (
+        HEAD.unpack_from(data)
+    )
+    (own,) = DIGEST.unpack_from(data, HEAD.size)
+    if xxh3_64_intdigest(data[: HEAD.size]) != own:
+        raise Corrupt(position=f"{where} offset 0", what="segment head fails its checksum")
+    if version > FORMAT:
+        raise FormatTooNew(position=f"{where} offset 8", version=version)
+    return SegmentHead(store, incarnation, bucket.hex(), number, previous, stop, digest, own)

@@ -1,0 +1,146 @@
+"""The key block: a sealed segment's own index, its last group.
+
+    body:   u32 count, u32 rows_len, rows, then count * u32 offsets of the rows
+    row:    type u8, pad u8, key_len u16, entry_len u16, composite key, entry
+
+Rows are sorted by (key, version). The entry is the index entry of the one
+record (entry.py), so rebuild, take-over and fork load key blocks and do not
+read values; a row costs about 60 bytes and its key.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from heapq import merge
+from typing import NamedTuple
+
+from holdfast.log.entry import ENTRY
+from holdfast.log.records import Flag, Record
+
+BLOCK = struct.Struct("<II")
+ROW = struct.Struct("<BBHH")
+OFFSET = struct.Struct("<I")
+SORT_SLICE = 256
+
+
+class Row(NamedTuple):
+    """One record of a segment as its key block tells it; sorts by key, then version."""
+
+    key: bytes
+    version: int
+    type: int
+    entry: bytes
+
+
+def row_of(record: Record, segment: int) -> Row:
+    """The row of a record: its entry says only what the record itself says."""
+    entry = ENTRY.pack(
+        record.version,
+        record.modified_ns,
+        record.expires_ns,
+        record.value_len,
+        record.value_crc,
+        record.flags,
+        len(record.attrs),
+        segment,
+        record.offset,
+    )
+    return Row(record.key, record.version, record.type, entry + record.attrs)
+
+
+def sorted_rows(rows: list[Row]) -> Iterator[Row]:
+    """Rows in order, sorted in slices so that no single call holds the interpreter long."""
+    slices = [sorted(rows[i : i + SORT_SLICE]) for i in range(0, len(rows), SORT_SLICE)]
+    return merge(*slices)
+
+
+def build(rows: Iterable[Row]) -> tuple[bytes, int]:
+    """The body of a key block from sorted rows, and how many rows it has."""
+    parts: list[bytes] = []
+    offsets: list[bytes] = []
+    at = 0
+    for key, _, kind, entry in rows:
+        part = ROW.pack(kind, 0, len(key), len(entry)) + key + entry
+        offsets.append(OFFSET.pack(at))
+        parts.append(part)
+        at += len(part)
+    body = BLOCK.pack(len(parts), at) + b"".join(parts) + b"".join(offsets)
+    return body, len(parts)
+
+
+class KeyBlock:
+    """A verified key block's body, searched in place.
+
+    Args:
+        body: the group's body.
+        segment: the number this bucket knows the segment by; a shared segment
+            was written under another, so rows are told in this one.
+    """
+
+    def __init__(self, body: bytes | memoryview, segment: int) -> None:
+        self._body = bytes(body)
+        self._segment = segment
+        self.count, rows_len = BLOCK.unpack_from(self._body)
+        self._offsets = BLOCK.size + rows_len
+        if len(self._body) != self._offsets + self.count * OFFSET.size:
+            raise ValueError("a key block's lengths disagree")
+
+    def row(self, index: int) -> Row:
+        """The row at ``index``."""
+        (at,) = OFFSET.unpack_from(self._body, self._offsets + index * OFFSET.size)
+        at += BLOCK.size
+        kind, _, key_len, entry_len = ROW.unpack_from(self._body, at)
+        key_at = at + ROW.size
+        entry_at = key_at + key_len
+        key = self._body[key_at:entry_at]
+        entry = self._body[entry_at : entry_at + entry_len]
+        fields = ENTRY.unpack_from(entry)
+        if fields[7] != self._segment:
+            entry = ENTRY.pack(*fields[:7], self._segment, fields[8]) + entry[ENTRY.size :]
+        return Row(key, fields[0], kind, entry)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self.row, range(self.count))
+
+    def seek(self, key: bytes) -> int:
+        """The index of the first row with a key not below ``key``."""
+        low, high = 0, self.count
+        while low < high:
+            middle = (low + high) // 2
+            if self._key(middle) < key:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def holds(self, key: bytes) -> bool:
+        """Whether any record of the key is in this segment."""
+        index = self.seek(key)
+        return index < self.count and self._key(index) == key
+
+    def rows_of(self, key: bytes) -> list[Row]:
+        """Every record of the key in this segment."""
+        found = []
+        for index in range(self.seek(key), self.count):
+            row = self.row(index)
+            if row.key != key:
+                break
+            found.append(row)
+        return found
+
+    def sample(self, count: int) -> list[bytes]:
+        """About ``count`` keys spread evenly over the block."""
+        step = max(1, self.count // max(1, count))
+        return [self._key(i) for i in range(step // 2, self.count, step)]
+
+    def _key(self, index: int) -> bytes:
+        (at,) = OFFSET.unpack_from(self._body, self._offsets + index * OFFSET.size)
+        at += BLOCK.size
+        key_len = ROW.unpack_from(self._body, at)[2]
+        return self._body[at + ROW.size : at + ROW.size + key_len]
+
+
+def moved(row: Row) -> bool:
+    """Whether a row tells of an evacuated record."""
+    return bool(ENTRY.unpack_from(row.entry)[5] & Flag.MOVED)

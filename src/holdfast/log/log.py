@@ -1,0 +1,344 @@
+"""A bucket's log: the truth, appended group by group to numbered segments.
+
+One segment is *active*; the others have *ended* (nothing more belongs to them)
+and are *sealed* once their key block stands behind their last group. The log
+knows nothing of what records mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+from crc32c import crc32c
+
+from holdfast.engines.port import Buffer, Segment, Segments
+from holdfast.errors import Corrupt
+from holdfast.log.group import GROUP_HEAD_BYTES, GroupHead, Kind, read_head, scan, seal_head
+from holdfast.log.header import (
+    SEGMENT_HEAD_BYTES,
+    Identity,
+    LogState,
+    SegmentHead,
+    SegmentInfo,
+    decode_state,
+    encode_state,
+    pack_head,
+    unpack_head,
+)
+from holdfast.log.keyblock import KeyBlock
+from holdfast.log.records import CHECK, CHECK_BYTES, Record, Type, check_of, decode, encode
+
+JOIN_BYTES = 1 << 16  # larger groups are written gathered instead of joined
+
+
+class Position(NamedTuple):
+    """A place between groups: behind the group at ``start`` of ``segment``.
+
+    ``start == stop`` names the place behind the segment's head.
+    """
+
+    segment: int
+    start: int
+    stop: int
+    digest: int
+
+
+class Log:
+    """One bucket's log.
+
+    Args:
+        segments: the ground.
+        bucket: the bucket's id, 16 hex digits.
+        identity: store id and incarnation, named in every segment head.
+
+    Use ``Log.create`` or ``recover`` (recovery.py) to get one.
+    """
+
+    def __init__(self, segments: Segments, bucket: str, identity: Identity) -> None:
+        self.ground = segments
+        self.bucket = bucket
+        self.identity = identity
+        self.number = 0
+        self.stop = 0  # where the active segment's groups end
+        self.last = 0  # where its last group starts
+        self.digest = 0
+        self.synced = 0  # what of the active segment is known durable
+        self.durable = Position(0, 0, 0, 0)  # the last place known durable
+        self.ended: dict[int, SegmentInfo] = {}
+        self.sealed: set[int] = set()
+        self.maps: dict[int, Buffer] = {}
+        self._open: dict[int, Segment] = {}
+        self._blocks: dict[int, KeyBlock] = {}
+
+    # -- writing ----------------------------------------------------------------
+
+    def begin(self, number: int, previous: SegmentInfo | None, state: LogState) -> None:
+        """Make ``number`` the active segment: durable, name and bytes, on return."""
+        head, digest = pack_head(self.identity, self.bucket, number, previous)
+        body = b"".join(encode(Type.STATE, b"", encode_state(state), state.version, state.time_ns))
+        group, after = seal_head(Kind.CONTROL, 1, len(body), crc32c(body), len(head), digest)
+        segment = self.ground.begin(self.bucket, number, (head, group, body))
+        self._open[number] = segment
+        self.number = number
+        self.last = len(head)
+        self.stop = self.synced = len(head) + len(group) + len(body)
+        self.digest = after
+        self.durable = self.position
+
+    def switch(self, state: LogState) -> None:
+        """End the active segment where its groups end and begin the next.
+
+        ``state.segments`` is filled in here. On an error nothing has changed.
+        """
+        ending = SegmentInfo(self.number, self.bucket, self.number, self.stop, self.digest)
+        listed = (*self.ended.values(), ending)
+        self.begin(self.next_number(), ending, msgspec.structs.replace(state, segments=listed))
+        self.ended[ending.number] = ending
+
+    def next_number(self) -> int:
+        """The first number above every segment's."""
+        return max(self.number, *self.ended, 0) + 1
+
+    def end(self) -> SegmentInfo:
+        """End the active segment without another behind it: this log takes no more writes."""
+        info = SegmentInfo(self.number, self.bucket, self.number, self.stop, self.digest)
+        self.ended[self.number] = info
+        return info
+
+    def borrow(self, lender: Log) -> None:
+        """Read ended segments through another log's files until they are shared (fork)."""
+        for number in self.ended:
+            self._open[number] = lender.segment(number)
+
+    def return_loans(self, numbers: Iterable[int]) -> None:
+        """Read these segments through files of this bucket from now on."""
+        for number in numbers:
+            self._open.pop(number, None)
+            self.maps.pop(number, None)
+            self.key_block(number)
+
+    def append(
+        self, buffers: Sequence[Buffer], count: int, length: int, kind: int = Kind.RECORDS
+    ) -> int:
+        """Write one group of ``count`` records; its body's offset in the active segment.
+
+        Not yet durable. On an OSError the log's end is where it was.
+        """
+        if length <= JOIN_BYTES:
+            body = b"".join(buffers)
+            head, digest = seal_head(kind, count, length, crc32c(body), self.synced, self.digest)
+            self._open[self.number].append((head + body,))
+        else:
+            crc = 0
+            for buffer in buffers:
+                crc = crc32c(buffer, crc)
+            head, digest = seal_head(kind, count, length, crc, self.synced, self.digest)
+            self._open[self.number].append((head, *buffers))
+        start = self.stop
+        self.last = start
+        self.stop = start + GROUP_HEAD_BYTES + length
+        self.digest = digest
+        return start + GROUP_HEAD_BYTES
+
+    def sync(self) -> None:
+        """Make every group appended before this call durable."""
+        reached = self.position
+        self._open[reached.segment].sync()
+        if reached.segment == self.number and reached.stop > self.synced:
+            self.synced = reached.stop
+            self.durable = reached
+
+    def cut_back(self) -> None:
+        """Forget the groups behind the last place known durable (rule 1)."""
+        _, self.last, self.stop, self.digest = self.durable
+
+    @property
+    def position(self) -> Position:
+        """Where the log ends now."""
+        return Position(self.number, self.last, self.stop, self.digest)
+
+    # -- reading ----------------------------------------------------------------
+
+    def segment(self, number: int) -> Segment:
+        """The segment's file, opened when first asked for."""
+        segment = self._open.get(number)
+        if segment is None:
+            try:
+                segment = self.ground.open(self.bucket, number)
+            except FileNotFoundError:
+                raise Corrupt(position=self.where(number, 0), what="segment is missing") from None
+            self._open[number] = segment
+        return segment
+
+    def read(self, number: int, start: int, stop: int) -> bytes | memoryview:
+        """Bytes ``start`` to ``stop`` of a segment; sealed ones are mapped (rule 12)."""
+        mapped = self.maps.get(number)
+        if mapped is None:
+            if number not in self.sealed:
+                return self.segment(number).read(start, stop)
+            mapped = self.maps[number] = self.segment(number).map()
+        return mapped[start:stop]
+
+    def value(self, key: bytes, version: int, number: int, offset: int, length: int) -> bytes:
+        """The value there, verified against key and version; Corrupt otherwise."""
+        data = self.read(number, offset, offset + length + CHECK_BYTES)
+        if len(data) == length + CHECK_BYTES:
+            value = bytes(data[:length])
+            (check,) = CHECK.unpack_from(data, length)
+            if check_of(key, version, crc32c(value)) == check:
+                return value
+        raise Corrupt(position=self.where(number, offset), what="a value fails its checksum")
+
+    def where(self, number: int, offset: int) -> str:
+        """A position for people and reports."""
+        return f"bucket {self.bucket} segment {number} offset {offset}"
+
+    def head(self, number: int) -> SegmentHead:
+        """A segment's head, held against what the log says it must be."""
+        where = self.where(number, 0)
+        head = unpack_head(bytes(self.segment(number).read(0, SEGMENT_HEAD_BYTES)), where)
+        info = self.ended.get(number)
+        origin = (info.origin, info.origin_number) if info else (self.bucket, number)
+        if head.store != self.identity.store or (head.bucket, head.number) != origin:
+            raise Corrupt(position=where, what="this segment belongs elsewhere")
+        return head
+
+    def groups(self, number: int, after: Position | None = None) -> Iterator[Group]:
+        """The verified groups of a segment, or those behind ``after``; Corrupt where one fails."""
+        stop = self.ended[number].stop if number in self.ended else self.stop
+        base, digest = SEGMENT_HEAD_BYTES, None
+        if after is not None and after.segment == number:
+            base, digest = after.stop, after.digest
+        if digest is None:
+            digest = self.head(number).digest
+        data = self.segment(number).read(base, stop)
+        at = base
+        for head, body in scan(data, base, stop, digest):
+            yield Group(head, body)
+            at = head.stop
+        if at != stop:
+            raise Corrupt(position=self.where(number, at), what="a group does not verify")
+
+    def key_block(self, number: int) -> KeyBlock | None:
+        """A sealed segment's key block, or None where the segment is not sealed."""
+        block = self._blocks.get(number)
+        if block is None and number in self.ended:
+            block = self._load_block(number)
+            if block is not None:
+                self._blocks[number] = block
+        return block
+
+    def forget_blocks(self) -> None:
+        """Drop key blocks from memory; they are read again when asked for."""
+        self._blocks.clear()
+
+    def _load_block(self, number: int) -> KeyBlock | None:
+        info = self.ended[number]
+        segment = self.segment(number)
+        data = segment.read(info.stop, segment.size)
+        head = read_head(data, 0, info.stop)
+        if head is None or head.kind != Kind.KEY_BLOCK or head.previous != info.digest:
+            return None
+        body = data[GROUP_HEAD_BYTES : GROUP_HEAD_BYTES + head.stop - head.body]
+        if len(body) != head.stop - head.body or crc32c(body) != head.body_crc:
+            return None
+        try:
+            block = KeyBlock(body, number)
+        except ValueError:
+            return None
+        self.sealed.add(number)
+        return block
+
+    # -- ended segments -----------------------------------------------------------
+
+    def seal(self, number: int, body: bytes, count: int) -> None:
+        """Put the key block behind an ended segment's last group, durably."""
+        info = self.ended[number]
+        head, _ = seal_head(
+            Kind.KEY_BLOCK, count, len(body), crc32c(body), info.stop, info.digest
+        )
+        segment = self.segment(number)
+        segment.size = info.stop
+        segment.append((head, body))
+        segment.sync()
+        self.sealed.add(number)
+
+    def adopt(self, info: SegmentInfo) -> None:
+        """Count a segment shared from another bucket among the ended ones."""
+        self.ended[info.number] = info
+
+    def drop(self, number: int) -> None:
+        """Forget an ended segment and give its space back."""
+        self.ended.pop(number, None)
+        self.sealed.discard(number)
+        self.maps.pop(number, None)
+        self._blocks.pop(number, None)
+        segment = self._open.pop(number, None)
+        if segment is not None:
+            segment.park()
+        self.ground.drop(self.bucket, number)
+
+    def sizes(self) -> dict[int, int]:
+        """Bytes on disk by segment."""
+        numbers = {*self.ended, self.number}
+        return {number: self.segment(number).size for number in numbers}
+
+    def park(self) -> None:
+        """Give back descriptors, maps and key blocks; the next call opens again."""
+        self.maps = {}
+        self._blocks.clear()
+        for segment in self._open.values():
+            segment.park()
+
+    def contains(self, position: Position) -> bool:
+        """Whether this log has exactly this position (segment, place and digest)."""
+        if position.segment == self.number:
+            stop = self.stop
+        elif position.segment in self.ended:
+            stop = self.ended[position.segment].stop
+        else:
+            return False
+        if position.stop > stop:
+            return False
+        if position.start == position.stop:
+            return position.stop == SEGMENT_HEAD_BYTES and (
+                self.head(position.segment).digest == position.digest
+            )
+        data = self.segment(position.segment).read(
+            position.start, position.start + GROUP_HEAD_BYTES
+        )
+        head = read_head(data, 0, position.start)
+        return head is not None and (head.digest, head.stop) == (position.digest, position.stop)
+
+
+class Group(NamedTuple):
+    """A verified group: its header and its body."""
+
+    head: GroupHead
+    body: memoryview
+
+    def records(self) -> Iterator[Record]:
+        """The records, in order; ValueError where the body contradicts itself."""
+        at = 0
+        for _ in range(self.head.count):
+            record, at = decode(self.body, at, self.head.body)
+            yield record
+        if at != len(self.body):
+            raise ValueError("a group is longer than its records")
+
+    def value(self, record: Record) -> bytes:
+        """A record's value (the group's checksum has covered it)."""
+        at = record.offset - self.head.body
+        return bytes(self.body[at : at + record.value_len])
+
+
+def state_in(group: Group, where: str) -> LogState:
+    """The state that a segment's first group must hold."""
+    for record in group.records():
+        if record.type == Type.STATE:
+            return decode_state(group.value(record))
+    raise Corrupt(position=where, what="a segment begins without its state")
+
+

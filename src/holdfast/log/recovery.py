@@ -1,0 +1,123 @@
+"""Recovery: find where a log ends, and tell a torn tail from damage (rules 1, 5).
+
+The newest segment whose head and state verify is the log's end; its state
+names every other segment. A newer file without a durable beginning never took
+a write that was answered and is dropped. Nothing is shortened in place: behind
+a torn tail the log goes on in a new segment that names where the old one ended.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from holdfast.engines.port import Segments
+from holdfast.errors import Corrupt
+from holdfast.log.group import Kind, durable_beyond, scan
+from holdfast.log.header import SEGMENT_HEAD_BYTES, Identity, LogState, Merge, unpack_head
+from holdfast.log.log import Group, Log, Position, state_in
+from holdfast.log.records import Type
+
+
+class Recovered(msgspec.Struct):
+    """A recovered log, the state its active segment began with, and how it ended.
+
+    ``torn`` is True where bytes behind the end were not part of the log: then
+    a new segment must be begun before anything is appended.
+    """
+
+    log: Log
+    state: LogState
+    groups: list[Group]
+    torn: bool
+
+
+def recover(
+    segments: Segments,
+    bucket: str,
+    numbers: list[int],
+    identity: Identity,
+    absorbed: Position | None = None,
+) -> Recovered | None:
+    """Open a bucket's log as the last owner left it.
+
+    Args:
+        segments: the ground.
+        bucket: the bucket's id.
+        numbers: the segments that exist, ascending.
+        identity: the store's id and incarnation.
+        absorbed: a view's checkpoint; a segment that ends before it is damaged.
+
+    Returns:
+        The log, or None where no segment ever became durable (the bucket was
+        never born).
+
+    Raises:
+        Corrupt: damage inside the log, with its position.
+    """
+    log = Log(segments, bucket, identity)
+    for number in reversed(numbers):
+        found = _end(log, number, absorbed)
+        if found is not None:
+            _settle(log, found, numbers)
+            return found
+        log.drop(number)
+    return None
+
+
+def _end(log: Log, number: int, absorbed: Position | None) -> Recovered | None:
+    """Take ``number`` as the newest segment, or None if its beginning was never durable."""
+    segment = log.segment(number)
+    data = segment.read(0, segment.size)
+    where = log.where(number, 0)
+    try:
+        head = unpack_head(bytes(data[:SEGMENT_HEAD_BYTES]), where)
+    except Corrupt:
+        if durable_beyond(data, 0, 0, len(data)):
+            raise
+        return None
+    if head.store != log.identity.store or (head.bucket, head.number) != (log.bucket, number):
+        raise Corrupt(position=where, what="this segment belongs elsewhere")
+    found = [
+        Group(*pair)
+        for pair in scan(
+            memoryview(data)[SEGMENT_HEAD_BYTES:], SEGMENT_HEAD_BYTES, len(data), head.digest
+        )
+    ]
+    stop = found[-1].head.stop if found else SEGMENT_HEAD_BYTES
+    torn = stop != len(data)
+    if torn and _was_durable(data, stop, number, absorbed):
+        raise Corrupt(position=log.where(number, stop), what="a group does not verify")
+    if not found:
+        return None
+    log.number, log.stop, log.last = number, stop, found[-1].head.start
+    log.digest = found[-1].head.digest
+    segment.sync()
+    log.synced = stop
+    log.durable = log.position
+    return Recovered(log, state_in(found[0], where), found, torn)
+
+
+def _was_durable(data: bytes, stop: int, number: int, absorbed: Position | None) -> bool:
+    if absorbed is not None and absorbed.segment == number and absorbed.stop > stop:
+        return True
+    return durable_beyond(data, 0, stop, len(data))
+
+
+def _settle(log: Log, found: Recovered, numbers: list[int]) -> None:
+    """Adopt the segments that the log names; they must exist."""
+    named = {info.number: info for info in found.state.segments}
+    for group in found.groups:
+        if group.head.kind != Kind.CONTROL:
+            continue
+        for record in group.records():
+            if record.type == Type.DROP:
+                for number in msgspec.msgpack.decode(group.value(record), type=list[int]):
+                    named.pop(number, None)
+            elif record.type == Type.MERGE:
+                merge = msgspec.msgpack.decode(group.value(record), type=Merge)
+                named.update({info.number: info for info in merge.segments})
+    present = set(numbers)
+    for info in named.values():
+        if info.number not in present:
+            raise Corrupt(position=log.where(info.number, 0), what="segment is missing")
+        log.adopt(info)

@@ -1,0 +1,52 @@
+"""Where to cut a bucket: near the middle of its live bytes."""
+
+from __future__ import annotations
+
+from holdfast.bucket.bucket import Bucket
+from holdfast.log.entry import DELETED, ENTRY
+from holdfast.views.port import Table
+
+EXACT_KEYS = 20_000  # below this every key is looked at
+SAMPLES = 64
+PAGE = 1_000
+
+
+def middle(bucket: Bucket) -> bytes | None:
+    """A key with live keys on both sides of the cut, or None where there is none."""
+    if bucket.tally().keys <= EXACT_KEYS:
+        return _exact(bucket)
+    return _sampled(bucket) or _exact(bucket)
+
+
+def _exact(bucket: Bucket) -> bytes | None:
+    """The key at which half of the live bytes lie below."""
+    weights: list[tuple[bytes, int]] = []
+    at: bytes | None = bucket.start
+    while at is not None:
+        rows, at = bucket.page(at, bucket.stop, PAGE)
+        weights += [(key, len(key) + ENTRY.unpack_from(row)[3]) for key, row in rows]
+    half = sum(weight for _, weight in weights) // 2
+    passed = 0
+    for index, (key, weight) in enumerate(weights):
+        if passed >= half and index:
+            return key
+        passed += weight
+    return weights[-1][0] if len(weights) > 1 else None
+
+
+def _sampled(bucket: Bucket) -> bytes | None:
+    """The median of keys spread over every key block and the overlay."""
+    keys: list[bytes] = []
+    for number in list(bucket.log.ended):
+        block = bucket.log.key_block(number)
+        if block is not None:
+            keys += block.sample(SAMPLES)
+    recent = [key for key, row in list(bucket.state.keys.items()) if row != DELETED]
+    keys += sorted(recent)[:: max(1, len(recent) // SAMPLES)]
+    mine = sorted(key for key in keys if bucket.start <= key < bucket.stop)
+    if not mine:
+        return None
+    start = mine[len(mine) // 2]
+    below, _ = bucket.state.page(Table.KEYS, bucket.start, start, 1)
+    above, _ = bucket.state.page(Table.KEYS, start, bucket.stop, 1)
+    return start if below and above else None

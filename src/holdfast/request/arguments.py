@@ -1,0 +1,153 @@
+"""What callers hand in, checked once at the edge: typed, specific errors, nothing changed.
+
+Keys become composite keys here (log/records.py draws them).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from holdfast.errors import InvalidExpiry, InvalidKey, InvalidNamespace, InvalidValue
+from holdfast.limits import CONTENT_TYPE_BYTES, KEY_BYTES, NAMESPACE_CHARS, TTL_NS
+
+SECOND_NS = 1_000_000_000
+UNITS_NS = {
+    "ms": 1_000_000,
+    "s": SECOND_NS,
+    "m": 60 * SECOND_NS,
+    "h": 3600 * SECOND_NS,
+    "d": 86_400 * SECOND_NS,
+    "w": 7 * 86_400 * SECOND_NS,
+}
+NAMESPACE = re.compile(r"[A-Za-z0-9._-]{1,%d}" % NAMESPACE_CHARS)
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", re.ASCII)
+VISIBLE, HIDDEN, BEYOND = b"\x00", b"\x01", b"\x02"  # what follows a namespace's name
+
+
+def namespace_bytes(name: object) -> bytes:
+    """A namespace's name as bytes: 1 to 128 of ``[A-Za-z0-9._-]``."""
+    if not isinstance(name, str) or not NAMESPACE.fullmatch(name):
+        raise InvalidNamespace(namespace=name)
+    return name.encode()
+
+
+def compose(prefix: bytes, key: object) -> bytes:
+    """The composite key of a caller's key; ``prefix`` is the namespace and VISIBLE."""
+    if not isinstance(key, str):
+        raise InvalidKey(key=key, reason="not a string")
+    try:
+        raw = key.encode()
+    except UnicodeEncodeError:
+        raise InvalidKey(key=key, reason="not UTF-8") from None
+    if not 0 < len(raw) <= KEY_BYTES:
+        raise InvalidKey(key=key, reason="1 to 1024 bytes", length=len(raw))
+    return prefix + raw
+
+
+def payload(data: object) -> bytes | memoryview:
+    """A value's bytes, not copied where they cannot change under us."""
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    raise InvalidValue(argument="data", reason="not bytes")
+
+
+def duration_ns(ttl: object) -> int:
+    """Nanoseconds of a time to live: seconds (int, float) or text like ``"30d"``."""
+    if isinstance(ttl, str):
+        match = DURATION.fullmatch(ttl)
+        if match is None:
+            raise InvalidExpiry(ttl=ttl)
+        ns = round(float(match[1]) * UNITS_NS[match[2]])
+    elif isinstance(ttl, bool) or not isinstance(ttl, int | float):
+        raise InvalidExpiry(ttl=ttl)
+    elif isinstance(ttl, int):
+        ns = ttl * SECOND_NS
+    elif math.isfinite(ttl) and ttl > 0:
+        ns = max(1, round(ttl * SECOND_NS))
+    else:
+        raise InvalidExpiry(ttl=ttl)
+    if not 0 < ns <= TTL_NS:
+        raise InvalidExpiry(ttl=ttl)
+    return ns
+
+
+def byte_range(span: object, size: int) -> tuple[int, int]:
+    """``(start, stop)`` within a value of ``size`` bytes, cut at its end."""
+    start, stop = pair(span)
+    if start > size:
+        raise InvalidValue(argument="range", reason="start past the end", size=size)
+    return start, min(stop, size)
+
+
+def pair(span: object) -> tuple[int, int]:
+    """Two ints that can be a byte range."""
+    if not isinstance(span, tuple) or len(span) != 2:  # noqa: PLR2004 - a pair
+        raise InvalidValue(argument="range", reason="not (start, stop)")
+    start, stop = (integer(bound, "range") for bound in span)
+    if start < 0 or stop < start:
+        raise InvalidValue(argument="range", reason="negative or backwards")
+    return start, stop
+
+
+def integer(value: object, argument: str) -> int:
+    """An int that is not a bool."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidValue(argument=argument, reason="not an integer")
+    return value
+
+
+def optional_integer(value: object, argument: str) -> int | None:
+    """An int, or None."""
+    return None if value is None else integer(value, argument)
+
+
+def flag(value: object, argument: str) -> bool:
+    """A bool."""
+    if not isinstance(value, bool):
+        raise InvalidValue(argument=argument, reason="not a bool")
+    return value
+
+
+def content_type(value: object) -> str | None:
+    """None, or a media type of at most 255 bytes."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            if len(value.encode()) <= CONTENT_TYPE_BYTES:
+                return value
+        except UnicodeEncodeError:
+            pass
+    raise InvalidValue(argument="content_type")
+
+
+def text(value: object, argument: str) -> bytes:
+    """A string as UTF-8 bytes, of any length (prefixes, cursors)."""
+    if isinstance(value, str):
+        try:
+            return value.encode()
+        except UnicodeEncodeError:
+            pass
+    raise InvalidValue(argument=argument, reason="not text")
+
+
+def page_limit(value: object) -> int | None:
+    """None, or how many at the most."""
+    if value is None:
+        return None
+    count = integer(value, "limit")
+    if count < 0:
+        raise InvalidValue(argument="limit", reason="negative")
+    return count
+
+
+def seconds(value: object, argument: str) -> float:
+    """Seconds to wait: finite, not negative."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidValue(argument=argument, reason="not a number")
+    if not (math.isfinite(value) and value >= 0):
+        raise InvalidValue(argument=argument, reason="negative or not finite")
+    return float(value)

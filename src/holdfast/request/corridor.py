@@ -1,0 +1,149 @@
+"""The way of a request through the house: find the bucket, make room, apply, follow a move.
+
+The only corridor: whatever writes or reads an object passes here, whichever
+door it came in by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from holdfast.bucket.bucket import Bucket
+from holdfast.errors import Busy, CrossBucket, HoldfastError, LimitExceeded, Moved
+from holdfast.limits import BATCH_BYTES, BATCH_OPERATIONS, BUSY_DELAY_S
+from holdfast.operations import Append, Operation, Store
+from holdfast.placement.placement import Placement
+
+T = TypeVar("T")
+GROWING = (Store, Append)
+PIECE_PART = 8  # a batch is cut so that a bucket passes its bound by 1/8 at the most
+RETRY_S = 0.001
+
+
+class Corridor:
+    """Carries operations to the buckets they belong to.
+
+    Args:
+        placement: where keys live.
+        admit: called before a bucket takes a write; may wait for its upkeep,
+            raises Busy where waiting did not help.
+    """
+
+    def __init__(self, placement: Placement, admit: Callable[[Bucket], bool]) -> None:
+        self.placement = placement
+        self.directory = placement.directory
+        self._admit = admit
+
+    def write(self, operation: Operation) -> Any:  # noqa: ANN401 - each operation has its own result
+        """Apply one operation; its result, or the error that refused it is raised."""
+        while True:
+            try:
+                return self._bucket_for(operation).apply_one(operation)
+            except Moved:
+                continue
+
+    def _bucket_for(self, operation: Operation) -> Bucket:
+        key = operation.key
+        while True:
+            bucket = self.directory.find(key)
+            if bucket.crowded and isinstance(operation, GROWING):
+                self._wait_for_room(bucket)
+                if bucket.is_full() and self.placement.grow(bucket, key):
+                    continue
+            return bucket
+
+    def _wait_for_room(self, bucket: Bucket) -> None:
+        """Memory comes before waiting, waiting before refusing (rule 10)."""
+        clock = self.placement.settings.clock
+        waited = 0.0
+        while not self._admit(bucket):
+            if waited >= BUSY_DELAY_S:
+                raise Busy(bucket=bucket.id)
+            clock.sleep(RETRY_S)
+            waited += RETRY_S
+
+    def write_many(self, operations: Sequence[Operation], *, atomic: bool = False) -> list[object]:
+        """Apply a batch: the operations of one bucket commit together, in order.
+
+        Args:
+            operations: at most 10,000 and 64 MiB of values.
+            atomic: all or nothing, refused with CrossBucket over two buckets.
+
+        Returns:
+            Per operation its result or its error, in the order given.
+        """
+        _bound(operations)
+        if atomic:
+            return self._write_atomic(operations)
+        outcomes: list[object] = [None] * len(operations)
+        waiting = list(range(len(operations)))
+        while waiting:
+            moved: list[int] = []
+            for bucket, piece in self._pieces(operations, waiting):
+                try:
+                    results = bucket.apply([operations[i] for i in piece])
+                except Moved:
+                    moved += piece
+                    continue
+                except HoldfastError as error:
+                    results = [error] * len(piece)
+                for index, result in zip(piece, results, strict=True):
+                    outcomes[index] = result
+            waiting = moved
+        return outcomes
+
+    def _pieces(
+        self, operations: Sequence[Operation], waiting: list[int]
+    ) -> Iterator[tuple[Bucket, list[int]]]:
+        """Runs of operations that go to one bucket as one group."""
+        most = max(self.placement.settings.bucket_bytes // PIECE_PART, 1)
+        piece: list[int] = []
+        size = 0
+        bucket: Bucket | None = None
+        stop = start = b""
+        for index in waiting:
+            operation = operations[index]
+            key = operation.key
+            if bucket is None or not start <= key < stop or size >= most:
+                if bucket is not None:
+                    yield bucket, piece
+                bucket = self._bucket_for(operation)
+                start, stop = bucket.start, bucket.stop
+                piece, size = [], 0
+            piece.append(index)
+            size += len(key) + (len(operation.value) if isinstance(operation, GROWING) else 0)
+        if bucket is not None:
+            yield bucket, piece
+
+    def _write_atomic(self, operations: Sequence[Operation]) -> list[object]:
+        if not operations:
+            return []
+        while True:
+            bucket = self._bucket_for(operations[0])
+            if any(not bucket.start <= o.key < bucket.stop for o in operations):
+                if self.directory.find(operations[0].key) is not bucket:
+                    continue
+                raise CrossBucket(bucket=bucket.id)
+            try:
+                return bucket.apply(operations, atomic=True)
+            except Moved:
+                continue
+
+    def read(self, key: bytes, ask: Callable[[Bucket], T]) -> T:
+        """Ask the bucket that holds a key; follow it where it moved meanwhile."""
+        while True:
+            try:
+                return ask(self.directory.find(key))
+            except Moved:
+                continue
+
+
+def _bound(operations: Sequence[Operation]) -> None:
+    if len(operations) > BATCH_OPERATIONS:
+        raise LimitExceeded(
+            limit="BATCH_OPERATIONS", most=BATCH_OPERATIONS, asked=len(operations)
+        )
+    size = sum(len(o.value) for o in operations if isinstance(o, GROWING))
+    if size > BATCH_BYTES:
+        raise LimitExceeded(limit="BATCH_BYTES", most=BATCH_BYTES, asked=size)

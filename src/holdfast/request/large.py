@@ -1,0 +1,250 @@
+"""Large objects: parts under hidden keys, the manifest written last (rule 8).
+
+A value over 1 MiB is cut into parts of exactly 1 MiB; what is left over lies in
+the manifest's own record, so parts never have to be rewritten. Parts are
+records like any other: they are placed, split and moved, and one object may
+span many buckets. Until the manifest is written a reader sees the old object,
+afterwards the new one.
+
+    hidden key:  namespace 0x01  upload (8 bytes)  number (u32 BE)  key
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from crc32c import crc32c
+
+from holdfast.errors import Changed, Corrupt, HoldfastError, LimitExceeded, NotFound
+from holdfast.limits import OBJECT_BYTES, VALUE_RECORD_BYTES
+from holdfast.log.entry import Entry, unpack
+from holdfast.log.records import Flag
+from holdfast.operations import Append, Delete, Parts, Store, StoreOptions, Upload
+from holdfast.request.arguments import HIDDEN, VISIBLE
+from holdfast.request.corridor import Corridor
+from holdfast.values import Receipt
+
+PART_BYTES = VALUE_RECORD_BYTES
+NUMBER = struct.Struct(">I")
+UPLOAD_BYTES = 8
+PLAIN = StoreOptions()
+
+
+def part_key(key: bytes, upload: bytes, number: int) -> bytes:
+    """The hidden composite key of an object's part."""
+    namespace, _, name = key.partition(VISIBLE)
+    return namespace + HIDDEN + upload + NUMBER.pack(number) + name
+
+
+def owner_of(hidden: bytes) -> tuple[bytes, bytes]:
+    """The composite key and the upload that a part belongs to."""
+    namespace, _, rest = hidden.partition(HIDDEN)
+    upload = rest[:UPLOAD_BYTES]
+    return namespace + VISIBLE + rest[UPLOAD_BYTES + NUMBER.size :], upload
+
+
+class LargeWriter:
+    """Takes an object's bytes as they come, in constant memory.
+
+    Args:
+        corridor: the way to the buckets.
+        key: the composite key; ``name`` the caller's spelling.
+        options: as for a put; they are decided when the manifest is written.
+    """
+
+    def __init__(self, corridor: Corridor, key: bytes, name: str, options: StoreOptions | None):
+        self._corridor = corridor
+        self._key = key
+        self._name = name
+        self._options = options
+        self._upload: bytes | None = None
+        self._number = 0
+        self._crc = 0
+        self._known_crc: int | None = None
+        self._kept = 0
+        self._buffer = bytearray()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take more bytes; whole parts are stored at once."""
+        size = self._number * PART_BYTES + len(self._buffer) + len(data)
+        if size > OBJECT_BYTES:
+            raise LimitExceeded(limit="OBJECT_BYTES", most=OBJECT_BYTES, asked=size)
+        view = memoryview(data)
+        at = 0
+        while at < len(view):
+            room = PART_BYTES - len(self._buffer)
+            if not room:
+                self._store_part()
+                room = PART_BYTES
+            self._buffer += view[at : at + room]
+            at += room
+
+    def go_on(self, upload: bytes | None, parts: int, entry: Entry) -> None:
+        """Take an object's parts as they stand and write behind them; its CRC is known."""
+        self._known_crc = entry.crc
+        self._number = self._kept = parts
+        self._upload = upload
+
+    def finish(self) -> Receipt:
+        """Write the manifest: from here on readers see this object."""
+        tail = bytes(self._buffer)
+        options = self._options
+        if self._upload is not None:
+            whole = crc32c(tail, self._crc) if self._known_crc is None else self._known_crc
+            parts = Parts(self._upload, self._number * PART_BYTES, whole)
+            options = _with_parts(options or PLAIN, parts)
+        operation = Store(self._key, self._name, tail, options)
+        try:
+            receipt: Receipt = self._corridor.write(operation)
+        except HoldfastError:
+            self.give_up()
+            raise
+        return receipt
+
+    def give_up(self) -> None:
+        """Abandon the upload; its parts are garbage at once."""
+        if self._upload is None or self._kept:
+            return  # parts that an object holds are not given up
+        upload, self._upload = self._upload, None
+        try:
+            self._corridor.write(Upload(self._key, self._name, upload, "given_up"))
+            drop_parts(self._corridor, self._key, upload, self._number)
+        except HoldfastError:
+            return  # collect finds them: nobody knows this upload any more
+
+    def _store_part(self) -> None:
+        if self._upload is None:
+            upload = self._corridor.placement.settings.entropy.bytes(UPLOAD_BYTES)
+            self._corridor.write(Upload(self._key, self._name, upload, "begun"))
+            self._upload = upload
+        data = bytes(self._buffer)
+        key = part_key(self._key, self._upload, self._number)
+        try:
+            self._corridor.write(Store(key, self._name, data))
+        except HoldfastError:
+            self.give_up()
+            raise
+        self._crc = crc32c(data, self._crc)
+        self._number += 1
+        self._buffer.clear()
+
+
+def _with_parts(options: StoreOptions, parts: Parts) -> StoreOptions:
+    return StoreOptions(
+        options.ttl_ns,
+        options.keep_ttl,
+        options.if_absent,
+        options.if_version,
+        options.fence,
+        options.consumers,
+        options.permanent,
+        options.content_type,
+        parts,
+        options.expect,
+    )
+
+
+def store_large(
+    corridor: Corridor, operation: Store, source: bytes | memoryview
+) -> Receipt:
+    """Store a value that is larger than one record."""
+    writer = LargeWriter(corridor, operation.key, operation.name, operation.options)
+    writer.write(source)
+    return writer.finish()
+
+
+def drop_parts(corridor: Corridor, key: bytes, upload: bytes, count: int) -> None:
+    """Remove an upload's first ``count`` parts; absent ones are passed over."""
+    for number in range(count):
+        try:
+            corridor.write(Delete(part_key(key, upload, number), "", "dropped"))
+        except NotFound:
+            continue
+
+
+def pieces(
+    corridor: Corridor, key: bytes, name: str, entry: Entry, start: int, stop: int
+) -> Iterator[bytes]:
+    """The bytes ``start`` to ``stop`` of an object, piece by piece.
+
+    Raises:
+        Changed: the object was replaced, and its parts went, while being read.
+        Corrupt: a part is missing from an object that still stands.
+    """
+    attributes = entry.attributes
+    border = attributes.parts_bytes if entry.flags & Flag.LARGE else 0
+    upload = attributes.upload or b""
+    at = start
+    while at < min(stop, border):
+        number = at // PART_BYTES
+        end = min(stop, border, (number + 1) * PART_BYTES)
+        part = _part(corridor, key, name, entry, part_key(key, upload, number))
+        yield part[at - number * PART_BYTES : end - number * PART_BYTES]
+        at = end
+    if stop > border:
+        low, high = max(at, border) - border, stop - border
+        try:
+            yield corridor.read(key, lambda b: b.read_extents(key, entry, low, high))
+        except Changed:
+            raise Changed(key=name) from None
+
+
+def _part(corridor: Corridor, key: bytes, name: str, entry: Entry, hidden: bytes) -> bytes:
+    try:
+        part = corridor.read(hidden, lambda bucket: bucket.load(hidden))
+    except NotFound:
+        part = b""
+    if isinstance(part, bytes) and len(part) == PART_BYTES:
+        return part
+    try:
+        now = corridor.read(key, lambda bucket: bucket.object(key).entry)
+    except NotFound:
+        raise Changed(key=name) from None
+    if now.version != entry.version:
+        raise Changed(key=name)
+    raise Corrupt(position=f"part of {name!r}", what="a part of a large object is missing")
+
+
+def append(corridor: Corridor, operation: Append) -> int:
+    """Add at most 1 MiB to an object; the total size.
+
+    An index entry holds 64 locations. Where they are all of the largest size,
+    whole MiBs of what was appended become hidden parts.
+    """
+    while True:
+        try:
+            total: int = corridor.write(operation)
+        except LimitExceeded as error:
+            if error.limit != "EXTENTS":
+                raise
+            _fold_into_parts(corridor, operation.key, operation.name)
+        else:
+            return total
+
+
+def _fold_into_parts(corridor: Corridor, key: bytes, name: str) -> None:
+    """Rewrite an object's extents as parts and a tail; nothing if it changed meanwhile."""
+    row = corridor.read(key, lambda bucket: bucket.row(key))
+    if row is None:
+        return
+    entry = unpack(row)
+    old = entry.attributes
+    writer = LargeWriter(corridor, key, name, _same(entry, row))
+    writer.go_on(old.upload, old.parts_bytes // PART_BYTES, entry)
+    try:
+        for piece in pieces(corridor, key, name, entry, old.parts_bytes, entry.size):
+            writer.write(piece)
+        writer.finish()
+    except Changed:
+        return
+
+
+def _same(entry: Entry, row: bytes) -> StoreOptions:
+    """Options that rewrite an object as it is."""
+    return StoreOptions(
+        keep_ttl=True,
+        permanent=bool(entry.flags & Flag.PERMANENT),
+        content_type=entry.attributes.content_type,
+        expect=row,
+    )

@@ -1,0 +1,162 @@
+"""Lists: keys in byte order, page by page across buckets, expired ones left out.
+
+A list is no snapshot; its cursor is the last key, so splits and merges do not
+disturb it (rule 10). A one-level list seeks past each "directory" instead of
+walking it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holdfast.errors import InvalidValue, Moved
+from holdfast.limits import LIST_PAGE
+from holdfast.log.entry import ENTRY
+from holdfast.request.corridor import Corridor
+
+SEPARATOR = b"/"
+PAST_SEPARATOR = b"0"  # the byte after "/"
+Row = tuple[bytes, bytes]
+
+
+def rows(
+    corridor: Corridor, start: bytes, stop: bytes, first_page: int = LIST_PAGE
+) -> Iterator[list[Row]]:
+    """Pages of live rows with ``start <= key < stop``."""
+    at: bytes | None = start
+    limit = max(1, min(first_page, LIST_PAGE))
+    while at is not None and at < stop:
+        bucket = corridor.directory.find(at)
+        try:
+            page, after = bucket.page(at, stop, limit)
+        except Moved:
+            continue
+        at = after if after is not None else (bucket.stop if bucket.stop < stop else None)
+        limit = LIST_PAGE
+        if page:
+            now = bucket.time.now_ns()
+            if bucket.may_expire:
+                page = [row for row in page if lives(row[1], now)]
+            yield page
+
+
+def lives(row: bytes, now: int) -> bool:
+    """Whether an entry's time has not come."""
+    expires = ENTRY.unpack_from(row)[2]
+    return not expires or expires > now
+
+
+def any_below(corridor: Corridor, start: bytes, stop: bytes) -> bool:
+    """Whether there is a live object in a range."""
+    return any(page for page in rows(corridor, start, stop, 16))
+
+
+def successor(prefix: bytes) -> bytes:
+    """The first key above every key that begins with ``prefix`` (never all 0xff here)."""
+    kept = prefix.rstrip(b"\xff")
+    return kept[:-1] + bytes((kept[-1] + 1,))
+
+
+def covers(prefix: bytes, by: str) -> list[tuple[bytes, bytes]]:
+    """The ranges, relative to a namespace, that a prefix covers."""
+    if by == "text":
+        return [(prefix, successor(prefix) if prefix.strip(b"\xff") else b"")]
+    if by != "component":
+        raise InvalidValue(argument="by", reason="text or component")
+    if not prefix or prefix.endswith(SEPARATOR):
+        return covers(prefix, "text")
+    below = prefix + SEPARATOR
+    return [(prefix, prefix + b"\0"), (below, prefix + PAST_SEPARATOR)]
+
+
+class Listing:
+    """One list being walked.
+
+    Args:
+        corridor: the way to the buckets.
+        space: the namespace with its VISIBLE byte; keys are told without it.
+        prefix: what keys begin with.
+        by: "text" or "component".
+        after: the exclusive cursor, or None.
+        recursive: False shows each deeper level once, as a name ending in "/".
+    """
+
+    def __init__(  # noqa: PLR0913 - a list has these six sides
+        self,
+        corridor: Corridor,
+        space: bytes,
+        prefix: bytes,
+        *,
+        by: str,
+        after: bytes | None,
+        recursive: bool,
+        first_page: int = LIST_PAGE,
+    ) -> None:
+        self._corridor = corridor
+        self._space = space
+        self._after = after
+        self._recursive = recursive
+        self._first_page = first_page
+        self._ranges = covers(prefix, by)
+        directory = by == "component" and prefix and not prefix.endswith(SEPARATOR)
+        self._base = prefix + SEPARATOR if directory else prefix
+
+    def pages(self) -> Iterator[list[Row]]:
+        """Pages of (key without the namespace, entry; empty for a directory name)."""
+        for start, stop in self._ranges:
+            low = start if self._after is None else max(start, self._after + b"\0")
+            high = self._space + stop if stop else successor(self._space)
+            if self._recursive:
+                yield from self._deep(self._space + low, high)
+            else:
+                yield from self._level(self._space + low, high)
+
+    def _deep(self, low: bytes, high: bytes) -> Iterator[list[Row]]:
+        cut = len(self._space)
+        for page in rows(self._corridor, low, high, self._first_page):
+            yield [(key[cut:], row) for key, row in page]
+
+    def _level(self, low: bytes, high: bytes) -> Iterator[list[Row]]:
+        at: bytes | None = low
+        while at is not None:
+            page, at = self._level_page(at, high)
+            yield page
+
+    def _level_page(self, low: bytes, high: bytes) -> tuple[list[Row], bytes | None]:
+        """Names up to the first directory, and where to seek to behind it."""
+        cut, base = len(self._space), len(self._base)
+        shown: list[Row] = []
+        for page in rows(self._corridor, low, high, min(self._first_page, 64)):
+            for full, row in page:
+                key = full[cut:]
+                at = key.find(SEPARATOR, base)
+                if at < 0 or not key.startswith(self._base):
+                    shown.append((key, row))
+                    continue
+                name = key[: at + 1]
+                if self._after is None or name > self._after:
+                    shown.append((name, b""))
+                return shown, self._space + key[:at] + PAST_SEPARATOR
+        return shown, None
+
+
+def namespaces(corridor: Corridor) -> Iterator[bytes]:
+    """Names of namespaces that hold a live object, in byte order."""
+    at = b""
+    while True:
+        found = _first_key(corridor, at)
+        if found is None:
+            return
+        ends = [i for i in (found.find(b"\x00"), found.find(b"\x01")) if i >= 0]
+        name = found[: min(ends)]
+        if any_below(corridor, name + b"\x00", name + b"\x01"):
+            yield name
+        at = name + b"\x02"
+
+
+def _first_key(corridor: Corridor, start: bytes) -> bytes | None:
+    for page in rows(corridor, start, b"\xff", 4):
+        if page:
+            return page[0][0]
+    return None
+

@@ -1,0 +1,146 @@
+"""Store soon: queued in memory, stored in order per key, failures kept (rule 9).
+
+One worker takes what is queued, in batches, and stores it durably. What a
+batch could not store because the storage was busy or failed without effect is
+tried again; what can never succeed becomes a dead letter. What a crash may
+lose is exactly what is queued: at most what came in the last 100 ms while the
+disk keeps up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from threading import Condition, Thread
+
+from holdfast.errors import HoldfastError, StorageFailed, Waitable
+from holdfast.limits import BATCH_BYTES, BATCH_OPERATIONS
+from holdfast.operations import Store
+from holdfast.request.corridor import Corridor
+from holdfast.values import DeadLetter
+
+TRIES = 5
+GATHER_S = 0.01
+QUEUE_BYTES = 4 * BATCH_BYTES
+
+
+class Soon:
+    """The queue behind ``put_soon``.
+
+    Args:
+        corridor: the way to the buckets.
+        sync: makes what was stored durable, whatever the store's sync mode.
+    """
+
+    def __init__(self, corridor: Corridor, sync: Callable[[], None]) -> None:
+        self._corridor = corridor
+        self._sync = sync
+        self._queue: deque[tuple[str, Store]] = deque()
+        self._bytes = 0
+        self._changed = Condition()
+        self._busy = False
+        self._stopping = False
+        self._worker: Thread | None = None
+        self._letters: list[DeadLetter] = []
+        self._untold: list[DeadLetter] = []
+
+    def put(self, namespace: str, operation: Store) -> None:
+        """Queue a store. Waits while 256 MiB are queued already."""
+        with self._changed:
+            while self._bytes > QUEUE_BYTES and not self._stopping:
+                self._changed.wait()
+            self._queue.append((namespace, operation))
+            self._bytes += len(operation.value)
+            if self._worker is None:
+                self._worker = Thread(target=self._work, name="holdfast-soon", daemon=True)
+                self._worker.start()
+            self._changed.notify_all()
+
+    def flush(self) -> list[DeadLetter]:
+        """Wait until all that was queued is durable or dead; what died since the last flush."""
+        with self._changed:
+            while self._queue or self._busy:
+                self._changed.wait()
+            untold, self._untold = self._untold, []
+            return untold
+
+    def letters(self) -> list[DeadLetter]:
+        """Every store that could not be carried out."""
+        with self._changed:
+            return list(self._letters)
+
+    def close(self) -> None:
+        """Store what is queued and end the worker."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._worker is not None:
+            self._worker.join()
+
+    def _work(self) -> None:
+        while True:
+            batch = self._take()
+            if batch is None:
+                return
+            try:
+                self._store(batch)
+            finally:
+                with self._changed:
+                    self._busy = False
+                    self._changed.notify_all()
+
+    def _take(self) -> list[tuple[str, Store]] | None:
+        with self._changed:
+            while not self._queue:
+                if self._stopping:
+                    return None
+                self._changed.wait()
+            self._busy = True
+            batch = []
+            size = 0
+            while self._queue and len(batch) < BATCH_OPERATIONS and size < BATCH_BYTES // 2:
+                batch.append(self._queue.popleft())
+                size += len(batch[-1][1].value)
+            self._bytes -= size
+            self._changed.notify_all()
+            return batch
+
+    def _store(self, batch: list[tuple[str, Store]]) -> None:
+        """Store a batch; retry what had no effect, in order, and bury the rest."""
+        left = batch
+        clock = self._corridor.placement.settings.clock
+        for attempt in range(TRIES):
+            left = self._attempt(left, last=attempt == TRIES - 1)
+            if not left:
+                return
+            clock.sleep(GATHER_S * (1 << attempt))
+
+    def _attempt(
+        self, batch: list[tuple[str, Store]], *, last: bool
+    ) -> list[tuple[str, Store]]:
+        outcomes: list[object]
+        try:
+            outcomes = self._corridor.write_many([operation for _, operation in batch])
+            self._sync()
+        except HoldfastError as error:
+            outcomes = [error] * len(batch)
+        again: list[tuple[str, Store]] = []
+        stuck: set[bytes] = set()
+        for item, outcome in zip(batch, outcomes, strict=True):
+            if not isinstance(outcome, HoldfastError) and item[1].key not in stuck:
+                continue
+            if isinstance(outcome, Waitable | StorageFailed) and not last:
+                stuck.add(item[1].key)
+                again.append(item)
+            elif isinstance(outcome, HoldfastError):
+                self._bury(item, outcome)
+            else:
+                again.append(item)  # a later store of a key that waits is done again after it
+        return again
+
+    def _bury(self, item: tuple[str, Store], error: HoldfastError) -> None:
+        namespace, operation = item
+        letter = DeadLetter(namespace, operation.name, error.code, str(error))
+        with self._changed:
+            self._letters.append(letter)
+            self._untold.append(letter)

@@ -1,0 +1,448 @@
+"""A namespace: a tenant's keyspace, and everything that can be done in it."""
+
+from __future__ import annotations
+
+import builtins
+import io
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, MutableMapping
+from typing import TYPE_CHECKING, Literal
+
+from holdfast.errors import HoldfastError, InvalidExpiry, InvalidValue, LockHeld, Moved, NotFound
+from holdfast.limits import KEY_BYTES, LOCK_TTL_S, VALUE_RECORD_BYTES
+from holdfast.bucket.rows import encode_ids
+from holdfast.operations import Append, Delete, Lock, Release, Store, StoreOptions, Unlock
+from holdfast.request import arguments, handles, large, listing, streams, describe
+from holdfast.request.large import LargeWriter
+from holdfast.values import Receipt, Stat
+
+if TYPE_CHECKING:
+    from holdfast.store.store import Store as HoldfastStore
+
+LOCK_ID_BYTES = 20
+LOCK_POLL_S = 0.01
+By = Literal["text", "component"]
+
+
+class Namespace:
+    """One namespace of an open store. Made by ``store.namespace(name)``.
+
+    Keys are strings of 1 to 1024 UTF-8 bytes; values are bytes up to 5 TiB.
+
+    Example:
+        >>> import holdfast
+        >>> with holdfast.open(":memory:") as store:
+        ...     acme = store.namespace("acme")
+        ...     receipt = acme.put("invoices/7", b"paid", ttl="30d")
+        ...     acme.get("invoices/7")
+        b'paid'
+    """
+
+    def __init__(self, store: HoldfastStore, name: str) -> None:
+        raw = arguments.namespace_bytes(name)
+        self.name = name
+        self._store = store
+        self._corridor = store.corridor
+        self._directory = store.corridor.directory
+        self._space = raw + arguments.VISIBLE
+        self._key_bytes = len(self._space) + KEY_BYTES
+
+    # -- values ---------------------------------------------------------------------
+
+    def put(  # noqa: PLR0913 - the face
+        self,
+        key: str,
+        data: bytes | bytearray | memoryview,
+        *,
+        ttl: float | str | None = None,
+        keep_ttl: bool = False,
+        if_absent: bool = False,
+        if_version: int | None = None,
+        fence: int | None = None,
+        consumers: Iterable[str | bytes] | None = None,
+        permanent: bool = False,
+        content_type: str | None = None,
+    ) -> Receipt:
+        """Create or replace an object.
+
+        Args:
+            key: 1 to 1024 UTF-8 bytes.
+            data: the value.
+            ttl: seconds to live, or text like "30d"; None clears an earlier one.
+            keep_ttl: keep the expiry of the object that is there (NotFound if none is).
+            if_absent: refuse with Exists where an object is.
+            if_version: refuse with VersionMismatch where it has another version.
+            fence: the fence of the lock that must hold the key.
+            consumers: the reference list to set; None leaves an existing one.
+            permanent: refuse changes until ``release``.
+            content_type: at most 255 bytes, told by ``stat``.
+
+        Returns:
+            A receipt: version, size in bytes, expiry in ns of bucket time, bucket.
+
+        Raises:
+            InvalidKey, InvalidValue, InvalidExpiry, NotFound, Exists, VersionMismatch,
+            FenceTooOld, LockLost, Permanent, LimitExceeded: nothing was changed.
+            Busy: the store is catching up; later.
+            StorageFailed: not stored. OutcomeUnknown: perhaps stored.
+        """
+        if (
+            ttl is None
+            and if_version is None
+            and fence is None
+            and consumers is None
+            and content_type is None
+            and not (keep_ttl or if_absent or permanent)
+        ):
+            options = None
+        else:
+            options = _options(
+                ttl, keep_ttl, if_absent, if_version, fence, consumers, permanent, content_type
+            )
+        operation = Store(
+            arguments.compose(self._space, key), key, arguments.payload(data), options
+        )
+        if len(operation.value) > VALUE_RECORD_BYTES:
+            return large.store_large(self._corridor, operation, operation.value)
+        receipt: Receipt = self._corridor.write(operation)
+        return receipt
+
+    def get(self, key: str, *, range: tuple[int, int] | None = None) -> bytes:  # noqa: A002 - the face
+        """An object's value, or the bytes ``(start, stop)`` of it, stop exclusive.
+
+        Raises:
+            NotFound: there is none, or its time has come.
+            InvalidValue: the range starts past the end.
+            Corrupt: stored bytes do not verify.
+        """
+        try:
+            composite = self._space + key.encode()
+        except (AttributeError, UnicodeEncodeError):
+            composite = arguments.compose(self._space, key)
+        if not len(self._space) < len(composite) <= self._key_bytes:
+            arguments.compose(self._space, key)
+        while True:
+            starts, buckets = self._directory.table
+            try:
+                value = buckets[bisect_right(starts, composite) - 1].load(composite)
+            except Moved:
+                continue
+            except NotFound:
+                raise NotFound(key=key) from None
+            break
+        if type(value) is bytes:
+            if range is None:
+                return value
+            start, stop = arguments.byte_range(range, len(value))
+            return value[start:stop]
+        return self._assemble(key, composite, range)
+
+    def _assemble(self, key: str, composite: bytes, span: tuple[int, int] | None) -> bytes:
+        """A value that lies in several places."""
+        entry = self._object(key, composite).entry
+        start, stop = (0, entry.size) if span is None else arguments.byte_range(span, entry.size)
+        return b"".join(large.pieces(self._corridor, composite, key, entry, start, stop))
+
+    def _object(self, key: str, composite: bytes) -> describe.Object:
+        try:
+            return self._corridor.read(composite, lambda bucket: bucket.object(composite))
+        except NotFound:
+            raise NotFound(key=key) from None
+
+    def get_many(self, keys: Iterable[str]) -> list[bytes | None]:
+        """The values of many keys, None where there is no object."""
+        return [self._get_or_none(key) for key in keys]
+
+    def _get_or_none(self, key: str) -> bytes | None:
+        try:
+            return self.get(key)
+        except NotFound:
+            return None
+
+    def put_many(
+        self,
+        pairs: Iterable[tuple[str, bytes]],
+        *,
+        atomic: bool = False,
+        **options: object,
+    ) -> builtins.list[Receipt]:
+        """Store many objects; those of one bucket commit together.
+
+        Args:
+            pairs: of key and value (or a mapping's ``items()``).
+            atomic: all or nothing; CrossBucket where the keys lie in two buckets.
+            **options: as for ``put``, for each of them.
+
+        Returns:
+            The receipts, in order. The first refusal is raised (``index`` says
+            which), after the others were stored, unless ``atomic``.
+        """
+        common = _options(**_known(options)) if options else None
+        items = list(pairs.items()) if isinstance(pairs, MutableMapping | dict) else list(pairs)
+        operations = [
+            Store(arguments.compose(self._space, key), key, arguments.payload(data), common)
+            for key, data in items
+        ]
+        if any(len(operation.value) > VALUE_RECORD_BYTES for operation in operations):
+            return self._put_some_large(operations, atomic=atomic)
+        return _receipts(self._corridor.write_many(operations, atomic=atomic))
+
+    def _put_some_large(
+        self, operations: builtins.list[Store], *, atomic: bool
+    ) -> builtins.list[Receipt]:
+        if atomic:
+            raise InvalidValue(argument="pairs", reason="a large value cannot be in an atomic batch")
+        outcomes: builtins.list[object] = []
+        for operation in operations:
+            try:
+                if len(operation.value) > VALUE_RECORD_BYTES:
+                    value = operation.value
+                    outcomes.append(large.store_large(self._corridor, operation, value))
+                else:
+                    outcomes.append(self._corridor.write(operation))
+            except HoldfastError as error:
+                outcomes.append(error)
+        return _receipts(outcomes)
+
+    def put_soon(self, key: str, data: bytes | bytearray | memoryview) -> None:
+        """Queue a store and return: durable within 100 ms, in order per key, retried.
+
+        What could not be stored shows in ``store.flush()`` and
+        ``store.dead_letters()``; a crash loses what is still queued.
+        """
+        operation = Store(arguments.compose(self._space, key), key, arguments.payload(data))
+        if len(operation.value) > VALUE_RECORD_BYTES:
+            raise InvalidValue(argument="data", reason="put_soon takes at most 1 MiB")
+        self._store.soon.put(self.name, operation)
+
+    def append(self, key: str, data: bytes | bytearray | memoryview) -> int:
+        """Add bytes to a value, creating it where it is absent; its total size in bytes.
+
+        Expiry, consumers and content type stay. Costs what the added bytes cost.
+        """
+        composite = arguments.compose(self._space, key)
+        value = arguments.payload(data)
+        total = 0
+        for at in builtins.range(0, max(len(value), 1), VALUE_RECORD_BYTES):
+            piece = value[at : at + VALUE_RECORD_BYTES]
+            total = large.append(self._corridor, Append(composite, key, piece))
+        return total
+
+    def delete(self, key: str, missing_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - the face
+        """Remove an object; NotFound where there is none, unless ``missing_ok``."""
+        try:
+            self._corridor.write(Delete(arguments.compose(self._space, key), key))
+        except NotFound:
+            if not missing_ok:
+                raise
+
+    def release(self, key: str) -> None:
+        """Lift ``permanent`` from an object."""
+        self._corridor.write(Release(arguments.compose(self._space, key), key))
+
+    # -- looking ----------------------------------------------------------------------
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object with exactly this key."""
+        composite = arguments.compose(self._space, key)
+        try:
+            self._object(key, composite)
+        except NotFound:
+            return False
+        return True
+
+    def __contains__(self, key: object) -> bool:
+        return self.exists(key)  # type: ignore[arg-type]
+
+    def stat(self, key: str) -> Stat:
+        """What is known of an object, or of a name that only other keys lie below."""
+        composite = arguments.compose(self._space, key)
+        try:
+            found = self._object(key, composite)
+        except NotFound:
+            if describe.is_directory(self._corridor, composite):
+                return describe.directory_stat(key)
+            raise
+        bucket = self._directory.find(composite)
+        return describe.stat(key, found.entry, found.consumers, bucket.id)
+
+    def list(
+        self,
+        prefix: str = "",
+        *,
+        recursive: bool = True,
+        by: By = "text",
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> Iterator[str]:
+        """Keys in byte order below a prefix.
+
+        Args:
+            prefix: what keys begin with.
+            recursive: False gives the keys directly below, and each deeper
+                level once, as a name ending in "/".
+            by: "text", or "component", where "a" covers "a" and "a/b", not "ab".
+            limit: how many at most.
+            after: go on behind this name (exclusive).
+
+        No snapshot: a key present throughout is listed once, one absent
+        throughout is not.
+        """
+        pages, most = self._pages(prefix, recursive, by, limit, after)
+        return _keys(pages, most)
+
+    def entries(
+        self,
+        prefix: str = "",
+        *,
+        recursive: bool = True,
+        by: By = "text",
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> Iterator[Stat]:
+        """The same as ``list``, with what is known of each object."""
+        pages, most = self._pages(prefix, recursive, by, limit, after)
+        return describe.entries(self._corridor, self._space, pages, most)
+
+    def _pages(
+        self,
+        prefix: str,
+        recursive: bool,  # noqa: FBT001
+        by: str,
+        limit: int | None,
+        after: str | None,
+    ) -> tuple[Iterator[builtins.list[listing.Row]], int | None]:
+        most = arguments.page_limit(limit)
+        walk = listing.Listing(
+            self._corridor,
+            self._space,
+            arguments.text(prefix, "prefix"),
+            by=by,
+            after=None if after is None else arguments.text(after, "after"),
+            recursive=arguments.flag(recursive, "recursive"),
+            first_page=listing.LIST_PAGE if most is None else most,
+        )
+        return walk.pages(), most
+
+    def mapping(self) -> MutableMapping[str, bytes]:
+        """This namespace as a mutable mapping of keys to values."""
+        return handles.NamespaceMapping(self)
+
+    # -- streams, locks, consumers --------------------------------------------------------
+
+    def open(self, key: str, mode: str) -> io.RawIOBase:
+        """An object as a binary file: "rb", or "wb", stored whole when it is closed."""
+        composite = arguments.compose(self._space, key)
+        if mode == "wb":
+            return streams.ObjectWriter(LargeWriter(self._corridor, composite, key, None))
+        if mode != "rb":
+            raise InvalidValue(argument="mode", reason="rb or wb")
+        entry = self._object(key, composite).entry
+        return streams.ObjectReader(self._corridor, composite, key, entry)
+
+    def lock(self, key: str, *, ttl: float | str = LOCK_TTL_S, wait: float = 0) -> handles.Lock:
+        """Take a lease on a key, waiting at most ``wait`` seconds for it.
+
+        Raises:
+            LockHeld: somebody else still held it when the wait was over.
+        """
+        composite = arguments.compose(self._space, key)
+        ttl_ns = arguments.duration_ns(ttl)
+        left = arguments.seconds(wait, "wait")
+        lock_id = self._store.entropy.bytes(LOCK_ID_BYTES)
+        while True:
+            try:
+                fence = self._corridor.write(Lock(composite, key, lock_id, ttl_ns))
+            except LockHeld:
+                if left <= 0:
+                    raise
+            else:
+                return handles.Lock(self._corridor, composite, key, lock_id, fence)
+            pause = min(left, LOCK_POLL_S)
+            self._store.clock.sleep(pause)
+            left -= pause
+
+    def unlock(self, key: str, lock_id: str) -> None:
+        """Give a lease back by its id; LockLost where this id does not hold the key."""
+        composite = arguments.compose(self._space, key)
+        try:
+            raw = bytes.fromhex(lock_id)
+        except (TypeError, ValueError):
+            raw = b""
+        self._corridor.write(Unlock(composite, key, raw))
+
+    def consumers(self, key: str) -> handles.ConsumerList:
+        """The reference list of an object."""
+        return handles.ConsumerList(self._corridor, arguments.compose(self._space, key), key)
+
+    def __repr__(self) -> str:
+        return f"Namespace({self.name!r})"
+
+
+def _options(  # noqa: PLR0913, PLR0917 - the face
+    ttl: object = None,
+    keep_ttl: object = False,  # noqa: FBT002
+    if_absent: object = False,  # noqa: FBT002
+    if_version: object = None,
+    fence: object = None,
+    consumers: Iterable[str | bytes] | None = None,
+    permanent: object = False,  # noqa: FBT002
+    content_type: object = None,
+) -> StoreOptions:
+    """The options of a put, checked."""
+    options = StoreOptions(
+        None if ttl is None else arguments.duration_ns(ttl),
+        arguments.flag(keep_ttl, "keep_ttl"),
+        arguments.flag(if_absent, "if_absent"),
+        arguments.optional_integer(if_version, "if_version"),
+        arguments.optional_integer(fence, "fence"),
+        None if consumers is None else encode_ids(consumers),
+        arguments.flag(permanent, "permanent"),
+        arguments.content_type(content_type),
+    )
+    if options.ttl_ns is not None and (options.keep_ttl or options.permanent):
+        raise InvalidExpiry(ttl=ttl, reason="excluded by keep_ttl or permanent")
+    return options
+
+
+OPTIONS = frozenset(
+    (
+        "ttl",
+        "keep_ttl",
+        "if_absent",
+        "if_version",
+        "fence",
+        "consumers",
+        "permanent",
+        "content_type",
+    )
+)
+
+
+def _known(options: dict[str, object]) -> dict[str, object]:
+    unknown = set(options) - OPTIONS
+    if unknown:
+        raise TypeError(f"put_many() got an unexpected keyword argument {min(unknown)!r}")
+    return options
+
+
+def _receipts(outcomes: list[object]) -> list[Receipt]:
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome, HoldfastError):
+            outcome.facts.setdefault("index", index)
+            raise outcome
+    return outcomes  # type: ignore[return-value]
+
+
+def _keys(pages: Iterator[list[listing.Row]], most: int | None) -> Iterator[str]:
+    left = most
+    for page in pages:
+        names = [key.decode() for key, _ in page]
+        if left is not None:
+            names = names[:left]
+            left -= len(names)
+        yield from names
+        if left is not None and left <= 0:
+            return
+
+

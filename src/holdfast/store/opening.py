@@ -1,0 +1,240 @@
+"""``holdfast.open``: check the arguments, own the folder, recover every bucket."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from holdfast.bucket.settings import Settings, Sync
+from holdfast.clock import BucketTime, Clock, Entropy, SystemClock, SystemEntropy
+from holdfast.engines.disk import OsDisk
+from holdfast.engines.files import FileSegments
+from holdfast.engines.memory import MemoryDisk
+from holdfast.engines.port import Disk
+from holdfast.errors import InvalidValue, StorageFailed
+from holdfast.limits import (
+    BUCKET_BYTES,
+    BUCKET_BYTES_LEAST,
+    OPEN_BUCKETS,
+    SEGMENT_BYTES,
+    SEGMENT_BYTES_LEAST,
+    SEGMENTS_PER_BUCKET,
+)
+from holdfast.log.header import Identity
+from holdfast.store.ownership import (
+    Ownership,
+    StoreFile,
+    new_store_file,
+    read_store_file,
+    write_store_file,
+)
+from holdfast.store.store import Store
+from holdfast.views.memory_view import MemoryView
+from holdfast.views.port import View
+
+MEMORY = ":memory:"
+SYNCS = ("always", "interval", "never")
+VIEW_DESCRIPTORS = 3
+
+
+def open_store(  # noqa: PLR0913 - the face
+    path: str | os.PathLike[str],
+    *,
+    sync: Sync = "always",
+    bucket_bytes: int = BUCKET_BYTES,
+    index_dir: str | os.PathLike[str] | None = None,
+    data_dirs: Sequence[str | os.PathLike[str]] | None = None,
+    clock: Clock | None = None,
+    entropy: Entropy | None = None,
+    upkeep: bool = True,
+) -> Store:
+    """Open the store in a folder, creating it where there is none.
+
+    Args:
+        path: the store's folder, or ``":memory:"``.
+        sync: "always": a write is durable when it returns. "interval": within
+            100 ms. "never": when the operating system likes.
+        bucket_bytes: live bytes at which a bucket grows a sibling, from 64 KiB.
+        index_dir: where the index lives (keys on the fast disk).
+        data_dirs: where the values live; buckets spread by free space. Both
+            are remembered, and kept when asked for again.
+        clock: tells the time; the machine's own if None.
+        entropy: gives ids; the machine's own if None.
+        upkeep: run upkeep from a thread; False leaves it to ``tick``.
+
+    Raises:
+        InUse: another process owns the store (``pid``).
+        InvalidValue: an argument is out of its range.
+        StorageFailed: a folder is missing or cannot be used; nothing was written.
+        Corrupt: damage inside a log, with its position.
+        FormatTooNew: written by a later version.
+
+    Example:
+        >>> import holdfast
+        >>> with holdfast.open(":memory:") as store:
+        ...     store.namespaces()
+        []
+    """
+    if sync not in SYNCS:
+        raise InvalidValue(argument="sync", reason="always, interval or never")
+    if isinstance(bucket_bytes, bool) or not isinstance(bucket_bytes, int):
+        raise InvalidValue(argument="bucket_bytes", reason="not an integer")
+    if bucket_bytes < BUCKET_BYTES_LEAST:
+        raise InvalidValue(argument="bucket_bytes", least=BUCKET_BYTES_LEAST)
+    return open_on(
+        OsDisk() if path != MEMORY else MemoryDisk(),
+        os.fspath(path),
+        sync=sync,
+        bucket_bytes=bucket_bytes,
+        index_dir=None if index_dir is None else os.fspath(index_dir),
+        data_dirs=None if data_dirs is None else tuple(map(os.fspath, data_dirs)),
+        clock=clock or SystemClock(),
+        entropy=entropy or SystemEntropy(),
+        upkeep=upkeep,
+    )
+
+
+def open_on(  # noqa: PLR0913 - as open_store
+    disk: Disk,
+    path: str,
+    *,
+    sync: Sync = "always",
+    bucket_bytes: int = BUCKET_BYTES,
+    index_dir: str | None = None,
+    data_dirs: tuple[str, ...] | None = None,
+    clock: Clock,
+    entropy: Entropy,
+    upkeep: bool = False,
+    open_view: Callable[[str], View] | None = None,
+) -> Store:
+    """Open a store on any disk. ``open_view`` overrides the view (simulation, tests)."""
+    real = isinstance(disk, OsDisk)
+    root = os.path.abspath(path) if real else path.strip(":") or "store"  # noqa: PTH100
+    try:
+        return _open(
+            disk, root, sync, bucket_bytes, index_dir, data_dirs, clock, entropy, upkeep, open_view
+        )
+    except OSError as error:
+        raise StorageFailed(path=error.filename or root, cause=str(error)) from error
+
+
+def _open(  # noqa: PLR0913, PLR0917
+    disk: Disk,
+    root: str,
+    sync: Sync,
+    bucket_bytes: int,
+    index_dir: str | None,
+    data_dirs: tuple[str, ...] | None,
+    clock: Clock,
+    entropy: Entropy,
+    upkeep: bool,  # noqa: FBT001
+    open_view: Callable[[str], View] | None,
+) -> Store:
+    real = isinstance(disk, OsDisk)
+    disk.make_folder(root)
+    owner = Ownership(root) if real else None
+    try:
+        found, fresh = _store_file(disk, root, entropy, index_dir, data_dirs, real=real)
+        ground = _ground(disk, root, found, create=fresh)
+        views = _Views(str(_under(root, found.index_dir)), real=real, given=open_view)
+        if fresh:
+            found = write_store_file(disk, root, found)
+        time = BucketTime(clock)
+        settings = Settings(
+            ground=ground,
+            identity=Identity(bytes.fromhex(found.store), found.incarnation),
+            open_view=views.open,
+            drop_view=views.drop,
+            clock=clock,
+            time=time,
+            entropy=entropy,
+            sync=sync,
+            bucket_bytes=bucket_bytes,
+            segment_bytes=segment_bytes(bucket_bytes),
+        )
+        return Store(settings, root, owner, disk=disk, file=found, upkeep=upkeep)
+    except BaseException:
+        if owner is not None:
+            owner.release()
+        raise
+
+
+def segment_bytes(bucket_bytes: int) -> int:
+    """The size at which a segment ends, from the bound of its bucket."""
+    return max(SEGMENT_BYTES_LEAST, min(SEGMENT_BYTES, bucket_bytes // SEGMENTS_PER_BUCKET))
+
+
+def _store_file(  # noqa: PLR0913
+    disk: Disk,
+    root: str,
+    entropy: Entropy,
+    index_dir: str | None,
+    data_dirs: tuple[str, ...] | None,
+    *,
+    real: bool,
+) -> tuple[StoreFile, bool]:
+    """What the store file says, or will say, and whether the store begins now."""
+    full = os.path.abspath if real else str  # noqa: PTH100
+    asked_data = None if data_dirs is None else tuple(map(full, data_dirs))
+    asked_index = None if index_dir is None else full(index_dir)
+    found = read_store_file(disk, root)
+    if found is None:
+        return new_store_file(entropy, asked_data or ("log",), asked_index or "index"), True
+    if asked_data is not None and set(asked_data) != {_under(root, d) for d in found.data_dirs}:
+        raise InvalidValue(argument="data_dirs", reason="the store was begun with others")
+    if asked_index is not None and asked_index != _under(root, found.index_dir):
+        found = msgspec_replace(found, asked_index)
+        write_store_file(disk, root, found)
+    return found, False
+
+
+def msgspec_replace(found: StoreFile, index_dir: str) -> StoreFile:
+    """The same store with its index elsewhere: an index is only a view."""
+    return StoreFile(found.format, found.store, found.incarnation, found.data_dirs, index_dir)
+
+
+def _under(root: str, folder: str) -> str:
+    return folder if folder.startswith("/") else f"{root}/{folder}"
+
+
+def _ground(disk: Disk, root: str, found: StoreFile, *, create: bool) -> FileSegments:
+    folders = [_under(root, folder) for folder in found.data_dirs]
+    return FileSegments(disk, folders, create=create, open_files=_descriptors() // 2)
+
+
+def _descriptors() -> int:
+    """Descriptors that the store may hold: two thirds of what the process is allowed."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = soft if soft != resource.RLIM_INFINITY else 1 << 16
+    return max(16, min(allowed * 2 // 3, 8 * OPEN_BUCKETS))
+
+
+class _Views:
+    """Opens and forgets the views of buckets."""
+
+    def __init__(self, folder: str, *, real: bool, given: Callable[[str], View] | None) -> None:
+        self._folder = folder
+        self._real = real
+        self._given = given
+        if real and given is None:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+
+    def open(self, bucket: str) -> View:
+        if self._given is not None:
+            return self._given(bucket)
+        if not self._real:
+            return MemoryView()
+        from holdfast.views.lmdb_view import LmdbView  # noqa: PLC0415 - :memory: needs no LMDB
+
+        return LmdbView(f"{self._folder}/{bucket}")
+
+    def drop(self, bucket: str) -> None:
+        if self._given is not None or not self._real:
+            return
+        folder = Path(self._folder, bucket)
+        if folder.is_dir():
+            for file in folder.iterdir():
+                file.unlink(missing_ok=True)
+            folder.rmdir()

@@ -1,0 +1,274 @@
+"""A bucket's state: the newest rows in memory, the rest in its view.
+
+Rows live in layers, newest first: the active overlay, overlays that are being
+absorbed, the view. A reader asks them in that order, and an overlay leaves only
+after the view's commit, so no reader misses a row on its way down (rule 2).
+Deleted rows stay in an overlay as ``DELETED`` until they are absorbed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from heapq import heappush
+from itertools import islice
+
+from sortedcontainers import SortedList
+
+from holdfast.log.entry import DELETED, ENTRY, live_bytes, unpack
+from holdfast.log.records import OVERHEAD, Flag
+from holdfast.views.port import Table, View
+
+ROW_OVERHEAD = 220  # bytes of two bytes objects and a dict slot, measured
+EXPIRES = struct.Struct("<Q")
+EXPIRES_AT = 16  # of the expiry in an entry (log/entry.py)
+FLAGS = struct.Struct("<H")
+FLAGS_AT = 36  # of the flags in an entry
+SIDE = struct.Struct("<QII")  # the head of a side table's row (bucket/rows.py)
+CAREFUL = Flag.PERMANENT | Flag.MANAGED | Flag.LARGE
+TABLES = (Table.KEYS, Table.CONSUMERS, Table.LOCKS, Table.UPLOADS, Table.SESSIONS)
+
+
+def needs_care(row: bytes) -> bool:
+    """Whether an entry's object must be looked at before it is overwritten."""
+    return bool(FLAGS.unpack_from(row, FLAGS_AT)[0] & CAREFUL)
+
+
+class Tally:
+    """Counts of objects and bytes: of a view, or what an overlay adds to those below it.
+
+    ``live`` is the bytes of records that rows keep alive, by segment;
+    ``special`` counts objects that a plain store must not overwrite unseen.
+    """
+
+    __slots__ = ("keys", "live", "special")
+
+    def __init__(self, keys: int = 0, special: int = 0, live: dict[int, int] | None = None):
+        self.keys = keys
+        self.special = special
+        self.live: dict[int, int] = live or {}
+
+    def count(self, key: bytes, row: bytes, sign: int) -> None:
+        """Count an object in (``sign`` 1) or out (-1)."""
+        _, _, _, size, _, flags, attrs_len, segment, _ = ENTRY.unpack_from(row)
+        self.keys += sign
+        if flags:
+            entry = unpack(row)
+            if flags & CAREFUL:
+                self.special += sign
+            for at, taken in live_bytes(key, entry):
+                self.live[at] = self.live.get(at, 0) + sign * taken
+        else:
+            taken = OVERHEAD + len(key) + attrs_len + size
+            self.live[segment] = self.live.get(segment, 0) + sign * taken
+
+    def count_bytes(self, segment: int, taken: int) -> None:
+        """Count bytes of a segment in, or out where negative."""
+        self.live[segment] = self.live.get(segment, 0) + taken
+
+    def add(self, other: Tally) -> None:
+        """Take another tally's counts in."""
+        self.keys += other.keys
+        self.special += other.special
+        for segment, taken in other.live.items():
+            self.live[segment] = self.live.get(segment, 0) + taken
+
+    def total(self) -> int:
+        """Live bytes over all segments."""
+        return sum(self.live.values())
+
+
+class Overlay:
+    """Rows in memory, per table, with their keys in order when a list asks.
+
+    ``tally`` counts what this overlay's own rows are, and counts out what the
+    first ``resolved`` keys hide in the layers below; the others are looked up
+    when somebody needs exact figures, in batches, and at the latest when the
+    overlay is absorbed.
+    """
+
+    __slots__ = ("_order", "expiring", "keys", "payload", "resolved", "tables", "tally")
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self.resolved = 0
+        self.tables: dict[Table, dict[bytes, bytes]] = {table: {} for table in TABLES}
+        self.keys = self.tables[Table.KEYS]
+        self.expiring: list[tuple[int, bytes]] = []
+        self.payload = 0
+        self._order: dict[Table, SortedList[bytes]] = {}
+
+    def records(self) -> int:
+        """Rows held, all tables."""
+        return sum(map(len, self.tables.values()))
+
+    def bytes_held(self) -> int:
+        """Memory taken, approximately, in bytes."""
+        return self.payload + self.records() * ROW_OVERHEAD
+
+    def expires(self, expires_ns: int, key: bytes) -> None:
+        """Remember when a row's time comes."""
+        heappush(self.expiring, (expires_ns, key))
+
+    def slice(
+        self, table: Table, start: bytes, stop: bytes, limit: int
+    ) -> list[tuple[bytes, bytes]]:
+        """At most ``limit`` rows with ``start <= key < stop``, deleted ones included."""
+        rows = self.tables[table]
+        if not rows:
+            return []
+        order = self._order.get(table)
+        if order is None:
+            order = self._order[table] = SortedList(rows)
+        elif len(order) < len(rows):
+            # Rows are never taken out of a dict, so what is new came last.
+            order.update(islice(reversed(rows), len(rows) - len(order)))
+        keys = islice(order.irange(start, stop, inclusive=(True, False)), limit)
+        return [(key, rows[key]) for key in keys]
+
+
+class State:
+    """The layered rows of one bucket. Writers hold the bucket's lock; readers need none."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.active = Overlay()
+        self.keys = self.active.keys
+        self.frozen: tuple[Overlay, ...] = ()
+
+    def entry(self, key: bytes) -> bytes | None:
+        """The index entry of a composite key, or None."""
+        found = self.keys.get(key)
+        if found is None:
+            for layer in self.frozen:
+                found = layer.keys.get(key)
+                if found is not None:
+                    break
+            else:
+                return self.view.get(Table.KEYS, key)
+        return found or None
+
+    def below(self, key: bytes) -> bytes | None:
+        """The entry that the active overlay's row stands in front of, or None."""
+        for layer in self.frozen:
+            found = layer.keys.get(key)
+            if found is not None:
+                return found or None
+        return self.view.get(Table.KEYS, key)
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """A row of any table, or None."""
+        for layer in (self.active, *self.frozen):
+            found = layer.tables[table].get(key)
+            if found is not None:
+                return found or None
+        return self.view.get(table, key)
+
+    def put_entry(self, key: bytes, row: bytes) -> None:
+        """Set an object's entry; ``DELETED`` removes it. The caller holds the bucket's lock."""
+        active = self.active
+        old = self.keys.get(key)
+        self.keys[key] = row
+        active.payload += len(key) + len(row)
+        if old:
+            active.tally.count(key, old, -1)
+        if row:
+            active.tally.count(key, row, 1)
+            expires = EXPIRES.unpack_from(row, EXPIRES_AT)[0]
+            if expires:
+                active.expires(expires, key)
+
+    def put_side(self, table: Table, key: bytes, row: bytes) -> None:
+        """Set a side table's row; ``DELETED`` removes it. The caller holds the bucket's lock."""
+        active = self.active
+        old = self.get(table, key)
+        for known, sign in ((old, -1), (row, 1)):
+            if known:
+                _, segment, taken = SIDE.unpack_from(known)
+                active.tally.count_bytes(segment, sign * taken)
+        active.tables[table][key] = row
+        active.payload += len(key) + len(row)
+
+    def resolve(self, overlay: Overlay, most: int | None = None) -> int:
+        """Count out what an overlay's rows hide below it; how many keys were looked up."""
+        waiting = len(overlay.keys) - overlay.resolved
+        count = waiting if most is None else min(most, waiting)
+        if count <= 0:
+            return 0
+        newest_first = islice(reversed(overlay.keys), waiting - count, waiting)
+        keys = sorted(newest_first)
+        for key, row in self._beneath(overlay, keys).items():
+            overlay.tally.count(key, row, -1)
+        overlay.resolved += count
+        return count
+
+    def _beneath(self, overlay: Overlay, keys: list[bytes]) -> dict[bytes, bytes]:
+        """The entries of ``keys`` (ascending) in the layers below an overlay."""
+        layers = (self.active, *self.frozen)
+        below = layers[layers.index(overlay) + 1 :]
+        found: dict[bytes, bytes] = {}
+        for layer in below:
+            hits = {k: row for k in keys if (row := layer.keys.get(k)) is not None}
+            found.update(hits)
+            keys = [k for k in keys if k not in hits]
+        found.update(self.view.get_many(Table.KEYS, keys))
+        return {key: row for key, row in found.items() if row}
+
+    def tally(self, view_tally: Tally) -> Tally:
+        """The counts over all layers; exact once every overlay is resolved."""
+        total = Tally(view_tally.keys, view_tally.special, dict(view_tally.live))
+        for layer in (self.active, *self.frozen):
+            total.add(layer.tally)
+        return total
+
+    def freeze(self) -> Overlay:
+        """Put a new overlay on top; the old one is now read-only."""
+        old = self.active
+        fresh = Overlay()
+        # In this order: a reader that meets the new overlay finds the old one behind it.
+        self.frozen = (old, *self.frozen)
+        self.active = fresh
+        self.keys = fresh.keys
+        return old
+
+    def thaw(self, absorbed: Iterable[Overlay]) -> None:
+        """Let go of overlays that the view has committed."""
+        gone = set(map(id, absorbed))
+        self.frozen = tuple(layer for layer in self.frozen if id(layer) not in gone)
+
+    def page(
+        self,
+        table: Table,
+        start: bytes,
+        stop: bytes,
+        limit: int,
+    ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+        """About ``limit`` live rows from ``start``, and where the next page starts or None.
+
+        Overlays are sliced first, then the view's snapshot is read. A source
+        that was cut off at ``limit`` bounds what is known; the page ends there.
+        """
+        layers = [layer.slice(table, start, stop, limit) for layer in (self.active, *self.frozen)]
+        rows = self.view.scan(table, start, stop, limit)
+        sources = [rows, *layers]
+        horizon = min((s[-1][0] for s in sources if len(s) >= limit), default=None)
+        layers = [layer for layer in layers if layer]
+        if layers:
+            merged = dict(rows)
+            for layer in reversed(layers):
+                merged.update(layer)
+            rows = sorted(
+                item
+                for item in merged.items()
+                if item[1] != DELETED and (horizon is None or item[0] <= horizon)
+            )
+        after = None if horizon is None else horizon + b"\0"
+        return rows, after
+
+    def records(self) -> int:
+        """Rows not yet absorbed."""
+        return self.active.records() + sum(layer.records() for layer in self.frozen)
+
+    def bytes_held(self) -> int:
+        """Memory of all overlays, approximately, in bytes."""
+        return self.active.bytes_held() + sum(layer.bytes_held() for layer in self.frozen)
