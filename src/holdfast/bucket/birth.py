@@ -34,7 +34,9 @@ KEY_TYPES = REMOVALS | {Type.STORE, Type.APPEND, Type.RELEASE, Type.JOIN}
 def create(settings: Settings, bucket: str, state: LogState) -> Bucket:
     """A new, empty bucket: durable on return. FileExistsError where it was born before."""
     log = Log(settings.ground, bucket, settings.identity)
-    log.begin(1, None, state)
+    for info in state.segments:
+        log.adopt(info)
+    log.begin(log.next_number(), None, state)
     return Bucket(settings, log, state)
 
 
@@ -143,7 +145,6 @@ def _fold_key(opened: Bucket, key: bytes, listed: Iterable[Row]) -> None:
     """All records of one key, in the order of their versions, as rows of the state."""
     entry = None
     sides: dict[Table, Row | None] = {}
-    kept_removals: list[int] = []
     for row in listed:
         opened.version = max(opened.version, row.version)
         if row.type in KEY_TYPES:
@@ -151,8 +152,6 @@ def _fold_key(opened: Bucket, key: bytes, listed: Iterable[Row]) -> None:
             flags = ENTRY.unpack_from(row.entry)[5]
             if entry is None or (row.type == Type.STORE and flags & Flag.FRESH):
                 sides[Table.CONSUMERS] = None
-            if row.type in REMOVALS and flags & Flag.MOVED:
-                kept_removals.append(ENTRY.unpack_from(row.entry)[7])
         elif row.type == Type.UNLOCK:
             sides[Table.LOCKS] = None
         elif (table := SIDE_TABLES.get(Type(row.type))) is not None:
@@ -166,8 +165,6 @@ def _fold_key(opened: Bucket, key: bytes, listed: Iterable[Row]) -> None:
     for table, side in sides.items():
         if side is not None and not _says_gone(table, side):
             opened.state.put_side(table, key, _side_row(opened, key, side))
-    for segment in kept_removals:
-        opened.state.active.tally.count_bytes(segment, len(key) + rows.REMOVAL_BYTES)
 
 
 def _put_entry(opened: Bucket, key: bytes, row: bytes) -> None:
@@ -269,7 +266,6 @@ def _apply_object(opened: Bucket, row: Row) -> None:
     state, key = opened.state, row.key
     fields = ENTRY.unpack_from(row.entry)
     if row.type in REMOVALS and fields[5] & Flag.MOVED:
-        state.active.tally.count_bytes(fields[7], len(key) + rows.REMOVAL_BYTES)
         return
     old = state.entry(key)
     known = unpack(old) if old else None

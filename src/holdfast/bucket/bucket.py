@@ -55,6 +55,7 @@ class Bucket(Reader):
         self.view = settings.open_view(self.id)
         self.state = State(self.view)
         self.view_tally = Tally()
+        self.kept: dict[int, int] = {}  # bytes of evacuated removals, by segment
         self.locks = Locks(settings.clock)
         self.lock = RLock()
         self.absorbing = RLock()
@@ -231,7 +232,8 @@ class Bucket(Reader):
                 if pending.get(key) is row:
                     del pending[key]
             elif table is Table.SEGMENTS:
-                state.active.tally.count_bytes(group.segment, len(key) + rows.REMOVAL_BYTES)
+                held = self.kept.get(group.segment, 0)
+                self.kept[group.segment] = held + len(key) + rows.REMOVAL_BYTES
             else:
                 state.put_side(table, key, row)
                 if side.get((table, key)) is row:
@@ -247,12 +249,19 @@ class Bucket(Reader):
         self.frozen_at = self.published
 
     def tally(self) -> Tally:
-        """The counts over all layers, exact where ``resolve_all`` went before."""
-        return self.state.tally(self.view_tally)
+        """The counts over all layers, exact where ``resolve_all`` went before.
 
-    def overlay_tallies(self) -> list[Tally]:
-        """The counts of the layers over the view."""
-        return [layer.tally for layer in (self.state.active, *self.state.frozen)]
+        Only segments that exist count: what layers still say of a dropped one
+        cancels out once they are resolved.
+        """
+        total = self.state.tally(self.view_tally)
+        total.live = self.existing(total.live)
+        return total
+
+    def existing(self, live: dict[int, int]) -> dict[int, int]:
+        """The part of per-segment counts that speaks of segments that exist."""
+        log = self.log
+        return {n: taken for n, taken in live.items() if n in log.ended or n == log.number}
 
     def resolve(self, overlay: Overlay, most: int | None = None) -> int:
         """Look up what an overlay's rows hide; how many were looked up."""

@@ -97,7 +97,7 @@ def encode_mark(bucket: Bucket, position: Position, version: int, tally: Tally) 
             bucket.time.now_ns(),
             tally.keys,
             tally.special,
-            {segment: taken for segment, taken in tally.live.items() if taken},
+            bucket.existing(tally.live),
             bucket.start,
             bucket.stop,
         )

@@ -40,22 +40,27 @@ class Collected(msgspec.Struct):
     segments: int = 0
 
 
-def candidates(bucket: Bucket, most_alive: float) -> list[int]:
-    """Ended segments whose live share is below ``most_alive``, the deadest first.
+def candidates(bucket: Bucket, most_alive: float, *, again: bool = True) -> list[int]:
+    """Ended segments whose live share is below ``most_alive``, the oldest first.
 
-    Only those that the view has absorbed: a checkpoint must be found in the log.
+    The oldest first, because a removal may go once no older segment holds what
+    it removed. Only segments that the view has absorbed: a checkpoint must be
+    found in the log. With ``again=False`` evacuated removals count as alive, so
+    that upkeep does not move what had to stay over and over.
     """
     absorbed = bucket.absorbed
     if absorbed is None or bucket.lender is not None or bucket.births:
         return []
     tally = bucket.tally()
-    shares = []
+    chosen = []
     for number, info in list(bucket.log.ended.items()):
         foreign = info.origin != bucket.id or number > absorbed.segment
         if number < absorbed.segment or (foreign and absorbed.segment == bucket.log.number):
             live = max(0, tally.live.get(number, 0))
-            shares.append((live / max(1, info.stop), number))
-    return [number for share, number in sorted(shares) if share < most_alive]
+            live += 0 if again else bucket.kept.get(number, 0)
+            if live < most_alive * info.stop:
+                chosen.append(number)
+    return sorted(chosen)
 
 
 def collect(bucket: Bucket, numbers: list[int], pace: Pace = no_pace) -> Collected:
@@ -79,8 +84,7 @@ def collect_one(bucket: Bucket, number: int, done: Collected, pace: Pace = no_pa
         if number not in bucket.log.ended or bucket.births:
             return
         commit.write_control(bucket, Type.DROP, msgspec.msgpack.encode([number]))
-        for tally in (bucket.view_tally, *bucket.overlay_tallies()):
-            tally.live.pop(number, None)
+    bucket.kept.pop(number, None)
     bucket.log.drop(number)
     done.freed += size
     done.segments += 1

@@ -97,13 +97,13 @@ def _store_asking(bucket: Bucket, operation: Store, group: Gathering) -> Receipt
     parts = options.parts
     crc = crc32c(value)
     attrs = encode_attributes(_attributes(options))
-    flags = Flag.PERMANENT if options.permanent else Flag(0)
+    flags = Flag.PERMANENT if options.permanent else 0
     flags |= alive.flags & KEPT if alive is not None else Flag.FRESH
     if parts is not None:
         flags |= Flag.LARGE
     if options.consumers is not None and (options.consumers or flags & Flag.MANAGED):
         flags = flags & ~Flag.MARKED | Flag.MANAGED
-        flags |= Flag(0) if options.consumers else Flag.MARKED
+        flags |= 0 if options.consumers else Flag.MARKED
     offset = group.add(
         Type.STORE,
         key,

@@ -14,7 +14,7 @@ from crc32c import crc32c
 
 from holdfast.bucket import rows
 from holdfast.errors import Changed, Corrupt, Moved, NotFound
-from holdfast.log.entry import ENTRY, Entry, Extent, unpack
+from holdfast.log.entry import ENTRY, SPECIAL, Entry, Extent, unpack
 from holdfast.log.records import CHECK, FOLD, Flag
 from holdfast.views.port import Table
 
@@ -65,7 +65,7 @@ class Reader:
         version, _, expires, size, _, flags, _, segment, offset = ENTRY.unpack_from(row)
         if expires and expires <= self.time.now_ns():
             raise NotFound
-        if flags & ~Flag.PERMANENT & ~Flag.MANAGED & ~Flag.MARKED:
+        if flags & SPECIAL:
             return unpack(row)
         stop = offset + size
         mapped = self.log.maps.get(segment)

@@ -27,7 +27,7 @@ namespace is one contiguous range.
 from __future__ import annotations
 
 import struct
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 
 import msgspec
 from crc32c import crc32c
@@ -65,7 +65,7 @@ class Type(IntEnum):
     CLOSE = 39
 
 
-class Flag(IntFlag):
+class Flag(IntEnum):
     """What a store record says of its object, and how a record came here."""
 
     PERMANENT = 1

@@ -35,6 +35,7 @@ SECOND_NS = 1_000_000_000
 IDLE_S = 0.05
 SETTLE_RECORDS = 1_000  # an open replays so many in a moment
 SETTLE_BYTES = 1 << 20
+WORTH = 0.95  # of a segment's live share: above, moving it would free next to nothing
 DISK_FACTOR = 1.5  # bytes on disk stay under this times what is alive, and two segments
 
 
@@ -61,7 +62,6 @@ class Upkeep:
 
     Args:
         corridor: the way to every bucket.
-        free_space: asks for the collector's reserve again where it was given up.
     """
 
     def __init__(self, corridor: Corridor) -> None:
@@ -142,7 +142,7 @@ class Upkeep:
         expire.sweep_expired(bucket, pace)
         self._mark_time(bucket)
         if collection_due(bucket):
-            self._collect_bucket(bucket, "auto", pace)
+            self._collect_bucket(bucket, "auto", pace, again=False)
 
     def _sync_intervals(self) -> None:
         if self._settings.sync != "interval":
@@ -215,26 +215,28 @@ class Upkeep:
         seconds = (self._clock.monotonic_ns() - started) / SECOND_NS
         return CollectReport(done.freed, done.moved, done.segments, mode, seconds, removed)
 
-    def _collect_bucket(self, bucket: Bucket, mode: str, pace: Pace) -> Collected:
+    def _collect_bucket(
+        self, bucket: Bucket, mode: str, pace: Pace, *, again: bool = True
+    ) -> Collected:
         done = Collected()
         if mode in ("auto", "copying"):
-            self._copy(bucket, done, pace)
+            self._copy(bucket, done, pace, again=again)
         if mode == "compacting" or (mode == "auto" and too_large(bucket)):
-            self._compact(bucket, done, pace)
+            self._compact(bucket, done, pace, again=again)
         return done
 
-    def _copy(self, bucket: Bucket, done: Collected, pace: Pace) -> None:
+    def _copy(self, bucket: Bucket, done: Collected, pace: Pace, *, again: bool) -> None:
         """Evacuate segments less than half alive, while there is room for the copies."""
-        for number in collector.candidates(bucket, collector.HALF):
+        for number in collector.candidates(bucket, collector.HALF, again=again):
             live = bucket.tally().live.get(number, 0)
             room = self._settings.ground.free_bytes(bucket.id)
             if room > live + self._settings.segment_bytes:
                 collector.collect_one(bucket, number, done, pace)
 
-    def _compact(self, bucket: Bucket, done: Collected, pace: Pace) -> None:
-        """Evacuate one segment at a time, the deadest first, into the reserve."""
+    def _compact(self, bucket: Bucket, done: Collected, pace: Pace, *, again: bool) -> None:
+        """Evacuate one segment at a time into the reserve, until the bound is kept."""
         ground = self._settings.ground
-        for number in collector.candidates(bucket, 1.0):
+        for number in collector.candidates(bucket, WORTH, again=again):
             if not too_large(bucket) and done.segments:
                 return
             live = bucket.tally().live.get(number, 0)
@@ -288,4 +290,4 @@ def too_large(bucket: Bucket) -> bool:
 
 def collection_due(bucket: Bucket) -> bool:
     """Whether collecting would bring a bucket back under its bound."""
-    return bool(collector.candidates(bucket, 1.0)) and too_large(bucket)
+    return too_large(bucket) and bool(collector.candidates(bucket, WORTH, again=False))
