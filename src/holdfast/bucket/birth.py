@@ -282,12 +282,15 @@ def _apply_object(opened: Bucket, row: Row) -> None:
 
 
 def _note_floors(opened: Bucket, groups: Iterable[Group]) -> None:
-    """Versions and bucket time never go back, whatever the last record was."""
+    """Versions, bucket time and the highest key never go back, whatever the last record was."""
     latest = opened.time.now_ns()
     for group in groups:
+        if group.head.kind == Kind.KEY_BLOCK:
+            continue
         for record in group.records():
             latest = max(latest, record.modified_ns)
             opened.version = max(opened.version, record.version)
+            opened.highest = max(opened.highest, record.key)
     opened.time.raise_to(latest)
 
 
@@ -324,6 +327,7 @@ def _apply_control(opened: Bucket, kind: int, value: bytes) -> None:
         opened.start = min(opened.start, merge.start)
         opened.stop = max(opened.stop, merge.stop)
         opened.version = max(opened.version, merge.version)
+        opened.highest = max(opened.highest, merge.highest)
         opened.retired = (*opened.retired, merge.bucket)
         opened.time.raise_to(merge.time_ns)
     elif kind == Type.RETIRED:

@@ -32,6 +32,7 @@ from holdfast.bucket.seal import seal
 from holdfast.log.entry import pack, unpack
 from holdfast.log.header import Birth, LogState, Merge, SegmentInfo
 from holdfast.log.records import Type
+from holdfast.log.recovery import stands
 from holdfast.views.port import Table, Writer
 from holdfast.views.state import EXPIRES, EXPIRES_AT, SIDE, TABLES, State, Tally, needs_care
 
@@ -94,6 +95,16 @@ def be_born(bucket: Bucket, birth: Birth) -> Bucket:
         highest=bucket.highest,
     )
     return create(bucket.settings, birth.child, state)
+
+
+def is_born(parent: Bucket, birth: Birth) -> bool:
+    """Whether the child has a first segment of its own; a torn one is cleared away."""
+    ground = parent.settings.ground
+    shared = {info.number for info in birth.segments}
+    own = [n for n in ground.listing().get(birth.child, []) if n not in shared]
+    if len(own) == 1 and not stands(ground, birth.child, own[0], parent.settings.identity):
+        ground.drop(birth.child, own.pop())
+    return bool(own)
 
 
 def _lend(parent: Bucket, child: Bucket) -> None:
@@ -248,7 +259,13 @@ def _swallow(left: Bucket, right: Bucket) -> None:
         renumbered[info.number] = number
         number += 1
     taken = Merge(
-        right.id, right.start, right.stop, right.version, right.time.now_ns(), tuple(infos)
+        right.id,
+        right.start,
+        right.stop,
+        right.version,
+        right.time.now_ns(),
+        tuple(infos),
+        right.highest,
     )
     left.version = max(left.version, right.version)
     commit.write_control(left, Type.MERGE, msgspec.msgpack.encode(taken))

@@ -103,7 +103,10 @@ class LogState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Merge(msgspec.Struct, frozen=True, array_like=True):
-    """A merge that the log has decided: the bucket it swallowed, up to which key."""
+    """A merge that the log has decided: the bucket it swallowed, up to which key.
+
+    ``highest`` is the highest key that has any record in what it brought.
+    """
 
     bucket: str
     start: bytes
@@ -111,6 +114,7 @@ class Merge(msgspec.Struct, frozen=True, array_like=True):
     version: int
     time_ns: int
     segments: tuple[SegmentInfo, ...] = ()
+    highest: bytes = b""
 
 
 def encode_state(state: LogState) -> bytes:

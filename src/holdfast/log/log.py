@@ -90,8 +90,12 @@ class Log:
     def switch(self, state: LogState) -> None:
         """End the active segment where its groups end and begin the next.
 
-        ``state.segments`` is filled in here. On an error nothing has changed.
+        ``state.segments`` is filled in here. What the new segment says of the old
+        one must be true after a crash, so the old one is synced first. On an error
+        nothing has changed.
         """
+        if self.synced < self.stop:
+            self.sync()
         ending = SegmentInfo(self.number, self.bucket, self.number, self.stop, self.digest)
         listed = (*self.ended.values(), ending)
         self.begin(self.next_number(), ending, msgspec.structs.replace(state, segments=listed))

@@ -64,6 +64,11 @@ def recover(
     return None
 
 
+def stands(segments: Segments, bucket: str, number: int, identity: Identity) -> bool:
+    """Whether a bucket's only segment ever became durable: head and state verify."""
+    return _end(Log(segments, bucket, identity), number, None) is not None
+
+
 def _end(log: Log, number: int, absorbed: Position | None) -> Recovered | None:
     """Take ``number`` as the newest segment, or None if its beginning was never durable."""
     segment = log.segment(number)

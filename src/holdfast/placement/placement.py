@@ -34,43 +34,41 @@ class Placement:
     # -- opening ------------------------------------------------------------------
 
     def _open_all(self) -> list[Bucket]:
+        """Every bucket, parents and children in whatever order they can be opened."""
+        ground = self.settings.ground
         opened: dict[str, Bucket] = {}
-        waiting = self.settings.ground.listing()
-        trouble: Corrupt | None = None
+        waiting = set(ground.listing())
         while waiting:
+            trouble: Corrupt | None = None
             before = len(waiting)
             for name in sorted(waiting):
                 try:
-                    bucket = birth.open_bucket(self.settings, name, waiting[name])
+                    # Listed anew: what was tried before may have dropped torn segments.
+                    bucket = birth.open_bucket(self.settings, name, ground.listing().get(name, []))
                 except Corrupt as error:
                     # A child may wait for what its parent must share with it first.
                     trouble = error
                     continue
-                del waiting[name]
+                waiting.discard(name)
                 if bucket is None:
-                    self.settings.ground.retire(name)
+                    ground.retire(name)
                     continue
                 opened[name] = bucket
-                waiting.update(self._redo(bucket, opened, waiting))
+                waiting.update(self._redo(bucket, opened))
             if len(waiting) == before and trouble is not None:
                 raise trouble
         return self._living(opened) or [self._first()]
 
-    def _redo(
-        self, parent: Bucket, opened: dict[str, Bucket], waiting: dict[str, list[int]]
-    ) -> dict[str, list[int]]:
+    def _redo(self, parent: Bucket, opened: dict[str, Bucket]) -> list[str]:
         """Do again what follows from the splits in a parent's log; the children to open."""
-        ground = self.settings.ground
-        changed: dict[str, list[int]] = {}
+        children = []
         for planned in parent.births:
-            if planned.child in opened:
-                continue
-            fork.share_segments(parent, planned)
-            numbers = waiting.get(planned.child, [])
-            if not any(number not in {i.number for i in planned.segments} for number in numbers):
-                fork.be_born(parent, planned)
-            changed[planned.child] = ground.listing()[planned.child]
-        return changed
+            if planned.child not in opened:
+                fork.share_segments(parent, planned)
+                if not fork.is_born(parent, planned):
+                    fork.be_born(parent, planned).close()
+                children.append(planned.child)
+        return children
 
     @staticmethod
     def _living(opened: dict[str, Bucket]) -> list[Bucket]:

@@ -6,6 +6,7 @@ import os
 import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from posixpath import dirname
 
 from holdfast.bucket.settings import Settings, Sync
 from holdfast.clock import BucketTime, Clock, Entropy, SystemClock, SystemEntropy
@@ -133,7 +134,7 @@ def _open(  # noqa: PLR0913, PLR0917
     open_view: Callable[[str], View] | None,
 ) -> Store:
     real = isinstance(disk, OsDisk)
-    disk.make_folder(root)
+    _make_root(disk, root)
     owner = Ownership(root) if real else None
     try:
         found, fresh = _store_file(disk, root, entropy, index_dir, data_dirs, real=real)
@@ -159,6 +160,30 @@ def _open(  # noqa: PLR0913, PLR0917
         if owner is not None:
             owner.release()
         raise
+
+
+def _make_root(disk: Disk, root: str) -> None:
+    """Make the store's folder and those above it, each name durable.
+
+    Without it a power cut may take a whole store away that has answered writes.
+    """
+    absent = []
+    path = root
+    while path and not _is_folder(disk, path):
+        absent.append(path)
+        path = dirname(path)
+    if absent:
+        disk.make_folder(root)
+    for made in reversed(absent):
+        disk.sync_folder(dirname(made) or ".")
+
+
+def _is_folder(disk: Disk, path: str) -> bool:
+    try:
+        disk.free_bytes(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def segment_bytes(bucket_bytes: int) -> int:

@@ -1,0 +1,279 @@
+"""What the simulator knows: what was promised, and what may have happened besides.
+
+``durable`` is what a reopened store must show; ``steps`` are what was written
+since without a promise, in order. A crash may keep any beginning of each lane
+(a bucket's log, or the one operation that was in flight) and nothing else, and
+it keeps a step whole or not at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+from crc32c import crc32c
+
+from holdfast.values import Stat
+
+Name = tuple[str, str]  # namespace, key
+LONG = re.compile(r"(.)\1{9,}")  # a key of many equal letters
+
+
+class Object(msgspec.Struct, frozen=True):
+    """An object as it must read. ``version`` 0 is one that nobody was told."""
+
+    value: bytes
+    version: int = 0
+    expires_ns: int | None = None
+    consumers: tuple[str, ...] | None = None
+    permanent: bool = False
+    content_type: str | None = None
+
+    @property
+    def state(self) -> str:
+        """unmanaged, managed or marked."""
+        if self.consumers is None:
+            return "unmanaged"
+        return "managed" if self.consumers else "marked"
+
+    def alive(self, now_ns: int) -> bool:
+        """Whether its time has not come."""
+        return self.expires_ns is None or self.expires_ns > now_ns
+
+
+class Seen(NamedTuple):
+    """An object as a reopened store shows it."""
+
+    stat: Stat
+    value: bytes
+    consumers: tuple[str, ...]
+
+
+class Effect(NamedTuple):
+    """What a write makes of one object: None is gone."""
+
+    name: Name
+    after: Object | None
+
+
+class Step(msgspec.Struct, frozen=True):
+    """Effects that a crash keeps together, in the order of ``lane``.
+
+    With ``together`` False they stand together only as long as their keys lie in
+    one bucket; where a split came between, each is a step of its own.
+    """
+
+    lane: str
+    effects: tuple[Effect, ...]
+    together: bool = True
+
+
+class Lease(msgspec.Struct):
+    """A lock that was taken: monotonic ends, and whether a crash or a move blurred them.
+
+    ``held`` is None where the lock itself, or its release, was in flight.
+    """
+
+    lock_id: str
+    fence: int
+    ttl_ns: int
+    ends_ns: int
+    blurred_ns: int = 0  # it may be held until then, because a split began its time anew
+    held: bool | None = True
+    durable: bool = False
+
+
+def same(expected: Object | None, seen: Seen | None, now_ns: int) -> bool:
+    """Whether what is seen is what was expected."""
+    if expected is not None and not expected.alive(now_ns):
+        expected = None
+    if expected is None or seen is None:
+        return expected is None and seen is None
+    stat = seen.stat
+    return (
+        seen.value == expected.value
+        and stat.size == len(expected.value)
+        and stat.crc32c == crc32c(expected.value)
+        and stat.version == (expected.version or stat.version)
+        and stat.expires_ns == expected.expires_ns
+        and stat.permanent == expected.permanent
+        and stat.content_type == expected.content_type
+        and stat.state == expected.state
+        and seen.consumers == (expected.consumers or ())
+    )
+
+
+class Model:
+    """What was promised, and what may be.
+
+    ``now`` is what a reader sees before any crash; ``dead_ns`` is bucket time
+    below which everything has died for good (rule 7).
+    """
+
+    def __init__(self) -> None:
+        self.durable: dict[Name, Object] = {}
+        self.now: dict[Name, Object] = {}
+        self.steps: list[Step] = []
+        self.leases: dict[Name, Lease] = {}
+        self.highest: dict[Name, int] = {}  # the last version or fence that was told
+        self.dead_ns = 0
+        self._told: dict[Name, int] = {}  # of it, what a crash cannot take back
+
+    def live(self, name: Name, now_ns: int) -> Object | None:
+        """The object that a reader sees now, or None."""
+        found = self.now.get(name)
+        return found if found is not None and found.alive(now_ns) else None
+
+    def apply(self, steps: Iterable[Step]) -> None:
+        """Take in what was acknowledged: readers see it now."""
+        for step in steps:
+            for name, after in step.effects:
+                _put(self.now, name, after)
+
+    def settle(self) -> None:
+        """Everything that readers see is durable from here on."""
+        self.durable = dict(self.now)
+        self.steps = []
+        self._told = dict(self.highest)
+        for lease in self.leases.values():
+            lease.durable = True
+
+    def tell(self, name: Name, version: int) -> bool:
+        """Note a version or fence that a caller was told; False where it does not grow."""
+        grows = version > self.highest.get(name, 0)
+        self.highest[name] = version
+        return grows
+
+    def bury(self, now_ns: int) -> None:
+        """What has expired by now must never be seen again."""
+        self.dead_ns = max(self.dead_ns, now_ns)
+
+    def adopt(self, seen: Mapping[Name, Seen]) -> None:
+        """Go on from what a reopened store shows, after it was explained."""
+        self.now = {name: _object(found) for name, found in seen.items()}
+        self.highest = dict(self._told)
+        for name, found in seen.items():
+            self.highest[name] = max(self.highest.get(name, 0), found.stat.version)
+        for lease in self.leases.values():
+            if not lease.durable:
+                lease.held = None
+        self.settle()
+
+    def reopened(self, monotonic_ns: int) -> None:
+        """Locks that the log holds run their full time again."""
+        for lease in self.leases.values():
+            if lease.held and lease.ends_ns > monotonic_ns:
+                lease.ends_ns = monotonic_ns + lease.ttl_ns
+            lease.blurred_ns = monotonic_ns + lease.ttl_ns
+
+    def moved(self, monotonic_ns: int) -> None:
+        """Ranges changed: a lock may run its full time again."""
+        for lease in self.leases.values():
+            lease.blurred_ns = max(lease.blurred_ns, monotonic_ns + lease.ttl_ns)
+
+    def lock_state(self, name: Name, monotonic_ns: int) -> bool | None:
+        """Whether a key is locked: yes, no, or nobody can tell."""
+        lease = self.leases.get(name)
+        if lease is None or lease.held is False:
+            return False
+        if lease.held and monotonic_ns < lease.ends_ns:
+            return True
+        return None if monotonic_ns < max(lease.ends_ns, lease.blurred_ns) else False
+
+
+def _object(seen: Seen) -> Object:
+    stat = seen.stat
+    consumers = None if stat.state == "unmanaged" else seen.consumers
+    return Object(
+        seen.value, stat.version, stat.expires_ns, consumers, stat.permanent, stat.content_type
+    )
+
+
+def _put(objects: dict[Name, Object], name: Name, after: Object | None) -> None:
+    if after is None:
+        objects.pop(name, None)
+    else:
+        objects[name] = after
+
+
+def unexplained(
+    model: Model,
+    seen: Mapping[Name, Seen],
+    now_ns: int,
+    buckets: Mapping[Name, str],
+) -> list[str]:
+    """Why what is seen cannot follow from what was promised; empty where it can.
+
+    Args:
+        model: what was promised.
+        seen: what the reopened store shows.
+        now_ns: bucket time by which everything that expires must be gone.
+        buckets: where each key lies now.
+    """
+    steps = [piece for step in model.steps for piece in _pieces(step, buckets)]
+    lanes: dict[str, list[Step]] = {}
+    touched: dict[Name, set[str]] = {}
+    for step in steps:
+        lanes.setdefault(step.lane, []).append(step)
+        for name, _ in step.effects:
+            touched.setdefault(name, set()).add(step.lane)
+    problems = []
+    for name in sorted(model.durable.keys() | seen.keys()):
+        if name not in touched and not same(model.durable.get(name), seen.get(name), now_ns):
+            problems.append(_told(name, [model.durable.get(name)], seen.get(name)))
+    for lane, listed in lanes.items():
+        own = [name for name, where in touched.items() if where == {lane}]
+        if not _some_beginning(model, listed, own, (seen, now_ns)):
+            problems.append(f"lane {lane}: no beginning of it explains {brief(own)}")
+    for name, where in touched.items():
+        if len(where) > 1:
+            states = [model.durable.get(name)]
+            states += [e.after for step in steps for e in step.effects if e.name == name]
+            if not any(same(state, seen.get(name), now_ns) for state in states):
+                problems.append(_told(name, states, seen.get(name)))
+    return problems
+
+
+def _pieces(step: Step, buckets: Mapping[Name, str]) -> list[Step]:
+    if step.together or len({buckets[name] for name, _ in step.effects}) == 1:
+        return [step]
+    return [Step(step.lane, (effect,)) for effect in step.effects]
+
+
+def _some_beginning(
+    model: Model,
+    steps: list[Step],
+    own: list[Name],
+    shown: tuple[Mapping[Name, Seen], int],
+) -> bool:
+    """Whether some number of a lane's first steps explains all keys that only it touched."""
+    seen, now_ns = shown
+    state: dict[Name, Object | None] = {name: model.durable.get(name) for name in own}
+    for count in range(len(steps) + 1):
+        if count:
+            state.update({n: after for n, after in steps[count - 1].effects if n in state})
+        if all(same(state[name], seen.get(name), now_ns) for name in own):
+            return True
+    return False
+
+
+def _told(name: Name, states: list[Object | None], seen: Seen | None) -> str:
+    expected = " or ".join(map(_short, states))
+    return f"{brief(name)}: expected {expected}, seen {_short(_object(seen) if seen else None)}"
+
+
+def brief(name: object) -> str:
+    """A text in which a letter that is repeated many times stands once."""
+    return LONG.sub(r"\1~", str(name))
+
+
+def _short(found: Object | None) -> str:
+    if found is None:
+        return "nothing"
+    value = found.value[:24] + (b"..." if len(found.value) > 24 else b"")  # noqa: PLR2004
+    return (
+        f"[{len(found.value)} bytes {value!r} v{found.version} expires {found.expires_ns} "
+        f"{found.consumers} {'permanent' if found.permanent else ''} {found.content_type or ''}]"
+    )

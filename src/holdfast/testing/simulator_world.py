@@ -1,0 +1,227 @@
+"""The simulator's machine: a disk that loses power, views that survive or do not, one store.
+
+A *life* of the store lasts from its opening to a power cut. The next life
+begins on what the platter kept; what it shows is held against the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Literal
+
+import msgspec
+from sortedcontainers import SortedDict
+
+from holdfast.bucket.checkpoint import checkpoint
+from holdfast.bucket.settings import Sync
+from holdfast.engines.memory import MemoryDisk
+from holdfast.limits import TIME_MARK_NS
+from holdfast.store import Store
+from holdfast.store.opening import open_on
+from holdfast.testing.clock import ManualClock, SeededEntropy
+from holdfast.testing.disk import MODES, CrashDisk
+from holdfast.testing.simulator_model import Model, Name, Seen, Step, brief, unexplained
+from holdfast.views.memory_view import MemoryView
+from holdfast.views.port import Table, View
+
+Views = Literal["lost", "kept", "older"]
+Tables = dict[Table, SortedDict]
+ROOT = "store"
+SPACES = ("acme", "zeta")
+SNAPSHOTS = 4  # commits that an older view may go back
+
+
+class Deviation(AssertionError):
+    """The store did something that the model does not allow."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a simulation runs with.
+
+    ``views``: "lost" begins every life without views, "kept" with those of the
+    last commit, "older" with those of an earlier commit, or none, by chance.
+    ``steps_back`` sets wall time back at a reopening, as a machine without a
+    battery does.
+    """
+
+    sync: Sync = "always"
+    views: Views = "lost"
+    bucket_bytes: int = 64 << 10
+    steps_back: bool = False
+
+
+class KeptView(MemoryView):
+    """A view whose committed rows outlive it, as files do."""
+
+    def __init__(self, shelf: Shelf, bucket: str) -> None:
+        super().__init__()
+        self._shelf = shelf
+        self._bucket = bucket
+        self._tables = shelf.tables(bucket)
+
+    def apply(self, changes: dict[Table, dict[bytes, bytes | None]], *, cleared: bool) -> None:
+        """Make a commit visible, and keep it."""
+        super().apply(changes, cleared=cleared)
+        self._shelf.committed(self._bucket)
+
+
+class Shelf:
+    """Where kept views lie between two lives."""
+
+    def __init__(self) -> None:
+        self._now: dict[str, Tables] = {}
+        self._before: dict[str, list[Tables]] = {}
+        self.remembers = False
+
+    def tables(self, bucket: str) -> Tables:
+        """The committed rows of a bucket's view."""
+        return self._now.setdefault(bucket, {table: SortedDict() for table in Table})
+
+    def committed(self, bucket: str) -> None:
+        """Remember how a view stands now."""
+        if self.remembers:
+            copy = {table: SortedDict(rows) for table, rows in self._now[bucket].items()}
+            self._before[bucket] = [*self._before.get(bucket, [])[1 - SNAPSHOTS :], copy]
+
+    def age(self, chance: Random) -> None:
+        """Put some views back to an earlier commit, or lose them."""
+        for bucket in sorted(self._now):
+            draw = chance.random()
+            if draw < 0.1:  # noqa: PLR2004 - one in ten
+                del self._now[bucket]
+            elif draw < 0.5 and self._before.get(bucket):  # noqa: PLR2004
+                self._now[bucket] = chance.choice(self._before[bucket])
+            self._before.pop(bucket, None)
+
+
+class World:
+    """One simulated machine.
+
+    Args:
+        seed: of all chance.
+        settings: what to run with.
+    """
+
+    store: Store
+
+    def __init__(self, seed: int, settings: Settings) -> None:
+        self.chance = Random(seed)  # noqa: S311 - repeatable is the point
+        self.settings = settings
+        self.clock = ManualClock()
+        self.entropy = SeededEntropy(seed)
+        self.model = Model()
+        self.in_flight: tuple[Step, ...] = ()
+        self.shelf = Shelf()
+        self.shelf.remembers = settings.views == "older"
+        self.disk = CrashDisk(MemoryDisk())
+        self.points = self.crashes = self.most_buckets = 0
+        self.life = 0
+        self.log: list[str] = []
+
+    # -- lives ------------------------------------------------------------------------
+
+    def open(self, cut_at: int | None, start: MemoryDisk | None) -> None:
+        """Begin a life on what the last one left; PowerCut at its ``cut_at``-th point."""
+        self.life += 1
+        self.disk = CrashDisk(start, cut_at=cut_at)
+        if self.settings.views == "older":
+            self.shelf.age(self.chance)
+        self.store = open_on(
+            self.disk,
+            ROOT,
+            sync=self.settings.sync,
+            bucket_bytes=self.settings.bucket_bytes,
+            clock=self.clock,
+            entropy=self.entropy,
+            open_view=self._view,
+        )
+
+    def _view(self, bucket: str) -> View:
+        return MemoryView() if self.settings.views == "lost" else KeptView(self.shelf, bucket)
+
+    def cut(self) -> MemoryDisk:
+        """The power is gone: what the next life begins on."""
+        mode = self.chance.choice(MODES)
+        self.note(f"-- power cut after {self.disk.points} points, {mode}")
+        self.points += self.disk.points
+        self.crashes += 1
+        self.model.steps += self.in_flight
+        self.in_flight = ()
+        if self.settings.steps_back:
+            self.clock.step_wall(-self.chance.randrange(4_000_000_000))
+        return self.disk.after_cut(mode, self.chance.randrange(1 << 30))
+
+    # -- looking ----------------------------------------------------------------------
+
+    def now_ns(self) -> int:
+        """Bucket time."""
+        return self.store.placement.settings.time.now_ns()
+
+    def bucket_of(self, name: Name) -> str:
+        """Where a key lives."""
+        return self.store.locate(*name).bucket
+
+    def note(self, line: str) -> None:
+        """Keep a line of the story for whoever must read it."""
+        self.log.append(brief(line))
+
+    def verify(self, before_ns: int) -> None:
+        """Hold a reopened store against the model, and go on from what it shows.
+
+        Raises:
+            Deviation: something promised is missing, or something impossible is there.
+        """
+        now = self.now_ns()
+        model = self.model
+        if now > max(before_ns, self.clock.wall_ns()) + TIME_MARK_NS:
+            raise Deviation("bucket time jumped ahead by more than a mark")
+        seen = self.look()
+        names = model.durable.keys() | {e.name for step in model.steps for e in step.effects}
+        cutoff = max(now, model.dead_ns)  # what was dead stays dead, whatever time it is now
+        problems = unexplained(model, seen, cutoff, _places(self.bucket_of, names))
+        if problems:
+            raise Deviation("; ".join(problems))
+        self.check()
+        model.adopt(seen)
+        model.reopened(self.clock.monotonic_ns())
+
+    def look(self) -> dict[Name, Seen]:
+        """Everything the store shows; a list that disagrees with itself is a Deviation."""
+        seen: dict[Name, Seen] = {}
+        for space in SPACES:
+            namespace = self.store.namespace(space)
+            stats = list(namespace.entries())
+            keys = list(namespace.list())
+            if keys != [stat.key for stat in stats] or keys != sorted(set(keys), key=str.encode):
+                raise Deviation(f"list and entries of {space} disagree, or are out of order")
+            values = namespace.get_many(keys)
+            for stat, value in zip(stats, values, strict=True):
+                if value is None:
+                    raise Deviation(f"{stat.key} is listed but cannot be read")
+                held: tuple[str, ...] = ()
+                if stat.state != "unmanaged":
+                    held = tuple(map(str, namespace.consumers(stat.key).list()))
+                if len(held) != stat.consumers:
+                    raise Deviation(f"{stat.key} counts {stat.consumers} consumers, has {held}")
+                seen[space, stat.key] = Seen(stat, value, held)
+        expected = [space for space in SPACES if any(name[0] == space for name in seen)]
+        if self.store.namespaces() != expected:
+            raise Deviation("namespaces() tells other names than the objects do")
+        return seen
+
+    def check(self) -> None:
+        """``store.check()`` must find nothing."""
+        report = self.store.check()
+        self.most_buckets = max(self.most_buckets, report.buckets)
+        if not report.ok:
+            raise Deviation(f"check: {report.problems[:3]}")
+
+    def absorb(self) -> None:
+        """Checkpoint every bucket, due or not."""
+        for bucket in list(self.store.placement.directory):
+            checkpoint(bucket)
+
+
+def _places(where: Callable[[Name], str], names: set[Name]) -> Mapping[Name, str]:
+    return {name: where(name) for name in names}
