@@ -8,7 +8,7 @@ import mmap
 import os
 import sys
 from collections.abc import Sequence
-from os import pread, pwrite
+from os import pread, pwrite, pwritev
 
 from holdfast.engines.port import Buffer, Disk, File, Mapped
 
@@ -61,7 +61,7 @@ class OsFile(File):
         at = offset
         first = 0
         while first < len(views):
-            written = os.pwritev(self._fd, views[first : first + GATHER], at)
+            written = pwritev(self._fd, views[first : first + GATHER], at)
             if written <= 0:
                 raise OSError(errno.EIO, "the disk takes no bytes")
             at += written

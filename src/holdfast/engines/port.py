@@ -99,7 +99,7 @@ class Segment(Protocol):
     def read(self, start: int, stop: int) -> bytes:
         """The bytes from ``start`` to ``stop``; fewer where the segment ends."""
 
-    def map(self) -> Buffer:
+    def map(self) -> Mapped:
         """The whole segment in place; only once nothing more will be appended.
 
         Ask again for each use and keep no reference: what is kept can't be parked.

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from posixpath import dirname
 from threading import Lock
+from weakref import ref
 
 from holdfast.engines.port import Buffer, Disk, File, Mapped, Segment
 
@@ -36,7 +37,8 @@ class Descriptors:
 
     The choice is second chance ("clock"): a segment used since it was last
     looked at is passed over once. That asks one attribute of a read, where a
-    true order of use would ask a lock and a list.
+    true order of use would ask a lock and a list. Segments are only watched:
+    one that its owner forgets closes at once.
 
     Args:
         limit: descriptors to keep, files and maps together; at least 1. Calls
@@ -49,7 +51,7 @@ class Descriptors:
         self.lock = Lock()  # over which segments hold what; never held during a sync
         self._limit = limit
         self._held = 0
-        self._ring: OrderedDict[FileSegment, int] = OrderedDict()
+        self._ring: OrderedDict[ref[FileSegment], int] = OrderedDict()  # descriptors of each
 
     def make_room(self) -> None:
         """Close the coldest until one more descriptor is within the limit."""
@@ -62,21 +64,26 @@ class Descriptors:
 
     def took(self, segment: FileSegment) -> None:
         """``segment`` holds one more descriptor; ``lock`` is held."""
-        self._ring[segment] = self._ring.get(segment, 0) + 1
+        watched = ref(segment)
+        self._ring[watched] = self._ring.get(watched, 0) + 1
         self._held += 1
 
     def gave(self, segment: FileSegment, count: int | None = None) -> None:
         """``segment`` let go of ``count`` descriptors, or of all; ``lock`` is held."""
-        had = self._ring.pop(segment, 0)
-        left = 0 if count is None else had - count
-        if left > 0:
-            self._ring[segment] = left
-        self._held -= had - left
+        self._gave(ref(segment), count)
 
     def those_of(self, path: str) -> list[FileSegment]:
         """The segments at or below ``path`` that hold a descriptor."""
         with self.lock:
-            return [s for s in self._ring if s.path == path or s.path.startswith(f"{path}/")]
+            alive = [segment for watched in self._ring if (segment := watched())]
+        return [s for s in alive if s.path == path or s.path.startswith(f"{path}/")]
+
+    def _gave(self, watched: ref[FileSegment], count: int | None = None) -> None:
+        had = self._ring.pop(watched, 0)
+        left = 0 if count is None else had - count
+        if left > 0:
+            self._ring[watched] = left
+        self._held -= had - left
 
     def _close_coldest(self) -> FileSegment | None:
         """Make room; where only segments that need a sync are left, the one to sync first."""
@@ -84,12 +91,15 @@ class Descriptors:
         for _ in range(2 * len(self._ring)):
             if self._held < self._limit:
                 return None
-            segment = next(iter(self._ring))
-            self._ring.move_to_end(segment)
-            if segment.used:
+            watched = next(iter(self._ring))
+            self._ring.move_to_end(watched)
+            segment = watched()
+            if segment is None:
+                self._gave(watched)
+            elif segment.used:
                 segment.used = False
             elif segment.close_if_durable():
-                self.gave(segment)
+                self._gave(watched)
             else:
                 unsynced = unsynced or segment
         return unsynced if self._held >= self._limit else None
@@ -172,7 +182,7 @@ class FileSegment(Segment):
     def park(self) -> None:
         heard = self._failure
         self.settle()
-        self._let_go()
+        self.forget()
         if self._failure is not None and self._failure is not heard:
             raise self._failure
 
@@ -202,9 +212,11 @@ class FileSegment(Segment):
                 self._sync(file, self.size)
 
     def forget(self) -> None:
-        """Give the descriptors back without a sync: the bytes are being dropped."""
-        self._durable = self.size
-        self._let_go()
+        """Give the descriptors back as they are, unsynced bytes or not."""
+        with self._descriptors.lock:
+            self._file = None
+            self._map = None
+            self._descriptors.gave(self)
 
     # -- leaves ----------------------------------------------------------------------
 
@@ -218,12 +230,6 @@ class FileSegment(Segment):
             return True
         self._file = file  # nobody brought another: ``adopt`` waits for the lock
         return False
-
-    def _let_go(self) -> None:
-        with self._descriptors.lock:
-            self._file = None
-            self._map = None
-            self._descriptors.gave(self)
 
     def _sync(self, file: File, size: int) -> None:
         try:
@@ -243,8 +249,9 @@ class FileSegment(Segment):
         return file if file is not None else self._opened()
 
     def _opened(self) -> File:
+        size = self.size  # before the file's: another thread may append meanwhile
         file = self._disk.open(self.path)
-        if file.size() < self.size:
+        if file.size() < size:
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), self.path)
         return self.adopt(file)
 
