@@ -29,6 +29,7 @@ from holdfast.limits import (
 from holdfast.log.records import Type
 from holdfast.request.corridor import Corridor
 from holdfast.upkeep import expire
+from holdfast.upkeep.scrub import Scrub
 from holdfast.values import CollectReport
 
 SECOND_NS = 1_000_000_000
@@ -76,6 +77,7 @@ class Upkeep:
         self._pacer = Pacer(self._clock.monotonic_ns, self._clock.sleep)
         self._synced_ns = self._shrunk_ns = self._clock.monotonic_ns()
         self.failures: list[str] = []
+        self.scrub = Scrub(corridor.placement)
 
     # -- the thread -----------------------------------------------------------------
 
@@ -130,6 +132,7 @@ class Upkeep:
                 if budget_s is not None and spent > budget_s:
                     return
             self._shrink(pace)
+            self.failures += self.scrub.step(pace)
 
     def _keep(self, bucket: Bucket, pace: Pace) -> None:
         if bucket.closed or bucket.broken:
