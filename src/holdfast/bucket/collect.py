@@ -54,6 +54,8 @@ def candidates(bucket: Bucket, most_alive: float, *, again: bool = True) -> list
     tally = bucket.tally()
     chosen = []
     for number, info in list(bucket.log.ended.items()):
+        if number in bucket.log.pinned:
+            continue
         foreign = info.origin != bucket.id or number > absorbed.segment
         if number < absorbed.segment or (foreign and absorbed.segment == bucket.log.number):
             live = max(0, tally.live.get(number, 0))
@@ -81,13 +83,42 @@ def collect_one(bucket: Bucket, number: int, done: Collected, pace: Pace = no_pa
     done.moved += _evacuate(bucket, number, pace)
     bucket.sync_to(bucket.published)
     with commit.alone(bucket):
-        if number not in bucket.log.ended or bucket.births:
+        if number not in bucket.log.ended or number in bucket.log.pinned or bucket.births:
             return
         commit.write_control(bucket, Type.DROP, msgspec.msgpack.encode([number]))
+        del bucket.log.ended[number]  # whoever looks next, a backup too, finds what the log says
     bucket.kept.pop(number, None)
     bucket.log.drop(number)
     done.freed += size
     done.segments += 1
+
+
+def expel(bucket: Bucket, start: bytes, stop: bytes, pace: Pace = no_pace) -> bool:
+    """Leave no record of a foreign range in any ended segment; whether that is so.
+
+    A fork shares segments with all that is in them. A bucket that took a range
+    back while such a segment still holds old records of it would find them when
+    it derives its view again: the deletes that stood against them may be gone.
+    """
+    bucket.finish_birth(pace)
+    with bucket.lock:
+        ended = sorted(bucket.log.ended)
+    foreign = [number for number in ended if _holds_range(bucket, number, start, stop)]
+    if foreign:
+        prepare(bucket, pace)
+        collect(bucket, foreign, pace)
+    return not any(number in bucket.log.ended for number in foreign)
+
+
+def _holds_range(bucket: Bucket, number: int, start: bytes, stop: bytes) -> bool:
+    block = bucket.log.key_block(number)
+    if block is None:
+        seal(bucket, number)
+        block = bucket.log.key_block(number)
+    if block is None:
+        return True
+    index = block.seek(start)
+    return index < block.count and block.row(index).key < stop
 
 
 def _evacuate(bucket: Bucket, number: int, pace: Pace) -> int:

@@ -243,6 +243,8 @@ def merge(left: Bucket, right: Bucket) -> bool:
             return False
         if right.tally().keys > MERGE_KEYS or left.broken or right.broken:
             return False
+        if right.log.pinned:  # a backup still copies what would be buried
+            return False
         _swallow(left, right)
     return True
 
@@ -279,6 +281,8 @@ def _swallow(left: Bucket, right: Bucket) -> None:
     right.closed = True
     left.weight += right.weight
     left.may_expire |= right.may_expire
+    left.log.switch(left.log_state())  # above what was adopted (Log.must_switch)
+    left.published = left.log.position
     checkpoint(left)
 
 

@@ -7,6 +7,7 @@ knows nothing of what records mean.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -61,6 +62,9 @@ class Log:
         self.bucket = bucket
         self.identity = identity
         self.number = 0
+        # Segments were adopted above the active one. Replay goes by number, so what
+        # is written behind a merge must lie above what the merge brought.
+        self.must_switch = False
         self.stop = 0  # where the active segment's groups end
         self.last = 0  # where its last group starts
         self.digest = 0
@@ -68,6 +72,7 @@ class Log:
         self.durable = Position(0, 0, 0, 0)  # the last place known durable
         self.ended: dict[int, SegmentInfo] = {}
         self.sealed: set[int] = set()
+        self.pinned: Counter[int] = Counter()  # segments that backups still have to copy
         self.maps: dict[int, Buffer] = {}
         self._open: dict[int, Segment] = {}
         self._blocks: dict[int, KeyBlock] = {}
@@ -82,6 +87,7 @@ class Log:
         segment = self.ground.begin(self.bucket, number, (head, group, body))
         self._open[number] = segment
         self.number = number
+        self.must_switch = False
         self.last = len(head)
         self.stop = self.synced = len(head) + len(group) + len(body)
         self.digest = after
@@ -272,6 +278,7 @@ class Log:
     def adopt(self, info: SegmentInfo) -> None:
         """Count a segment shared from another bucket among the ended ones."""
         self.ended[info.number] = info
+        self.must_switch = self.must_switch or info.number > self.number
 
     def drop(self, number: int) -> None:
         """Forget an ended segment and give its space back."""
@@ -295,6 +302,19 @@ class Log:
         self._blocks.clear()
         for segment in self._open.values():
             segment.park()
+
+    def continues(self, position: Position) -> bool:
+        """Whether what this log holds behind a position is all that happened since.
+
+        Segments are numbered without a gap, and one is dropped only after the view
+        has absorbed it: a gap says that an older view came back, whose tail is
+        gone. Segments that a merge brought are not a tail either: what was moved
+        in them stands there without what it was moved from.
+        """
+        behind = [self.ended.get(n) for n in range(position.segment + 1, self.number)]
+        behind += [info for number, info in self.ended.items() if number > self.number]
+        own = all(info is not None and info.origin == self.bucket for info in behind)
+        return own and self.contains(position)
 
     def contains(self, position: Position) -> bool:
         """Whether this log has exactly this position (segment, place and digest)."""
