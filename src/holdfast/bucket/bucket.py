@@ -19,7 +19,7 @@ from holdfast.bucket.group import Gathering
 from holdfast.bucket.locks import Locks
 from holdfast.bucket.read import EXPIRES_SLICE, NEVER, Reader
 from holdfast.bucket.settings import Settings
-from holdfast.errors import Closed, HoldfastError, Moved, StorageFailed
+from holdfast.errors import HoldfastError, Moved, StorageFailed
 from holdfast.limits import OVERLAY_RECORDS
 from holdfast.log.entry import Entry, Extent, unpack
 from holdfast.log.header import Birth, LogState
@@ -27,6 +27,9 @@ from holdfast.log.log import Log, Position
 from holdfast.operations import Append, Operation
 from holdfast.views.port import Table
 from holdfast.views.state import Overlay, State, Tally, needs_care
+
+
+NOWHERE = b"\xff\xff"
 
 
 class Bucket(Reader):
@@ -125,14 +128,12 @@ class Bucket(Reader):
         return outcome
 
     def _admit(self, operations: Sequence[Operation]) -> None:
-        if self.closed:
-            raise Closed(bucket=self.id)
-        if self.broken is not None:
-            raise StorageFailed(bucket=self.id, cause=self.broken)
         start, stop = self.start, self.stop
         for operation in operations:
             if not start <= operation.key < stop:
                 raise Moved(bucket=self.id)
+        if self.broken is not None:
+            raise StorageFailed(bucket=self.id, cause=self.broken)
 
     def _plan(
         self, operations: Sequence[Operation], group: Gathering, *, atomic: bool
@@ -345,6 +346,7 @@ class Bucket(Reader):
         """Take no more writes; give back descriptors and maps."""
         with self.lock:
             self.closed = True
+            self.start = self.stop = NOWHERE  # so that every key has moved away from here
             self.log.park()
             self.view.close()
 

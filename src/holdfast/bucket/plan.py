@@ -261,7 +261,7 @@ def delete(bucket: Bucket, operation: Delete, group: Gathering) -> int:
     if why == "asked" and old.flags & Flag.PERMANENT:
         raise Permanent(key=operation.name)
     if (why == "expired" and not gone) or (
-        why == "unreferenced" and not old.flags & Flag.MARKED
+        why == "unreferenced" and (not old.flags & Flag.MARKED or old.flags & Flag.PERMANENT)
     ):
         raise Changed(key=operation.name)
     kinds = {"expired": Type.EXPIRE, "unreferenced": Type.UNREFERENCED}

@@ -54,7 +54,7 @@ def encode_ids(ids: Iterable[str | bytes]) -> tuple[bytes, ...]:
         >>> encode_ids(["a", b"a"])
         (b'\\x81a', b'\\x01a')
     """
-    if isinstance(ids, str | bytes | bytearray):
+    if isinstance(ids, str | bytes | bytearray) or not isinstance(ids, Iterable):
         raise InvalidValue(argument="consumers", reason="not a list of ids")
     encoded = tuple(map(_encode_id, ids))
     if len(encoded) > CONSUMERS:

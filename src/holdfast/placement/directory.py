@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
 from holdfast.bucket.bucket import Bucket
-from holdfast.errors import Corrupt
+from holdfast.errors import Closed, Corrupt
 
 LOWEST = b""
 HIGHEST = b"\xff"  # namespaces begin with ASCII, so every composite key is below this
@@ -21,6 +21,7 @@ class Directory:
 
     def __init__(self, buckets: Iterable[Bucket]) -> None:
         self.version = 0
+        self.closed = False
         self.table: tuple[list[bytes], list[Bucket]] = ([], [])
         self.replace(buckets)
 
@@ -43,6 +44,11 @@ class Directory:
         """The bucket that holds a composite key."""
         starts, buckets = self.table
         return buckets[bisect_right(starts, key) - 1]
+
+    def look_again(self) -> None:
+        """Asked by whoever found a key moved: Closed where nothing will be found any more."""
+        if self.closed:
+            raise Closed
 
     def add(self, child: Bucket) -> None:
         """Put a bucket in, right of the one that held its start."""

@@ -21,6 +21,7 @@ UNITS_NS = {
     "w": 7 * 86_400 * SECOND_NS,
 }
 NAMESPACE = re.compile(r"[A-Za-z0-9._-]{1,%d}" % NAMESPACE_CHARS)
+HEX = re.compile(r"[0-9a-f]{40}")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", re.ASCII)
 VISIBLE, HIDDEN, BEYOND = b"\x00", b"\x01", b"\x02"  # what follows a namespace's name
 
@@ -142,6 +143,13 @@ def page_limit(value: object) -> int | None:
     if count < 0:
         raise InvalidValue(argument="limit", reason="negative")
     return count
+
+
+def lock_id(value: object) -> bytes:
+    """A lock's id as bytes; what is none holds nothing and is told as nothing."""
+    if isinstance(value, str) and HEX.fullmatch(value):
+        return bytes.fromhex(value)
+    return b""
 
 
 def seconds(value: object, argument: str) -> float:

@@ -41,7 +41,7 @@ class Corridor:
             try:
                 return self._bucket_for(operation).apply_one(operation)
             except Moved:
-                continue
+                self.directory.look_again()
 
     def _bucket_for(self, operation: Operation) -> Bucket:
         key = operation.key
@@ -91,6 +91,8 @@ class Corridor:
                 for index, result in zip(piece, results, strict=True):
                     outcomes[index] = result
             waiting = moved
+            if moved:
+                self.directory.look_again()
         return outcomes
 
     def _pieces(
@@ -128,7 +130,7 @@ class Corridor:
             try:
                 return bucket.apply(operations, atomic=True)
             except Moved:
-                continue
+                self.directory.look_again()
 
     def read(self, key: bytes, ask: Callable[[Bucket], T]) -> T:
         """Ask the bucket that holds a key; follow it where it moved meanwhile."""
@@ -136,7 +138,7 @@ class Corridor:
             try:
                 return ask(self.directory.find(key))
             except Moved:
-                continue
+                self.directory.look_again()
 
 
 def _bound(operations: Sequence[Operation]) -> None:

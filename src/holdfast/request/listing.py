@@ -30,6 +30,7 @@ def rows(
         try:
             page, after = bucket.page(at, stop, limit)
         except Moved:
+            corridor.directory.look_again()
             continue
         at = after if after is not None else (bucket.stop if bucket.stop < stop else None)
         limit = LIST_PAGE

@@ -126,6 +126,7 @@ class Namespace:
             try:
                 value = buckets[bisect_right(starts, composite) - 1].load(composite)
             except Moved:
+                self._directory.look_again()
                 continue
             except NotFound:
                 raise NotFound(key=key) from None
@@ -365,11 +366,7 @@ class Namespace:
     def unlock(self, key: str, lock_id: str) -> None:
         """Give a lease back by its id; LockLost where this id does not hold the key."""
         composite = arguments.compose(self._space, key)
-        try:
-            raw = bytes.fromhex(lock_id)
-        except (TypeError, ValueError):
-            raw = b""
-        self._corridor.write(Unlock(composite, key, raw))
+        self._corridor.write(Unlock(composite, key, arguments.lock_id(lock_id)))
 
     def consumers(self, key: str) -> handles.ConsumerList:
         """The reference list of an object."""

@@ -134,6 +134,7 @@ class Store:
     def rebuild(self) -> None:
         """Throw every view away and derive it again from the log."""
         self._require_open()
+        self.placement.finish_births()
         for bucket in list(self.placement.directory):
             checkpoint(bucket)
             with bucket.absorbing, bucket.lock:
@@ -176,6 +177,7 @@ class Store:
             self.upkeep.stop()
             self.upkeep.settle()
         finally:
+            self.placement.directory.closed = True
             for bucket in self.placement.directory:
                 bucket.close()
             if self._owner is not None:
