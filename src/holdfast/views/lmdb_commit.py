@@ -1,0 +1,225 @@
+"""One commit of an LMDB view: rows go straight to the tree, and can be put there again.
+
+Rows are written as they arrive, a slice at a time, so a caller that paces itself
+(rules.md, rule 11) is not overtaken by one long call at the end: each row lets
+other threads run, and so does the commit. A map cannot grow under a transaction,
+and nobody says in advance how large a commit will be. So what the caller handed in
+is kept by reference until the commit is through; where the map turns out to be
+full, the transaction is given up, the map doubled and the same rows are put again.
+The map has room for a commit of its own size before it starts, so this happens to
+first loads and almost nowhere else.
+
+Rejected: to estimate the room a commit needs (a row may touch one page or a whole
+path, so any safe estimate is off by a factor of 40), and to hold the encoded rows
+back until the end (twice the memory, and one call that runs for seconds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from types import TracebackType
+from typing import NamedTuple
+
+import lmdb
+
+from holdfast.errors import InvalidKey
+from holdfast.limits import VIEW_KEY_BYTES
+from holdfast.views.lmdb_life import LmdbLife, Transaction
+from holdfast.views.lmdb_open import OURS, Handles, judged
+from holdfast.views.lmdb_rows import (
+    HOUSE,
+    RUN,
+    SEEDS,
+    LongCount,
+    format_row,
+    long_count,
+    opened,
+    seal,
+)
+from holdfast.views.long_keys import by_run, changed, pack
+from holdfast.views.port import Table, Writer
+
+Rows = Sequence[tuple[bytes, bytes]]
+
+
+class Attempt(NamedTuple):
+    """One write transaction, and what a writer does in it."""
+
+    transaction: Transaction
+    handles: Handles
+
+    def put(self, table: Table, rows: Rows) -> None:
+        """Set rows; nothing is written where a run would become too long."""
+        short: Rows = rows
+        if max(map(len, map(itemgetter(0), rows))) > VIEW_KEY_BYTES:
+            short = [row for row in rows if len(row[0]) <= VIEW_KEY_BYTES]
+            self._change_runs(table, {k: v for k, v in rows if len(k) > VIEW_KEY_BYTES}, ())
+        if short:
+            self._put_all(table, seal(SEEDS[table], short))
+
+    def _put_all(self, table: int, rows: Rows) -> None:
+        """Set rows as they are stored.
+
+        Beyond the last key of the table pages are filled one after the other (34
+        bytes a key and five times the speed, design.md section 4). A row that is
+        not beyond the one before is refused there, so then all are put plainly.
+        """
+        with self.transaction.cursor(self.handles[table]) as cursor:
+            beyond = not cursor.last() or rows[0][0] > cursor.key()
+            given, added = cursor.putmulti(rows, append=beyond)
+            if given != added:
+                cursor.putmulti(rows)
+
+    def delete(self, table: Table, keys: Sequence[bytes]) -> None:
+        """Remove rows."""
+        handle = self.handles[table]
+        delete = self.transaction.delete
+        long = []
+        for key in keys:
+            if len(key) > VIEW_KEY_BYTES:
+                long.append(key)
+            elif key:
+                delete(key, b"", handle)
+        if long:
+            self._change_runs(table, {}, long)
+
+    def clear(self) -> None:
+        """Remove everything but the format."""
+        for handle in self.handles:
+            self.transaction.drop(handle, delete=False)
+        self._put_all(OURS, seal(SEEDS[HOUSE], [format_row()]))
+
+    def _change_runs(
+        self, table: Table, puts: dict[bytes, bytes], deletes: Sequence[bytes]
+    ) -> None:
+        """Write the runs of these long keys anew, after all were found to be in bounds."""
+        handle = self.handles[table]
+        count = long_count(self._own, table)
+        written: list[tuple[bytes, bytes]] = []
+        for key, keys in by_run([*puts, *deletes]).items():
+            stored = self.transaction.get(key, None, handle)
+            run = None if stored is None else opened(table, key, stored, RUN)
+            before = 0 if run is None else int.from_bytes(run[:2], "little")
+            rows = changed(
+                run,
+                {long[VIEW_KEY_BYTES:]: puts[long] for long in keys if long in puts},
+                [long[VIEW_KEY_BYTES:] for long in keys if long not in puts],
+            )
+            written.append((key, pack(rows) if rows else b""))
+            count = LongCount(
+                count.runs + bool(rows) - (run is not None), count.keys + len(rows) - before
+            )
+        for key, run in written:
+            if run:
+                self._put_all(table, seal(SEEDS[table | RUN], [(key, run)]))
+            else:
+                self.transaction.delete(key, b"", handle)
+        self._put_all(OURS, seal(SEEDS[HOUSE], [count.row(table)]))
+
+    def _own(self, key: bytes) -> bytes | None:
+        return self.transaction.get(key, None, self.handles[OURS])
+
+
+class Commit(Writer):
+    """A context that hands out itself as the writer.
+
+    Args:
+        life: of the environment to write.
+    """
+
+    def __init__(self, life: LmdbLife) -> None:
+        self._life = life
+        self._done: list[Callable[[Attempt], None]] = []
+
+    def __enter__(self) -> Writer:
+        self._life.writing.acquire()
+        try:
+            self._attempt = Attempt(*self._life.begin())
+        except BaseException:
+            self._life.writing.release()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._commit()
+            else:
+                self._attempt.transaction.abort()
+        finally:
+            self._done.clear()
+            self._life.writing.release()
+
+    # -- the writer --------------------------------------------------------------
+
+    def put(self, table: Table, rows: Rows) -> None:
+        """Set rows (ascending keys are fastest).
+
+        Raises:
+            InvalidKey: a key has no bytes.
+            LimitExceeded: more than ``VIEW_KEYS_SHARED`` keys would share their first
+                480 bytes; none of ``rows`` is put.
+        """
+        kept = list(rows)
+        if not kept:
+            return
+        if not all(map(itemgetter(0), kept)):
+            raise InvalidKey(key=b"")
+        self._do(lambda attempt: attempt.put(table, kept))
+
+    def delete(self, table: Table, keys: Iterable[bytes]) -> None:
+        """Remove rows; absent keys are passed over."""
+        kept = list(keys)
+        self._do(lambda attempt: attempt.delete(table, kept))
+
+    def clear(self) -> None:
+        """Remove every row of every table."""
+        self._do(Attempt.clear)
+        del self._done[:-1]
+
+    # -- again, where the map was full ----------------------------------------------
+
+    def _do(self, step: Callable[[Attempt], None]) -> None:
+        try:
+            step(self._attempt)
+        except lmdb.MapFullError:
+            self._done.append(step)
+            self._again()
+        except lmdb.Error as error:
+            raise judged(error, "view") from error
+        else:
+            self._done.append(step)
+
+    def _again(self) -> None:
+        """Give the transaction up, double the map and repeat every step, until all have room."""
+        while True:
+            self._attempt.transaction.abort()
+            self._life.grow()
+            self._attempt = Attempt(*self._life.begin())
+            try:
+                for step in self._done:
+                    step(self._attempt)
+            except lmdb.MapFullError:
+                continue
+            except lmdb.Error as error:
+                raise judged(error, "view") from error
+            return
+
+    def _commit(self) -> None:
+        while True:
+            try:
+                self._attempt.transaction.commit()
+            except lmdb.MapFullError:
+                self._again()
+            except lmdb.Error as error:
+                self._life.distrust()
+                raise judged(error, "view") from error
+            else:
+                break
+        self._life.committed()

@@ -1,0 +1,285 @@
+"""The life of one LMDB environment: opened on demand, parked, grown, read by generations.
+
+Read transactions live in *generations*. Idle ones wait in a ``Readers`` list,
+used as a stack: ``pop`` and ``append`` are atomic. A commit, a growth and a park
+each begin a new generation: the list is replaced first, then the old one is
+drained. A reader in use at that moment is put back on the list it came from, by
+someone who then sees that this list is no longer the newest and drains it again.
+So no snapshot stays pinned, and whoever reads after a commit returned sees it.
+
+A park or a growth takes the transactions of readers in use away from them: LMDB's
+binding waits for calls under way and refuses further ones. Their work is simply
+done again with a reader of the next generation, which waits at the gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event, Lock
+from typing import Final, TypeAlias, TypeVar
+from weakref import ref
+
+import lmdb
+
+from holdfast.errors import Closed
+from holdfast.limits import MIB
+from holdfast.views.lmdb_open import (
+    Handles,
+    Paths,
+    judged,
+    keep_sums,
+    open_environment,
+    translated,
+    verify,
+)
+from holdfast.views.port import Table
+
+# A map is address space, not memory and not disk: 256 open views of 64 MiB take
+# 16 GiB of 128 TiB. A first map this large spares small views every growth.
+MAP_BYTES: Final = 64 * MIB
+READERS: Final = 64  # read transactions alive at once; LMDB has room for 126
+CROWDED_S: Final = 0.001
+
+# Transaction.get of a read transaction, which stands for the reader itself.
+Get = Callable[..., bytes | None]
+Transaction: TypeAlias = "lmdb.Transaction[bytes]"  # a name of the stub only
+T = TypeVar("T")
+
+
+class Readers(list[Get]):
+    """The idle readers of one generation, with the environment and the tables they read."""
+
+    __slots__ = ("environment", "handles")
+
+    def __init__(self, environment: lmdb.Environment | None, handles: Handles) -> None:
+        super().__init__()
+        self.environment = environment
+        self.handles = handles
+
+    def drain(self) -> None:
+        """End every idle reader."""
+        while True:
+            try:
+                end(self.pop())
+            except IndexError:
+                return
+
+
+class Unopened(Readers):
+    """The generation of an environment that is not open: whoever wants a reader opens it."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(None, (None,) * (len(Table) + 1))
+
+
+class Absent(Unopened):
+    """The generation of an environment that was never written: its one reader finds nothing."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.append(_nothing)
+
+
+def _nothing(_key: bytes, _default: None = None, _handle: None = None) -> bytes | None:
+    return None
+
+
+def transaction_of(reader: Get) -> Transaction:
+    """The read transaction behind a reader."""
+    held: Transaction = reader.__self__  # type: ignore[attr-defined]
+    return held
+
+
+def end(reader: Get) -> None:
+    """Give a reader's snapshot and its slot back."""
+    if reader is not _nothing:
+        transaction_of(reader).abort()
+
+
+class LmdbLife:
+    """What readers and writers of one environment share.
+
+    ``writing`` is held for the whole of a write, and by whoever must not meet one.
+    The gate is held for moments: to open, close, grow, and to begin a reader. They
+    are taken in that order.
+
+    Args:
+        folder: of this environment alone; made by the first write.
+        map_bytes: of the first map.
+    """
+
+    def __init__(self, folder: str, *, map_bytes: int = MAP_BYTES) -> None:
+        self.paths = Paths.of(folder)
+        self.writing = Lock()
+        self._gate = Lock()
+        self._readers: Readers = Unopened()
+        self._alive: list[ref[Transaction]] = []
+        self._map_bytes = map_bytes
+        self._closed = False
+        self._parked: tuple[int, ...] | None = None
+
+    # -- reading ----------------------------------------------------------------
+
+    def use(self, work: Callable[[Transaction, Handles], T], absent: T) -> T:
+        """Do ``work`` within one read transaction; ``absent`` where nothing was ever written.
+
+        Work that a park or a growth interrupts is done again.
+
+        Raises:
+            Corrupt, StorageFailed: the environment cannot be read.
+            Closed: the view was closed.
+        """
+        while True:
+            taken = self._take()
+            if taken is None:
+                return absent
+            readers, reader = taken
+            try:
+                answer = work(transaction_of(reader), readers.handles)
+            except lmdb.Error as error:
+                end(reader)
+                if readers is self._readers:
+                    raise judged(error, "view") from error
+                continue
+            except BaseException:
+                end(reader)
+                raise
+            readers.append(reader)
+            if readers is not self._readers:
+                readers.drain()
+            return answer
+
+    def _take(self) -> tuple[Readers, Get] | None:
+        """An idle reader of the newest generation, or a new one; None where nothing was written."""
+        while True:
+            readers = self._readers
+            if isinstance(readers, Absent):
+                return None
+            try:
+                return readers, readers.pop()
+            except IndexError:
+                pass
+            with self._gate:
+                reader = self._begin(readers) if readers is self._readers else None
+                crowded = reader is None and readers is self._readers
+            if reader is not None:
+                return readers, reader
+            if crowded:  # every reader is in use: wait for one without asking a clock
+                Event().wait(CROWDED_S)
+
+    def _begin(self, readers: Readers) -> Get | None:
+        """A new reader; None where there is no room, or where a new generation began instead."""
+        if readers.environment is None:
+            self._open(create=False)
+            return None
+        self._alive = [one for one in self._alive if one() is not None]
+        if len(self._alive) >= READERS:
+            return None
+        try:
+            transaction = readers.environment.begin(db=readers.handles[Table.KEYS])
+        except lmdb.MapResizedError:
+            self._adopt(readers.environment)
+            return None
+        except lmdb.ReadersFullError:  # slots of processes that died
+            readers.environment.reader_check()
+            return None
+        except lmdb.Error as error:
+            raise judged(error, "view") from error
+        self._alive.append(ref(transaction))
+        return transaction.get
+
+    def _adopt(self, environment: lmdb.Environment) -> None:
+        """Another process made the file grow past our map: take its size."""
+        self._turn()
+        with translated("view"):
+            environment.set_mapsize(0)
+
+    def _turn(self) -> None:
+        """Begin a new generation: what was committed until now is seen from here on."""
+        old = self._readers
+        self._readers = Readers(old.environment, old.handles)
+        old.drain()
+
+    # -- writing: for whoever holds ``writing`` --------------------------------------
+
+    def begin(self) -> tuple[Transaction, Handles]:
+        """Begin the one write transaction; the environment is made where it is absent.
+
+        The map is made ready for a commit of its own size or less; a larger one
+        is found out by ``MapFullError``, and ``grow`` serves it.
+        """
+        with self._gate:
+            if self._readers.environment is None:
+                self._open(create=True)
+            environment = self._readers.environment
+            if environment is None:
+                raise AssertionError("an environment that was made is open")
+            handles = self._readers.handles
+        with translated("view"):
+            told = environment.info()
+            used = (told["last_pgno"] + 1) * environment.stat()["psize"]
+            if 2 * used > told["map_size"]:
+                self.grow(2 * used)
+            try:
+                return environment.begin(write=True), handles
+            except lmdb.MapResizedError:
+                with self._gate:
+                    self._adopt(environment)
+                return environment.begin(write=True), handles
+
+    def grow(self, least: int = 0) -> None:
+        """Make the map twice as large, or ``least`` bytes; no transaction lives through it."""
+        with self._gate, translated("view"):
+            environment = self._readers.environment
+            if environment is None:
+                raise AssertionError("only an open environment grows")
+            self._turn()
+            environment.set_mapsize(max(2 * environment.info()["map_size"], least))
+
+    def committed(self) -> None:
+        """Let readers see the commit, and note the sums of its pages."""
+        with self._gate:
+            self._turn()
+        keep_sums(self.paths)
+
+    def distrust(self) -> None:
+        """After a failed commit: close, and verify before the next use."""
+        with self._gate:
+            self._shut()
+            self._parked = None
+
+    # -- opening and parking ------------------------------------------------------
+
+    def _open(self, *, create: bool) -> None:
+        if self._closed:
+            raise Closed(what="view")
+        # While it was parked nobody else owned it: an unchanged file is as it was verified.
+        known = self._parked is not None and self._parked == self.paths.identity()
+        if not known and verify(self.paths) is None and not create:
+            self._readers = Absent()
+            return
+        self._readers = Readers(*open_environment(self.paths, self._map_bytes))
+        self._alive = []
+
+    def park(self) -> None:
+        """Give back descriptors and map; waits for a write, interrupts readers."""
+        with self.writing, self._gate:
+            self._shut()
+
+    def close(self) -> None:
+        """Park for good: every later call raises Closed."""
+        with self.writing, self._gate:
+            self._shut()
+            self._closed = True
+
+    def _shut(self) -> None:
+        old = self._readers
+        self._readers = Unopened()
+        old.drain()
+        if old.environment is not None:
+            old.environment.close()
+            self._parked = self.paths.identity()

@@ -1,0 +1,166 @@
+"""Opening one LMDB environment: verified before, made where it is absent, its errors translated.
+
+An environment is a folder with ``data.mdb``, LMDB's ``lock.mdb`` and our
+``data.sum``; it takes three descriptors and one map. How it is opened, and why:
+
+- sync is on; NOSYNC, WRITEMAP and MAPASYNC are forbidden (rules.md, rule 2);
+- the lock is on: its table of readers tells the writer which pages are needed;
+- read-ahead is on: a view is small (its bucket is bounded), has just been read
+  from end to end to verify it, and lists walk it in order;
+- LMDB 0.9 and its file format, whatever ``LMDB_DEFAULT_LIB_VERSION`` says;
+- names are not synced to the folder: a view that a crash takes is rebuilt.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import lmdb
+
+from holdfast.errors import Corrupt, HoldfastError, StorageFailed
+from holdfast.views import lmdb_sums
+from holdfast.views.lmdb_file import Meta, inspect, newest
+from holdfast.views.lmdb_rows import HOUSE, SEEDS, format_row, hold_format, seal
+from holdfast.views.port import Table
+
+NAMES: Final = (*(table.name.lower().encode() for table in Table), b"house")
+OURS: Final = -1  # the view's own table is the last
+
+# LMDB's handles of the tables, by their numbers; its type has no public name.
+Handles = tuple[Any, ...]
+
+
+class Paths(NamedTuple):
+    """The files of an environment."""
+
+    folder: Path
+    data: Path
+    sums: Path
+
+    @classmethod
+    def of(cls, folder: str) -> Paths:
+        """Those in this folder."""
+        home = Path(folder)
+        return cls(home, home / "data.mdb", home / "data.sum")
+
+    def identity(self) -> tuple[int, ...] | None:
+        """What changes when anybody writes the data file; None where there is none."""
+        try:
+            told = self.data.stat()
+        except OSError:
+            return None
+        return told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
+
+
+def judged(error: lmdb.Error, where: str) -> HoldfastError:
+    """What an error of LMDB means: the disk or the system refused, or the file is damaged."""
+    cause = type(error).__name__
+    if error.code > 0 or isinstance(error, lmdb.PanicError):
+        return StorageFailed(errno=error.code, cause=cause)
+    return Corrupt(position=where, why=cause)
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Errors of LMDB and of the system leave as ours."""
+    try:
+        yield
+    except lmdb.Error as error:
+        raise judged(error, where) from error
+    except OSError as error:
+        raise StorageFailed(errno=error.errno, cause=type(error).__name__) from error
+
+
+def verify(paths: Paths, *, walk: bool = False) -> Meta | None:
+    """Hold the data file against its sums, or walk its trees; None where it holds nothing.
+
+    Args:
+        paths: the environment's files.
+        walk: walk the trees even where the sums agree.
+
+    Raises:
+        Corrupt: the file is damaged, cut short or not ours.
+        StorageFailed: the disk does not read it.
+    """
+    with translated("view file"):
+        try:
+            descriptor = os.open(paths.data, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            meta = newest(descriptor)
+            if meta is None or meta.transaction == 0:
+                return None
+            sums = lmdb_sums.read(paths.sums, meta)
+            if sums is not None:
+                lmdb_sums.hold(descriptor, meta, sums)
+            if sums is None or walk:
+                inspect(descriptor, meta, frozenset(NAMES))
+            return meta
+        finally:
+            os.close(descriptor)
+
+
+def keep_sums(paths: Paths) -> None:
+    """Measure what was just committed, so that the next open need not walk.
+
+    The commit stands whether or not this succeeds.
+    """
+    with suppress(OSError, Corrupt):
+        descriptor = os.open(paths.data, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            meta = newest(descriptor)
+            if meta is not None:
+                lmdb_sums.write(paths.sums, meta, lmdb_sums.measure(descriptor, meta))
+        finally:
+            os.close(descriptor)
+
+
+def open_environment(paths: Paths, map_bytes: int) -> tuple[lmdb.Environment, Handles]:
+    """Open an environment that was verified, or make one.
+
+    Args:
+        paths: the environment's files.
+        map_bytes: the least size of the map; a file that is larger gets twice its size.
+
+    Raises:
+        Corrupt, FormatTooNew: what is there cannot be used.
+        StorageFailed: the disk or the system refuses (descriptors, address space).
+    """
+    with translated("view"):
+        pathlib.Path(paths.folder).mkdir(exist_ok=True, parents=True)
+        identity = paths.identity()
+        environment = lmdb.open(
+            str(paths.folder),
+            map_size=max(map_bytes, 2 * identity[2] if identity else 0),
+            metasync=True,
+            sync=True,
+            map_async=False,
+            writemap=False,
+            readahead=True,
+            max_dbs=len(NAMES),
+            lock=True,
+            lib_version=0,
+        )
+        try:
+            return environment, _handles(environment)
+        except BaseException:
+            environment.close()
+            raise
+
+
+def _handles(environment: lmdb.Environment) -> Handles:
+    if environment.stat()["entries"] == 0:
+        with environment.begin(write=True) as transaction:
+            made = [environment.open_db(name, transaction) for name in NAMES]
+            for key, value in seal(SEEDS[HOUSE], [format_row()]):
+                transaction.put(key, value, db=made[OURS])
+    handles = tuple(environment.open_db(name, create=False) for name in NAMES)
+    with environment.begin(db=handles[OURS]) as transaction:
+        hold_format(transaction.get)
+    return handles
