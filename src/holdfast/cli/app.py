@@ -85,7 +85,7 @@ def begin(
 ) -> None:
     """Read the options that stand before the command's name."""
     store = StoreOptions(
-        sync=sync.value if sync else None,
+        sync=sync,
         bucket_bytes=parse_size(bucket_bytes) if bucket_bytes else None,
         index_dir=index_dir,
         data_dirs=tuple(data_dir or ()),

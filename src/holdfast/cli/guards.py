@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,16 +20,10 @@ from holdfast.cli.output import shown
 from holdfast.limits import LOCK_TTL_S
 
 if TYPE_CHECKING:
-    from holdfast.store import Consumers
+    from holdfast.store import Namespace
 
 
-class Change(StrEnum):
-    """What to do with a list of consumers."""
-
-    LIST = "list"
-    SET = "set"
-    APPEND = "append"
-    REMOVE = "remove"
+Change = Literal["list", "set", "append", "remove"]
 
 
 def register(app: typer.Typer) -> None:
@@ -85,7 +78,7 @@ def consumers(
     key: KeyName,
     change: Annotated[
         Change, typer.Argument(metavar="CHANGE", help="list, set, append or remove.")
-    ] = Change.LIST,
+    ] = "list",
     ids: Annotated[
         list[str] | None, typer.Argument(metavar="ID", help="At most 16 bytes each.")
     ] = None,
@@ -93,28 +86,29 @@ def consumers(
 ) -> None:
     """List or change who refers to an object; prints the list as it is then."""
     output = output_of(context, as_json=as_json)
-    if change is Change.LIST and ids:
+    if change == "list" and ids:
         raise typer.BadParameter("list takes no ids", param_hint="IDS")
     with opened(path, settings_of(context).store) as store:
-        referring = store.namespace(namespace).consumers(key)
-        absent = [_text(consumer) for consumer in _change(referring, change, ids or [])]
-        listed = [_text(consumer) for consumer in referring.list()]
+        objects = store.namespace(namespace)
+        absent = [_text(consumer) for consumer in _change(objects, key, change, ids or [])]
+        listed = [_text(consumer) for consumer in objects.consumers(key).list()]
     for consumer in absent:
         output.remark(f"not in the list: {shown(consumer)}")
     document = {"key": key, "consumers": listed}
-    if change is Change.REMOVE:
+    if change == "remove":
         document["not_found"] = absent
     if output.as_json or listed:
         output.document(document, "\n".join(shown(consumer) for consumer in listed))
 
 
-def _change(referring: Consumers, change: Change, ids: list[str]) -> list[str | bytes]:
+def _change(objects: Namespace, key: str, change: Change, ids: list[str]) -> list[str | bytes]:
     """Carry the change out; returns the ids that were to go and were not there."""
-    if change is Change.SET:
+    referring = objects.consumers(key)
+    if change == "set":
         referring.set(ids)
-    elif change is Change.APPEND:
+    elif change == "append":
         referring.append(ids)
-    elif change is Change.REMOVE:
+    elif change == "remove":
         return list(referring.remove(ids))
     return []
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 import holdfast
 from holdfast.cli.exits import ExitCode
-from holdfast.cli.opening import holds_store, opened
+from holdfast.cli.opening import opened
 from holdfast.cli.options import AsJson, Mode, StorePath, output_of, settings_of
 from holdfast.cli.output import counted, shown, size_text, table
 from holdfast.cli.progress import progress
@@ -57,7 +57,7 @@ def collect(
     context: typer.Context,
     *,
     path: StorePath,
-    mode: Annotated[Mode, typer.Option(help="Which collector works.")] = Mode.AUTO,
+    mode: Annotated[Mode, typer.Option(help="Which collector works.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Give back the space of what was deleted, replaced or has expired."""
@@ -66,7 +66,7 @@ def collect(
         opened(path, settings_of(context).store) as store,
         progress(output, "collecting", None),
     ):
-        report = store.collect(mode=mode.value)
+        report = store.collect(mode=mode)
     output.document(report, collect_text(report))
 
 
@@ -113,7 +113,7 @@ def restore(
 ) -> None:
     """Make a store from a backup; it begins a new incarnation."""
     output = output_of(context, as_json=as_json)
-    if not holds_store(source):
+    if not source.is_dir():
         message = f"there is no backup at {str(source)!r}"
         raise typer.BadParameter(message, param_hint="BACKUP")
     with progress(output, "restoring", None):

@@ -192,7 +192,7 @@ def ls(
         bool, typer.Option("--long", "-l", help="Size, time, expiry, version and state too.")
     ] = False,
     recursive: Annotated[bool, typer.Option(help="Or one level, deeper ones as NAME/.")] = True,
-    by: Annotated[Matching, typer.Option(help="How the prefix is read.")] = Matching.TEXT,
+    by: Annotated[Matching, typer.Option(help="How the prefix is read.")] = "text",
     limit: Annotated[int | None, typer.Option(min=0, help="At most so many.")] = None,
     after: Annotated[str | None, typer.Option(help="Only keys behind this one.")] = None,
     as_json: AsJson = False,
@@ -206,7 +206,7 @@ def ls(
             return
         objects = store.namespace(namespace)
         show = objects.entries if long else objects.list
-        found = show(prefix, recursive=recursive, by=by.value, limit=limit, after=after)
+        found = show(prefix, recursive=recursive, by=by, limit=limit, after=after)
         for each in found:
             if isinstance(each, str):
                 output.item({"key": each}, shown(each))

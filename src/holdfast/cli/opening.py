@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import typer
 
 import holdfast
-from holdfast.cli.options import StoreOptions
+from holdfast.cli.options import StoreOptions, Sync
+from holdfast.store.ownership import NAME
 
 if TYPE_CHECKING:
     from holdfast.store import Store
-
-MEMORY = ":memory:"
 
 
 @contextmanager
@@ -41,20 +39,27 @@ def opened(path: Path, options: StoreOptions, *, create: bool = False) -> Iterat
 
 
 def holds_store(path: Path) -> bool:
-    """Whether a store may be here: a folder with something in it."""
-    try:
-        with os.scandir(path) as found:
-            return next(found, None) is not None
-    except OSError:
-        return False
+    """Whether a folder holds a store: its store file tells."""
+    return (path / NAME).exists()
 
 
-def _keywords(options: StoreOptions) -> dict[str, object]:
-    """Only what was said, so the face's own defaults hold for the rest."""
-    said: dict[str, object] = {
-        "sync": options.sync,
-        "bucket_bytes": options.bucket_bytes,
-        "index_dir": options.index_dir and str(options.index_dir),
-        "data_dirs": [str(folder) for folder in options.data_dirs] or None,
-    }
-    return {name: value for name, value in said.items() if value is not None}
+class _Keywords(TypedDict, total=False):
+    """The keywords of ``holdfast.open``; only what was said, its own defaults hold for the rest."""
+
+    sync: Sync
+    bucket_bytes: int
+    index_dir: Path
+    data_dirs: tuple[Path, ...]
+
+
+def _keywords(options: StoreOptions) -> _Keywords:
+    said: _Keywords = {}
+    if options.sync is not None:
+        said["sync"] = options.sync
+    if options.bucket_bytes is not None:
+        said["bucket_bytes"] = options.bucket_bytes
+    if options.index_dir is not None:
+        said["index_dir"] = options.index_dir
+    if options.data_dirs:
+        said["data_dirs"] = options.data_dirs
+    return said

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,27 +22,9 @@ _UNITS = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": GIB, "tib": TIB}
 _RANGE = re.compile(r"(\d+):(\d*)")
 
 
-class Sync(StrEnum):
-    """When a write is answered (docs/GUARANTEES.md)."""
-
-    ALWAYS = "always"
-    INTERVAL = "interval"
-    NEVER = "never"
-
-
-class Matching(StrEnum):
-    """How ``ls`` reads its prefix: any text, or whole names between slashes."""
-
-    TEXT = "text"
-    COMPONENT = "component"
-
-
-class Mode(StrEnum):
-    """Which collector works (docs/ARCHITECTURE.md)."""
-
-    AUTO = "auto"
-    COPYING = "copying"
-    COMPACTING = "compacting"
+Sync = Literal["always", "interval", "never"]
+Matching = Literal["text", "component"]
+Mode = Literal["auto", "copying", "compacting"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +35,7 @@ class StoreOptions:
     and ``data_dirs`` hold values where they do not lie in the store's own folder.
     """
 
-    sync: str | None = None
+    sync: Sync | None = None
     bucket_bytes: int | None = None
     index_dir: Path | None = None
     data_dirs: tuple[Path, ...] = ()

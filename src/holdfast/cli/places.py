@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 from rich.table import Table
@@ -35,8 +36,9 @@ def stretches(found: Status, most: int = _ROWS) -> list[Stretch]:
         []
     """
     buckets = found.buckets
-    width = -(-len(buckets) // most) if buckets else 1
-    return [_sum(buckets[at : at + width]) for at in range(0, len(buckets), width)]
+    rows = min(most, len(buckets))
+    ends = [len(buckets) * row // rows for row in range(rows + 1)] if rows else []
+    return [_sum(buckets[start:end]) for start, end in pairwise(ends)]
 
 
 def total(found: Status) -> Stretch:

@@ -16,9 +16,8 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import IO, BinaryIO, Protocol
+from typing import IO, BinaryIO, Literal, Protocol
 
 from holdfast.cli.files import local_file, writing
 from holdfast.cli.names import path_refusal, shadowed, zip_refusal
@@ -29,12 +28,8 @@ _ZIP_YEAR = 1980  # a zip knows no time before this
 _ZIP_MODE = 0o100644 << 16  # a plain file that its owner may write
 
 
-class Form(StrEnum):
-    """The forms of an export."""
-
-    FOLDER = "folder"
-    ZIP = "zip"
-    JSON = "json"
+Form = Literal["folder", "zip", "json"]
+_BY_NAME: dict[str, Form] = {".zip": "zip", ".json": "json"}
 
 
 class Target(Protocol):
@@ -49,8 +44,7 @@ class Target(Protocol):
 
 def form_of(path: Path, said: Form | None) -> Form:
     """The form that was asked for, or the one that the file's name tells."""
-    by_name = {".zip": Form.ZIP, ".json": Form.JSON}
-    return said or by_name.get(path.suffix.lower(), Form.FOLDER)
+    return said or _BY_NAME.get(path.suffix.lower(), "folder")
 
 
 @contextmanager
@@ -64,14 +58,14 @@ def target_at(path: Path, form: Form) -> Iterator[Target]:
     Raises:
         InvalidValue: something is there already, or it could not be written.
     """
-    if form is Form.FOLDER:
+    if form == "folder":
         with _new_folder(path):
             yield _Folder(path)
         return
     if os.path.lexists(path):
         raise InvalidValue(argument="TARGET", path=str(path), reason="something is there already")
     with writing(path) as stream:
-        if form is Form.ZIP:
+        if form == "zip":
             with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
                 yield _Zip(archive)
         else:

@@ -57,6 +57,7 @@ def run(
 ) -> Run:
     """Run a command line in a folder of its own; ``stdin`` are the bytes it may read."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOLDFAST_SYNC", "never")  # nobody cuts the power of a test of words
 
     def command(*arguments: str, stdin: bytes = b"") -> Said:
         with monkeypatch.context() as patched:

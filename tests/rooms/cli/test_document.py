@@ -44,8 +44,13 @@ def examples(text: str) -> list[Example]:
 
 def fits(said: str, printed: str) -> bool:
     """Whether a text is what a page says; ``...`` stands for anything."""
-    parts = [re.escape(part) for part in said.strip().split("...")]
-    return re.fullmatch(".*".join(parts), printed.strip(), re.DOTALL) is not None
+    parts = [re.escape(part) for part in plain(said).split("...")]
+    return re.fullmatch(".*".join(parts), plain(printed), re.DOTALL) is not None
+
+
+def plain(text: str) -> str:
+    """Without the blanks at the end of lines, with which tables are drawn."""
+    return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
 @pytest.mark.push

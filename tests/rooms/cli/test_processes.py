@@ -77,16 +77,16 @@ def test_a_reader_that_goes_away_is_no_fault(tmp_path: Path) -> None:
 
 
 def test_another_owner_is_named_and_waited_for(tmp_path: Path) -> None:
+    run(tmp_path, "put", "data", "acme", "other", "--text", "v")
     process = subprocess.Popen(
         [*HOLDFAST, "put", "data", "acme", "k"], cwd=tmp_path, stdin=subprocess.PIPE
     )
     assert process.stdin is not None
     with process.stdin:
-        run(tmp_path, "put", "data", "acme", "other", "--text", "v")
-        while True:  # until the first process has opened the store, this one may
-            refused = run(tmp_path, "--json", "ls", "data")
-            if refused.returncode == 5:
-                break
+        while (tmp_path / "data" / "LOCK").read_text() != f"{process.pid}\n":
+            assert process.poll() is None
+        refused = run(tmp_path, "--json", "ls", "data")
+        assert refused.returncode == 5
         assert f'"pid": {process.pid}' in refused.stderr
         process.stdin.write(b"late")
     assert process.wait(timeout=60) == 0
