@@ -31,9 +31,7 @@ class Directory:
         edge = LOWEST
         for bucket in ordered:
             if bucket.start != edge:
-                raise Corrupt(
-                    position=f"bucket {bucket.id}", what="ranges of buckets do not meet"
-                )
+                raise Corrupt(position=f"bucket {bucket.id}", what="ranges of buckets do not meet")
             edge = bucket.stop
         if edge != HIGHEST:
             raise Corrupt(position="directory", what="no bucket holds the highest keys")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import RLock
 
 from holdfast.bucket import birth, fork
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace, no_pace
+from holdfast.bucket.collect import expel
 from holdfast.bucket.settings import Settings
-from holdfast.errors import Corrupt, HoldfastError
-from holdfast.limits import MERGE_PART
+from holdfast.errors import Corrupt
 from holdfast.log.header import LogState
 from holdfast.placement.choose import middle
 from holdfast.placement.directory import HIGHEST, LOWEST, Directory
+from holdfast.placement.merging import Merging, never, shares_too_many
 
 ID_BYTES = 8
 
@@ -30,6 +32,7 @@ class Placement:
         self.directory = Directory(self._open_all())
         for bucket in list(self.directory):
             self._finish(bucket)
+        self._merging = Merging(self.directory, settings.bucket_bytes, self._merge)
 
     # -- opening ------------------------------------------------------------------
 
@@ -90,6 +93,12 @@ class Placement:
         """An id that no bucket had before."""
         return self.settings.entropy.bytes(ID_BYTES).hex()
 
+    def finish_births(self) -> None:
+        """Let no bucket read through another any more: before views are thrown away."""
+        with self.changing:
+            for bucket in list(self.directory):
+                bucket.finish_birth()
+
     # -- growing ------------------------------------------------------------------
 
     def grow(self, bucket: Bucket, key: bytes) -> bool:
@@ -101,55 +110,56 @@ class Placement:
         with self.changing:
             if not bucket.start <= key < bucket.stop or bucket.closed:
                 return True
-            child = None
             if key > bucket.highest:
                 child = fork.roll(bucket, self.new_id())
             else:
-                start = middle(bucket)
-                if start is not None:
-                    child = fork.split(bucket, self.new_id(), start)
+                child = self._split(bucket)
             if child is None:
                 return False
             self.directory.add(child)
             return True
 
+    def _split(self, bucket: Bucket) -> Bucket | None:
+        """Cut a bucket near the middle, once nothing of its last split is left to do."""
+        bucket.finish_birth()
+        for child in list(self.directory):
+            if child.lender is bucket:
+                child.finish_birth()
+        start = middle(bucket)
+        return None if start is None else fork.split(bucket, self.new_id(), start)
+
     # -- shrinking ----------------------------------------------------------------
 
-    def shrink(self, pace: Pace = no_pace) -> int:
-        """Merge neighbours that are small together; how many buckets went.
+    def shrink(self, pace: Pace = no_pace, enough: Callable[[], bool] = never) -> int:
+        """Merge neighbours that became small; how many buckets went (merging.py).
 
-        Only under a quarter of the bound, so that a merged bucket does not soon
-        split again.
+        Args:
+            pace: called between two looks.
+            enough: asked before each look; True ends the work early.
         """
-        merged = 0
-        at = 0
-        while True:
-            buckets = self.directory.table[1]
-            if at + 1 >= len(buckets):
-                return merged
-            left, right = buckets[at], buckets[at + 1]
-            if self._small(left, right) and self._merge(left, right):
-                merged += 1
-            else:
-                at += 1
-            pace()
-
-    def _small(self, left: Bucket, right: Bucket) -> bool:
-        most = self.settings.bucket_bytes // MERGE_PART
-        if left.weight > 2 * most + left.settings.segment_bytes and left.absorbed is None:
-            return False
-        together = left.resolve_all().total() + right.resolve_all().total()
-        return together < most
+        return self._merging.shrink(pace, enough)
 
     def _merge(self, left: Bucket, right: Bucket) -> bool:
+        """Make two neighbours one, if nothing speaks against it."""
         with self.changing:
+            if any(bucket.broken or _is_gone(bucket) for bucket in (left, right)):
+                return False
+            left.finish_birth()
+            right.finish_birth()
+            if shares_too_many(left, right):
+                return False
+            if not (expel(left, right.start, right.stop) and expel(right, left.start, left.stop)):
+                return False
             try:
                 if not fork.merge(left, right):
                     return False
-            except (OSError, HoldfastError):
-                if not right.closed:
-                    return False
-                raise
-            self.directory.remove(right)
+            finally:
+                # Once it is decided the left holds the range, whatever failed after it.
+                if _is_gone(right):
+                    self.directory.remove(right)
             fork.bury(left, right.id)
-            return True
+        return True
+
+
+def _is_gone(bucket: Bucket) -> bool:
+    return bucket.closed

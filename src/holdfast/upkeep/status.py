@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import NamedTuple
+
 from holdfast.bucket.bucket import Bucket
 from holdfast.placement.directory import HIGHEST, LOWEST, Directory
 from holdfast.request.arguments import BEYOND
-from holdfast.upkeep.upkeep import disk_bytes
 from holdfast.values import BucketStatus, Place, Status
+from holdfast.views.state import Tally
 
 Bound = tuple[str, str] | None
+TRIES = 3
+
+
+class Held(NamedTuple):
+    """What one bucket holds of one segment: all its bytes on disk, and those alive."""
+
+    segment: tuple[str, int]  # bucket of origin and number there: one file, however shared
+    disk: int
+    live: int
 
 
 def status(directory: Directory, dead_letters: int) -> Status:
-    """The figures of every bucket, exact: what is unresolved is looked up first."""
-    told = tuple(bucket_status(bucket) for bucket in list(directory))
+    """The figures of every bucket, exact: what is unresolved is looked up first.
+
+    A segment that buckets share is on disk once: each counts what it keeps alive
+    of it, and an equal part of the rest.
+    """
+    buckets = _settled(directory)
+    tallies = {bucket.id: bucket.resolve_all() for bucket in buckets}
+    held = {bucket.id: _held(bucket, tallies[bucket.id]) for bucket in buckets}
+    alive: Counter[tuple[str, int]] = Counter()
+    sharers: Counter[tuple[str, int]] = Counter()
+    for own in held.values():
+        for piece in own:
+            alive[piece.segment] += piece.live
+            sharers[piece.segment] += 1
+    told = []
+    for bucket in buckets:
+        dead = 0
+        for piece in held[bucket.id]:
+            rest = max(0, piece.disk - alive[piece.segment])
+            dead += -(-rest // sharers[piece.segment])
+        told.append(_bucket_status(bucket, tallies[bucket.id], dead))
     return Status(
-        told,
+        tuple(told),
         sum(bucket.live_bytes for bucket in told),
         sum(bucket.dead_bytes for bucket in told),
         sum(bucket.disk_bytes for bucket in told),
@@ -23,13 +54,38 @@ def status(directory: Directory, dead_letters: int) -> Status:
     )
 
 
-def bucket_status(bucket: Bucket) -> BucketStatus:
+def _settled(directory: Directory) -> list[Bucket]:
+    """The buckets, once none borrows from another: until then both count the same keys."""
+    for _ in range(TRIES):
+        version = directory.version
+        for bucket in directory:
+            bucket.finish_birth()
+        if directory.version == version:
+            break
+    return list(directory)
+
+
+def _held(bucket: Bucket, tally: Tally) -> list[Held]:
+    """What a bucket holds of each of its segments."""
+    log = bucket.log
+    with bucket.lock:
+        sizes = log.sizes()
+        infos = dict(log.ended)
+    return [
+        Held(
+            (infos[number].origin, infos[number].origin_number)
+            if number in infos
+            else (bucket.id, number),
+            size,
+            max(0, tally.live.get(number, 0)),
+        )
+        for number, size in sizes.items()
+    ]
+
+
+def _bucket_status(bucket: Bucket, tally: Tally, dead: int) -> BucketStatus:
     """One bucket's figures."""
-    bucket.finish_birth()
-    tally = bucket.resolve_all()
     live = tally.total()
-    disk = disk_bytes(bucket) + bucket.view.disk_bytes()
-    written = sum(info.stop for info in bucket.log.ended.values()) + bucket.log.stop
     return BucketStatus(
         bucket.id,
         _bound(bucket.start),
@@ -37,8 +93,8 @@ def bucket_status(bucket: Bucket) -> BucketStatus:
         bucket.doing(),
         tally.keys,
         live,
-        max(0, written - live),
-        disk,
+        dead,
+        live + dead + bucket.view.disk_bytes(),
         bucket.state.bytes_held(),
     )
 
