@@ -11,7 +11,14 @@ import msgspec
 
 from holdfast.bucket import rows
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.checkpoint import CHECKPOINT, Checkpoint, checkpoint, read_checkpoint
+from holdfast.bucket.checkpoint import (
+    CHECKPOINT,
+    Checkpoint,
+    checkpoint,
+    encode_mark,
+    expiry_row,
+    read_checkpoint,
+)
 from holdfast.bucket.plan import SIDE_TABLES
 from holdfast.bucket.read import EXPIRES_SLICE, NEVER
 from holdfast.bucket.settings import Settings
@@ -23,11 +30,12 @@ from holdfast.log.keyblock import Row, row_of, sorted_rows
 from holdfast.log.log import Group, Log, Position
 from holdfast.log.records import REMOVALS, Flag, Record, Type, record_bytes
 from holdfast.log.recovery import Recovered, recover
-from holdfast.views.port import Table
-from holdfast.views.state import needs_care
+from holdfast.views.port import Table, Writer
+from holdfast.views.state import EXPIRES, EXPIRES_AT, SIDE, TABLES, needs_care
 
 PLAIN_SLICE = slice(36, 38)
 PLAIN = bytes(2)
+PAGE = 500
 KEY_TYPES = REMOVALS | {Type.STORE, Type.APPEND, Type.RELEASE, Type.JOIN}
 
 
@@ -63,7 +71,7 @@ def open_bucket(settings: Settings, bucket: str, numbers: list[int]) -> Bucket |
     _restore(opened, found, mark)
     _drop_orphans(opened, numbers)
     opened.opened_version = opened.version
-    if found.torn:
+    if found.torn or opened.log.must_switch:
         opened.log.switch(opened.log_state())
         opened.published = opened.log.position
     return opened
@@ -71,9 +79,11 @@ def open_bucket(settings: Settings, bucket: str, numbers: list[int]) -> Bucket |
 
 def _restore(opened: Bucket, found: Recovered, mark: Checkpoint | None) -> None:
     """Bring the state up to the log's end: from the view's checkpoint, or from nothing."""
-    if mark is not None and opened.log.contains(mark.position):
+    if mark is not None and opened.log.continues(mark.position):
         try:
             opened.restore_counts(mark)
+            if (mark.start, mark.stop) != (opened.start, opened.stop):
+                _cut_view(opened, mark)
             _replay(opened, found, mark.position)
         except Corrupt:
             if not _view_is_bad(opened):
@@ -81,6 +91,52 @@ def _restore(opened: Bucket, found: Recovered, mark: Checkpoint | None) -> None:
         else:
             return
     rebuild(opened, found)
+
+
+def _cut_view(opened: Bucket, mark: Checkpoint) -> None:
+    """Take out of a view what a split gave away, as its last step would have done.
+
+    If they stayed, a merge that brings the range back would show rows that the
+    child deleted meanwhile.
+    """
+    left = opened.view_tally
+    with opened.view.writer() as writer:
+        for start, stop in ((b"", opened.start), (opened.stop, None)):
+            for table in TABLES:
+                _cut_table(opened, writer, table, (start, stop))
+        mark_now = encode_mark(opened, mark.position, mark.version, left)
+        writer.put(Table.META, [(CHECKPOINT, mark_now)])
+    opened.special = left.special
+    opened.weight = left.total()
+
+
+def _cut_table(
+    opened: Bucket, writer: Writer, table: Table, span: tuple[bytes, bytes | None]
+) -> None:
+    """Delete a table's rows in a span, and count them out."""
+    at, stop = span
+    while stop is None or at < stop:
+        page = opened.view.scan(table, at, stop, PAGE)
+        if not page:
+            return
+        writer.delete(table, [key for key, _ in page])
+        for key, row in page:
+            if table is Table.KEYS:
+                opened.view_tally.count(key, row, -1)
+            else:
+                _, segment, taken = SIDE.unpack_from(row)
+                opened.view_tally.count_bytes(segment, -taken)
+        if table is Table.KEYS:
+            writer.delete(Table.EXPIRY, _expiry_keys(page))
+        at = page[-1][0] + b"\0"
+
+
+def _expiry_keys(page: list[tuple[bytes, bytes]]) -> list[bytes]:
+    return [
+        expiry_row(expires, key)
+        for key, row in page
+        if (expires := EXPIRES.unpack_from(row, EXPIRES_AT)[0])
+    ]
 
 
 def _view_is_bad(opened: Bucket) -> bool:
@@ -213,9 +269,9 @@ def _replay(opened: Bucket, found: Recovered, after: Position) -> None:
     log = opened.log
     for number in sorted(n for n in log.ended if n >= after.segment):
         if number == after.segment:
-            groups = log.groups(number, after)
-            _apply_rows(opened, (row for row, _ in _group_rows(groups, number)))
-        elif number > after.segment:
+            rows_behind = (row for row, _ in _group_rows(log.groups(number, after), number))
+            _apply_rows(opened, _own(opened, rows_behind))
+        else:
             _apply_rows(opened, _own(opened, segment_rows(log, number)))
     tail = [
         group
@@ -264,20 +320,17 @@ def _apply_row(opened: Bucket, row: Row) -> None:
 
 def _apply_object(opened: Bucket, row: Row) -> None:
     state, key = opened.state, row.key
-    fields = ENTRY.unpack_from(row.entry)
-    if row.type in REMOVALS and fields[5] & Flag.MOVED:
-        return
+    flags = ENTRY.unpack_from(row.entry)[5]
     old = state.entry(key)
-    known = unpack(old) if old else None
-    if known is None and fields[5] & Flag.MOVED:
-        return
-    entry = fold(known, row.type, row.entry)
+    if flags & Flag.MOVED and (old is None or row.type in REMOVALS):
+        return  # what it was moved from was already seen, and is dead
+    entry = fold(unpack(old) if old else None, row.type, row.entry)
     if entry is not None:
         _put_entry(opened, key, pack(entry))
     elif old is not None:
         state.put_entry(key, DELETED)
-    gone = entry is None or (row.type == Type.STORE and fields[5] & Flag.FRESH)
-    if gone and state.get(Table.CONSUMERS, key) is not None:
+    fresh = row.type == Type.STORE and flags & Flag.FRESH and not flags & Flag.MOVED
+    if (entry is None or fresh) and state.get(Table.CONSUMERS, key) is not None:
         state.put_side(Table.CONSUMERS, key, DELETED)
 
 

@@ -89,7 +89,11 @@ def absorb_waiting(bucket: Bucket, pace: Pace = no_pace) -> None:
 
 
 def encode_mark(bucket: Bucket, position: Position, version: int, tally: Tally) -> bytes:
-    """The view's word on itself, for META."""
+    """The view's word on itself, for META.
+
+    While a split is not finished the view still holds what it gave away, and says so.
+    """
+    stop = max([bucket.stop, *(birth.stop for birth in bucket.births)])
     return msgspec.msgpack.encode(
         Checkpoint(
             position,
@@ -99,7 +103,7 @@ def encode_mark(bucket: Bucket, position: Position, version: int, tally: Tally) 
             tally.special,
             bucket.existing(tally.live),
             bucket.start,
-            bucket.stop,
+            stop,
         )
     )
 

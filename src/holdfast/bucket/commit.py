@@ -200,9 +200,7 @@ def _write_alone(bucket: Bucket, kind: Type, value: bytes, time_ns: int) -> None
 def _prepare(bucket: Bucket, group: Gathering) -> None:
     """Begin a new segment where the active one is full, and fix the group's place."""
     log = bucket.log
-    if log.stop >= bucket.settings.segment_bytes and group.count:
-        if log.durable.stop != log.stop:
-            log.sync()
+    if (log.stop >= bucket.settings.segment_bytes or log.must_switch) and group.count:
         log.switch(bucket.log_state())
     if (group.segment, group.base - log.stop) != (log.number, 0):
         before = group.changes

@@ -96,6 +96,7 @@ class LargeWriter:
             options = _with_parts(options or PLAIN, parts)
         operation = Store(self._key, self._name, tail, options)
         try:
+            self._sync_parts()
             receipt: Receipt = self._corridor.write(operation)
         except HoldfastError:
             self.give_up()
@@ -112,6 +113,20 @@ class LargeWriter:
             drop_parts(self._corridor, self._key, upload, self._number)
         except HoldfastError:
             return  # collect finds them: nobody knows this upload any more
+
+    def _sync_parts(self) -> None:
+        """Make the parts durable: a manifest must not outlive a crash that they do not.
+
+        With ``sync="always"`` they are; else they may lie in other buckets than the
+        manifest, which have an order of their own.
+        """
+        if self._upload is None or self._corridor.placement.settings.sync == "always":
+            return
+        first = part_key(self._key, self._upload, 0)
+        last = part_key(self._key, self._upload, self._number)
+        for bucket in list(self._corridor.directory):
+            if bucket.start <= last and first < bucket.stop:
+                bucket.sync_published()
 
     def _store_part(self) -> None:
         if self._upload is None:

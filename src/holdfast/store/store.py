@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 from types import TracebackType
 from typing import Literal, Self
 
@@ -10,6 +11,8 @@ from holdfast.bucket.birth import rebuild
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import checkpoint
 from holdfast.bucket.settings import Settings
+from holdfast.engines.disk import OsDisk
+from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Disk
 from holdfast.errors import Closed, HoldfastError, InvalidValue, Moved, NotFound, Permanent
 from holdfast.log.records import Flag
@@ -21,9 +24,10 @@ from holdfast.request.corridor import Corridor
 from holdfast.request.soon import Soon
 from holdfast.store.namespace import Namespace
 from holdfast.store.ownership import Ownership, StoreFile
+from holdfast.upkeep.backup import back_up
 from holdfast.upkeep.check import check
 from holdfast.upkeep.status import place_of, status
-from holdfast.upkeep.upkeep import Upkeep
+from holdfast.upkeep.upkeep import Pacer, Upkeep
 from holdfast.values import CheckReport, CollectReport, DeadLetter, Place, Receipt, Stat, Status
 
 MODES = ("auto", "copying", "compacting")
@@ -139,6 +143,26 @@ class Store:
             checkpoint(bucket)
             with bucket.absorbing, bucket.lock:
                 rebuild(bucket)
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copy the store, as it is at one moment, into a folder that is absent or empty.
+
+        Writers go on meanwhile. Sealed segments become hard links where the folder is
+        on the same file system. ``holdfast.restore`` makes a store of it.
+
+        Raises:
+            InvalidValue: the folder is not empty. Corrupt: a segment does not verify.
+            StorageFailed: the disk refused; no backup was made.
+        """
+        self._require_open()
+        memory = isinstance(self.disk, MemoryDisk)  # a backup is for what outlives the process
+        back_up(
+            self.placement,
+            OsDisk() if memory else self.disk,
+            os.path.abspath(path),  # noqa: PTH100 - plain paths
+            own_disk=not memory,
+            pace=Pacer(self.clock.monotonic_ns, self.clock.sleep),
+        )
 
     def tick(self, budget_s: float = 0.05) -> None:
         """Run upkeep that is due, for about ``budget_s`` seconds."""

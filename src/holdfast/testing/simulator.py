@@ -104,10 +104,9 @@ def _live(world: World, clients: Clients, operations: int, lives: int) -> None:
     for life in range(lives):
         last = life == lives - 1
         cut_at = None if last else world.chance.randint(1, POINTS)
-        before_ns = max(world.model.dead_ns, world.clock.wall_ns())
         try:
             world.open(cut_at, start)
-            world.verify(before_ns)
+            world.verify()
             for _ in range(operations):
                 clients.act()
             if world.chance.random() < 0.3:  # noqa: PLR2004 - three in ten close their store

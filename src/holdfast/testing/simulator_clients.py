@@ -196,7 +196,7 @@ class Clients:
         if held is True:
             allowed = (wrong,) if offset else DONE
         elif held is None:
-            allowed = (wrong, LockLost) if offset else (None, LockLost)
+            allowed = (None, FenceTooOld, LockLost)
         if old is not None and old.permanent:
             allowed = (Permanent,)
         after = Object(self.value(), consumers=old.consumers if old else None)
@@ -363,7 +363,7 @@ class Clients:
         if held is False:  # as a crash in the middle would leave it
             ends = clock.monotonic_ns() + ttl * SECOND_NS
             model.leases[name] = Lease("", 0, ttl * SECOND_NS, ends, held=None)
-        elif before is not None:
+        elif before is not None and held is None:
             before.ttl_ns = max(before.ttl_ns, ttl * SECOND_NS)
         lock = self.ask(f"lock {name} {ttl} s", lambda: space.lock(name[1], ttl=ttl), (), allowed)
         if lock is not None:
@@ -465,6 +465,7 @@ class Clients:
         """Derive every view again."""
         self.world.note(f"{self.count} rebuild")
         self.world.store.rebuild()
+        self.model.moved(self.world.clock.monotonic_ns())
 
     def check(self) -> None:
         """Verify everything."""

@@ -117,6 +117,7 @@ class World:
         self.disk = CrashDisk(MemoryDisk())
         self.points = self.crashes = self.most_buckets = 0
         self.life = 0
+        self.last_ns = 0  # bucket time when the last life ended
         self.log: list[str] = []
 
     # -- lives ------------------------------------------------------------------------
@@ -148,6 +149,8 @@ class World:
         self.crashes += 1
         self.model.steps += self.in_flight
         self.in_flight = ()
+        if hasattr(self, "store"):
+            self.last_ns = self.now_ns()
         if self.settings.steps_back:
             self.clock.step_wall(-self.chance.randrange(4_000_000_000))
         return self.disk.after_cut(mode, self.chance.randrange(1 << 30))
@@ -166,7 +169,7 @@ class World:
         """Keep a line of the story for whoever must read it."""
         self.log.append(brief(line))
 
-    def verify(self, before_ns: int) -> None:
+    def verify(self) -> None:
         """Hold a reopened store against the model, and go on from what it shows.
 
         Raises:
@@ -174,7 +177,7 @@ class World:
         """
         now = self.now_ns()
         model = self.model
-        if now > max(before_ns, self.clock.wall_ns()) + TIME_MARK_NS:
+        if now > max(self.last_ns, self.clock.wall_ns()) + TIME_MARK_NS:
             raise Deviation("bucket time jumped ahead by more than a mark")
         seen = self.look()
         names = model.durable.keys() | {e.name for step in model.steps for e in step.effects}

@@ -84,12 +84,20 @@ def sweep_parts(corridor: Corridor, pace: Pace) -> int:
     removed = 0
     for page in _hidden_pages(corridor):
         garbage = [key for key, _ in page if _is_garbage(corridor, key)]
+        if garbage and corridor.placement.settings.sync != "always":
+            _sync_all(corridor)
         for outcome in corridor.write_many([Delete(key, "", "dropped") for key in garbage]):
             removed += not isinstance(outcome, HoldfastError)
         pace()
     for bucket in list(corridor.directory):
         _forget_uploads(corridor, bucket)
     return removed
+
+
+def _sync_all(corridor: Corridor) -> None:
+    """What made parts garbage must not be lost by a crash that their removal survives."""
+    for bucket in list(corridor.directory):
+        bucket.sync_published()
 
 
 def _hidden_pages(corridor: Corridor) -> Iterator[list[tuple[bytes, bytes]]]:
