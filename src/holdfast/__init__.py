@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from holdfast.store import Namespace, Store
     from holdfast.store import open_store as open
+    from holdfast.store.restore import restore
     from holdfast.values import (
         BucketStatus,
         CheckReport,
@@ -100,6 +101,7 @@ _HOMES = {
     "Namespace": ("holdfast.store", None),
     "Store": ("holdfast.store", None),
     "open": ("holdfast.store", "open_store"),
+    "restore": ("holdfast.store.restore", None),
     "testing": ("holdfast.testing", ""),
 }
 
@@ -109,6 +111,7 @@ __all__ = [  # noqa: PLE0604 - the tuples above are strings
     "Namespace",
     "Store",
     "open",
+    "restore",
     "testing",
 ]
 

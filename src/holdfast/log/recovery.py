@@ -82,6 +82,9 @@ def _end(log: Log, number: int, absorbed: Position | None) -> Recovered | None:
         return None
     if head.store != log.identity.store or (head.bucket, head.number) != (log.bucket, number):
         raise Corrupt(position=where, what="this segment belongs elsewhere")
+    if head.incarnation != log.identity.incarnation:
+        # A restore begins every bucket anew, so the newest segment is of the life we are in.
+        raise Corrupt(position=where, what="this segment is of another life of the store")
     found = [
         Group(*pair)
         for pair in scan(
@@ -94,6 +97,7 @@ def _end(log: Log, number: int, absorbed: Position | None) -> Recovered | None:
         raise Corrupt(position=log.where(number, stop), what="a group does not verify")
     if not found:
         return None
+    log.active = segment
     log.number, log.stop, log.last = number, stop, found[-1].head.start
     log.digest = found[-1].head.digest
     segment.sync()

@@ -24,7 +24,7 @@ from holdfast.request.corridor import Corridor
 from holdfast.request.soon import Soon
 from holdfast.store.namespace import Namespace
 from holdfast.store.ownership import Ownership, StoreFile
-from holdfast.upkeep.backup import back_up
+from holdfast.upkeep.backup import back_up, refuse_inside
 from holdfast.upkeep.check import check
 from holdfast.upkeep.status import place_of, status
 from holdfast.upkeep.upkeep import Pacer, Upkeep
@@ -155,14 +155,14 @@ class Store:
             StorageFailed: the disk refused; no backup was made.
         """
         self._require_open()
-        memory = isinstance(self.disk, MemoryDisk)  # a backup is for what outlives the process
-        back_up(
-            self.placement,
-            OsDisk() if memory else self.disk,
-            os.path.abspath(path),  # noqa: PTH100 - plain paths
-            own_disk=not memory,
-            pace=Pacer(self.clock.monotonic_ns, self.clock.sleep),
-        )
+        # A backup is for what outlives the process: that of a store in memory too.
+        disk = OsDisk() if isinstance(self.disk, MemoryDisk) else self.disk
+        target = os.fspath(path)
+        if isinstance(disk, OsDisk):
+            target = os.path.abspath(target)  # noqa: PTH100 - plain paths
+        refuse_inside(target, [os.path.join(self.path, d) for d in self.file.data_dirs])  # noqa: PTH118
+        pace = Pacer(self.clock.monotonic_ns, self.clock.sleep)
+        back_up(self.placement, disk, target, own_disk=disk is self.disk, pace=pace)
 
     def tick(self, budget_s: float = 0.05) -> None:
         """Run upkeep that is due, for about ``budget_s`` seconds."""

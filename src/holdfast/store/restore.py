@@ -1,0 +1,188 @@
+"""``holdfast.restore``: make a store of a backup; it begins a new life (rule 17).
+
+    1  the folder says RESTORING
+    2  every file is copied, and its size and digest are those of the manifest
+    3  every bucket begins a new segment: the new incarnation in its head, in its
+       state the floor of versions, the next multiple of 2^40 above the backup's
+    4  the store file HOLDFAST, then RESTORING goes
+
+The segments that were copied keep the incarnation they were written in; the new
+one behind them names them, and recovery wants the newest segment of a bucket to
+be of the store's own incarnation. So a segment that the store wrote after the
+backup, in its earlier life, is refused here though its number and its store fit.
+
+What was interrupted before 4 is no store; the same call begins it again. Views
+are derived when the store is opened. Locks that the backup holds run their full
+time again, as after any open (rule 7), and their fences stay below every new one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+
+import msgspec
+
+from holdfast.engines.disk import OsDisk
+from holdfast.engines.files import FileSegments
+from holdfast.engines.port import Disk
+from holdfast.errors import Corrupt, InvalidValue, StorageFailed
+from holdfast.limits import MIB
+from holdfast.log.header import Identity
+from holdfast.log.log import Log
+from holdfast.store.ownership import FORMAT, LOCK, NAME, Ownership, StoreFile, write_store_file
+from holdfast.upkeep.backup import (
+    BackupBucket,
+    BackupFile,
+    Manifest,
+    digest_of,
+    file_name,
+    make_folder,
+    read_manifest,
+)
+
+MARKER = "RESTORING"
+DATA = "log"
+INDEX = "index"
+VERSION_STEP_BITS = 40
+CHUNK_BYTES = MIB
+BUCKET = re.compile(r"[0-9a-f]{16}")
+
+
+def restore(path: str | os.PathLike[str], into: str | os.PathLike[str]) -> None:
+    """Make a store of a backup.
+
+    Args:
+        path: the folder that ``store.backup`` made; it is only read.
+        into: the new store's folder, absent or empty.
+
+    Raises:
+        InvalidValue: there is no backup, or the folder is not empty.
+        Corrupt: the backup is damaged or incomplete; ``position`` names the file.
+        FormatTooNew: a later version made the backup.
+        InUse: another restore works in the folder.
+        StorageFailed: the disk refused. What was made is no store: call again.
+
+    Example:
+        >>> import holdfast, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with holdfast.open(f"{folder}/data") as store:
+        ...         receipt = store.namespace("acme").put("a", b"1")
+        ...         store.backup(f"{folder}/backup")
+        ...     holdfast.restore(f"{folder}/backup", f"{folder}/again")
+        ...     with holdfast.open(f"{folder}/again") as store:
+        ...         store.namespace("acme").get("a")
+        b'1'
+    """
+    restore_on(OsDisk(), os.path.abspath(path), os.path.abspath(into))  # noqa: PTH100 - plain paths
+
+
+def restore_on(disk: Disk, path: str, into: str) -> None:
+    """The same on any disk."""
+    try:
+        manifest = read_manifest(disk, path)
+        _require_room(disk, into)
+        make_folder(disk, into)
+        owner = Ownership(into) if isinstance(disk, OsDisk) else None
+        try:
+            _require_room(disk, into)
+            _restore(disk, path, into, manifest)
+        finally:
+            if owner is not None:
+                owner.release()
+    except OSError as error:
+        raise StorageFailed(path=error.filename or into, cause=str(error)) from error
+
+
+def _restore(disk: Disk, path: str, into: str, manifest: Manifest) -> None:
+    marker = f"{into}/{MARKER}"
+    _clear(disk, into)
+    disk.open(marker, create=True).close()
+    disk.sync_folder(into)
+    try:
+        ground = FileSegments(disk, [f"{into}/{DATA}"], create=True)
+        for file in manifest.files:
+            _copy(disk, path, file, ground)
+        identity = Identity(bytes.fromhex(manifest.store), manifest.incarnation + 1)
+        for bucket in manifest.buckets:
+            _begin(ground, bucket, identity, floor_above(manifest.version))
+        store = StoreFile(FORMAT, manifest.store, identity.incarnation, (DATA,), INDEX)
+        write_store_file(disk, into, store)
+    except BaseException:
+        with suppress(OSError):
+            _clear(disk, into)
+        raise
+    disk.unlink(marker)
+    disk.sync_folder(into)
+
+
+def floor_above(version: int) -> int:
+    """The next multiple of 2^40 above a version.
+
+    Example:
+        >>> floor_above(7) == floor_above((1 << 40) - 1) == 1 << 40
+        True
+    """
+    return ((version >> VERSION_STEP_BITS) + 1) << VERSION_STEP_BITS
+
+
+def _copy(disk: Disk, path: str, told: BackupFile, ground: FileSegments) -> None:
+    """Copy a file that is what the manifest says; Corrupt, by its name, where it is not."""
+    if not BUCKET.fullmatch(told.bucket):
+        raise Corrupt(position=told.bucket, what="the manifest names no bucket")
+    name = file_name(told.bucket, told.number)
+    try:
+        source = disk.open(f"{path}/{name}")
+    except FileNotFoundError:
+        raise Corrupt(position=name, what="a file of the backup is missing") from None
+    try:
+        if source.size() != told.size or digest_of(source, told.size) != told.digest:
+            raise Corrupt(position=name, what="a file of the backup is damaged")
+        first = source.read(0, min(told.size, CHUNK_BYTES))
+        segment = ground.begin(told.bucket, told.number, [first])
+        for at in range(CHUNK_BYTES, told.size, CHUNK_BYTES):
+            segment.append([source.read(at, min(CHUNK_BYTES, told.size - at))])
+        segment.sync()
+        segment.park()
+    finally:
+        source.close()
+
+
+def _begin(ground: FileSegments, told: BackupBucket, identity: Identity, floor: int) -> None:
+    """Begin a bucket's first segment of the new incarnation."""
+    log = Log(ground, told.id, identity)
+    for info in told.state.segments:
+        log.adopt(info)
+    last = told.state.segments[-1]
+    log.begin(log.next_number(), last, msgspec.structs.replace(told.state, version=floor))
+    log.park()
+
+
+def _require_room(disk: Disk, into: str) -> None:
+    """Refuse a folder with anything in it but what an interrupted restore left."""
+    try:
+        names = set(disk.list(into))
+    except NotADirectoryError:
+        raise InvalidValue(argument="into", reason="not a folder") from None
+    allowed = {MARKER, DATA, LOCK, f"{NAME}.new"} if MARKER in names else {LOCK}
+    if names - allowed:
+        raise InvalidValue(argument="into", reason="the folder is not empty")
+
+
+def _clear(disk: Disk, into: str) -> None:
+    """Remove what an interrupted restore left, the marker last."""
+    if MARKER not in disk.list(into):
+        return
+    disk.unlink(f"{into}/{NAME}")  # first: what is left of its segments is no store
+    disk.sync_folder(into)
+    data = f"{into}/{DATA}"
+    for bucket in disk.list(data):
+        for name in disk.list(f"{data}/{bucket}"):
+            disk.unlink(f"{data}/{bucket}/{name}")
+        disk.unlink(f"{data}/{bucket}")
+    disk.unlink(data)
+    disk.unlink(f"{into}/{NAME}.new")
+    disk.sync_folder(into)
+    disk.unlink(f"{into}/{MARKER}")
+    disk.sync_folder(into)
