@@ -205,8 +205,7 @@ def _fold_key(opened: Bucket, key: bytes, listed: Iterable[Row]) -> None:
         opened.version = max(opened.version, row.version)
         if row.type in KEY_TYPES:
             entry = fold(entry, row.type, row.entry)
-            flags = ENTRY.unpack_from(row.entry)[5]
-            if entry is None or (row.type == Type.STORE and flags & Flag.FRESH):
+            if _begins_anew(row):
                 sides[Table.CONSUMERS] = None
         elif row.type == Type.UNLOCK:
             sides[Table.LOCKS] = None
@@ -329,9 +328,20 @@ def _apply_object(opened: Bucket, row: Row) -> None:
         _put_entry(opened, key, pack(entry))
     elif old is not None:
         state.put_entry(key, DELETED)
-    fresh = row.type == Type.STORE and flags & Flag.FRESH and not flags & Flag.MOVED
-    if (entry is None or fresh) and state.get(Table.CONSUMERS, key) is not None:
+    anew = _begins_anew(row) and not flags & Flag.MOVED
+    if anew and state.get(Table.CONSUMERS, key) is not None:
         state.put_side(Table.CONSUMERS, key, DELETED)
+
+
+def _begins_anew(row: Row) -> bool:
+    """Whether a record ends what was of its key: consumers of before are gone.
+
+    An append whose object was overwritten and collected does not, nor does
+    anything else that finds no object to change.
+    """
+    if row.type in REMOVALS:
+        return True
+    return row.type == Type.STORE and bool(ENTRY.unpack_from(row.entry)[5] & Flag.FRESH)
 
 
 def _note_floors(opened: Bucket, groups: Iterable[Group]) -> None:

@@ -12,6 +12,7 @@ segments are sealed and shared, the view is loaded in order from the parent's.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,6 +30,7 @@ from holdfast.bucket.checkpoint import (
 )
 from holdfast.bucket.rows import pack_row, unpack_row
 from holdfast.bucket.seal import seal
+from holdfast.errors import HoldfastError, OutcomeUnknown
 from holdfast.log.entry import pack, unpack
 from holdfast.log.header import Birth, LogState, Merge, SegmentInfo
 from holdfast.log.records import Type
@@ -250,28 +252,57 @@ def merge(left: Bucket, right: Bucket) -> bool:
 
 
 def _swallow(left: Bucket, right: Bucket) -> None:
-    last = right.log.end()
-    seal(right, last.number)
-    number = left.log.next_number()
-    renumbered: dict[int, int] = {}
-    infos = []
-    for info in sorted(right.log.ended.values(), key=lambda info: info.number):
-        left.log.ground.share(right.id, info.number, left.id, number)
-        infos.append(msgspec.structs.replace(info, number=number))
-        renumbered[info.number] = number
-        number += 1
+    """Intend, share, decide, take in. Until it is decided everything can be taken back."""
+    right.log.switch(right.log_state())
+    right.published = right.log.position
+    for number in right.log.ended:
+        if right.log.key_block(number) is None:
+            seal(right, number)
+    first = left.log.next_number()
+    sources = sorted(right.log.ended)
+    renumbered = {number: first + index for index, number in enumerate(sources)}
+    infos = tuple(
+        msgspec.structs.replace(right.log.ended[number], number=renumbered[number])
+        for number in sources
+    )
     taken = Merge(
         right.id,
         right.start,
         right.stop,
         right.version,
         right.time.now_ns(),
-        tuple(infos),
+        infos,
         right.highest,
     )
-    left.version = max(left.version, right.version)
-    commit.write_control(left, Type.MERGE, msgspec.msgpack.encode(taken))
-    for info in infos:
+    left.log.reserved = first + len(infos) - 1
+    _decide_merge(left, right, taken, renumbered)
+    _take_in(left, right, taken, renumbered)
+
+
+def _decide_merge(left: Bucket, right: Bucket, taken: Merge, renumbered: dict[int, int]) -> None:
+    """Share the right's segments and write the record that makes them the left's."""
+    before = left.version
+    try:
+        commit.write_control(left, Type.INTEND, msgspec.msgpack.encode(taken.segments))
+        for number, new in renumbered.items():
+            left.log.ground.share(right.id, number, left.id, new)
+        left.version = max(left.version, right.version)
+        commit.write_control(left, Type.MERGE, msgspec.msgpack.encode(taken))
+    except OutcomeUnknown as error:
+        # If it was decided after all, what the right took from now on would be lost.
+        right.broken = left.broken = str(error)
+        raise
+    except (OSError, HoldfastError):
+        left.version = max(left.version, before)
+        for new in renumbered.values():
+            with suppress(OSError):
+                left.log.ground.drop(left.id, new)
+        raise
+
+
+def _take_in(left: Bucket, right: Bucket, taken: Merge, renumbered: dict[int, int]) -> None:
+    """What follows from a merge that was decided."""
+    for info in taken.segments:
         left.log.adopt(info)
     left.highest = max(left.highest, right.highest)
     _copy_rows(left, right, renumbered)

@@ -31,6 +31,7 @@ from holdfast.log.header import (
 from holdfast.log.keyblock import KeyBlock
 from holdfast.log.records import CHECK, CHECK_BYTES, Record, Type, check_of, decode, encode
 
+GROUP_OF_RECORDS = int(Kind.RECORDS)
 JOIN_BYTES = 1 << 16  # larger groups are written gathered instead of joined
 
 
@@ -62,9 +63,11 @@ class Log:
         self.bucket = bucket
         self.identity = identity
         self.number = 0
+        self.active: Segment  # what is appended to; set by ``begin`` or by recovery
         # Segments were adopted above the active one. Replay goes by number, so what
         # is written behind a merge must lie above what the merge brought.
         self.must_switch = False
+        self.reserved = 0  # the highest number that a merge has set aside
         self.stop = 0  # where the active segment's groups end
         self.last = 0  # where its last group starts
         self.digest = 0
@@ -72,6 +75,7 @@ class Log:
         self.durable = Position(0, 0, 0, 0)  # the last place known durable
         self.ended: dict[int, SegmentInfo] = {}
         self.sealed: set[int] = set()
+        self._unsealed: set[int] = set()  # ended, looked at, and found without a key block
         self.pinned: Counter[int] = Counter()  # segments that backups still have to copy
         self.maps: dict[int, Buffer] = {}
         self._open: dict[int, Segment] = {}
@@ -85,7 +89,7 @@ class Log:
         body = b"".join(encode(Type.STATE, b"", encode_state(state), state.version, state.time_ns))
         group, after = seal_head(Kind.CONTROL, 1, len(body), crc32c(body), len(head), digest)
         segment = self.ground.begin(self.bucket, number, (head, group, body))
-        self._open[number] = segment
+        self._open[number] = self.active = segment
         self.number = number
         self.must_switch = False
         self.last = len(head)
@@ -108,14 +112,8 @@ class Log:
         self.ended[ending.number] = ending
 
     def next_number(self) -> int:
-        """The first number above every segment's."""
-        return max(self.number, *self.ended, 0) + 1
-
-    def end(self) -> SegmentInfo:
-        """End the active segment without another behind it: this log takes no more writes."""
-        info = SegmentInfo(self.number, self.bucket, self.number, self.stop, self.digest)
-        self.ended[self.number] = info
-        return info
+        """The first number above every segment's, and above those set aside for a merge."""
+        return max(self.number, *self.ended, self.reserved) + 1
 
     def borrow(self, lender: Log) -> None:
         """Read ended segments through another log's files until they are shared (fork)."""
@@ -129,6 +127,17 @@ class Log:
             self.maps.pop(number, None)
             self.key_block(number)
 
+    def append_body(self, body: bytes, count: int, kind: int = GROUP_OF_RECORDS) -> int:
+        """Write one group whose body is one piece; where the body begins. As ``append``."""
+        start = self.stop
+        head, digest = seal_head(kind, count, len(body), crc32c(body), self.synced, self.digest)
+        self.active.append((head + body,))
+        self.last = start
+        body_start = start + GROUP_HEAD_BYTES
+        self.stop = body_start + len(body)
+        self.digest = digest
+        return body_start
+
     def append(
         self, buffers: Sequence[Buffer], count: int, length: int, kind: int = Kind.RECORDS
     ) -> int:
@@ -137,15 +146,12 @@ class Log:
         Not yet durable. On an OSError the log's end is where it was.
         """
         if length <= JOIN_BYTES:
-            body = b"".join(buffers)
-            head, digest = seal_head(kind, count, length, crc32c(body), self.synced, self.digest)
-            self._open[self.number].append((head + body,))
-        else:
-            crc = 0
-            for buffer in buffers:
-                crc = crc32c(buffer, crc)
-            head, digest = seal_head(kind, count, length, crc, self.synced, self.digest)
-            self._open[self.number].append((head, *buffers))
+            return self.append_body(b"".join(buffers), count, kind)
+        crc = 0
+        for buffer in buffers:
+            crc = crc32c(buffer, crc)
+        head, digest = seal_head(kind, count, length, crc, self.synced, self.digest)
+        self.active.append((head, *buffers))
         start = self.stop
         self.last = start
         self.stop = start + GROUP_HEAD_BYTES + length
@@ -186,7 +192,7 @@ class Log:
         """Bytes ``start`` to ``stop`` of a segment; sealed ones are mapped (rule 12)."""
         mapped = self.maps.get(number)
         if mapped is None:
-            if number not in self.sealed:
+            if number not in self.sealed and not self._looks_sealed(number):
                 return self.segment(number).read(start, stop)
             mapped = self.maps[number] = self.segment(number).map()
         return mapped[start:stop]
@@ -243,6 +249,18 @@ class Log:
     def forget_blocks(self) -> None:
         """Drop key blocks from memory; they are read again when asked for."""
         self._blocks.clear()
+
+    def _looks_sealed(self, number: int) -> bool:
+        """Whether a key block begins behind an ended segment's last group; asked once."""
+        if number not in self.ended or number in self._unsealed:
+            return False
+        info = self.ended[number]
+        data = self.segment(number).read(info.stop, info.stop + GROUP_HEAD_BYTES)
+        head = read_head(data, 0, info.stop)
+        if head is None or head.kind != Kind.KEY_BLOCK or head.previous != info.digest:
+            self._unsealed.add(number)
+            return False
+        return True
 
     def _load_block(self, number: int) -> KeyBlock | None:
         info = self.ended[number]

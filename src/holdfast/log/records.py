@@ -63,6 +63,7 @@ class Type(IntEnum):
     DROP = 37
     TIME = 38
     CLOSE = 39
+    INTEND = 40  # segments that a merge is about to share; nothing of them counts yet
 
 
 class Flag(IntEnum):

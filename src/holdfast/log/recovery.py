@@ -8,14 +8,25 @@ a torn tail the log goes on in a new segment that names where the old one ended.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from holdfast.engines.port import Segments
 from holdfast.errors import Corrupt
 from holdfast.log.group import Kind, durable_beyond, scan
-from holdfast.log.header import SEGMENT_HEAD_BYTES, Identity, LogState, Merge, unpack_head
+from holdfast.log.header import (
+    SEGMENT_HEAD_BYTES,
+    Identity,
+    LogState,
+    Merge,
+    SegmentInfo,
+    unpack_head,
+)
 from holdfast.log.log import Group, Log, Position, state_in
 from holdfast.log.records import Type
+
+Origin = tuple[str, int]  # the bucket and the number that a segment was written under
 
 
 class Recovered(msgspec.Struct):
@@ -55,13 +66,36 @@ def recover(
         Corrupt: damage inside the log, with its position.
     """
     log = Log(segments, bucket, identity)
+    foreign: dict[int, Origin] = {}
     for number in reversed(numbers):
+        origin = _foreign(log, number)
+        if origin is not None:
+            foreign[number] = origin
+            continue
         found = _end(log, number, absorbed)
         if found is not None:
-            _settle(log, found, numbers)
+            _settle(log, found, numbers, foreign)
             return found
         log.drop(number)
+    for number in foreign:
+        raise _misplaced(log, number)
     return None
+
+
+def _foreign(log: Log, number: int) -> Origin | None:
+    """The name that a segment of this store was written under, if it is not this one."""
+    data = log.segment(number).read(0, SEGMENT_HEAD_BYTES)
+    try:
+        head = unpack_head(data, log.where(number, 0))
+    except Corrupt:
+        return None
+    origin = (head.bucket, head.number)
+    foreign = head.store == log.identity.store and origin != (log.bucket, number)
+    return origin if foreign else None
+
+
+def _misplaced(log: Log, number: int) -> Corrupt:
+    return Corrupt(position=log.where(number, 0), what="this segment belongs elsewhere")
 
 
 def stands(segments: Segments, bucket: str, number: int, identity: Identity) -> bool:
@@ -112,21 +146,40 @@ def _was_durable(data: bytes, stop: int, number: int, absorbed: Position | None)
     return durable_beyond(data, 0, stop, len(data))
 
 
-def _settle(log: Log, found: Recovered, numbers: list[int]) -> None:
-    """Adopt the segments that the log names; they must exist."""
+def _settle(
+    log: Log, found: Recovered, numbers: list[int], foreign: dict[int, Origin]
+) -> None:
+    """Adopt the segments that the log names; they must exist.
+
+    Foreign segments above the log's end must be named too, or be what a merge
+    intended: else a file is in the wrong place (rule 22).
+    """
     named = {info.number: info for info in found.state.segments}
+    expected = dict(named)
     for group in found.groups:
         if group.head.kind != Kind.CONTROL:
             continue
         for record in group.records():
+            value = group.value(record)
             if record.type == Type.DROP:
-                for number in msgspec.msgpack.decode(group.value(record), type=list[int]):
+                for number in msgspec.msgpack.decode(value, type=list[int]):
                     named.pop(number, None)
+            elif record.type == Type.INTEND:
+                _name(expected, msgspec.msgpack.decode(value, type=tuple[SegmentInfo, ...]))
             elif record.type == Type.MERGE:
-                merge = msgspec.msgpack.decode(group.value(record), type=Merge)
-                named.update({info.number: info for info in merge.segments})
+                merge = msgspec.msgpack.decode(value, type=Merge)
+                _name(named, merge.segments)
+    for number, origin in foreign.items():
+        info = expected.get(number)
+        if info is None or (info.origin, info.origin_number) != origin:
+            raise _misplaced(log, number)
+    log.reserved = max([0, *expected])
     present = set(numbers)
     for info in named.values():
         if info.number not in present:
             raise Corrupt(position=log.where(info.number, 0), what="segment is missing")
         log.adopt(info)
+
+
+def _name(known: dict[int, SegmentInfo], infos: Iterable[SegmentInfo]) -> None:
+    known.update({info.number: info for info in infos})

@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 from sortedcontainers import SortedDict
 
+from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import checkpoint
 from holdfast.bucket.settings import Sync
 from holdfast.engines.memory import MemoryDisk
@@ -24,6 +25,7 @@ from holdfast.testing.disk import MODES, CrashDisk
 from holdfast.testing.simulator_model import Model, Name, Seen, Step, brief, unexplained
 from holdfast.views.memory_view import MemoryView
 from holdfast.views.port import Table, View
+from holdfast.views.state import SIDE, TABLES, Tally
 
 Views = Literal["lost", "kept", "older"]
 Tables = dict[Table, SortedDict]
@@ -219,11 +221,35 @@ class World:
         self.most_buckets = max(self.most_buckets, report.buckets)
         if not report.ok:
             raise Deviation(f"check: {report.problems[:3]}")
+        for bucket in self.store.placement.directory:
+            audit(bucket)
 
     def absorb(self) -> None:
         """Checkpoint every bucket, due or not."""
         for bucket in list(self.store.placement.directory):
             checkpoint(bucket)
+
+
+def audit(bucket: Bucket) -> None:
+    """Hold a bucket's counts against its rows; a Deviation where they differ."""
+    counted = bucket.resolve_all()
+    exact = Tally()
+    for table in TABLES:
+        at: bytes | None = bucket.start
+        while at is not None:
+            rows, at = bucket.state.page(table, at, bucket.stop, 1000)
+            for key, row in rows:
+                if table is Table.KEYS:
+                    exact.count(key, row, 1)
+                else:
+                    _, segment, taken = SIDE.unpack_from(row)
+                    exact.count_bytes(segment, taken)
+    found = [
+        (tally.keys, tally.special, {n: live for n, live in tally.live.items() if live})
+        for tally in (counted, exact)
+    ]
+    if found[0] != found[1]:
+        raise Deviation(f"bucket {bucket.id} counts {found[0]}, holds {found[1]}")
 
 
 def _places(where: Callable[[Name], str], names: set[Name]) -> Mapping[Name, str]:
