@@ -58,9 +58,12 @@ class Placement:
                     continue
                 opened[name] = bucket
                 waiting.update(self._redo(bucket, opened))
+            waiting -= _retired(opened)  # half buried perhaps; their segments live elsewhere
             if len(waiting) == before and trouble is not None:
                 raise trouble
-        return self._living(opened) or [self._first()]
+        for name in _retired(opened) & opened.keys():
+            opened.pop(name).close()
+        return list(opened.values()) or [self._first()]
 
     def _redo(self, parent: Bucket, opened: dict[str, Bucket]) -> list[str]:
         """Do again what follows from the splits in a parent's log; the children to open."""
@@ -72,11 +75,6 @@ class Placement:
                     fork.be_born(parent, planned).close()
                 children.append(planned.child)
         return children
-
-    @staticmethod
-    def _living(opened: dict[str, Bucket]) -> list[Bucket]:
-        retired = {name for bucket in opened.values() for name in bucket.retired}
-        return [bucket for name, bucket in opened.items() if name not in retired]
 
     def _first(self) -> Bucket:
         now = self.settings.time.now_ns()
@@ -163,3 +161,8 @@ class Placement:
 
 def _is_gone(bucket: Bucket) -> bool:
     return bucket.closed
+
+
+def _retired(opened: dict[str, Bucket]) -> set[str]:
+    """The buckets that were merged into one of these."""
+    return {name for bucket in opened.values() for name in bucket.retired}
