@@ -292,7 +292,12 @@ def _apply_rows(opened: Bucket, listed: Iterable[Row]) -> None:
     highest = opened.version
     for key, version, kind, entry in listed:
         highest = max(highest, version)
-        if kind == Type.STORE and not opened.special and entry[PLAIN_SLICE] == PLAIN:
+        if (
+            kind == Type.STORE
+            and not opened.special
+            and entry[PLAIN_SLICE] == PLAIN
+            and entry[EXPIRES_SLICE] == NEVER
+        ):
             state.put_entry(key, entry)
         else:
             _apply_row(opened, Row(key, version, kind, entry))

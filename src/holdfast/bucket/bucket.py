@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from threading import Lock as Gate
 from threading import RLock
 
-from holdfast.bucket import commit, plan, rows
+from holdfast.bucket import commit, plain, plan, rows
 from holdfast.bucket.checkpoint import Checkpoint, Pace, no_pace
 from holdfast.bucket.group import Gathering
 from holdfast.bucket.locks import Locks
@@ -24,7 +24,7 @@ from holdfast.limits import OVERLAY_RECORDS
 from holdfast.log.entry import Entry, Extent, unpack
 from holdfast.log.header import Birth, LogState
 from holdfast.log.log import Log, Position
-from holdfast.operations import Append, Operation
+from holdfast.operations import Append, Operation, Store
 from holdfast.views.port import Table
 from holdfast.views.state import Overlay, State, Tally, needs_care
 
@@ -86,6 +86,7 @@ class Bucket(Reader):
         self.idle_since = (log.stop, settings.clock.monotonic_ns())
         self.lender: Bucket | None = None
         self.touched = 0
+        self.bound = settings.bucket_bytes
         self.durable = settings.sync == "always"
 
     # -- deciding -----------------------------------------------------------------
@@ -107,11 +108,8 @@ class Bucket(Reader):
         """
         with self.lock:
             self._admit(operations)
-            group = self.gathering
-            if group is None:
-                ahead = self.inflight
-                start = self.log.stop if ahead is None else ahead.base + ahead.length
-                group = self.gathering = Gathering(self.log.number, start)
+            group = self._gather()
+            group.plain = False
             outcomes = self._plan(operations, group, atomic=atomic)
             if not self.durable:
                 commit.write_through(self)
@@ -120,6 +118,35 @@ class Bucket(Reader):
         commit.settle(self, group, turn)
         return outcomes
 
+    def store_many(self, operations: Sequence[Store], low: bytes, high: bytes) -> Sequence[object]:
+        """Apply a batch of stores without options, whose keys lie from ``low`` to ``high``.
+
+        As ``apply``; quicker where nothing in the bucket needs a look.
+        """
+        with self.lock:
+            self._admit_range(low, high)
+            if self.special:
+                return self.apply(operations)
+            group = self._gather()
+            receipts = plain.plan(self, group, operations)
+            if not self.durable:
+                commit.write_through(self)
+                return receipts
+            turn = commit.queue(self, group)
+        commit.settle(self, group, turn)
+        return receipts
+
+    def store_one(self, key: bytes, name: str, value: bytes | memoryview) -> object:
+        """Apply one store without options; its error is raised."""
+        if self.durable or self.special or self.log.stop >= self.settings.segment_bytes:
+            return self.apply_one(Store(key, name, value))
+        with self.lock:
+            self._admit_range(key, key)
+            try:
+                return plain.store_now(self, key, name, value)
+            except OSError as error:
+                raise commit.refuse(self, error) from error
+
     def apply_one(self, operation: Operation) -> object:
         """Apply one operation; its error is raised."""
         (outcome,) = self.apply((operation,))
@@ -127,11 +154,23 @@ class Bucket(Reader):
             raise outcome
         return outcome
 
+    def _gather(self) -> Gathering:
+        """The group that gathers now. Under the lock."""
+        group = self.gathering
+        if group is None:
+            ahead = self.inflight
+            start = self.log.stop if ahead is None else ahead.base + ahead.length
+            group = self.gathering = Gathering(self.log.number, start)
+        return group
+
     def _admit(self, operations: Sequence[Operation]) -> None:
-        start, stop = self.start, self.stop
-        for operation in operations:
-            if not start <= operation.key < stop:
-                raise Moved(bucket=self.id)
+        keys = [operation.key for operation in operations]
+        if keys:
+            self._admit_range(min(keys), max(keys))
+
+    def _admit_range(self, low: bytes, high: bytes) -> None:
+        if not self.start <= low or not high < self.stop:
+            raise Moved(bucket=self.id)
         if self.broken is not None:
             raise StorageFailed(bucket=self.id, cause=self.broken)
 
@@ -224,12 +263,15 @@ class Bucket(Reader):
 
     # -- publishing ----------------------------------------------------------------
 
-    def publish(self, group: Gathering, position: Position) -> None:
+    def publish(self, group: Gathering) -> None:
         """Make a written group visible. The caller holds the lock."""
         state, pending, side = self.state, self.pending, self.pending_side
-        for table, key, row in group.changes:
+        if group.plain:
+            plain.publish(state, group)
+        for table, key, row in group.changes if pending or side or not group.plain else ():
             if table is Table.KEYS:
-                state.put_entry(key, row)
+                if not group.plain:
+                    state.put_entry(key, row)
                 if pending.get(key) is row:
                     del pending[key]
             elif table is Table.SEGMENTS:
@@ -239,9 +281,14 @@ class Bucket(Reader):
                 state.put_side(table, key, row)
                 if side.get((table, key)) is row:
                     del side[table, key]
-        self.published = position
-        self.weight += group.length
-        if self.weight >= self.settings.bucket_bytes or len(state.keys) >= OVERLAY_RECORDS:
+        self.wrote(group.length)
+
+    def wrote(self, length: int) -> None:
+        """Take note of ``length`` bytes of records that are visible now. Under the lock."""
+        log = self.log
+        self.published = Position(log.number, log.last, log.stop, log.digest)
+        self.weight += length
+        if self.weight >= self.bound or len(self.state.keys) >= OVERLAY_RECORDS:
             self.crowded = True
 
     def freeze(self) -> None:
@@ -276,6 +323,8 @@ class Bucket(Reader):
                 pace()
         with self.lock:
             tally = self.tally()
+            if self.lender is not None:  # what is borrowed is not counted yet
+                return tally
             self.weight = tally.total()
             self.special = tally.special
             self.crowded = self.weight >= self.settings.bucket_bytes

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 BATCH_BYTES = 1 << 20
 BATCH_ROWS = 100
 HALF = 0.5
+DEAD_PART = 4  # of a segment that must be dead before the active one is ended for it
 ENDINGS = REMOVALS | {Type.UNLOCK}  # keep nothing alive, but hold something dead
 
 
@@ -199,10 +200,20 @@ def _move(bucket: Bucket, batch: list[Evacuate]) -> int:
 
 
 def prepare(bucket: Bucket, pace: Pace = no_pace) -> None:
-    """Let what is dead be seen: end the active segment, absorb, count exactly."""
+    """Let what is dead be seen and dropped: count exactly, absorb what lies in the way.
+
+    The active segment ends too, where more than half of it is dead and that is
+    worth a new one.
+    """
+    bucket.finish_birth(pace)
+    tally = bucket.resolve_all(pace)
+    log = bucket.log
     with commit.alone(bucket):
-        if bucket.log.stop > bucket.settings.segment_bytes // 4 or bucket.log.ended:
-            bucket.log.switch(bucket.log_state())
-            bucket.published = bucket.log.position
-    checkpoint(bucket, pace)
-    bucket.resolve_all(pace)
+        live = tally.live.get(log.number, 0)
+        if log.stop - live > max(live, bucket.settings.segment_bytes // DEAD_PART):
+            log.switch(bucket.log_state())
+            bucket.published = log.position
+    absorbed = bucket.absorbed
+    if absorbed is None or any(n >= absorbed.segment for n in list(log.ended)):
+        checkpoint(bucket, pace)
+        bucket.resolve_all(pace)

@@ -41,9 +41,14 @@ def write_through(bucket: Bucket) -> None:
         bucket.broken = "a write was interrupted"
         raise
     else:
-        bucket.publish(group, bucket.log.position)
+        bucket.publish(group)
     if group.error is not None:
         raise group.error
+
+
+def refuse(bucket: Bucket, error: OSError) -> HoldfastError:
+    """What to tell a writer whose group could not be written. Under the lock."""
+    return _restart(bucket, error)
 
 
 def queue(bucket: Bucket, group: Gathering) -> Lock | None:
@@ -88,7 +93,7 @@ def _lead(bucket: Bucket) -> None:
         if failure is not None:
             _fail(bucket, group, failure)
         elif group.count:
-            bucket.publish(group, bucket.log.position)
+            bucket.publish(group)
         _hand_on(bucket, group)
 
 
@@ -170,7 +175,7 @@ def _lead_in_place(bucket: Bucket, group: Gathering) -> None:
     if failure is not None:
         _fail(bucket, group, failure)
     elif group.count:
-        bucket.publish(group, bucket.log.position)
+        bucket.publish(group)
     group.settled = True
 
 

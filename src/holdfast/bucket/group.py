@@ -29,6 +29,7 @@ class Gathering:
         "count",
         "error",
         "length",
+        "plain",
         "segment",
         "settled",
         "waiters",
@@ -41,6 +42,7 @@ class Gathering:
         self.changes: list[Change] = []
         self.count = 0
         self.length = 0
+        self.plain = True  # nothing but stores without options (plain.py)
         self.settled = False
         self.error: HoldfastError | None = None
         self.waiters: list[Lock] = []
