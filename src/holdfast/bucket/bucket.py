@@ -118,17 +118,17 @@ class Bucket(Reader):
         commit.settle(self, group, turn)
         return outcomes
 
-    def store_many(self, operations: Sequence[Store], low: bytes, high: bytes) -> Sequence[object]:
-        """Apply a batch of stores without options, whose keys lie from ``low`` to ``high``.
+    def store_many(self, batch: plain.Batch, low: bytes, high: bytes) -> Sequence[object] | None:
+        """Apply stores without options, whose keys lie from ``low`` to ``high``.
 
-        As ``apply``; quicker where nothing in the bucket needs a look.
+        As ``apply``, quicker; None where something in the bucket needs a look first.
         """
         with self.lock:
             self._admit_range(low, high)
             if self.special:
-                return self.apply(operations)
+                return None
             group = self._gather()
-            receipts = plain.plan(self, group, operations)
+            receipts = plain.plan(self, group, batch)
             if not self.durable:
                 commit.write_through(self)
                 return receipts

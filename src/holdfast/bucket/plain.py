@@ -8,13 +8,13 @@ look before it is overwritten.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from crc32c import crc32c
 
 from holdfast.log.entry import ENTRY, ENTRY_BYTES
 from holdfast.log.records import CHECK, CHECK_BYTES, FOLD, HEAD, Type
-from holdfast.operations import Store
 from holdfast.values import Receipt
 from holdfast.views.port import Table
 
@@ -23,38 +23,37 @@ if TYPE_CHECKING:
     from holdfast.bucket.group import Gathering
     from holdfast.views.state import State
 
+Batch = tuple[Sequence[bytes], Sequence[str], Sequence[bytes]]  # composite keys, names, values
 STORE = int(Type.STORE)
 KEYS = Table.KEYS
 
 
-def plan(bucket: Bucket, group: Gathering, operations: Sequence[Store]) -> list[Receipt]:
+def plan(bucket: Bucket, group: Gathering, batch: Batch) -> list[Receipt]:
     """Stage the records of plain stores; their receipts. Under the bucket's lock."""
-    version, now, bucket_id, segment = bucket.version, bucket.time.now_ns(), bucket.id, group.segment
-    pending = bucket.pending if bucket.durable else None
-    buffers, changes = group.buffers, group.changes
+    keys, names, values = batch
+    version, now, bucket_id = bucket.version, bucket.time.now_ns(), bucket.id
+    segment = group.segment
+    buffers = group.buffers
+    pack_head, pack_row, pack_check = HEAD.pack, ENTRY.pack, CHECK.pack
     start = at = group.base + group.length
-    highest = bucket.highest
+    rows = []
     receipts = []
-    for operation in operations:
-        key, value = operation.key, operation.value
+    for key, name, value, crc in zip(keys, names, values, map(crc32c, values), strict=True):
         version += 1
         size = len(value)
-        crc = crc32c(value)
-        head = HEAD.pack(STORE, 0, len(key), size, crc, 0, version, now, 0) + key
-        check = CHECK.pack(crc32c(key, crc ^ ((version ^ (version >> 32)) & FOLD)))
-        buffers += (head, value, check)
+        head = pack_head(STORE, 0, len(key), size, crc, 0, version, now, 0) + key
+        check = crc32c(key, crc ^ ((version ^ (version >> 32)) & FOLD))
+        buffers += (head, value, pack_check(check))
         at += len(head)
-        row = ENTRY.pack(version, now, 0, size, crc, 0, 0, segment, at)
+        rows.append(pack_row(version, now, 0, size, crc, 0, 0, segment, at))
         at += size + CHECK_BYTES
-        changes.append((KEYS, key, row))
-        if pending is not None:
-            pending[key] = row
-        if key > highest:
-            highest = key
-        receipts.append(Receipt(operation.name, version, size, None, bucket_id))
+        receipts.append(Receipt(name, version, size, None, bucket_id))
     bucket.version = version
-    bucket.highest = highest
-    group.count += len(receipts)
+    bucket.highest = max(bucket.highest, max(keys))
+    if bucket.durable:
+        bucket.pending.update(zip(keys, rows, strict=True))
+    group.changes += zip(repeat(KEYS), keys, rows)
+    group.count += len(rows)
     group.length += at - start
     return receipts
 
@@ -63,20 +62,25 @@ def publish(state: State, group: Gathering) -> None:
     """Make a group of nothing but plain stores visible. Under the bucket's lock."""
     active = state.active
     keys, tally = active.keys, active.tally
-    known = len(keys)
-    key_bytes = 0
+    rows = {key: row for _, key, row in group.changes}
+    if len(rows) == len(group.changes) and keys.keys().isdisjoint(rows):
+        keys.update(rows)
+        tally.keys += len(rows)
+    else:
+        _replace(state, group)
+    tally.live[group.segment] = tally.live.get(group.segment, 0) + group.length
+    active.payload += sum(map(len, rows)) + ENTRY_BYTES * len(rows)
+
+
+def _replace(state: State, group: Gathering) -> None:
+    """Set rows of which some replace others of the active overlay."""
+    keys, tally = state.active.keys, state.active.tally
     for _, key, row in group.changes:
         old = keys.get(key)
         keys[key] = row
-        key_bytes += len(key)
+        tally.keys += 1
         if old:
             tally.count(key, old, -1)
-            tally.keys += 1
-        elif old is not None:
-            tally.keys += 1
-    tally.keys += len(keys) - known
-    tally.live[group.segment] = tally.live.get(group.segment, 0) + group.length
-    active.payload += key_bytes + ENTRY_BYTES * len(group.changes)
 
 
 def store_now(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) -> Receipt:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.plain import Batch
 from holdfast.errors import Busy, CrossBucket, HoldfastError, LimitExceeded, Moved
 from holdfast.limits import BATCH_BYTES, BATCH_OPERATIONS, BUSY_DELAY_S
 from holdfast.operations import Append, Operation, Store
@@ -54,21 +55,25 @@ class Corridor:
             except Moved:
                 self.directory.look_again()
 
-    def store_many(self, operations: Sequence[Store]) -> Sequence[object]:
+    def store_many(self, batch: Batch) -> Sequence[object]:
         """Apply stores without options; the same as ``write_many``, quicker."""
-        if not operations:
+        keys, names, values = batch
+        if not keys:
             return []
-        keys = [operation.key for operation in operations]
         low, high = min(keys), max(keys)
         bucket = self.directory.find(low)
-        size = sum([len(operation.value) for operation in operations])
+        size = sum(map(len, values))
         most = min(self.placement.settings.bucket_bytes // PIECE_PART, BATCH_BYTES)
-        if not bucket.crowded and high < bucket.stop and size < most and len(keys) <= BATCH_OPERATIONS:
+        roomy = not bucket.crowded and size < most and len(keys) <= BATCH_OPERATIONS
+        if roomy and high < bucket.stop:
             try:
-                return bucket.store_many(operations, low, high)
+                receipts = bucket.store_many(batch, low, high)
             except Moved:
                 self.directory.look_again()
-        return self.write_many(operations)
+            else:
+                if receipts is not None:
+                    return receipts
+        return self.write_many(list(map(Store, keys, names, values)))
 
     def _bucket_for(self, operation: Operation) -> Bucket:
         key = operation.key

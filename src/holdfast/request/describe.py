@@ -62,7 +62,7 @@ def entries(
                 if left <= 0:
                     return
                 left -= 1
-            told = _told(corridor, space + key, key.decode(), row)
+            told = _told(corridor, key, key[len(space) :].decode(), row)
             if told is not None:
                 yield told
 

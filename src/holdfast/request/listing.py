@@ -103,7 +103,7 @@ class Listing:
         self._base = prefix + SEPARATOR if directory else prefix
 
     def pages(self) -> Iterator[list[Row]]:
-        """Pages of (key without the namespace, entry; empty for a directory name)."""
+        """Pages of (composite key, entry; empty for a directory's name)."""
         for start, stop in self._ranges:
             low = start if self._after is None else max(start, self._after + b"\0")
             high = self._space + stop if stop else successor(self._space)
@@ -113,9 +113,7 @@ class Listing:
                 yield from self._level(self._space + low, high)
 
     def _deep(self, low: bytes, high: bytes) -> Iterator[list[Row]]:
-        cut = len(self._space)
-        for page in rows(self._corridor, low, high, self._first_page):
-            yield [(key[cut:], row) for key, row in page]
+        yield from rows(self._corridor, low, high, self._first_page)
 
     def _level(self, low: bytes, high: bytes) -> Iterator[list[Row]]:
         at: bytes | None = low
@@ -132,11 +130,11 @@ class Listing:
                 key = full[cut:]
                 at = key.find(SEPARATOR, base)
                 if at < 0 or not key.startswith(self._base):
-                    shown.append((key, row))
+                    shown.append((full, row))
                     continue
                 name = key[: at + 1]
                 if self._after is None or name > self._after:
-                    shown.append((name, b""))
+                    shown.append((full[: cut + at + 1], b""))
                 return shown, self._space + key[:at] + PAST_SEPARATOR
         return shown, None
 

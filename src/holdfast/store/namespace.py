@@ -189,12 +189,18 @@ class Namespace:
         """
         common = _options(**_known(options)) if options else None
         items = list(pairs.items()) if isinstance(pairs, MutableMapping | dict) else list(pairs)
-        compose, payload = self._composite, arguments.payload
-        operations = [Store(compose(key), key, payload(data), common) for key, data in items]
-        if any(len(operation.value) > VALUE_RECORD_BYTES for operation in operations):
+        names = [key for key, _ in items]
+        keys = list(map(self._composite, names))
+        values = [data if type(data) is bytes else arguments.payload(data) for _, data in items]
+        small = max(map(len, values), default=0) <= VALUE_RECORD_BYTES
+        if small and common is None and not atomic:
+            return _receipts(self._corridor.store_many((keys, names, values)))
+        operations = [
+            Store(key, name, value, common)
+            for key, name, value in zip(keys, names, values, strict=True)
+        ]
+        if not small:
             return self._put_some_large(operations, atomic=atomic)
-        if common is None and not atomic:
-            return _receipts(self._corridor.store_many(operations))
         return _receipts(self._corridor.write_many(operations, atomic=atomic))
 
     def _put_some_large(
@@ -299,7 +305,7 @@ class Namespace:
         throughout is not.
         """
         pages, most = self._pages(prefix, recursive, by, limit, after)
-        return _keys(pages, most)
+        return _keys(pages, self._least, most)
 
     def entries(
         self,
@@ -440,10 +446,10 @@ def _receipts(outcomes: Sequence[object]) -> list[Receipt]:
     return outcomes  # type: ignore[return-value]
 
 
-def _keys(pages: Iterator[list[listing.Row]], most: int | None) -> Iterator[str]:
+def _keys(pages: Iterator[list[listing.Row]], cut: int, most: int | None) -> Iterator[str]:
     left = most
     for page in pages:
-        names = [key.decode() for key, _ in page]
+        names = [key[cut:].decode() for key, _ in page]
         if left is not None:
             names = names[:left]
             left -= len(names)
