@@ -231,7 +231,7 @@ def _put_entry(opened: Bucket, key: bytes, row: bytes) -> None:
 
 
 def _says_gone(table: Table, side: Row) -> bool:
-    """An UPLOAD record without a value says that there is no such row any more."""
+    """An UPLOAD record without a value says that no upload is left."""
     return table is Table.UPLOADS and ENTRY.unpack_from(side.entry)[3] == 0
 
 

@@ -312,6 +312,8 @@ def _take_in(left: Bucket, right: Bucket, taken: Merge, renumbered: dict[int, in
     right.closed = True
     left.weight += right.weight
     left.may_expire |= right.may_expire
+    # What either began since it was opened is still being written.
+    left.opened_version = min(left.opened_version, right.opened_version)
     left.log.switch(left.log_state())  # above what was adopted (Log.must_switch)
     left.published = left.log.position
     checkpoint(left)

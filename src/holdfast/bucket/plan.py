@@ -26,7 +26,7 @@ from holdfast.errors import (
     Permanent,
     VersionMismatch,
 )
-from holdfast.limits import CONSUMERS, EXTENTS, VALUE_RECORD_BYTES
+from holdfast.limits import CONSUMERS, EXTENTS, READ_GRACE_NS, VALUE_RECORD_BYTES
 from holdfast.log.entry import (
     DELETED,
     ENTRY,
@@ -205,26 +205,46 @@ def _replace_parts(  # noqa: PLR0913, PLR0917 - the six things that decide it
         return
     upload = old.attributes.upload
     if upload is not None and upload != current:
-        _write_upload(bucket, group, key, upload, rows.REPLACED, now)
+        _note_upload(bucket, group, key, (upload, rows.REPLACED, now))
 
 
-def _write_upload(  # noqa: PLR0913, PLR0917
-    bucket: Bucket, group: Gathering, key: bytes, upload: bytes, state: int, now: int
+def _note_upload(
+    bucket: Bucket, group: Gathering, key: bytes, note: tuple[bytes, int, int]
 ) -> None:
-    payload = rows.UPLOAD.pack(state, now)
+    """Note the state of an upload; what was replaced longer ago than the grace is forgotten."""
+    upload, state, now = note
     version = bucket.next_version()
-    full = key + upload
-    group.add(Type.UPLOAD, full, payload, version, now)
-    row = rows.pack_row(version, group.segment, record_bytes(len(full), 0, len(payload)), payload)
-    bucket.stage(group, Table.UPLOADS, full, row)
+    notes = [
+        known
+        for known in _uploads(bucket, key)
+        if known.upload != upload
+        and (known.state == rows.BEGUN or known.time_ns + READ_GRACE_NS > now)
+    ]
+    notes.append(rows.UploadNote(upload, state, version, now))
+    _write_uploads(bucket, group, key, version, notes)
 
 
 def _forget_upload(bucket: Bucket, group: Gathering, key: bytes, upload: bytes) -> None:
-    """The manifest itself says from now on that the upload is committed."""
-    full = key + upload
-    if bucket.peek(Table.UPLOADS, full) is not None:
-        group.add(Type.UPLOAD, full, b"", bucket.next_version(), 0)
-        bucket.stage(group, Table.UPLOADS, full, DELETED)
+    """The manifest itself says from now on that the upload is committed, or it is given up."""
+    notes = _uploads(bucket, key)
+    left = [note for note in notes if note.upload != upload]
+    if left != notes:
+        _write_uploads(bucket, group, key, bucket.next_version(), left)
+
+
+def _uploads(bucket: Bucket, key: bytes) -> list[rows.UploadNote]:
+    row = bucket.peek(Table.UPLOADS, key)
+    return rows.unpack_uploads(rows.unpack_row(row).payload) if row else []
+
+
+def _write_uploads(
+    bucket: Bucket, group: Gathering, key: bytes, version: int, notes: list[rows.UploadNote]
+) -> None:
+    payload = rows.pack_uploads(notes)
+    group.add(Type.UPLOAD, key, payload, version, bucket.time.now_ns())
+    taken = record_bytes(len(key), 0, len(payload))
+    row = rows.pack_row(version, group.segment, taken, payload) if notes else DELETED
+    bucket.stage(group, Table.UPLOADS, key, row)
 
 
 def append(bucket: Bucket, operation: Append, group: Gathering) -> int:
@@ -359,13 +379,12 @@ def _held_by(bucket: Bucket, operation: Unlock | Renew) -> Held:
 
 
 def upload(bucket: Bucket, operation: Upload, group: Gathering) -> None:
-    """Note the state of a large object's parts."""
-    state = rows.BEGUN if operation.state == "begun" else rows.GIVEN_UP
-    now = bucket.time.now_ns()
-    if state == rows.GIVEN_UP:
+    """Note that a large object's parts are being written, or that they no longer count."""
+    if operation.state == "given_up":
         _forget_upload(bucket, group, operation.key, operation.upload)
     else:
-        _write_upload(bucket, group, operation.key, operation.upload, state, now)
+        note = (operation.upload, rows.BEGUN, bucket.time.now_ns())
+        _note_upload(bucket, group, operation.key, note)
 
 
 def evacuate(bucket: Bucket, operation: Evacuate, group: Gathering) -> bool:

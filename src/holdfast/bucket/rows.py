@@ -3,7 +3,8 @@
     row:        version u64, segment u32, record bytes u32, payload
     consumers:  per id: u8 length, high bit set where it was given as text; the id
     lock:       lock id (20 bytes), ttl u64 nanoseconds
-    upload:     u8 state (1 begun, 2 given up, 3 replaced), time u64 nanoseconds
+    uploads:    per upload: id (8 bytes), u8 state (1 begun, 2 replaced), version u64
+                that the note was written under, time u64 nanoseconds
 
 The payload is the value of the record that wrote the row; the prefix tells
 which segment keeps that record alive.
@@ -21,9 +22,8 @@ from holdfast.log.records import OVERHEAD
 
 PREFIX = struct.Struct("<QII")
 LOCK = struct.Struct("<20sQ")
-UPLOAD = struct.Struct("<BQ")
-UPLOAD_ID_BYTES = 8
-BEGUN, GIVEN_UP, REPLACED = 1, 2, 3
+UPLOAD = struct.Struct("<8sBQQ")
+BEGUN, REPLACED = 1, 2
 TEXT = 0x80
 REMOVAL_BYTES = OVERHEAD  # of a removal's record, less its key
 
@@ -37,6 +37,18 @@ class SideRow(NamedTuple):
     payload: bytes
 
 
+class UploadNote(NamedTuple):
+    """What a bucket knows of one upload of a key; an upload it knows nothing of is garbage.
+
+    All uploads of a key share the key's row, so they split and move with it.
+    """
+
+    upload: bytes
+    state: int
+    version: int
+    time_ns: int
+
+
 def pack_row(version: int, segment: int, record_bytes: int, payload: bytes) -> bytes:
     """A side table's row."""
     return PREFIX.pack(version, segment, record_bytes) + payload
@@ -45,6 +57,16 @@ def pack_row(version: int, segment: int, record_bytes: int, payload: bytes) -> b
 def unpack_row(row: bytes) -> SideRow:
     """The row's fields."""
     return SideRow(*PREFIX.unpack_from(row), row[PREFIX.size :])
+
+
+def pack_uploads(notes: Iterable[UploadNote]) -> bytes:
+    """Notes as the payload of an UPLOAD record."""
+    return b"".join(UPLOAD.pack(*note) for note in notes)
+
+
+def unpack_uploads(payload: bytes) -> list[UploadNote]:
+    """The notes in an UPLOAD record's payload, oldest first."""
+    return list(map(UploadNote._make, UPLOAD.iter_unpack(payload)))
 
 
 def encode_ids(ids: Iterable[str | bytes]) -> tuple[bytes, ...]:

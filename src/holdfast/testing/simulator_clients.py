@@ -446,7 +446,7 @@ class Clients:
         marked: dict[str, list[Effect]] = {}
         for name in sorted(self.model.now):
             found = self.model.live(name, now)
-            if found is not None and found.state == "marked":
+            if found is not None and found.state == "marked" and not found.permanent:
                 where = self.world.bucket_of(name)
                 marked.setdefault(where, []).append(Effect(name, None))
         steps = tuple(

@@ -108,8 +108,7 @@ def same(expected: Object | None, seen: Seen | None, now_ns: int) -> bool:
 class Model:
     """What was promised, and what may be.
 
-    ``now`` is what a reader sees before any crash; ``dead_ns`` is bucket time
-    below which everything has died for good (rule 7).
+    ``now`` is what a reader sees before any crash.
     """
 
     def __init__(self) -> None:
@@ -118,7 +117,6 @@ class Model:
         self.steps: list[Step] = []
         self.leases: dict[Name, Lease] = {}
         self.highest: dict[Name, int] = {}  # the last version or fence that was told
-        self.dead_ns = 0
         self._told: dict[Name, int] = {}  # of it, what a crash cannot take back
 
     def live(self, name: Name, now_ns: int) -> Object | None:
@@ -147,8 +145,12 @@ class Model:
         return grows
 
     def bury(self, now_ns: int) -> None:
-        """What has expired by now must never be seen again."""
-        self.dead_ns = max(self.dead_ns, now_ns)
+        """What has expired by now must never be seen again, whatever time it is later."""
+        for objects in (self.durable, self.now):
+            dead = [name for name, found in objects.items() if not found.alive(now_ns)]
+            for name in dead:
+                del objects[name]
+        self.steps = [_buried(step, now_ns) for step in self.steps]
 
     def adopt(self, seen: Mapping[Name, Seen]) -> None:
         """Go on from what a reopened store shows, after it was explained."""
@@ -191,6 +193,17 @@ def _object(seen: Seen) -> Object:
     )
 
 
+def _buried(step: Step, now_ns: int) -> Step:
+    """A step without the objects whose time has come."""
+    if all(after is None or after.alive(now_ns) for _, after in step.effects):
+        return step
+    effects = tuple(
+        Effect(name, after if after is not None and after.alive(now_ns) else None)
+        for name, after in step.effects
+    )
+    return Step(step.lane, effects, step.together)
+
+
 def _put(objects: dict[Name, Object], name: Name, after: Object | None) -> None:
     if after is None:
         objects.pop(name, None)
@@ -209,7 +222,7 @@ def unexplained(
     Args:
         model: what was promised.
         seen: what the reopened store shows.
-        now_ns: bucket time by which everything that expires must be gone.
+        now_ns: its bucket time.
         buckets: where each key lies now.
     """
     steps = [piece for step in model.steps for piece in _pieces(step, buckets)]
@@ -225,8 +238,8 @@ def unexplained(
             problems.append(_told(name, [model.durable.get(name)], seen.get(name)))
     for lane, listed in lanes.items():
         own = [name for name, where in touched.items() if where == {lane}]
-        if not _some_beginning(model, listed, own, (seen, now_ns)):
-            problems.append(f"lane {lane}: no beginning of it explains {brief(own)}")
+        wrong = _fewest_wrong(model, listed, own, (seen, now_ns))
+        problems += [f"lane {lane}: {told}" for told in wrong]
     for name, where in touched.items():
         if len(where) > 1:
             states = [model.durable.get(name)]
@@ -242,21 +255,28 @@ def _pieces(step: Step, buckets: Mapping[Name, str]) -> list[Step]:
     return [Step(step.lane, (effect,)) for effect in step.effects]
 
 
-def _some_beginning(
+def _fewest_wrong(
     model: Model,
     steps: list[Step],
     own: list[Name],
     shown: tuple[Mapping[Name, Seen], int],
-) -> bool:
-    """Whether some number of a lane's first steps explains all keys that only it touched."""
+) -> list[str]:
+    """What the best number of a lane's first steps leaves unexplained of keys only it touched."""
     seen, now_ns = shown
     state: dict[Name, Object | None] = {name: model.durable.get(name) for name in own}
+    fewest: list[str] | None = None
     for count in range(len(steps) + 1):
         if count:
             state.update({n: after for n, after in steps[count - 1].effects if n in state})
-        if all(same(state[name], seen.get(name), now_ns) for name in own):
-            return True
-    return False
+        wrong = [n for n in own if not same(state[n], seen.get(n), now_ns)]
+        if not wrong:
+            return []
+        if fewest is None or len(wrong) < len(fewest):
+            fewest = [
+                f"{count} of {len(steps)} steps: {_told(n, [state[n]], seen.get(n))}"
+                for n in wrong
+            ]
+    return fewest or []
 
 
 def _told(name: Name, states: list[Object | None], seen: Seen | None) -> str:

@@ -183,8 +183,7 @@ class World:
             raise Deviation("bucket time jumped ahead by more than a mark")
         seen = self.look()
         names = model.durable.keys() | {e.name for step in model.steps for e in step.effects}
-        cutoff = max(now, model.dead_ns)  # what was dead stays dead, whatever time it is now
-        problems = unexplained(model, seen, cutoff, _places(self.bucket_of, names))
+        problems = unexplained(model, seen, now, _places(self.bucket_of, names))
         if problems:
             raise Deviation("; ".join(problems))
         self.check()

@@ -20,7 +20,7 @@ class Table(IntEnum):
     EXPIRY = 2  # expires_ns (u64 BE) + digest of the key -> composite key
     CONSUMERS = 3  # composite key -> reference list
     LOCKS = 4  # composite key -> lock
-    UPLOADS = 5  # composite key + upload id -> upload state
+    UPLOADS = 5  # composite key -> the states of its uploads
     SEGMENTS = 6  # segment number (u64 BE) -> live bytes
     SESSIONS = 7  # session id -> numbers applied
 
