@@ -24,7 +24,7 @@ theirs = pytest.importorskip(
 @contextmanager
 def memory_store() -> Iterator[StoreFace]:
     holdfast = importlib.import_module("holdfast")
-    with holdfast.open(":memory:", upkeep=False) as store:
+    with holdfast.open(":memory:", bucket_bytes=1 << 20, upkeep=False) as store:
         yield store
 
 

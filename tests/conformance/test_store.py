@@ -12,12 +12,15 @@ import pytest
 
 from holdfast.errors import HoldfastError, LockHeld
 from holdfast.testing.clock import ManualClock, SeededEntropy
-from holdfast.testing.conformance import DurableSuite, Opened, StoreSuite
+from holdfast.testing.conformance import DurableSuite, Opened, StoreSuite, SuiteBase
 from holdfast.testing.conformance.base import fill
 from holdfast.testing.conformance.durable import Reopen
 from holdfast.testing.face import StoreFace
 
 SMALL = 64 * 1024
+MEDIUM = (
+    4 * 1024 * 1024
+)  # one bucket for most tests, and no reserve of 64 MiB to write at every open
 
 
 def opened_at(
@@ -30,17 +33,28 @@ def opened_at(
     return store
 
 
-class TestInMemory(StoreSuite):
+class InMemory(StoreSuite):
+    options: ClassVar[dict[str, object]] = {"bucket_bytes": MEDIUM}
+
     @pytest.fixture
     def opened(self) -> Iterator[Opened]:
         clock = ManualClock()
-        store = opened_at(":memory:", clock)
+        store = opened_at(":memory:", clock, **self.options)
         yield store, clock
         store.close()
 
 
-class OnDisk(StoreSuite, DurableSuite):
-    options: ClassVar[dict[str, object]] = {}
+class TestInMemory(InMemory):
+    pass
+
+
+class TestInMemorySmallBuckets(InMemory):
+    grows: ClassVar[bool] = True
+    options: ClassVar[dict[str, object]] = {"bucket_bytes": SMALL}
+
+
+class OnDisk(SuiteBase):
+    options: ClassVar[dict[str, object]] = {"bucket_bytes": MEDIUM}
 
     @pytest.fixture
     def opened(self, tmp_path: Path) -> Iterator[Opened]:
@@ -64,13 +78,27 @@ class OnDisk(StoreSuite, DurableSuite):
             store.close()
 
 
-class TestOnDisk(OnDisk):
+class OnDiskSmallBuckets(OnDisk):
+    grows: ClassVar[bool] = True
+    options: ClassVar[dict[str, object]] = {"bucket_bytes": SMALL, "sync": "never"}
+
+
+class TestOnDiskReopened(DurableSuite, OnDisk):
     pass
 
 
-class TestSmallBuckets(OnDisk):
-    grows: ClassVar[bool] = True
-    options: ClassVar[dict[str, object]] = {"bucket_bytes": SMALL, "sync": "never"}
+class TestOnDiskSmallBucketsReopened(DurableSuite, OnDiskSmallBuckets):
+    pass
+
+
+@pytest.mark.push
+class TestOnDisk(StoreSuite, OnDisk):
+    pass
+
+
+@pytest.mark.push
+class TestOnDiskSmallBuckets(StoreSuite, OnDiskSmallBuckets):
+    pass
 
 
 def test_a_lost_index_is_built_again(tmp_path: Path) -> None:

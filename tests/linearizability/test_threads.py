@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import random
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import cast
 
 import pytest
 
 from holdfast.errors import NotFound, VersionMismatch
+from holdfast.testing.face import NamespaceFace
 from holdfast.testing.linearizability import (
     HistoryRecorder,
     KeyModel,
@@ -22,41 +17,12 @@ from holdfast.testing.linearizability import (
     RecordedNamespace,
     check_history,
 )
-from holdfast.testing.model import ModelStore
+from tests.linearizability.driving import Broken, Interleaved, Namespace, give_way, together
 
-KEYS = ["a", "a/b", "b", "\u00e9"]
+KEYS = ["a", "\u00e9"]  # few, so that calls on one key meet in one commit group and across two
 THREADS = 6
-OPERATIONS = 120  # of each thread; 180 for each key, which the checker judges in milliseconds
-
-# The store's, the model's and broken ones around them: known by shape, not by type.
-Namespace = Any
-
-
-class OneAtATime:
-    """The model behind one lock: linearizable by construction, and free of the store."""
-
-    def __init__(self) -> None:
-        self.guard = threading.Lock()
-        self.below = ModelStore().namespace("acme")
-
-    def __getattr__(self, verb: str) -> Callable[..., object]:
-        call = getattr(self.below, verb)
-
-        def alone(*arguments: object, **options: object) -> object:
-            with self.guard:
-                return call(*arguments, **options)
-
-        return alone
-
-
-class Broken:
-    """A namespace with one verb gone wrong."""
-
-    def __init__(self, below: Namespace) -> None:
-        self.below = below
-
-    def __getattr__(self, verb: str) -> object:
-        return getattr(self.below, verb)
+OPERATIONS = 80  # of each thread; 240 for each key, which the checker judges in milliseconds
+SEEDS = range(5)
 
 
 class StaleReads(Broken):
@@ -83,7 +49,7 @@ class LooksThenPuts(Broken):
             found = version_of(self.below, key)
             if found != if_version:
                 raise VersionMismatch(expected=if_version, actual=found)
-            breathe()
+            give_way()
         return self.below.put(key, data)
 
 
@@ -100,29 +66,13 @@ class ForgetsSomeDeletes(Broken):
             self.below.get(key)
 
 
-def breathe() -> None:
-    """Let the other threads come first, without waiting for time."""
-    for _ in range(2_000):
-        pass
-
-
-@contextmanager
-def frequent_switches() -> Iterator[None]:
-    """Threads of one interpreter take turns every 5 ms; here they do every 20 us."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(2e-5)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(usual)
-
-
-def work(namespace: Namespace, recorder: HistoryRecorder, process: int, seed: int) -> None:
+def work(namespace: Namespace, recorder: HistoryRecorder, seed: int, process: int) -> None:
     chance = random.Random(f"{seed}/{process}")
-    recorded = RecordedNamespace(namespace, recorder, process)
+    recorded = RecordedNamespace(cast("NamespaceFace", Interleaved(namespace)), recorder, process)
     for step in range(OPERATIONS):
-        key, value = chance.choice(KEYS), (b"%d/%d " % (process, step)).ljust(1_024, b".")
-        verb = chance.choice(["get", "get", "get", "put", "cas", "cas", "delete"])
+        key = f"{seed}/{chance.choice(KEYS)}"  # absent when its history begins
+        value = (b"%d/%d " % (process, step)).ljust(1_024, b".")
+        verb = chance.choice(["get", "get", "put", "put", "cas", "cas", "delete"])
         if verb == "get":
             recorded.get(key)
         elif verb == "put":
@@ -140,17 +90,9 @@ def version_of(namespace: Namespace, key: str) -> int:
         return 0
 
 
-def histories_of(namespace: Namespace, seed: int = 1) -> dict[str, list[Operation]]:
+def histories_of(namespace: Namespace, seed: int) -> dict[str, list[Operation]]:
     recorder = HistoryRecorder()
-    threads = [
-        threading.Thread(target=work, args=(namespace, recorder, process, seed))
-        for process in range(THREADS)
-    ]
-    with frequent_switches():
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    together(THREADS, lambda process: work(namespace, recorder, seed, process))
     histories = recorder.histories()
     assert sum(map(len, histories.values())) == THREADS * OPERATIONS
     return histories
@@ -160,29 +102,28 @@ def are_linearizable(histories: dict[str, list[Operation]]) -> bool:
     return all(check_history(history, KeyModel()).linearizable for history in histories.values())
 
 
-@pytest.fixture(params=["model", "memory", "disk", "small buckets"])
-def namespace(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Namespace]:
-    if request.param == "model":
-        yield OneAtATime()
-        return
-    holdfast = importlib.import_module("holdfast")
-    where = ":memory:" if request.param == "memory" else tmp_path / "data"
-    options = {"bucket_bytes": 64 * 1024} if request.param == "small buckets" else {}
-    with holdfast.open(where, **options) as store:
-        yield store.namespace("acme")
-
-
-def test_threads_see_one_order(namespace: Namespace) -> None:
-    histories = histories_of(namespace)
-    overlapping = sum(
+def count_of_overlaps(histories: dict[str, list[Operation]]) -> int:
+    return sum(
         later.began < earlier.ended
         for history in histories.values()
         for earlier, later in itertools.pairwise(history)
     )
-    assert overlapping > 10, "the threads did not meet, so nothing was tested"
-    assert are_linearizable(histories)
+
+
+def test_threads_see_one_order(namespace: Namespace) -> None:
+    for seed in SEEDS:
+        histories = histories_of(namespace, seed)
+        assert count_of_overlaps(histories) > 50, "the threads did not meet: nothing was tested"
+        assert are_linearizable(histories), f"seed {seed}"
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3_600)
+def test_by_night_threads_see_one_order(namespace: Namespace) -> None:
+    for seed in range(500):
+        assert are_linearizable(histories_of(namespace, seed)), f"seed {seed}"
 
 
 @pytest.mark.parametrize("broken", [StaleReads, LooksThenPuts, ForgetsSomeDeletes])
 def test_a_seeded_bug_is_caught(namespace: Namespace, broken: type[Broken]) -> None:
-    assert any(not are_linearizable(histories_of(broken(namespace), seed)) for seed in range(5))
+    assert any(not are_linearizable(histories_of(broken(namespace), seed)) for seed in SEEDS)

@@ -7,11 +7,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.testing.face import StoreFace
-from holdfast.testing.machine import StoreMachine, machine_settings
+from holdfast.testing.machine import StoreMachine, machine_settings, nightly_settings
 
 SMALL = 64 * 1024
 
@@ -52,8 +53,15 @@ class DiskMachine(StoreMachine):
 
 
 def test_the_store_in_memory_is_the_model() -> None:
-    run_state_machine_as_test(MemoryMachine, settings=machine_settings(examples=40, steps=50))
+    run_state_machine_as_test(MemoryMachine, settings=machine_settings(examples=60, steps=50))
 
 
 def test_the_store_on_disk_is_the_model() -> None:
     run_state_machine_as_test(DiskMachine, settings=machine_settings(examples=20, steps=50))
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(7_200)
+@pytest.mark.parametrize("machine", [MemoryMachine, DiskMachine])
+def test_by_night_the_store_is_the_model(machine: type[StoreMachine]) -> None:
+    run_state_machine_as_test(machine, settings=nightly_settings(examples=2_000, steps=100))

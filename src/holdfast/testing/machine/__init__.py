@@ -12,7 +12,7 @@ full listings agree. What two right stores may differ in is left open: ids, and
 the values of versions and fences, whose order is compared.
 
 Not compared for a while, each for a reason in the rules: locks that the store
-may have begun again (opened, split or merged, rule 7); objects that lost their
+may have begun again (opened, rebuilt, split or merged, rule 7); objects that lost their
 last consumer and met a tick, whose upkeep may collect; an atomic batch that the
 store refuses with CrossBucket.
 
@@ -35,10 +35,10 @@ from holdfast.testing.machine.holding import HoldingRules
 from holdfast.testing.machine.inputs import NAMESPACES
 from holdfast.testing.machine.passing import PassingRules
 from holdfast.testing.machine.reading import ReadingRules
-from holdfast.testing.machine.running import is_nightly, machine_settings, search_settings
+from holdfast.testing.machine.running import machine_settings, nightly_settings, search_settings
 from holdfast.testing.machine.writing import WritingRules
 
-__all__ = ["StoreMachine", "is_nightly", "machine_settings", "search_settings"]
+__all__ = ["StoreMachine", "machine_settings", "nightly_settings", "search_settings"]
 
 
 class StoreMachine(WritingRules, ReadingRules, HoldingRules, PassingRules):

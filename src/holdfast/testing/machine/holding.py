@@ -87,7 +87,7 @@ class HoldingRules(Twins):
         if taken is None or taken.life != self.life:
             return
         store, model = attempt(taken.store.renew), attempt(taken.model.renew)
-        assert store.error == model.error
+        assert store.error == model.error, f"store {store}, model {model}"
         if linger and model.error is None:
             space, key = taken.name
             self.clock.advance(self.lock_ttls[taken.name] - 1)
@@ -106,7 +106,7 @@ class HoldingRules(Twins):
         else:
             store = attempt(taken.store.release)
         model = attempt(lambda: self.model.namespace(space).unlock(key, taken.model.id))
-        assert store.error == model.error
+        assert store.error == model.error, f"store {store}, model {model}"
         if model.error is None:
             del self.lock_ttls[taken.name]
 

@@ -32,7 +32,7 @@ some: Final = st.one_of(st.integers(0, 99), st.integers(0, 99), keys)
 lockable: Final = st.sampled_from(["a", "n/020"])
 sizes: Final = st.sampled_from(SIZES)
 ttls: Final = st.sampled_from(TTLS)
-ids = st.lists(st.sampled_from(["x", "y", b"x", b"\x00"]), max_size=4) | st.just(["x"] * 90)
+ids = st.lists(st.sampled_from(["x", "y", b"x", b"\x00"]), max_size=4) | st.just(["x"] * 50)
 
 # What callers get wrong: both must refuse it, with the same error.
 WRONG: Final[tuple[Callable[[NamespaceFace], object], ...]] = (

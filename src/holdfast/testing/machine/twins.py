@@ -116,17 +116,22 @@ class Twins(RuleBasedStateMachine):
         """The full listings, and how the versions moved since the last comparison."""
         ours = list(self.model.namespace(space).entries())
         theirs = list(self.store.namespace(space).entries())
-        assert [entry.key for entry in theirs] == [entry.key for entry in ours]
+        listed, wanted = [entry.key for entry in theirs], [entry.key for entry in ours]
+        assert listed == wanted, (
+            f"missing {[key for key in wanted if key not in listed]}, "
+            f"beyond {[key for key in listed if key not in wanted]}, listed {listed}"
+        )
         for store, model in zip(theirs, ours, strict=True):
             name = (space, model.key)
             self.compare_version(name, Pair(store.version, model.version))
-            assert self.told(space, store) == self.told(space, model)
+            assert self.told(space, store) == self.told(space, model), f"{store}\n{model}"
 
     def compare_version(self, name: Name, new: Pair) -> None:
         """A version stands still where the model's does, and else passes all before it."""
         old = self.versions.get(name)
         if old is not None and old.model == new.model:
-            assert new.store == old.store or (name in self.loose and new.store > old.store)
+            same = new.store == old.store or (name in self.loose and new.store > old.store)
+            assert same, f"{name}: version {new.store} after {old.store} without a write"
         else:
             self.loose.discard(name)
             highest = self.highest.get(name, -1)
@@ -164,6 +169,7 @@ class Twins(RuleBasedStateMachine):
 
     def is_uncertain(self, name: Name) -> bool:
         """Whether the store may hold a lock longer: it began again since the lock was taken."""
+        self.follow_shape()
         ttl_ns = self.lock_ttls.get(name)
         if ttl_ns is None or self.is_held(name):
             return False

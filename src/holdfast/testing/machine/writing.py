@@ -85,7 +85,7 @@ class WritingRules(Twins):
         model = attempt(
             lambda: self.model.namespace(space).put(key, value, if_version=expected.model).size
         )
-        assert store == model
+        assert store == model, f"store {store}, model {model}"
 
     @rule(space=spaces, key=keys)
     def put_permanent(self, space: str, key: str) -> None:
@@ -109,13 +109,17 @@ class WritingRules(Twins):
             ]:
                 self.release(space=space, key=key)
 
-    @rule(space=spaces, first=st.integers(0, 40), count=st.integers(1, 40), size=sizes, ttl=ttls)
+    @rule(
+        space=spaces,
+        first=st.integers(0, 40),
+        count=st.integers(1, 40),
+        size=st.sampled_from([100, 2_000, 5_000]),
+        ttl=ttls,
+    )
     def put_many(self, space: str, *, first: int, count: int, size: int, ttl: Ttl | None) -> None:
-        """Neighbouring keys, so that buckets fill."""
-        pairs = [
-            (f"n/{number:03d}", self.value(min(size, 5_000)))
-            for number in range(first, first + count)
-        ]
+        """Neighbouring keys, so that buckets fill and are cut."""
+        numbers = range(first, first + count)
+        pairs = [(f"n/{number:03d}", self.value(size)) for number in numbers]
         self.both(space, lambda ns: [each.size for each in ns.put_many(pairs, ttl=ttl)])
 
     @rule(space=spaces, chosen=st.lists(keys, max_size=4), if_absent=st.booleans())
@@ -135,7 +139,7 @@ class WritingRules(Twins):
                 self.model.namespace(space).put_many(pairs, atomic=True, if_absent=if_absent)
             )
         )
-        assert store == model
+        assert store == model, f"store {store}, model {model}"
 
     @rule(space=spaces, key=keys, size=sizes)
     def put_soon(self, space: str, key: str, size: int) -> None:
@@ -195,4 +199,4 @@ class WritingRules(Twins):
         if refused or (sure == 0 and not held):
             store = attempt(lambda: self.store.drop_namespace(space))
             model = attempt(lambda: self.model.drop_namespace(space))
-            assert store.error == model.error
+            assert store.error == model.error, f"store {store}, model {model}"
