@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from holdfast.cli.exits import ExitCode, exit_code
-from holdfast.cli.files import Readable, pieces, reading, writing
+from holdfast.cli.files import STANDARD, Readable, pieces, reading, writing
 from holdfast.cli.opening import opened
 from holdfast.cli.options import (
     AsJson,
@@ -230,6 +230,8 @@ def stat(
 
 
 def _source(file: str, text: str | None) -> AbstractContextManager[Readable]:
+    if text is not None and file != STANDARD:
+        raise typer.BadParameter("give a FILE or --text, not both", param_hint="FILE")
     return reading(file) if text is None else nullcontext(io.BytesIO(text.encode()))
 
 

@@ -4,7 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from holdfast.cli.bench import Stopwatch
+
+pytestmark = pytest.mark.push
 
 Run = Callable[..., Any]
 

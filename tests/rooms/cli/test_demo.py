@@ -13,6 +13,8 @@ from holdfast.values import CollectReport
 if TYPE_CHECKING:
     from holdfast.store import Store
 
+pytestmark = pytest.mark.push
+
 Run = Callable[..., Any]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,9 @@ Run = Callable[..., Any]
 
 
 def fill(run: Run, count: int = 20) -> None:
-    for number in range(count):
-        run("put", "data", "acme", f"k{number:02d}", stdin=b"x" * 1000)
+    texts = {f"k{number:02d}": "x" * 1000 for number in range(count)}
+    Path("texts.json").write_text(json.dumps(texts))
+    assert run("import", "data", "acme", "texts.json").code == 0
 
 
 def test_status_adds_up(run: Run) -> None:

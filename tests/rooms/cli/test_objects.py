@@ -232,6 +232,8 @@ def test_stat_of_an_object_and_of_a_folder(run: Run) -> None:
         (("put", "data", "acme", "k", "--text", "v", "--fence", "1"), 3, "lock_lost"),
         (("put", "data", "acme"), 2, "usage"),
         (("fly", "data"), 2, "usage"),
+        (("put", "data", "acme", "k", "file", "--text", "v"), 2, "usage"),
+        (("append", "data", "acme", "k", "file", "--text", "v"), 2, "usage"),
         (("ls", "data", "acme", "--limit", "many"), 2, "usage"),
     ],
 )
