@@ -26,9 +26,12 @@ from holdfast.log.header import Birth, LogState
 from holdfast.log.log import Log, Position
 from holdfast.operations import Append, Operation, Store
 from holdfast.views.port import Table
+from holdfast.views.prints import Prints
 from holdfast.views.state import Overlay, State, Tally, needs_care
 
 
+PRINTS_LEAST = 10_000  # keys in a view before fingerprints are worth their memory
+PRINTS_SLICE = 200
 NOWHERE = b"\xff\xff"
 
 
@@ -57,6 +60,9 @@ class Bucket(Reader):
         self.time = settings.time
         self.view = settings.open_view(self.id)
         self.state = State(self.view)
+        self.prints: Prints | None = None  # complete; ``growing`` may not be yet
+        self.growing: Prints | None = None
+        self.grown_to = b""
         self.view_tally = Tally()
         self.kept: dict[int, int] = {}  # bytes of evacuated removals, by segment
         self.locks = Locks(settings.clock)
@@ -374,6 +380,25 @@ class Bucket(Reader):
         due = now_ns - since >= idle_s * 1e9 and self.marked_at != stop
         return due and self.log.durable.stop == stop
 
+    def grow_prints(self, pace: Pace) -> None:
+        """Build the fingerprints in front of the view, in slices (views/prints.py)."""
+        if self.lender is not None or self.view_tally.keys < PRINTS_LEAST:
+            return
+        if self.growing is None:
+            seed = int.from_bytes(self.settings.entropy.bytes(8))
+            self.growing, self.grown_to = Prints(seed), self.start
+        while self.prints is None:
+            with self.absorbing:
+                if self.growing is None:
+                    return
+                page = self.view.scan(Table.KEYS, self.grown_to, self.stop, PRINTS_SLICE)
+                self.growing.put(page)
+                if len(page) < PRINTS_SLICE:
+                    self.prints = self.growing
+                else:
+                    self.grown_to = page[-1][0] + b"\0"
+            pace()
+
     def finish_birth(self, pace: Pace = no_pace) -> None:
         """Stop borrowing the parent's view: load an own one (fork.py)."""
         if self.lender is not None:
@@ -402,6 +427,7 @@ class Bucket(Reader):
     def forget_state(self) -> None:
         """Know nothing but the log: what memory and view said is derived again."""
         self.state = State(self.view)
+        self.prints = self.growing = None
         self.view_tally = Tally()
         self.absorbed = None
         self.weight = self.special = 0

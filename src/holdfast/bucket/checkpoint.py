@@ -119,6 +119,8 @@ def _absorb(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -> Non
             part = keys[at : at + SLICE]
             if table is Table.KEYS:
                 _absorb_expiry(bucket, writer, part, rows)
+                if bucket.growing is not None:
+                    bucket.growing.put([(key, rows[key]) for key in part])
             writer.put(table, [(key, row) for key in part if (row := rows[key]) != DELETED])
             writer.delete(table, [key for key in part if rows[key] == DELETED])
             pace()

@@ -7,16 +7,19 @@ same entry is damage.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import msgspec
 from crc32c import crc32c
+from xxhash import xxh3_64_intdigest
 
 from holdfast.bucket import rows
 from holdfast.errors import Changed, Corrupt, Moved, NotFound
 from holdfast.log.entry import ENTRY, SPECIAL, Entry, Extent, unpack
-from holdfast.log.records import CHECK, FOLD, Flag
+from holdfast.log.records import CHECK, CHECK_BYTES, FOLD, HEAD_BYTES, Flag
 from holdfast.views.port import Table
+from holdfast.views.prints import ABSENT, OFFSET_BITS, OFFSET_MASK, Prints
 
 if TYPE_CHECKING:
     from threading import RLock
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from holdfast.log.log import Log
     from holdfast.views.state import State
 
+LENGTH_AND_VERSION = struct.Struct("<I8xQ")  # of a record's head, from its fifth byte
+BEHIND = HEAD_BYTES - 4
 EXPIRES_SLICE = slice(16, 24)
 NEVER = bytes(8)
 FLAGS_SLICE = slice(36, 38)
@@ -47,6 +52,7 @@ class Reader:
     start: bytes
     stop: bytes
     state: State
+    prints: Prints | None
     log: Log
     time: BucketTime
     lock: RLock
@@ -59,23 +65,54 @@ class Reader:
         """
         if not self.start <= key < self.stop:
             raise Moved(bucket=self.id)
-        row = self.state.entry(key)
-        if row is None:
+        return self.load_here(key)
+
+    def load_here(self, key: bytes) -> bytes | Entry:
+        """As ``load``, for a caller who has just seen that the key is in range."""
+        state = self.state
+        row = state.keys.get(key)
+        if row is not None or state.frozen:
+            return self._load_row(key, row or state.entry(key))
+        prints = self.prints
+        if prints is None:
+            return self._load_row(key, state.view.get_key(key))
+        at = prints.find(xxh3_64_intdigest(key, prints.seed) >> 1, ABSENT)
+        mapped = self.log.maps.get(at >> OFFSET_BITS)
+        if mapped is None:
+            return self._load_row(key, state.entry(key))
+        # A guess that the record must confirm: its check binds key, version and value.
+        offset = at & OFFSET_MASK
+        size, version = LENGTH_AND_VERSION.unpack_from(mapped, offset - len(key) - BEHIND)
+        stop = offset + size
+        value = mapped[offset:stop]
+        if (
+            crc32c(key, crc32c(value) ^ ((version ^ (version >> 32)) & FOLD))
+            == CHECK.unpack_from(mapped, stop)[0]
+        ):
+            return value  # type: ignore[return-value]
+        return self._load_row(key, state.entry(key))
+
+    def _load_row(self, key: bytes, row: bytes | None) -> bytes | Entry:
+        """The value that an index entry leads to."""
+        if not row:
             raise NotFound
         version, _, expires, size, _, flags, _, segment, offset = ENTRY.unpack_from(row)
         if expires and expires <= self.time.now_ns():
             raise NotFound
         if flags & SPECIAL:
             return unpack(row)
-        stop = offset + size
+        stop = offset + size + CHECK_BYTES
         mapped = self.log.maps.get(segment)
-        if mapped is not None:
-            value = mapped[offset:stop]
-            if (
-                crc32c(key, crc32c(value) ^ ((version ^ (version >> 32)) & FOLD))
-                == CHECK.unpack_from(mapped, stop)[0]
-            ):
-                return value  # type: ignore[return-value]
+        try:
+            data = mapped[offset:stop] if mapped is not None else self.log.read(segment, offset, stop)
+        except (Corrupt, OSError):
+            return self._load_again(key, row)
+        value = data[:size]
+        if len(data) == size + CHECK_BYTES and (
+            crc32c(key, crc32c(value) ^ ((version ^ (version >> 32)) & FOLD))
+            == CHECK.unpack_from(data, size)[0]
+        ):
+            return bytes(value)
         return self._load_again(key, row)
 
     def _load_again(self, key: bytes, row: bytes) -> bytes | Entry:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import builtins
 import io
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from holdfast.errors import HoldfastError, InvalidExpiry, InvalidValue, LockHeld, Moved, NotFound
+from holdfast.errors import HoldfastError, InvalidExpiry, InvalidValue, LockHeld, NotFound
 from holdfast.limits import KEY_BYTES, LOCK_TTL_S, VALUE_RECORD_BYTES
 from holdfast.bucket.rows import encode_ids
 from holdfast.operations import Append, Delete, Lock, Release, Store, StoreOptions, Unlock
@@ -17,6 +16,7 @@ from holdfast.request.large import LargeWriter
 from holdfast.values import Receipt, Stat
 
 if TYPE_CHECKING:
+    from holdfast.bucket.bucket import Bucket
     from holdfast.store.store import Store as HoldfastStore
 
 LOCK_ID_BYTES = 20
@@ -45,6 +45,7 @@ class Namespace:
         self._corridor = store.corridor
         self._directory = store.corridor.directory
         self._space = raw + arguments.VISIBLE
+        self._near = self._directory.find(self._space)
         self._least = len(self._space)
         self._most = len(self._space) + KEY_BYTES
 
@@ -119,23 +120,33 @@ class Namespace:
             InvalidValue: the range starts past the end.
             Corrupt: stored bytes do not verify.
         """
-        composite = self._composite(key)
-        while True:
-            starts, buckets = self._directory.table
-            try:
-                value = buckets[bisect_right(starts, composite) - 1].load(composite)
-            except Moved:
-                self._directory.look_again()
-                continue
-            except NotFound:
-                raise NotFound(key=key) from None
-            break
+        try:
+            composite = self._space + key.encode()
+        except (AttributeError, UnicodeEncodeError):
+            composite = arguments.compose(self._space, key)
+        if not self._least < len(composite) <= self._most:
+            arguments.compose(self._space, key)
+        bucket = self._near
+        if not bucket.start <= composite < bucket.stop:
+            bucket = self._find(composite)
+        try:
+            value = bucket.load_here(composite)
+        except NotFound:
+            raise NotFound(key=key) from None
         if type(value) is bytes:
             if range is None:
                 return value
             start, stop = arguments.byte_range(range, len(value))
             return value[start:stop]
         return self._assemble(key, composite, range)
+
+    def _find(self, composite: bytes) -> Bucket:
+        """The bucket that holds a key now; keys near it are likely to be asked for next."""
+        while True:
+            bucket = self._near = self._directory.find(composite)
+            if bucket.start <= composite < bucket.stop:
+                return bucket
+            self._directory.look_again()
 
     def _composite(self, key: str) -> bytes:
         """A caller's key as a composite one, checked; the quick way of ``compose``."""
