@@ -22,7 +22,7 @@ def _exact(bucket: Bucket) -> bytes | None:
     """The key at which half of the live bytes lie below."""
     weights: list[tuple[bytes, int]] = []
     at: bytes | None = bucket.start
-    while at is not None:
+    while at is not None and at < bucket.stop:
         rows, at = bucket.page(at, bucket.stop, PAGE)
         weights += [(key, len(key) + ENTRY.unpack_from(row)[3]) for key, row in rows]
     half = sum(weight for _, weight in weights) // 2

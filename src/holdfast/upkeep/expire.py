@@ -11,6 +11,7 @@ from holdfast.bucket.checkpoint import WHEN, Pace
 from holdfast.errors import Corrupt, HoldfastError, Moved
 from holdfast.limits import READ_GRACE_NS
 from holdfast.log.entry import unpack
+from holdfast.log.log import Position
 from holdfast.log.records import Flag
 from holdfast.operations import Delete, Operation, Upload
 from holdfast.request.arguments import BEYOND, HIDDEN, VISIBLE
@@ -20,35 +21,84 @@ from holdfast.request.listing import rows as live_rows
 from holdfast.views.port import Table
 
 BATCH = 200
+NEVER = 1 << 64
 
 
-def expired_keys(bucket: Bucket, most: int) -> list[bytes]:
-    """Up to ``most`` composite keys whose time has come, as views and overlays remember it.
+def due_keys(bucket: Bucket) -> Iterator[list[bytes]]:
+    """Pages of composite keys whose time has come, as overlays and view remember it.
 
     A memory may be stale: whoever removes an object asks the object itself.
     """
     now = bucket.time.now_ns()
-    found = []
+    while keys := _due_in_memory(bucket, now):
+        yield keys
+    at: bytes | None = b""
+    while at is not None:
+        rows = bucket.view.scan(Table.EXPIRY, at, WHEN.pack(now + 1), BATCH)
+        at = rows[-1][0] + b"\0" if len(rows) == BATCH else None
+        yield [key for _, key in rows]
+
+
+def _due_in_memory(bucket: Bucket, now: int) -> list[bytes]:
+    """Up to a batch of keys out of the overlays, which forget them."""
+    found: list[bytes] = []
     with bucket.lock:
         for overlay in (bucket.state.active, *bucket.state.frozen):
-            while overlay.expiring and overlay.expiring[0][0] <= now and len(found) < most:
+            while overlay.expiring and overlay.expiring[0][0] <= now and len(found) < BATCH:
                 found.append(heappop(overlay.expiring)[1])
-    if len(found) < most:
-        stop = WHEN.pack(now + 1)
-        found += [key for _, key in bucket.view.scan(Table.EXPIRY, b"", stop, most)]
-    return [key for key in dict.fromkeys(found) if bucket.start <= key < bucket.stop]
+    return found
+
+
+class Watch:
+    """Knows when the next object of a bucket expires, without asking its view each time."""
+
+    def __init__(self) -> None:
+        self._next: dict[str, tuple[Position | None, int]] = {}
+
+    def is_due(self, bucket: Bucket) -> bool:
+        """Whether the time of an object may have come; a bucket without any is told so."""
+        layers = (bucket.state.active, *bucket.state.frozen)
+        soonest = min((layer.expiring[0][0] for layer in layers if layer.expiring), default=NEVER)
+        known = self._next.get(bucket.id)
+        if known is None or known[0] != bucket.absorbed:
+            known = self._look(bucket, b"")
+        soonest = min(soonest, known[1])
+        if soonest == NEVER:
+            self._calm(bucket)
+        return soonest <= bucket.time.now_ns()
+
+    def swept(self, bucket: Bucket, now: int) -> None:
+        """Everything due until ``now`` was removed, or was due no more."""
+        self._look(bucket, WHEN.pack(now + 1))
+
+    def forget_all_but(self, names: set[str]) -> None:
+        """Let go of buckets that are no more."""
+        self._next = {name: known for name, known in self._next.items() if name in names}
+
+    def _look(self, bucket: Bucket, start: bytes) -> tuple[Position | None, int]:
+        absorbed = bucket.absorbed
+        row = bucket.view.scan(Table.EXPIRY, start, None, 1)
+        known = (absorbed, WHEN.unpack_from(row[0][0])[0] if row else NEVER)
+        self._next[bucket.id] = known
+        return known
+
+    @staticmethod
+    def _calm(bucket: Bucket) -> None:
+        """Nothing here expires any more, unless something is just being written."""
+        with bucket.lock:
+            layers = (bucket.state.active, *bucket.state.frozen)
+            if not bucket.pending and not any(layer.expiring for layer in layers):
+                bucket.may_expire = False
 
 
 def sweep_expired(bucket: Bucket, pace: Pace) -> int:
     """Remove expired objects of one bucket; how many went."""
     removed = 0
-    while bucket.may_expire:
-        keys = expired_keys(bucket, BATCH)
-        gone = _remove(bucket, [Delete(key, "", "expired") for key in keys])
-        removed += gone
-        if not gone:
-            return removed
-        pace()
+    if bucket.may_expire:
+        for keys in due_keys(bucket):
+            mine = [key for key in keys if bucket.start <= key < bucket.stop]
+            removed += _remove(bucket, [Delete(key, "", "expired") for key in mine])
+            pace()
     return removed
 
 
@@ -125,32 +175,31 @@ def _disowned(bucket: Bucket, key: bytes, upload: bytes) -> bool:
         raise Moved(bucket=bucket.id)
     with bucket.lock:
         entry = bucket.peek_entry(key)
-        row = bucket.peek(Table.UPLOADS, key + upload)
+        row = bucket.peek(Table.UPLOADS, key)
     if entry is not None and entry.flags & Flag.LARGE and entry.attributes.upload == upload:
         return False
-    if row is None:
+    notes = rows.unpack_uploads(rows.unpack_row(row).payload) if row else []
+    note = next((note for note in notes if note.upload == upload), None)
+    if note is None:
         return True
-    side = rows.unpack_row(row)
-    state, since = rows.UPLOAD.unpack(side.payload)
-    if state == rows.BEGUN:
-        return side.version <= bucket.opened_version
-    return state == rows.GIVEN_UP or since + READ_GRACE_NS <= bucket.time.now_ns()
+    if note.state == rows.BEGUN:
+        return note.version <= bucket.opened_version
+    return note.time_ns + READ_GRACE_NS <= bucket.time.now_ns()
 
 
 def _forget_uploads(corridor: Corridor, bucket: Bucket) -> None:
     """Let go of notes about uploads whose parts are all gone."""
     try:
         page, _ = bucket.page(bucket.start, bucket.stop, 1000, Table.UPLOADS)
-    except Moved:
+        for key, row in page:
+            for note in rows.unpack_uploads(rows.unpack_row(row).payload):
+                if _disowned(bucket, key, note.upload):
+                    _forget_upload(corridor, key, note.upload)
+    except (HoldfastError, Corrupt):
         return
-    for full, _ in page:
-        key, upload = full[: -rows.UPLOAD_ID_BYTES], full[-rows.UPLOAD_ID_BYTES :]
-        if not _disowned(bucket, key, upload):
-            continue
-        namespace = key.partition(VISIBLE)[0]
-        start = namespace + HIDDEN + upload
-        if not any(page for page in live_rows(corridor, start, start + b"\xff", 1)):
-            try:
-                corridor.write(Upload(key, "", upload, "given_up"))
-            except (HoldfastError, Corrupt):
-                return
+
+
+def _forget_upload(corridor: Corridor, key: bytes, upload: bytes) -> None:
+    start = key.partition(VISIBLE)[0] + HIDDEN + upload
+    if not any(page for page in live_rows(corridor, start, start + b"\xff", 1)):
+        corridor.write(Upload(key, "", upload, "given_up"))

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import NamedTuple
-
 from holdfast.bucket.bucket import Bucket
 from holdfast.placement.directory import HIGHEST, LOWEST, Directory
 from holdfast.request.arguments import BEYOND
+from holdfast.upkeep.space import Held, dead_of, held
 from holdfast.values import BucketStatus, Place, Status
-from holdfast.views.state import Tally
 
 Bound = tuple[str, str] | None
 TRIES = 3
-
-
-class Held(NamedTuple):
-    """What one bucket holds of one segment: all its bytes on disk, and those alive."""
-
-    segment: tuple[str, int]  # bucket of origin and number there: one file, however shared
-    disk: int
-    live: int
 
 
 def status(directory: Directory, dead_letters: int) -> Status:
@@ -31,22 +20,14 @@ def status(directory: Directory, dead_letters: int) -> Status:
     """
     buckets = _settled(directory)
     tallies = {bucket.id: bucket.resolve_all() for bucket in buckets}
-    held = {bucket.id: _held(bucket, tallies[bucket.id]) for bucket in buckets}
-    alive: Counter[tuple[str, int]] = Counter()
-    sharers: Counter[tuple[str, int]] = Counter()
-    for own in held.values():
-        for piece in own:
-            alive[piece.segment] += piece.live
-            sharers[piece.segment] += 1
-    told = []
-    for bucket in buckets:
-        dead = 0
-        for piece in held[bucket.id]:
-            rest = max(0, piece.disk - alive[piece.segment])
-            dead += -(-rest // sharers[piece.segment])
-        told.append(_bucket_status(bucket, tallies[bucket.id], dead))
+    all_held = {bucket.id: held(bucket, tallies[bucket.id]) for bucket in buckets}
+    dead = dead_of(all_held)
+    told = tuple(
+        _bucket_status(bucket, tallies[bucket.id].keys, all_held[bucket.id], dead[bucket.id])
+        for bucket in buckets
+    )
     return Status(
-        tuple(told),
+        told,
         sum(bucket.live_bytes for bucket in told),
         sum(bucket.dead_bytes for bucket in told),
         sum(bucket.disk_bytes for bucket in told),
@@ -65,36 +46,17 @@ def _settled(directory: Directory) -> list[Bucket]:
     return list(directory)
 
 
-def _held(bucket: Bucket, tally: Tally) -> list[Held]:
-    """What a bucket holds of each of its segments."""
-    log = bucket.log
-    with bucket.lock:
-        sizes = log.sizes()
-        infos = dict(log.ended)
-    return [
-        Held(
-            (infos[number].origin, infos[number].origin_number)
-            if number in infos
-            else (bucket.id, number),
-            size,
-            max(0, tally.live.get(number, 0)),
-        )
-        for number, size in sizes.items()
-    ]
-
-
-def _bucket_status(bucket: Bucket, tally: Tally, dead: int) -> BucketStatus:
+def _bucket_status(bucket: Bucket, keys: int, its: Held, dead: int) -> BucketStatus:
     """One bucket's figures."""
-    live = tally.total()
     return BucketStatus(
         bucket.id,
         _bound(bucket.start),
         _bound(bucket.stop),
         bucket.doing(),
-        tally.keys,
-        live,
+        keys,
+        its.live,
         dead,
-        live + dead + bucket.view.disk_bytes(),
+        its.live + dead + its.view,
         bucket.state.bytes_held(),
     )
 

@@ -7,14 +7,14 @@ a busy Python thread would take nearly all durable puts with it (rule 11).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from threading import Event, RLock, Thread
+from typing import NamedTuple
 
-from holdfast.bucket import collect as collector
 from holdfast.bucket import commit
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
-from holdfast.bucket.collect import Collected
 from holdfast.bucket.seal import seal_all
 from holdfast.errors import Closed, HoldfastError
 from holdfast.limits import (
@@ -25,10 +25,14 @@ from holdfast.limits import (
     OVERLAY_TREE_PART,
     SYNC_MARK_S,
     TIME_MARK_NS,
+    UNABSORBED_BYTES,
+    UNABSORBED_RECORDS,
 )
+from holdfast.log.log import Position
 from holdfast.log.records import Type
 from holdfast.request.corridor import Corridor
 from holdfast.upkeep import expire
+from holdfast.upkeep.reclaim import Reclaim
 from holdfast.upkeep.scrub import Scrub
 from holdfast.values import CollectReport
 
@@ -36,8 +40,8 @@ SECOND_NS = 1_000_000_000
 IDLE_S = 0.05
 SETTLE_RECORDS = 1_000  # an open replays so many in a moment
 SETTLE_BYTES = 1 << 20
-WORTH = 0.95  # of a segment's live share: above, moving it would free next to nothing
-DISK_FACTOR = 1.5  # bytes on disk stay under this times what is alive, and two segments
+LOOKS = 16  # at idle buckets between two sleeps
+FAILURES = 100  # kept to be asked for
 
 
 class Pacer:
@@ -52,6 +56,7 @@ class Pacer:
         self.hurry = False
 
     def __call__(self) -> None:
+        """Sleep, if nobody waits."""
         if not self.hurry:
             worked = (self._now() - self._since) / SECOND_NS
             self._sleep(max(worked, self.LEAST_S))
@@ -76,6 +81,13 @@ class Upkeep:
         self._thread: Thread | None = None
         self._pacer = Pacer(self._clock.monotonic_ns, self._clock.sleep)
         self._synced_ns = self._shrunk_ns = self._clock.monotonic_ns()
+        self._round: Iterator[None] | None = None  # what a tick left for the next
+        self._until_ns: int | None = None
+        self._pace: Pace = no_pace
+        self._seen: dict[str, Position] = {}  # where a bucket's log ended when it was looked at
+        self._absorbed: dict[str, tuple[Position | None, int]] = {}  # and the version then
+        self._expiry = expire.Watch()
+        self._reclaim = Reclaim(corridor.placement)
         self.failures: list[str] = []
         self.scrub = Scrub(corridor.placement)
 
@@ -104,48 +116,112 @@ class Upkeep:
         while not self._stop.is_set():
             self._wake.wait(IDLE_S)
             self._wake.clear()
-            self._attempt(self._pacer)
+            self._attempt(partial(self.tick, None, self._pacer))
             self._pacer.hurry = False
-
-    def _attempt(self, pace: Pace) -> None:
-        try:
-            self.tick(None, pace)
-        except Closed:
-            self._stop.set()
-        except (OSError, HoldfastError) as error:
-            # One bucket's failure is that bucket's; the next tick tries again.
-            self.failures = [*self.failures[-99:], str(error)]
 
     # -- one look ---------------------------------------------------------------------
 
     def tick(self, budget_s: float | None = None, pace: Pace = no_pace) -> None:
-        """Do what is due in each bucket, until ``budget_s`` seconds are spent."""
-        started = self._clock.monotonic_ns()
+        """Do what is due, until ``budget_s`` seconds are spent; the next tick goes on from there.
+
+        What fails in one bucket is noted in ``failures`` and tried again in the next round.
+        """
+        now = self._clock.monotonic_ns()
+        self._until_ns = None if budget_s is None else now + round(budget_s * SECOND_NS)
         with self._turn:
             self._settings.time.draw()
             self._sync_intervals()
-            for bucket in list(self._corridor.directory):
-                if self._stop.is_set():
+            self._pace = pace
+            if self._round is None:
+                self._round = self._chores()
+            for _ in self._round:
+                if self._is_spent():
                     return
-                self._keep(bucket, pace)
-                spent = (self._clock.monotonic_ns() - started) / SECOND_NS
-                if budget_s is not None and spent > budget_s:
-                    return
-            self._shrink(pace)
-            self.failures += self.scrub.step(pace)
+            self._round = None
 
-    def _keep(self, bucket: Bucket, pace: Pace) -> None:
+    def _is_spent(self) -> bool:
+        if self._stop.is_set():
+            return True
+        return self._until_ns is not None and self._clock.monotonic_ns() > self._until_ns
+
+    def _chores(self) -> Iterator[None]:
+        """One round over everything, a bounded step at a time."""
+        for count, bucket in enumerate(list(self._corridor.directory)):
+            self._attempt(partial(self._keep, bucket))
+            if count % LOOKS == LOOKS - 1:
+                self._pace()
+            yield
+        self._attempt(self._bound_memory)
+        yield
+        now = self._clock.monotonic_ns()
+        if now - self._shrunk_ns > SECOND_NS:
+            self._shrunk_ns = now
+            self._attempt(lambda: self._placement.shrink(self._pace, self._is_spent))
+            yield
+            self._attempt(self._reclaim_due)
+            yield
+        self.failures += self.scrub.step(self._pace)
+
+    def _attempt(self, chore: Callable[[], object]) -> None:
+        """One bucket's failure is that bucket's; the next round tries again."""
+        try:
+            chore()
+        except Closed:
+            if self._thread is not None:
+                self._stop.set()
+        except (OSError, HoldfastError) as error:
+            self._note(error)
+
+    def _note(self, error: Exception) -> None:
+        self.failures = [*self.failures[1 - FAILURES :], str(error)]
+
+    def _keep(self, bucket: Bucket) -> None:
         if bucket.closed or bucket.broken:
             return
         if bucket.lender is not None:
-            bucket.finish_birth(pace)
+            bucket.finish_birth(self._pace)
         if checkpoint_due(bucket):
-            checkpoint(bucket, pace)
-        seal_all(bucket, pace)
-        expire.sweep_expired(bucket, pace)
+            checkpoint(bucket, self._pace)
+        if self._seen.get(bucket.id) != bucket.published:
+            self._seen[bucket.id] = bucket.published
+            seal_all(bucket, self._pace)
+        if bucket.may_expire and self._expiry.is_due(bucket):
+            now = bucket.time.now_ns()
+            expire.sweep_expired(bucket, self._pace)
+            self._expiry.swept(bucket, now)
         self._mark_time(bucket)
-        if collection_due(bucket):
-            self._collect_bucket(bucket, "auto", pace, again=False)
+        if bucket.prints is None:
+            bucket.grow_prints(self._pace)
+
+    def _bound_memory(self) -> None:
+        """Absorb the largest overlays while all together are too large (rule 4)."""
+        buckets = [b for b in self._corridor.directory if not b.broken and b.lender is None]
+        known = {bucket.id for bucket in self._corridor.directory}
+        self._expiry.forget_all_but(known)
+        self._seen = {name: at for name, at in self._seen.items() if name in known}
+        self._absorbed = {name: at for name, at in self._absorbed.items() if name in known}
+        behind = {bucket.id: self._backlog(bucket) for bucket in buckets}
+        total = Backlog(*map(sum, zip(*behind.values(), strict=True))) if behind else NOTHING
+        for bucket in sorted(buckets, key=lambda b: -behind[b.id].weight()):
+            if total.weight() < 1 or self._stop.is_set():
+                return
+            checkpoint(bucket, self._pace)
+            total = total.less(behind[bucket.id])
+
+    def _backlog(self, bucket: Bucket) -> Backlog:
+        """What a bucket's view has not absorbed; records are counted since that was seen."""
+        known = self._absorbed.get(bucket.id)
+        if known is None or known[0] != bucket.absorbed:
+            known = (bucket.absorbed, bucket.version - bucket.state.records())
+            self._absorbed[bucket.id] = known
+        return Backlog(
+            bucket.state.bytes_held(), unabsorbed_bytes(bucket), bucket.version - known[1]
+        )
+
+    def _reclaim_due(self) -> None:
+        self._reclaim.due(self._pace)
+        for error in self._reclaim.failures:
+            self._note(error)
 
     def _sync_intervals(self) -> None:
         if self._settings.sync != "interval":
@@ -167,12 +243,6 @@ class Upkeep:
         elif bucket.wants_sync_mark(self._clock.monotonic_ns(), SYNC_MARK_S):
             with commit.alone(bucket):
                 commit.write_mark(bucket, Type.TIME, max(now, bucket.time_mark))
-
-    def _shrink(self, pace: Pace) -> None:
-        now = self._clock.monotonic_ns()
-        if now - self._shrunk_ns > SECOND_NS:
-            self._shrunk_ns = now
-            self._placement.shrink(pace)
 
     def has_room(self, bucket: Bucket) -> bool:
         """Whether the bucket's memory can take more; if not, upkeep hurries."""
@@ -200,8 +270,8 @@ class Upkeep:
     def collect(self, mode: str, pace: Pace = no_pace) -> CollectReport:
         """Remove what is garbage, then give its space back."""
         started = self._clock.monotonic_ns()
-        done = Collected()
         removed = 0
+        self.hurry()
         with self._turn:
             removed += expire.sweep_parts(self._corridor, pace)
             for bucket in list(self._corridor.directory):
@@ -209,46 +279,9 @@ class Upkeep:
                 removed += expire.sweep_marked(bucket, pace)
             removed += expire.sweep_parts(self._corridor, pace)
             self._placement.shrink(pace)
-            for bucket in list(self._corridor.directory):
-                collector.prepare(bucket, pace)
-                part = self._collect_bucket(bucket, mode, pace)
-                done.freed += part.freed
-                done.moved += part.moved
-                done.segments += part.segments
+            done = self._reclaim.on_demand(mode, pace)
         seconds = (self._clock.monotonic_ns() - started) / SECOND_NS
         return CollectReport(done.freed, done.moved, done.segments, mode, seconds, removed)
-
-    def _collect_bucket(
-        self, bucket: Bucket, mode: str, pace: Pace, *, again: bool = True
-    ) -> Collected:
-        done = Collected()
-        if mode in ("auto", "copying"):
-            self._copy(bucket, done, pace, again=again)
-        if mode == "compacting" or (mode == "auto" and too_large(bucket)):
-            self._compact(bucket, done, pace, again=again)
-        return done
-
-    def _copy(self, bucket: Bucket, done: Collected, pace: Pace, *, again: bool) -> None:
-        """Evacuate segments less than half alive, while there is room for the copies."""
-        for number in collector.candidates(bucket, collector.HALF, again=again):
-            live = bucket.tally().live.get(number, 0)
-            room = self._settings.ground.free_bytes(bucket.id)
-            if room > live + self._settings.segment_bytes:
-                collector.collect_one(bucket, number, done, pace)
-
-    def _compact(self, bucket: Bucket, done: Collected, pace: Pace, *, again: bool) -> None:
-        """Evacuate one segment at a time into the reserve, until the bound is kept."""
-        ground = self._settings.ground
-        for number in collector.candidates(bucket, WORTH, again=again):
-            if not too_large(bucket) and done.segments:
-                return
-            live = bucket.tally().live.get(number, 0)
-            if ground.free_bytes(bucket.id) < live + self._settings.segment_bytes:
-                ground.reserve(0)
-            try:
-                collector.collect_one(bucket, number, done, pace)
-            finally:
-                ground.reserve(self._settings.segment_bytes)
 
 
 def settle(bucket: Bucket) -> None:
@@ -279,18 +312,38 @@ def checkpoint_due(bucket: Bucket) -> bool:
     return records >= max(OVERLAY_RECORDS_LEAST, bucket.view_tally.keys // OVERLAY_TREE_PART)
 
 
-def disk_bytes(bucket: Bucket) -> int:
-    """Bytes that a bucket's segments take."""
-    return sum(bucket.log.sizes().values())
+class Backlog(NamedTuple):
+    """What views have not absorbed: bytes in memory, bytes and records in the log."""
+
+    memory: int
+    log: int
+    records: int
+
+    def weight(self) -> float:
+        """The largest part of a bound that this takes; from 1 on something must be absorbed.
+
+        Half of what recovery may have to replay, because an absorption takes its time.
+        """
+        return max(
+            self.memory / (2 * OVERLAY_BYTES),
+            2 * self.log / UNABSORBED_BYTES,
+            2 * self.records / UNABSORBED_RECORDS,
+        )
+
+    def less(self, other: Backlog) -> Backlog:
+        """Without what was absorbed."""
+        return Backlog(*(a - b for a, b in zip(self, other, strict=True)))
 
 
-def too_large(bucket: Bucket) -> bool:
-    """Whether a bucket takes more of the disk than its bound (design 6.5)."""
-    live = bucket.tally().total()
-    most = live * DISK_FACTOR + 2 * bucket.settings.segment_bytes
-    return disk_bytes(bucket) > most
+NOTHING = Backlog(0, 0, 0)
 
 
-def collection_due(bucket: Bucket) -> bool:
-    """Whether collecting would bring a bucket back under its bound."""
-    return too_large(bucket) and bool(collector.candidates(bucket, WORTH, again=False))
+def unabsorbed_bytes(bucket: Bucket) -> int:
+    """Bytes of a bucket's log behind what its view has absorbed."""
+    log, absorbed = bucket.log, bucket.absorbed
+    if absorbed is None:
+        return log.stop + sum(info.stop for info in list(log.ended.values()))
+    if absorbed.segment == log.number:
+        return log.stop - absorbed.stop
+    later = [info.stop for n, info in list(log.ended.items()) if n >= absorbed.segment]
+    return log.stop + sum(later) - absorbed.stop

@@ -1,0 +1,148 @@
+"""Give the space of dead records back: which segments, in which order, by which collector.
+
+*Copying* takes segments that are less than half alive, where there is room for
+what it copies. *Compacting* takes one segment at a time, into the reserve where
+nothing else is left; it serves a full disk, and a store that is over its bound
+(1.5 times what is alive and two segments) though every segment is half alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Final
+
+from holdfast.bucket import collect as collector
+from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.checkpoint import Pace
+from holdfast.bucket.collect import Collected
+from holdfast.errors import HoldfastError
+from holdfast.log.log import Position
+from holdfast.placement.placement import Placement
+from holdfast.upkeep.space import Space, dead_of, figures
+
+# Live shares up to which segments are moved, one after the other: the dead ones first.
+SHARES: Final = (0.5, 0.7, 0.85, 0.95)
+ROOM: Final = 2  # segments that must be free, or the reserve is lent
+LOOKS: Final = 16  # at the whole store while its buckets are collected
+
+
+class Reclaim:
+    """The collectors of one store.
+
+    Args:
+        placement: the buckets.
+    """
+
+    def __init__(self, placement: Placement) -> None:
+        self._placement = placement
+        self._ground = placement.settings.ground
+        self._segment_bytes = placement.settings.segment_bytes
+        self._space = Space(self._segment_bytes)
+        self._tried: dict[tuple[str, float], Position] = {}
+        self.failures: list[Exception] = []
+
+    def on_demand(self, mode: str, pace: Pace) -> Collected:
+        """Collect every bucket: "copying", "compacting", or "auto" for what suits each segment.
+
+        Raises what stopped the first bucket that failed, after the others had their turn.
+        """
+        done = Collected()
+        self.failures = []
+        for bucket in list(self._placement.directory):
+            self._attempt(bucket, partial(self._collect, mode, done, pace))
+        if mode == "auto":
+            self._keep_bound(done, pace, again=True)
+        if self.failures:
+            raise self.failures[0]
+        return done
+
+    def due(self, pace: Pace) -> Collected:
+        """Bring the store under its bound, where it is over; ``failures`` tells what failed."""
+        done = Collected()
+        self.failures = []
+        self._keep_bound(done, pace, again=False)
+        return done
+
+    def _keep_bound(self, done: Collected, pace: Pace, *, again: bool) -> None:
+        """Collect the deadest buckets, ever fuller segments of them, until the bound is kept."""
+        for share in SHARES:
+            buckets = self._deadest(pace)
+            step = max(1, len(buckets) // LOOKS)
+            for index, bucket in enumerate(buckets):
+                if index % step == 0 and not self._is_over(pace):
+                    return
+                if not again and self._tried.get((bucket.id, share)) == bucket.published:
+                    continue
+                self._attempt(bucket, partial(self._compact, share, done, pace, again=again))
+                self._tried[bucket.id, share] = bucket.published
+
+    def _deadest(self, pace: Pace) -> list[Bucket]:
+        """The buckets, those with most dead bytes first."""
+        buckets = list(self._placement.directory)
+        known = {bucket.id for bucket in buckets}
+        self._tried = {key: at for key, at in self._tried.items() if key[0] in known}
+        dead = dead_of(self._space.look(buckets, pace))
+        return sorted(buckets, key=lambda bucket: -dead[bucket.id])
+
+    def _is_over(self, pace: Pace) -> bool:
+        held = self._space.look(list(self._placement.directory), pace)
+        return self._space.is_over(figures(held.values()))
+
+    def _attempt(self, bucket: Bucket, work: Callable[[Bucket], None]) -> None:
+        """One bucket's failure is that bucket's: the others go on."""
+        if bucket.closed or bucket.broken:
+            return
+        try:
+            work(bucket)
+        except (OSError, HoldfastError) as error:
+            self.failures.append(error)
+        finally:
+            bucket.log.forget_blocks()
+
+    # -- one bucket -----------------------------------------------------------------
+
+    def _collect(self, mode: str, done: Collected, pace: Pace, bucket: Bucket) -> None:
+        if mode == "compacting":
+            self._compact(SHARES[-1], done, pace, bucket)
+        else:
+            self._copy(bucket, done, pace, compact=mode == "auto")
+
+    def _prepare(self, bucket: Bucket, pace: Pace) -> None:
+        with self._lent_reserve(bucket):
+            collector.prepare(bucket, pace)
+
+    def _copy(self, bucket: Bucket, done: Collected, pace: Pace, *, compact: bool) -> None:
+        """Evacuate segments less than half alive, while there is room for the copies."""
+        self._prepare(bucket, pace)
+        for number in collector.candidates(bucket, collector.HALF):
+            live = bucket.tally().live.get(number, 0)
+            if self._ground.free_bytes(bucket.id) > live + self._segment_bytes:
+                collector.collect_one(bucket, number, done, pace)
+            elif compact:
+                self._compact_one(bucket, number, done, pace)
+
+    def _compact(
+        self, share: float, done: Collected, pace: Pace, bucket: Bucket, *, again: bool = True
+    ) -> None:
+        """Evacuate segments whose live share is below ``share``, one after the other."""
+        self._prepare(bucket, pace)
+        for number in collector.candidates(bucket, share, again=again):
+            self._compact_one(bucket, number, done, pace)
+
+    def _compact_one(self, bucket: Bucket, number: int, done: Collected, pace: Pace) -> None:
+        with self._lent_reserve(bucket):
+            collector.collect_one(bucket, number, done, pace)
+
+    @contextmanager
+    def _lent_reserve(self, bucket: Bucket) -> Iterator[None]:
+        """Let collecting have the reserve where the disk has nothing else to give."""
+        if self._ground.free_bytes(bucket.id) >= ROOM * self._segment_bytes:
+            yield
+            return
+        self._ground.reserve(0)
+        try:
+            yield
+        finally:
+            self._ground.reserve(self._segment_bytes)

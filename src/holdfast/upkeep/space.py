@@ -1,0 +1,131 @@
+"""What the buckets take of the disk, and how much of it is alive.
+
+A fork shares segments: one file has a name in several buckets. So bytes are
+counted by file. Each bucket is charged what it keeps alive of a file, and an
+equal part of the rest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.checkpoint import Pace, no_pace
+from holdfast.log.log import Position
+from holdfast.views.state import Tally
+
+DISK_FACTOR: Final = (
+    1.4  # the bound is 1.5 times what is alive, and two segments: keep away from it
+)
+WORTH_PARTS: Final = 8  # less than 1/8 of the live bytes dead is not worth moving the others
+VIEW_PARTS: Final = 4
+
+SegmentName = tuple[str, int]  # bucket of origin and number there: one file, however shared
+
+
+class Piece(NamedTuple):
+    """What one bucket holds of one segment: the file's bytes, and those kept alive here."""
+
+    segment: SegmentName
+    disk: int
+    live: int
+
+
+class Held(NamedTuple):
+    """What a bucket holds: live bytes, its pieces of segments, the bytes of its view."""
+
+    live: int
+    pieces: tuple[Piece, ...]
+    view: int
+
+
+class Figures(NamedTuple):
+    """Bytes of a whole store: alive, in segments that exist once, in views."""
+
+    live: int
+    log: int
+    views: int
+
+    @property
+    def dead(self) -> int:
+        """Bytes in segments that nothing keeps alive."""
+        return max(0, self.log - self.live)
+
+
+def held(bucket: Bucket, tally: Tally) -> Held:
+    """What a bucket holds, given its exact counts."""
+    log = bucket.log
+    with bucket.lock:
+        sizes = log.sizes()
+        infos = dict(log.ended)
+    pieces = []
+    for number, size in sizes.items():
+        info = infos.get(number)
+        name = (info.origin, info.origin_number) if info else (bucket.id, number)
+        pieces.append(Piece(name, size, max(0, tally.live.get(number, 0))))
+    return Held(tally.total(), tuple(pieces), bucket.view.disk_bytes())
+
+
+def figures(all_held: Iterable[Held]) -> Figures:
+    """The sums over buckets, each file once."""
+    live = views = 0
+    files: dict[SegmentName, int] = {}
+    for one in all_held:
+        live += one.live
+        views += one.view
+        files.update((piece.segment, piece.disk) for piece in one.pieces)
+    return Figures(live, sum(files.values()), views)
+
+
+def dead_of(all_held: Mapping[str, Held]) -> dict[str, int]:
+    """By bucket: the dead bytes of its segments, those of shared ones in equal parts."""
+    alive: Counter[SegmentName] = Counter()
+    sharers: Counter[SegmentName] = Counter()
+    for one in all_held.values():
+        for piece in one.pieces:
+            alive[piece.segment] += piece.live
+            sharers[piece.segment] += 1
+    return {
+        name: sum(
+            -(-max(0, piece.disk - alive[piece.segment]) // sharers[piece.segment])
+            for piece in one.pieces
+        )
+        for name, one in all_held.items()
+    }
+
+
+class Space:
+    """The figures of a store, counted again only where a bucket changed.
+
+    Args:
+        segment_bytes: of the store; one of the two that the bound allows is the reserve.
+    """
+
+    def __init__(self, segment_bytes: int) -> None:
+        self._allowed = segment_bytes
+        self._known: dict[str, tuple[Position, Held]] = {}
+
+    def look(self, buckets: Iterable[Bucket], pace: Pace = no_pace) -> dict[str, Held]:
+        """What each bucket holds now."""
+        known: dict[str, tuple[Position, Held]] = {}
+        for bucket in buckets:
+            before = self._known.get(bucket.id)
+            position = bucket.published
+            if before is None or before[0] != position:
+                before = (position, held(bucket, bucket.resolve_all(pace)))
+                pace()
+            known[bucket.id] = before
+        self._known = known
+        return {name: one for name, (_, one) in known.items()}
+
+    def is_over(self, now: Figures) -> bool:
+        """Whether the store takes more of the disk than its bound, and collecting would help.
+
+        Views larger than a quarter of what is alive (tiny buckets, tiny values) are
+        not made up for by moving records without end.
+        """
+        most = now.live * DISK_FACTOR + self._allowed
+        taken = now.log + min(now.views, now.live // VIEW_PARTS)
+        return taken > most and now.dead * WORTH_PARTS > now.live
