@@ -9,12 +9,12 @@ import typer
 from rich.console import Group
 from rich.table import Table
 
-import holdfast
 from holdfast.cli.exits import ExitCode
 from holdfast.cli.opening import opened
 from holdfast.cli.options import AsJson, Mode, StorePath, output_of, settings_of
 from holdfast.cli.output import counted, shown, size_text, table
 from holdfast.cli.progress import progress
+from holdfast.store.restore import restore as restore_store
 from holdfast.values import BucketStatus, CheckReport, CollectReport, Status
 
 
@@ -117,7 +117,7 @@ def restore(
         message = f"there is no backup at {str(source)!r}"
         raise typer.BadParameter(message, param_hint="BACKUP")
     with progress(output, "restoring", None):
-        holdfast.restore(str(source), str(into))
+        restore_store(str(source), str(into))
     document = {"backup": str(source), "store": str(into)}
     output.document(document, f"restored into {shown(str(into))}")
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 import typer
 
-import holdfast
 from holdfast.cli.options import StoreOptions, Sync
+from holdfast.store import open_store
 from holdfast.store.ownership import NAME
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def opened(path: Path, options: StoreOptions, *, create: bool = False) -> Iterat
     if not create and not holds_store(path):
         message = f"there is no store at {str(path)!r}"
         raise typer.BadParameter(message, param_hint="PATH")
-    with holdfast.open(str(path), **_keywords(options)) as store:
+    with open_store(str(path), **_keywords(options)) as store:
         yield store
 
 

@@ -271,7 +271,7 @@ def test_an_unexpected_failure_shows_where(run: Run, monkeypatch: pytest.MonkeyP
         raise ZeroDivisionError("a fault of ours")
 
     run("put", "data", "acme", "k", "--text", "v")
-    monkeypatch.setattr("holdfast.open", fail)
+    monkeypatch.setattr("holdfast.cli.opening.open_store", fail)
     failed = run("ls", "data")
     assert failed.code == 1
     assert "Traceback" in failed.err
