@@ -73,7 +73,6 @@ def open_bucket(settings: Settings, bucket: str, numbers: list[int]) -> Bucket |
     opened.opened_version = opened.version
     if found.torn or opened.log.must_switch:
         opened.log.switch(opened.log_state())
-        opened.published = opened.log.position
     return opened
 
 
@@ -165,7 +164,6 @@ def rebuild(opened: Bucket, found: Recovered | None = None) -> None:
     for key, listed in groupby(_merged(sources), key=itemgetter(0)):
         if opened.start <= key < opened.stop:
             _fold_key(opened, key, listed)
-    opened.published = log.position
     checkpoint(opened)
 
 
@@ -279,7 +277,6 @@ def _replay(opened: Bucket, found: Recovered, after: Position) -> None:
     ]
     _apply_rows(opened, (row for row, _ in _group_rows(tail, log.number)))
     _note_floors(opened, found.groups)
-    opened.published = log.position
 
 
 def _own(opened: Bucket, listed: Iterable[Row]) -> Iterator[Row]:

@@ -69,7 +69,7 @@ class Bucket(Reader):
         self.lock = RLock()
         self.absorbing = RLock()
         self.sealing = RLock()
-        self.published: Position = log.position
+        self.before_flight = log.position
         self.absorbed: Position | None = None
         self.pending: dict[bytes, bytes] = {}
         self.pending_side: dict[tuple[Table, bytes], bytes] = {}
@@ -291,11 +291,14 @@ class Bucket(Reader):
 
     def wrote(self, length: int) -> None:
         """Take note of ``length`` bytes of records that are visible now. Under the lock."""
-        log = self.log
-        self.published = Position(log.number, log.last, log.stop, log.digest)
-        self.weight += length
-        if self.weight >= self.bound or len(self.state.keys) >= OVERLAY_RECORDS:
+        self.weight = weight = self.weight + length
+        if weight >= self.bound or len(self.state.keys) >= OVERLAY_RECORDS:
             self.crowded = True
+
+    @property
+    def published(self) -> Position:
+        """Up to where the log is visible: its end, but for a group in flight."""
+        return self.log.position if self.inflight is None else self.before_flight
 
     def freeze(self) -> None:
         """Put a new overlay on top; a checkpoint may absorb what is below. Under the lock."""

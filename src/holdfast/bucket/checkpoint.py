@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from holdfast.limits import VIEW_KEY_BYTES
 from holdfast.log.entry import DELETED
 from holdfast.log.log import Position
 from holdfast.views.port import Table, Writer
@@ -115,6 +116,9 @@ def _absorb(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -> Non
     for table in TABLES:
         rows = overlay.tables[table]
         keys = sorted(rows)
+        # Long keys share rows that hold so many and no more: what goes makes room first.
+        gone = [key for key in keys if len(key) > VIEW_KEY_BYTES and rows[key] == DELETED]
+        writer.delete(table, gone)
         for at in range(0, len(keys), SLICE):
             part = keys[at : at + SLICE]
             if table is Table.KEYS:

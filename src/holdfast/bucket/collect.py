@@ -212,7 +212,6 @@ def prepare(bucket: Bucket, pace: Pace = no_pace) -> None:
         live = tally.live.get(log.number, 0)
         if log.stop - live > max(live, bucket.settings.segment_bytes // DEAD_PART):
             log.switch(bucket.log_state())
-            bucket.published = log.position
     absorbed = bucket.absorbed
     if absorbed is None or any(n >= absorbed.segment for n in list(log.ended)):
         checkpoint(bucket, pace)

@@ -79,8 +79,9 @@ def _lead(bucket: Bucket) -> None:
         if group is None:
             raise AssertionError("a leader without a group")
         bucket.gathering = None
-        bucket.inflight = group
         failure = _prepared(bucket, group)
+        bucket.before_flight = bucket.log.position
+        bucket.inflight = group
     try:
         if failure is None and group.count:
             failure = _durably(bucket, group)
@@ -199,7 +200,6 @@ def _write_alone(bucket: Bucket, kind: Type, value: bytes, time_ns: int) -> None
         bucket.log.sync()
     except OSError as error:
         raise _restart(bucket, error) from error
-    bucket.published = bucket.log.position
 
 
 def _prepare(bucket: Bucket, group: Gathering) -> None:

@@ -64,7 +64,6 @@ def split(bucket: Bucket, child: str, start: bytes) -> Bucket | None:
         if bucket.births or not bucket.start < start < bucket.stop:
             return None
         bucket.log.switch(bucket.log_state())
-        bucket.published = bucket.log.position
         return _fork(bucket, child, start, tuple(bucket.log.ended.values()))
 
 
@@ -254,7 +253,6 @@ def merge(left: Bucket, right: Bucket) -> bool:
 def _swallow(left: Bucket, right: Bucket) -> None:
     """Intend, share, decide, take in. Until it is decided everything can be taken back."""
     right.log.switch(right.log_state())
-    right.published = right.log.position
     for number in right.log.ended:
         if right.log.key_block(number) is None:
             seal(right, number)
@@ -315,7 +313,6 @@ def _take_in(left: Bucket, right: Bucket, taken: Merge, renumbered: dict[int, in
     # What either began since it was opened is still being written.
     left.opened_version = min(left.opened_version, right.opened_version)
     left.log.switch(left.log_state())  # above what was adopted (Log.must_switch)
-    left.published = left.log.position
     checkpoint(left)
 
 

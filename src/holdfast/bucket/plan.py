@@ -15,6 +15,7 @@ from crc32c import crc32c
 
 from holdfast.bucket import rows
 from holdfast.bucket.locks import Held
+from holdfast.bucket.sharing import has_room, hold_room
 from holdfast.errors import (
     Changed,
     Exists,
@@ -26,7 +27,13 @@ from holdfast.errors import (
     Permanent,
     VersionMismatch,
 )
-from holdfast.limits import CONSUMERS, EXTENTS, READ_GRACE_NS, VALUE_RECORD_BYTES
+from holdfast.limits import (
+    CONSUMERS,
+    EXTENTS,
+    READ_GRACE_NS,
+    VALUE_RECORD_BYTES,
+    VIEW_KEY_BYTES,
+)
 from holdfast.log.entry import (
     DELETED,
     ENTRY,
@@ -72,7 +79,7 @@ class MustJoin(Exception):  # noqa: N818 - a turn of the road inside the house, 
 def store(bucket: Bucket, operation: Store, group: Gathering) -> Receipt:
     """Create or replace an object."""
     key, value = operation.key, operation.value
-    if operation.options is not None or bucket.special:
+    if operation.options is not None or bucket.special or len(key) > VIEW_KEY_BYTES:
         return _store_asking(bucket, operation, group)
     version = bucket.next_version()
     now = bucket.time.now_ns()
@@ -93,6 +100,8 @@ def _store_asking(bucket: Bucket, operation: Store, group: Gathering) -> Receipt
     alive = old if old is not None and _lives(old, now) else None
     _conditions(bucket, operation, options, alive)
     expires = _expiry(operation, options, alive, now)
+    if old is None:
+        hold_room(bucket, Table.KEYS, key, operation.name)
     version = bucket.next_version()
     parts = options.parts
     crc = crc32c(value)
@@ -204,7 +213,9 @@ def _replace_parts(  # noqa: PLR0913, PLR0917 - the six things that decide it
     if old is None or not old.flags & Flag.LARGE:
         return
     upload = old.attributes.upload
-    if upload is not None and upload != current:
+    # Without room for a note the parts are garbage at once: a reader is told Changed.
+    noted = bucket.peek(Table.UPLOADS, key) is not None or has_room(bucket, Table.UPLOADS, key)
+    if upload is not None and upload != current and noted:
         _note_upload(bucket, group, key, (upload, rows.REPLACED, now))
 
 
@@ -346,6 +357,8 @@ def lock(bucket: Bucket, operation: Lock, group: Gathering) -> int:
     held = bucket.locks.holder(bucket, key)
     if held is not None:
         raise LockHeld(key=operation.name)
+    if bucket.peek(Table.LOCKS, key) is None:
+        hold_room(bucket, Table.LOCKS, key, operation.name)
     payload = rows.LOCK.pack(operation.lock_id, operation.ttl_ns)
     version = bucket.next_version()
     group.add(Type.LOCK, key, payload, version, bucket.time.now_ns())

@@ -293,7 +293,6 @@ def settle(bucket: Bucket) -> None:
     if bucket.log.stop > SETTLE_BYTES:
         with commit.alone(bucket):
             bucket.log.switch(bucket.log_state())
-            bucket.published = bucket.log.position
         checkpoint(bucket)
         seal_all(bucket)
     with commit.alone(bucket):
