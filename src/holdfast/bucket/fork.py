@@ -67,9 +67,7 @@ def split(bucket: Bucket, child: str, start: bytes) -> Bucket | None:
         return _fork(bucket, child, start, tuple(bucket.log.ended.values()))
 
 
-def _fork(
-    bucket: Bucket, child: str, start: bytes, segments: tuple[SegmentInfo, ...]
-) -> Bucket:
+def _fork(bucket: Bucket, child: str, start: bytes, segments: tuple[SegmentInfo, ...]) -> Bucket:
     now = bucket.time.now_ns()
     birth = Birth(child, start, bucket.stop, bucket.version, now, segments)
     commit.write_control(bucket, Type.SPLIT, msgspec.msgpack.encode(birth))
@@ -208,7 +206,9 @@ def _forget_range(parent: Bucket, child: Bucket, tally: Tally, pace: Pace) -> No
                     writer.delete(Table.EXPIRY, _expiry_keys(rows))
                 at = rows[-1][0] + b"\0" if rows else None
                 pace()
-        left = Tally(parent.view_tally.keys, parent.view_tally.special, dict(parent.view_tally.live))
+        left = Tally(
+            parent.view_tally.keys, parent.view_tally.special, dict(parent.view_tally.live)
+        )
         left.keys -= tally.keys
         left.special -= tally.special
         for segment, taken in tally.live.items():

@@ -284,9 +284,7 @@ class Log:
     def seal(self, number: int, body: bytes, count: int) -> None:
         """Put the key block behind an ended segment's last group, durably."""
         info = self.ended[number]
-        head, _ = seal_head(
-            Kind.KEY_BLOCK, count, len(body), crc32c(body), info.stop, info.digest
-        )
+        head, _ = seal_head(Kind.KEY_BLOCK, count, len(body), crc32c(body), info.stop, info.digest)
         segment = self.segment(number)
         segment.size = info.stop
         segment.append((head, body))
@@ -382,5 +380,3 @@ def state_in(group: Group, where: str) -> LogState:
         if record.type == Type.STATE:
             return decode_state(group.value(record))
     raise Corrupt(position=where, what="a segment begins without its state")
-
-

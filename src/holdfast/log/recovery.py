@@ -146,9 +146,7 @@ def _was_durable(data: bytes, stop: int, number: int, absorbed: Position | None)
     return durable_beyond(data, 0, stop, len(data))
 
 
-def _settle(
-    log: Log, found: Recovered, numbers: list[int], foreign: dict[int, Origin]
-) -> None:
+def _settle(log: Log, found: Recovered, numbers: list[int], foreign: dict[int, Origin]) -> None:
     """Adopt the segments that the log names; they must exist.
 
     Foreign segments above the log's end must be named too, or be what a merge

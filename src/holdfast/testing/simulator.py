@@ -22,9 +22,9 @@ from holdfast.testing.simulator_world import Deviation, Settings, World
 
 __all__ = ["Deviation", "Report", "Settings", "settings_of", "simulate"]
 
-OPERATIONS = 25  # of one life, about
+OPERATIONS = 40  # of one life, about
 LIVES = 4
-POINTS = 110  # of one life, at most, before the power goes
+POINTS = 180  # of one life, at most, before the power goes
 TOLD = 12  # lines of the story that a failure shows
 
 

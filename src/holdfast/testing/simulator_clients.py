@@ -200,7 +200,15 @@ class Clients:
         if old is not None and old.permanent:
             allowed = (Permanent,)
         after = Object(self.value(), consumers=old.consumers if old else None)
+        directory = self.world.store.placement.directory
+        version = directory.version
+        if held is False and lease is not None and lease.held:
+            allowed = (*allowed, None, FenceTooOld)  # a split may begin its time anew (rule 7)
         self._store(name, after, {"fence": fence}, allowed)
+        found = self.model.now.get(name)
+        stored = found is not None and found.value == after.value
+        if held is False and stored and directory.version == version:
+            raise Deviation(f"put {name} under a fence that nothing holds")
 
     def put_large(self) -> None:
         """A value in parts, at once or as a stream."""

@@ -273,8 +273,7 @@ def _fewest_wrong(
             return []
         if fewest is None or len(wrong) < len(fewest):
             fewest = [
-                f"{count} of {len(steps)} steps: {_told(n, [state[n]], seen.get(n))}"
-                for n in wrong
+                f"{count} of {len(steps)} steps: {_told(n, [state[n]], seen.get(n))}" for n in wrong
             ]
     return fewest or []
 

@@ -1,0 +1,71 @@
+"""The simulator notices when a rule is taken out: a test that cannot fail is a defect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from holdfast.bucket import birth
+from holdfast.bucket.bucket import Bucket
+from holdfast.log.header import LogState
+from holdfast.log.log import Group, Log
+from holdfast.testing.simulator import Deviation, simulate
+
+SEEDS = 400
+
+Mutate = Callable[[pytest.MonkeyPatch], None]
+
+
+def _sync_that_syncs_nothing(patch: pytest.MonkeyPatch) -> None:
+    def sync(log: Log) -> None:
+        log.synced, log.durable = log.stop, log.position
+
+    patch.setattr(Log, "sync", sync)
+
+
+def _segments_end_unsynced(patch: pytest.MonkeyPatch) -> None:
+    switch = Log.switch
+
+    def hasty(log: Log, state: LogState) -> None:
+        log.synced = log.stop
+        switch(log, state)
+
+    patch.setattr(Log, "switch", hasty)
+
+
+def _highest_key_forgotten(patch: pytest.MonkeyPatch) -> None:
+    noted = birth._note_floors
+
+    def forgetful(opened: Bucket, groups: list[Group]) -> None:
+        highest = opened.highest
+        noted(opened, groups)
+        opened.highest = highest
+
+    patch.setattr(birth, "_note_floors", forgetful)
+
+
+def _older_views_trusted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Log, "continues", Log.contains)
+
+
+def _views_not_cut_after_a_split(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(birth, "_cut_view", lambda *_: None)
+
+
+MUTANTS: list[Mutate] = [
+    _sync_that_syncs_nothing,
+    _segments_end_unsynced,
+    _highest_key_forgotten,
+    _older_views_trusted,
+    _views_not_cut_after_a_split,
+]
+
+
+@pytest.mark.push
+@pytest.mark.parametrize("mutate", MUTANTS)
+def test_the_simulator_notices(mutate: Mutate, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutate(monkeypatch)
+    with pytest.raises(Deviation):
+        for seed in range(SEEDS):
+            simulate(seed)

@@ -1,0 +1,54 @@
+"""Many stories of crashes, each from one seed; a failure prints its seed (rule 23).
+
+``python -m holdfast.testing.simulator SEED`` tells a story again.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.testing.simulator import Settings, simulate
+
+PUSHED = 2_000
+NIGHTLY = 200_000
+CHUNK = 100  # seeds of one test, so that workers can share them
+LONG_CHUNK = 500
+
+
+@pytest.mark.push
+@pytest.mark.parametrize("first", range(0, PUSHED, CHUNK))
+def test_stories_of_a_push(first: int) -> None:
+    for seed in range(first, first + CHUNK):
+        simulate(seed)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("first", range(PUSHED, PUSHED + NIGHTLY, LONG_CHUNK))
+def test_stories_of_a_night(first: int) -> None:
+    for seed in range(first, first + LONG_CHUNK):
+        simulate(seed)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("first", range(1_000_000, 1_002_000, LONG_CHUNK))
+def test_long_stories(first: int) -> None:
+    for seed in range(first, first + LONG_CHUNK):
+        simulate(seed, operations=150, lives=8)
+
+
+def test_a_seed_tells_the_same_story_again() -> None:
+    for seed in (3, 11):
+        assert simulate(seed) == simulate(seed)
+
+
+def test_stories_reach_what_they_are_for() -> None:
+    reports = [simulate(seed) for seed in range(40)]
+    assert sum(report.crashes for report in reports) >= 3 * len(reports)
+    assert max(report.buckets for report in reports) >= 3
+    assert {report.settings.sync for report in reports} == {"always", "interval", "never"}
+    assert {report.settings.views for report in reports} == {"lost", "kept", "older"}
+
+
+def test_what_is_asked_for_is_what_runs() -> None:
+    settings = Settings(sync="never", views="kept", steps_back=True)
+    assert simulate(5, settings, lives=2).settings == settings
