@@ -23,15 +23,16 @@ from typing import NamedTuple
 
 import lmdb
 
-from holdfast.errors import InvalidKey
+from holdfast.errors import Corrupt, InvalidKey
 from holdfast.limits import VIEW_KEY_BYTES
 from holdfast.views.lmdb_life import LmdbLife, Transaction
-from holdfast.views.lmdb_open import OURS, Handles, judged
+from holdfast.views.lmdb_open import OURS, Handles, judged, translated
 from holdfast.views.lmdb_rows import (
     HOUSE,
     RUN,
     SEEDS,
     LongCount,
+    commit_row,
     format_row,
     long_count,
     opened,
@@ -41,6 +42,7 @@ from holdfast.views.long_keys import by_run, changed, pack
 from holdfast.views.port import Table, Writer
 
 Rows = Sequence[tuple[bytes, bytes]]
+Step = Callable[["Attempt"], None]
 
 
 class Attempt(NamedTuple):
@@ -90,6 +92,11 @@ class Attempt(NamedTuple):
             self.transaction.drop(handle, delete=False)
         self._put_all(OURS, seal(SEEDS[HOUSE], [format_row()]))
 
+    def finish(self) -> None:
+        """Commit, with the commit's number among the rows."""
+        self._put_all(OURS, seal(SEEDS[HOUSE], [commit_row(self.transaction.id())]))
+        self.transaction.commit()
+
     def _change_runs(
         self, table: Table, puts: dict[bytes, bytes], deletes: Sequence[bytes]
     ) -> None:
@@ -124,18 +131,26 @@ class Attempt(NamedTuple):
 class Commit(Writer):
     """A context that hands out itself as the writer.
 
+    A view that is too damaged to open has a writer all the same, so that it can be
+    rebuilt: ``clear`` begins a new file, and until then every call raises the
+    Corrupt that ``verify`` found.
+
     Args:
         life: of the environment to write.
     """
 
     def __init__(self, life: LmdbLife) -> None:
         self._life = life
-        self._done: list[Callable[[Attempt], None]] = []
+        self._attempt: Attempt | None = None
+        self._refused: Corrupt | None = None
+        self._done: list[Step] = []
 
     def __enter__(self) -> Writer:
         self._life.writing.acquire()
         try:
-            self._attempt = Attempt(*self._life.begin())
+            self._begin()
+        except Corrupt as error:
+            self._refused = error
         except BaseException:
             self._life.writing.release()
             raise
@@ -151,9 +166,10 @@ class Commit(Writer):
             if kind is None:
                 self._commit()
             else:
-                self._attempt.transaction.abort()
+                self._give_up()
         finally:
             self._done.clear()
+            self._attempt = None
             self._life.writing.release()
 
     # -- the writer --------------------------------------------------------------
@@ -179,47 +195,73 @@ class Commit(Writer):
         self._do(lambda attempt: attempt.delete(table, kept))
 
     def clear(self) -> None:
-        """Remove every row of every table."""
-        self._do(Attempt.clear)
-        del self._done[:-1]
+        """Remove every row of every table; a damaged file is replaced by a new one."""
+        self._done.clear()
+        try:
+            self._do(Attempt.clear)
+        except Corrupt:
+            self._give_up()
+            self._life.discard()
+            self._refused = None
+            self._begin()
 
     # -- again, where the map was full ----------------------------------------------
 
-    def _do(self, step: Callable[[Attempt], None]) -> None:
+    def _begin(self) -> None:
+        self._attempt = Attempt(*self._life.begin())
+
+    def _give_up(self) -> None:
+        if self._attempt is not None:
+            self._life.abort(self._attempt.transaction)
+            self._attempt = None
+
+    def _do(self, step: Step) -> None:
+        self._done.append(step)
         try:
-            step(self._attempt)
+            step(self._current())
         except lmdb.MapFullError:
-            self._done.append(step)
             self._again()
-        except lmdb.Error as error:
-            raise judged(error, "view") from error
-        else:
-            self._done.append(step)
+        except BaseException as error:
+            self._done.pop()
+            if isinstance(error, lmdb.Error):
+                raise judged(error, "view") from error
+            raise
 
     def _again(self) -> None:
         """Give the transaction up, double the map and repeat every step, until all have room."""
-        while True:
-            self._attempt.transaction.abort()
+        full = True
+        while full:
+            self._give_up()
             self._life.grow()
-            self._attempt = Attempt(*self._life.begin())
-            try:
-                for step in self._done:
-                    step(self._attempt)
-            except lmdb.MapFullError:
-                continue
-            except lmdb.Error as error:
-                raise judged(error, "view") from error
-            return
+            self._begin()
+            with translated("view"):
+                full = not self._repeated()
+
+    def _repeated(self) -> bool:
+        try:
+            for step in self._done:
+                step(self._current())
+        except lmdb.MapFullError:
+            return False
+        return True
+
+    def _current(self) -> Attempt:
+        if self._attempt is None:
+            raise self._refused or AssertionError("a writer is used within its context")
+        return self._attempt
 
     def _commit(self) -> None:
+        if not self._done and self._attempt is not None:
+            self._give_up()  # nothing to write
+            return
         while True:
             try:
-                self._attempt.transaction.commit()
+                self._current().finish()
             except lmdb.MapFullError:
                 self._again()
             except lmdb.Error as error:
                 self._life.distrust()
                 raise judged(error, "view") from error
             else:
-                break
-        self._life.committed()
+                self._life.committed()
+                return

@@ -40,7 +40,7 @@ import struct
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from operator import ge, lt
+from operator import attrgetter, ge, lt
 from typing import Final, NamedTuple
 
 from holdfast.errors import Corrupt
@@ -97,8 +97,12 @@ def damage(what: str, page: int | None = None) -> Corrupt:
 # -- the two metas --------------------------------------------------------------
 
 
-def newest(descriptor: int) -> Meta | None:
-    """The meta that LMDB would take, held against the other one; None for a file without bytes.
+def read_metas(descriptor: int) -> tuple[Meta, Meta] | None:
+    """The meta that LMDB would take, and the one before it; None for a file without bytes.
+
+    A meta carries no check, so a flipped bit in its number could make the commit
+    before the newest, whole as it is. Each commit writes its number into its own
+    rows as well, which the caller compares for both.
 
     Raises:
         Corrupt: this is no LMDB file, or not a whole one.
@@ -110,16 +114,16 @@ def newest(descriptor: int) -> Meta | None:
     second = _meta(os.pread(descriptor, _META_BYTES, first.page_bytes), 1)
     if second.page_bytes != first.page_bytes:
         raise damage("the metas disagree on the page size", 1)
+    newest, before = sorted((first, second), key=attrgetter("transaction"), reverse=True)
     # Each commit writes the meta of its own parity, so the two are neighbours.
-    ahead = second.transaction - first.transaction
-    if abs(ahead) != 1 and first.transaction | second.transaction:
+    if newest.transaction != before.transaction + 1 and newest.transaction:
         raise damage("the metas are not of two commits in a row", 1)
-    meta = second if ahead > 0 else first
     # The last pages may be free ones that were never written, but not without bound.
-    written = os.fstat(descriptor).st_size // meta.page_bytes
-    if not FIRST_PAGE - 1 <= meta.last_page < 2 * written + UNWRITTEN_PAGES:
-        raise damage("no possible last page", meta.transaction % 2)
-    return meta
+    written = os.fstat(descriptor).st_size // newest.page_bytes
+    for meta in (newest, before):
+        if not FIRST_PAGE - 1 <= meta.last_page < 2 * written + UNWRITTEN_PAGES:
+            raise damage("no possible last page", meta.transaction % 2)
+    return newest, before
 
 
 def _meta(page: bytes, number: int) -> Meta:
@@ -365,6 +369,21 @@ def free_pages(pages: Pages, meta: Meta) -> list[int]:
     for number in free:
         pages.claim(number)
     return free
+
+
+def read_rows(descriptor: int, meta: Meta, name: bytes) -> dict[bytes, bytes]:
+    """Every row of a small table, as of a commit.
+
+    Raises:
+        Corrupt: it cannot be read, or is not there.
+    """
+    pages = Pages(descriptor, meta)
+    for table in Walk(pages, meta.names, flags=SUBTREE, values=True).run():
+        if table.key == name:
+            return {
+                row.key: row.value for row in Walk(pages, _tree(table.value), values=True).run()
+            }
+    raise damage("a table is not there")
 
 
 def inspect(descriptor: int, meta: Meta, names: frozenset[bytes]) -> None:

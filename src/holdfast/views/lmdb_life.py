@@ -120,7 +120,7 @@ class LmdbLife:
         self._alive: list[ref[Transaction]] = []
         self._map_bytes = map_bytes
         self._closed = False
-        self._parked: tuple[int, ...] | None = None
+        self._known: tuple[int, ...] | None = None  # the file as we verified or wrote it
 
     # -- reading ----------------------------------------------------------------
 
@@ -231,6 +231,16 @@ class LmdbLife:
                     self._adopt(environment)
                 return environment.begin(write=True), handles
 
+    def abort(self, transaction: Transaction) -> None:
+        """Give a write up.
+
+        LMDB's binding waits here until no call at all is under way, which three busy
+        readers can put off for minutes; so they are held at the gate meanwhile.
+        """
+        with self._gate:
+            self._turn()
+            transaction.abort()
+
     def grow(self, least: int = 0) -> None:
         """Make the map twice as large, or ``least`` bytes; no transaction lives through it."""
         with self._gate, translated("view"):
@@ -244,25 +254,35 @@ class LmdbLife:
         """Let readers see the commit, and note the sums of its pages."""
         with self._gate:
             self._turn()
+            self._known = self.paths.identity()
         keep_sums(self.paths)
 
     def distrust(self) -> None:
         """After a failed commit: close, and verify before the next use."""
         with self._gate:
             self._shut()
-            self._parked = None
+            self._known = None
+
+    def discard(self) -> None:
+        """Forget the environment with its files: it is damaged, and will be written anew."""
+        with self._gate, translated("view file"):
+            self._shut()
+            self._known = None
+            for path in (self.paths.data, self.paths.sums, self.paths.lock):
+                path.unlink(missing_ok=True)
 
     # -- opening and parking ------------------------------------------------------
 
     def _open(self, *, create: bool) -> None:
         if self._closed:
             raise Closed(what="view")
-        # While it was parked nobody else owned it: an unchanged file is as it was verified.
-        known = self._parked is not None and self._parked == self.paths.identity()
+        # While it was parked nobody else owned it: an unchanged file need not be verified again.
+        known = self._known is not None and self._known == self.paths.identity()
         if not known and verify(self.paths) is None and not create:
             self._readers = Absent()
             return
         self._readers = Readers(*open_environment(self.paths, self._map_bytes))
+        self._known = self.paths.identity()
         self._alive = []
 
     def park(self) -> None:
@@ -282,4 +302,3 @@ class LmdbLife:
         old.drain()
         if old.environment is not None:
             old.environment.close()
-            self._parked = self.paths.identity()

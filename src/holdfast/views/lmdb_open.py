@@ -24,8 +24,16 @@ import lmdb
 
 from holdfast.errors import Corrupt, HoldfastError, StorageFailed
 from holdfast.views import lmdb_sums
-from holdfast.views.lmdb_file import Meta, inspect, newest
-from holdfast.views.lmdb_rows import HOUSE, SEEDS, format_row, hold_format, seal
+from holdfast.views.lmdb_file import Meta, inspect, read_metas, read_rows
+from holdfast.views.lmdb_rows import (
+    HOUSE,
+    SEEDS,
+    commit_row,
+    format_row,
+    hold_commit,
+    hold_format,
+    seal,
+)
 from holdfast.views.port import Table
 
 NAMES: Final = (*(table.name.lower().encode() for table in Table), b"house")
@@ -41,12 +49,13 @@ class Paths(NamedTuple):
     folder: Path
     data: Path
     sums: Path
+    lock: Path
 
     @classmethod
     def of(cls, folder: str) -> Paths:
         """Those in this folder."""
         home = Path(folder)
-        return cls(home, home / "data.mdb", home / "data.sum")
+        return cls(home, home / "data.mdb", home / "data.sum", home / "lock.mdb")
 
     def identity(self) -> tuple[int, ...] | None:
         """What changes when anybody writes the data file; None where there is none."""
@@ -93,15 +102,18 @@ def verify(paths: Paths, *, walk: bool = False) -> Meta | None:
         except FileNotFoundError:
             return None
         try:
-            meta = newest(descriptor)
-            if meta is None or meta.transaction == 0:
+            metas = read_metas(descriptor)
+            if metas is None or metas[0].transaction == 0:
                 return None
-            sums = lmdb_sums.read(paths.sums, meta)
+            sums = lmdb_sums.read(paths.sums, metas[0])
             if sums is not None:
-                lmdb_sums.hold(descriptor, meta, sums)
+                lmdb_sums.hold(descriptor, metas[0], sums)
             if sums is None or walk:
-                inspect(descriptor, meta, frozenset(NAMES))
-            return meta
+                inspect(descriptor, metas[0], frozenset(NAMES))
+            for meta in metas:
+                if meta.transaction:
+                    hold_commit(read_rows(descriptor, meta, NAMES[OURS]).get, meta.transaction)
+            return metas[0]
         finally:
             os.close(descriptor)
 
@@ -114,9 +126,10 @@ def keep_sums(paths: Paths) -> None:
     with suppress(OSError, Corrupt):
         descriptor = os.open(paths.data, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            meta = newest(descriptor)
-            if meta is not None:
-                lmdb_sums.write(paths.sums, meta, lmdb_sums.measure(descriptor, meta))
+            metas = read_metas(descriptor)
+            if metas is not None:
+                sums = lmdb_sums.measure(descriptor, metas[0])
+                lmdb_sums.write(paths.sums, metas[0], sums)
         finally:
             os.close(descriptor)
 
@@ -158,7 +171,7 @@ def _handles(environment: lmdb.Environment) -> Handles:
     if environment.stat()["entries"] == 0:
         with environment.begin(write=True) as transaction:
             made = [environment.open_db(name, transaction) for name in NAMES]
-            for key, value in seal(SEEDS[HOUSE], [format_row()]):
+            for key, value in seal(SEEDS[HOUSE], [format_row(), commit_row(transaction.id())]):
                 transaction.put(key, value, db=made[OURS])
     handles = tuple(environment.open_db(name, create=False) for name in NAMES)
     with environment.begin(db=handles[OURS]) as transaction:

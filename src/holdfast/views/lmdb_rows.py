@@ -71,10 +71,15 @@ def damaged(table: IntEnum, key: bytes) -> Corrupt:
 # -- what the view keeps about itself -----------------------------------------------
 #
 # b"format"                 2   version of all that is described here
-# b"long" + table byte      12  runs (u32) and the keys in them (u64), little-endian
+# b"commit"                 8   number of the commit that these rows are of (u64)
+# b"long" + table byte      12  runs (u32) and the keys in them (u64)
+#
+# Integers are little-endian. Each commit writes its number, which LMDB's meta also
+# has, but without a check.
 
 FORMAT: Final = 1
 FORMAT_KEY: Final = b"format"
+COMMIT_KEY: Final = b"commit"
 
 _LONG = struct.Struct("<IQ")
 
@@ -112,6 +117,22 @@ def long_count(get: Get, table: IntEnum) -> LongCount:
     """How many long keys a table holds; ``get`` reads the view's own table."""
     row = house_row(get, _long_key(table))
     return LongCount(0, 0) if row is None else LongCount(*_LONG.unpack(row))
+
+
+def commit_row(number: int) -> tuple[bytes, bytes]:
+    """The row that says which commit it is of."""
+    return COMMIT_KEY, number.to_bytes(8, "little")
+
+
+def hold_commit(get: Get, number: int) -> None:
+    """Hold a commit's number against the one it wrote into its rows.
+
+    Raises:
+        Corrupt: the meta that led to these rows is not theirs.
+    """
+    row = house_row(get, COMMIT_KEY)
+    if row is None or int.from_bytes(row, "little") != number:
+        raise Corrupt(position="view HOUSE", why="the rows are not of the commit the file names")
 
 
 def hold_format(get: Get) -> None:
