@@ -34,7 +34,8 @@ class Locks:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._opened = clock.monotonic_ns()
+        self._since = clock.monotonic_ns()  # from when a lease that nobody asked for runs
+        self._again: dict[bytes, int] = {}  # the same for leases that were forgotten later
         self._held: dict[bytes, Held | None] = {}
 
     def holder(self, bucket: Bucket, key: bytes) -> Held | None:
@@ -55,9 +56,14 @@ class Locks:
         """End a lease."""
         self._held[key] = None
 
+    def carry(self, key: bytes, held: Held | None) -> None:
+        """Take a lease over from a bucket that is merged in, as it stands there."""
+        self._held[key] = held
+
     def forget(self, key: bytes) -> None:
-        """Know nothing of a key any more: ask the state again."""
+        """Know nothing of a key any more: a lease that the state holds runs anew from here."""
         self._held.pop(key, None)
+        self._again[key] = self._clock.monotonic_ns()
 
     def ended(self) -> list[tuple[bytes, bytes]]:
         """Keys and ids of leases that ran out (their rows may go); forgets released ones."""
@@ -76,4 +82,5 @@ class Locks:
             return None
         side = rows.unpack_row(row)
         lock_id, ttl_ns = rows.LOCK.unpack(side.payload)
-        return Held(lock_id, side.version, ttl_ns, self._opened + ttl_ns)
+        since = self._again.pop(key, self._since)
+        return Held(lock_id, side.version, ttl_ns, since + ttl_ns)
