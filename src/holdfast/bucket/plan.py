@@ -396,6 +396,8 @@ def upload(bucket: Bucket, operation: Upload, group: Gathering) -> None:
     if operation.state == "given_up":
         _forget_upload(bucket, group, operation.key, operation.upload)
     else:
+        if bucket.peek(Table.UPLOADS, operation.key) is None:
+            hold_room(bucket, Table.UPLOADS, operation.key, operation.name)
         note = (operation.upload, rows.BEGUN, bucket.time.now_ns())
         _note_upload(bucket, group, operation.key, note)
 

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace
+from holdfast.bucket.sharing import sharing
 from holdfast.errors import HoldfastError
 from holdfast.limits import MERGE_PART, VIEW_KEY_BYTES, VIEW_KEYS_SHARED
 from holdfast.log.log import Position
@@ -118,22 +119,9 @@ def shares_too_many(left: Bucket, right: Bucket) -> bool:
     Keys that agree in their first 480 bytes share a row, at most 1,000 of them
     (rule 4); a border between two such keys begins with those bytes itself.
     """
-    head = right.start[:VIEW_KEY_BYTES]
     if len(right.start) <= VIEW_KEY_BYTES:
         return False
     return any(
-        _sharing(left, table, head) + _sharing(right, table, head) > VIEW_KEYS_SHARED
+        sharing(left, table, right.start) + sharing(right, table, right.start) > VIEW_KEYS_SHARED
         for table in LONG_TABLES
     )
-
-
-def _sharing(bucket: Bucket, table: Table, head: bytes) -> int:
-    """How many keys of a bucket are longer than ``head`` and begin with it, up to the limit."""
-    beyond = head[:-1] + bytes((head[-1] + 1,))  # UTF-8 has no byte 0xff
-    low, high = max(head + b"\0", bucket.start), min(beyond, bucket.stop)
-    count = 0
-    at: bytes | None = low
-    while at is not None and at < high and count <= VIEW_KEYS_SHARED:
-        rows, at = bucket.page(at, high, VIEW_KEYS_SHARED, table)
-        count += len(rows)
-    return count

@@ -12,9 +12,15 @@ from typing import Any, TypeVar
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.plain import Batch
 from holdfast.errors import Busy, CrossBucket, HoldfastError, LimitExceeded, Moved
-from holdfast.limits import BATCH_BYTES, BATCH_OPERATIONS, BUSY_DELAY_S
+from holdfast.limits import (
+    BATCH_BYTES,
+    BATCH_OPERATIONS,
+    BUSY_DELAY_S,
+    VIEW_KEY_BYTES,
+)
 from holdfast.operations import Append, Operation, Store
 from holdfast.placement.placement import Placement
+from holdfast.request.shared import hold_shared, refuse_shared
 
 T = TypeVar("T")
 GROWING = (Store, Append)
@@ -38,6 +44,7 @@ class Corridor:
 
     def write(self, operation: Operation) -> Any:  # noqa: ANN401 - each operation has its own result
         """Apply one operation; its result, or the error that refused it is raised."""
+        hold_shared(self.directory, operation)
         while True:
             try:
                 return self._bucket_for(operation).apply_one(operation)
@@ -46,6 +53,8 @@ class Corridor:
 
     def store(self, key: bytes, name: str, value: bytes) -> Any:  # noqa: ANN401 - a receipt
         """Apply one store without options; the same as ``write``, quicker."""
+        if len(key) > VIEW_KEY_BYTES:
+            return self.write(Store(key, name, value))
         while True:
             bucket = self.directory.find(key)
             if bucket.crowded:
@@ -65,7 +74,8 @@ class Corridor:
         size = sum(map(len, values))
         most = min(self.placement.settings.bucket_bytes // PIECE_PART, BATCH_BYTES)
         roomy = not bucket.crowded and size < most and len(keys) <= BATCH_OPERATIONS
-        if roomy and high < bucket.stop:
+        short = max(map(len, keys)) <= VIEW_KEY_BYTES
+        if roomy and short and high < bucket.stop:
             try:
                 receipts = bucket.store_many(batch, low, high)
             except Moved:
@@ -109,7 +119,7 @@ class Corridor:
         if atomic:
             return self._write_atomic(operations)
         outcomes: list[object] = [None] * len(operations)
-        waiting = list(range(len(operations)))
+        waiting = refuse_shared(self.directory, operations, outcomes)
         while waiting:
             moved: list[int] = []
             for bucket, piece in self._pieces(operations, waiting):
@@ -153,6 +163,8 @@ class Corridor:
     def _write_atomic(self, operations: Sequence[Operation]) -> list[object]:
         if not operations:
             return []
+        for operation in operations:
+            hold_shared(self.directory, operation)
         while True:
             bucket = self._bucket_for(operations[0])
             if any(not bucket.start <= o.key < bucket.stop for o in operations):

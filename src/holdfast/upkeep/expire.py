@@ -87,7 +87,8 @@ class Watch:
         """Nothing here expires any more, unless something is just being written."""
         with bucket.lock:
             layers = (bucket.state.active, *bucket.state.frozen)
-            if not bucket.pending and not any(layer.expiring for layer in layers):
+            idle = bucket.gathering is None and bucket.inflight is None
+            if idle and not any(layer.expiring for layer in layers):
                 bucket.may_expire = False
 
 
