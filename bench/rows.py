@@ -81,7 +81,7 @@ STORES: dict[Base, Store] = {
     "large": Store("reads", "large", value_bytes=1 << 20),
     "larger": Store("reads", "large_many", value_bytes=1 << 20),
     "killed": Store("reopen", "unabsorbed", kept=False),
-    "worn": Store("upkeep", "worn", kept=False),
+    "worn": Store("reads", "worn", kept=False),
 }
 
 _NEVER = Setting("never")
@@ -109,7 +109,7 @@ ROWS: tuple[Row, ...] = (
         "get from the overlay, in the process that wrote",
         "reads",
         "reads",
-        _NEVER,
+        Setting("never", upkeep=False),
         variant="written",
         rivals=(Rival("rocksdict"), Rival("sqlite3"), Rival("lmdb"), Rival("diskcache")),
     ),

@@ -18,7 +18,7 @@ class Scale(msgspec.Struct, frozen=True):
     rounds: int
     loaded: int  # keys of 1 KiB in the store that reads open
     reads: int
-    puts: int  # single and batched, not synced
+    puts: int  # single and batched, not synced: fewer than our overlay or a memtable bounds
     sustained: int  # batched, every checkpoint counted
     durable: int  # batched by 100, synced
     singles: int  # one by one, synced
@@ -28,7 +28,7 @@ class Scale(msgspec.Struct, frozen=True):
     large_reads: int
     latency: int
     busy: int
-    worn: int  # keys of the store that upkeep finds in need
+    worn: int  # keys of the store that is worn while upkeep is busy
     unabsorbed: int  # records that kill -9 leaves in no checkpoint
     target_share: float = 1.0
     at_rest: bool = False
@@ -40,7 +40,7 @@ FULL = Scale(
     rounds=5,
     loaded=200_000,
     reads=200_000,
-    puts=100_000,
+    puts=48_000,
     sustained=2_000_000,
     durable=100_000,
     singles=3_000,
@@ -49,7 +49,7 @@ FULL = Scale(
     large_many=1_024,
     large_reads=2_000,
     latency=600_000,
-    busy=4_000,
+    busy=12_000,
     worn=200_000,
     unabsorbed=1_000_000,
 )
@@ -68,8 +68,8 @@ QUICK = Scale(
     large_many=64,
     large_reads=200,
     latency=40_000,
-    busy=500,
-    worn=20_000,
+    busy=1_000,
+    worn=60_000,
     unabsorbed=50_000,
 )
 

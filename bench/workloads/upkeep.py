@@ -1,68 +1,58 @@
 """Durable puts one by one while every kind of upkeep has work, against the quiet store.
 
-``prepare`` leaves a store with nothing absorbed, two thirds of its bytes dead and
-expired keys, killed before any upkeep could run. ``variant`` "quiet" opens it
-with upkeep off; otherwise upkeep runs by itself, as users have it. How much of
-the run was truly busy is measured too: a tenth of the puts counts as busy when
-the store's figures moved during it for another reason than the puts.
+Before each tenth of the puts a third of the store is overwritten against no
+clock, part of it to expire in a second: that makes work for checkpoints, sealing,
+expiry and collection. ``variant`` "quiet" does the same with upkeep off;
+otherwise upkeep runs by itself, as users have it. How much of the run was truly
+busy is measured too (``busy_share``): a tenth counts when a checkpoint, a
+collection, a split or a merge was at work during it.
 """
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import msgspec
 
 from bench.compare import start
+from bench.compare.ours import Ours, trace
 from bench.data import scattered, values
 from bench.measure import Stopwatch, quiet_heap
 from bench.spec import Job, Outcome
 from bench.workloads import steps
 
-if TYPE_CHECKING:
-    from bench.compare.ours import Ours
-
-_ROUNDS = 3  # each key is written this often: two thirds of the log are dead
 _SLICES = 10
-
-
-def prepare(job: Job) -> Outcome:
-    """Write every key ``_ROUNDS`` times, the first tenth to expire, then die."""
-    setting = msgspec.structs.replace(job.setting, durability="never", upkeep=False)
-    engine = cast("Ours", start(job.engine, Path(job.folder), setting))
-    pool = values(job.value_bytes)
-    for _ in range(_ROUNDS):
-        steps.fill(engine, job.keys, pool)
-    for key, value in steps.pairs(engine, range(job.keys // 10), pool):
-        engine.namespace.put(key, value, ttl=1)
-    os.kill(os.getpid(), signal.SIGKILL)
-    return Outcome(0, 0.0)
+_PART = 3  # of the keys are overwritten before each slice
+_BATCH = 1_000
+_EXPIRING = 10  # every so many batches of them is given a second to live
 
 
 def measure(job: Job) -> Outcome:
-    """Time the puts in tenths; between them, untimed, look what upkeep did."""
+    """Time the puts in tenths; before each, untimed, make work."""
     setting = msgspec.structs.replace(job.setting, upkeep=job.variant != "quiet")
     engine = cast("Ours", start(job.engine, Path(job.folder), setting))
-    indexes = list(scattered(job.first, job.operations))
+    indexes = scattered(job.first, job.operations)
     items = list(steps.pairs(engine, indexes, values(job.value_bytes)))
     put, seconds, cores, busy = engine.put, 0.0, 0.0, 0
-    seen = _work(engine)
-    quiet_heap()
-    for batch in steps.batches(items, job.operations // _SLICES):
+    for number, batch in enumerate(steps.batches(items, job.operations // _SLICES)):
+        _wear(engine, job, number)
+        before = trace(engine.store)
+        quiet_heap()
         with Stopwatch() as watch:
             for key, value in batch:
                 put(key, value)
+        busy += trace(engine.store).moved_since(before)
         seconds, cores = seconds + watch.seconds, max(cores, watch.other_cores)
-        seen, before = _work(engine), seen
-        busy += seen != before
     engine.close()
     return Outcome(job.operations, seconds, cores, None, {"busy_share": busy / _SLICES})
 
 
-def _work(engine: Ours) -> tuple[int, int]:
-    """What only upkeep makes smaller: dead bytes, and what the overlay holds beyond the puts."""
-    status = engine.store.status()
-    return status.dead_bytes, len(status.buckets)
+def _wear(engine: Ours, job: Job, number: int) -> None:
+    """Overwrite the next third of the store."""
+    count = job.keys // _PART
+    first = number % _PART * count
+    pairs = steps.pairs(engine, scattered(first, count), values(job.value_bytes))
+    for turn, batch in enumerate(steps.batches(pairs, _BATCH)):
+        expiring = turn % _EXPIRING == 0
+        engine.namespace.put_many(batch, ttl=1 if expiring else None)
