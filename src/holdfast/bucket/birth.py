@@ -348,12 +348,13 @@ def _begins_anew(row: Row) -> bool:
 
 def _note_floors(opened: Bucket, groups: Iterable[Group]) -> None:
     """Versions, bucket time and the highest key never go back, whatever the last record was."""
-    latest = opened.time.now_ns()
+    latest = 0
     for group in groups:
         if group.head.kind == Kind.KEY_BLOCK:
             continue
         for record in group.records():
-            latest = max(latest, record.modified_ns)
+            if group.head.kind == Kind.RECORDS:
+                latest = max(latest, record.modified_ns)
             opened.version = max(opened.version, record.version)
             opened.highest = max(opened.highest, record.key)
     opened.time.raise_to(latest)
@@ -369,14 +370,17 @@ def _apply_controls(opened: Bucket, groups: Iterable[Group]) -> None:
 
 
 def found_time(groups: Iterable[Group]) -> int:
-    """The latest time mark of a segment."""
-    marks = [
-        record.modified_ns
-        for group in groups
-        if group.head.kind == Kind.CONTROL
-        for record in group.records()
-    ]
-    return max(marks, default=0)
+    """How far bucket time may have got, by a segment's control records.
+
+    A time mark runs ahead of time; a close says where it really stood.
+    """
+    latest = 0
+    for group in groups:
+        if group.head.kind == Kind.CONTROL:
+            for record in group.records():
+                closed = record.type == Type.CLOSE
+                latest = record.modified_ns if closed else max(latest, record.modified_ns)
+    return latest
 
 
 def _apply_control(opened: Bucket, kind: int, value: bytes) -> None:

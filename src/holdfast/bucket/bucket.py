@@ -71,8 +71,6 @@ class Bucket(Reader):
         self.sealing = RLock()
         self.before_flight = log.position
         self.absorbed: Position | None = None
-        self.pending: dict[bytes, bytes] = {}
-        self.pending_side: dict[tuple[Table, bytes], bytes] = {}
         self.gathering: Gathering | None = None
         self.inflight: Gathering | None = None
         self.leading = False
@@ -190,7 +188,7 @@ class Bucket(Reader):
                 outcomes.append(plan.PLANNERS[type(operation)](self, operation, group))
             except HoldfastError as error:
                 if atomic:
-                    self._unstage(group.roll_back(mark))
+                    self.unstage(group.roll_back(mark))
                     raise
                 outcomes.append(error)
             except plan.MustJoin:
@@ -213,15 +211,23 @@ class Bucket(Reader):
 
     def peek(self, table: Table, key: bytes) -> bytes | None:
         """A row as pending groups will leave it, or None."""
-        if table is Table.KEYS:
-            row = self.pending.get(key)
-            if row is None:
-                return self.state.entry(key)
-        else:
-            row = self.pending_side.get((table, key))
-            if row is None:
-                return self.state.get(table, key)
-        return row or None
+        for group in (self.gathering, self.inflight):
+            if group is not None:
+                if table is Table.KEYS:
+                    row = group.pending.get(key)
+                else:
+                    row = group.pending_side.get((table, key))
+                if row is not None:
+                    return row or None
+        return self.state.entry(key) if table is Table.KEYS else self.state.get(table, key)
+
+    def pending_rows(self, table: Table) -> dict[bytes, bytes]:
+        """What pending groups will set of a table; removed rows are empty. Under the lock."""
+        told: dict[bytes, bytes] = {}
+        for group in (self.inflight, self.gathering):
+            if group is not None:
+                told |= group.rows_of(table)
+        return told
 
     def peek_entry(self, key: bytes) -> Entry | None:
         """An object as pending groups will leave it, expired or not, or None."""
@@ -230,35 +236,20 @@ class Bucket(Reader):
 
     def stage(self, group: Gathering, table: Table, key: bytes, row: bytes) -> None:
         """Note a change that the group makes, for later decisions and for publication."""
-        group.changes.append((table, key, row))
+        group.stage(table, key, row)
         if key > self.highest:
             self.highest = key
         if table is Table.KEYS:
-            self.pending[key] = row
             if row and needs_care(row):
                 self.special += 1
             if row[EXPIRES_SLICE] != NEVER:
                 self.may_expire = True
-        elif table is not Table.SEGMENTS:
-            self.pending_side[table, key] = row
 
-    def _unstage(self, changes: list[tuple[Table, bytes, bytes]]) -> None:
-        """Take back what a refused atomic batch staged.
-
-        Rows of an earlier batch of the same group may lie under them, so what
-        is pending is told again from the groups that still stand.
-        """
+    def unstage(self, changes: list[tuple[Table, bytes, bytes]]) -> None:
+        """Take back what a refused atomic batch, or a failed group, did beside its rows."""
         for table, key, _ in changes:
             if table is Table.LOCKS:
                 self.locks.forget(key)
-        self.pending.clear()
-        self.pending_side.clear()
-        for group in (self.inflight, self.gathering):
-            for table, key, row in group.changes if group is not None else ():
-                if table is Table.KEYS:
-                    self.pending[key] = row
-                elif table is not Table.SEGMENTS:
-                    self.pending_side[table, key] = row
 
     def read_extent(self, key: bytes, extent: Extent) -> bytes:
         """The verified bytes of one extent, from memory where it is not written yet."""
@@ -271,23 +262,21 @@ class Bucket(Reader):
 
     def publish(self, group: Gathering) -> None:
         """Make a written group visible. The caller holds the lock."""
-        state, pending, side = self.state, self.pending, self.pending_side
         if group.plain:
-            plain.publish(state, group)
-        for table, key, row in group.changes if pending or side or not group.plain else ():
+            plain.publish(self.state, group)
+        else:
+            self._publish_changes(group)
+        self.wrote(group.length)
+
+    def _publish_changes(self, group: Gathering) -> None:
+        for table, key, row in group.changes:
             if table is Table.KEYS:
-                if not group.plain:
-                    state.put_entry(key, row)
-                if pending.get(key) is row:
-                    del pending[key]
+                self.state.put_entry(key, row)
             elif table is Table.SEGMENTS:
                 held = self.kept.get(group.segment, 0)
                 self.kept[group.segment] = held + len(key) + rows.REMOVAL_BYTES
             else:
-                state.put_side(table, key, row)
-                if side.get((table, key)) is row:
-                    del side[table, key]
-        self.wrote(group.length)
+                self.state.put_side(table, key, row)
 
     def wrote(self, length: int) -> None:
         """Take note of ``length`` bytes of records that are visible now. Under the lock."""
@@ -326,14 +315,14 @@ class Bucket(Reader):
             return self.state.resolve(overlay, most)
 
     def resolve_all(self, pace: Pace = no_pace) -> Tally:
-        """Exact counts, resolved in slices."""
+        """Exact counts, resolved in slices; not exact while another's view is borrowed."""
+        if self.lender is not None:
+            return self.tally()
         for overlay in (*reversed(self.state.frozen), self.state.active):
             while self.resolve(overlay, 200):
                 pace()
         with self.lock:
             tally = self.tally()
-            if self.lender is not None:  # what is borrowed is not counted yet
-                return tally
             self.weight = tally.total()
             self.special = tally.special
             self.crowded = self.weight >= self.settings.bucket_bytes
@@ -343,6 +332,7 @@ class Bucket(Reader):
         """Whether the live bytes have reached the bound."""
         if self.weight < self.settings.bucket_bytes:
             return False
+        self.finish_birth()
         return self.resolve_all().total() >= self.settings.bucket_bytes
 
     # -- log state -------------------------------------------------------------------

@@ -208,25 +208,7 @@ def _prepare(bucket: Bucket, group: Gathering) -> None:
     if (log.stop >= bucket.settings.segment_bytes or log.must_switch) and group.count:
         log.switch(bucket.log_state())
     if (group.segment, group.base - log.stop) != (log.number, 0):
-        before = group.changes
         group.relocate(log.number, log.stop)
-        _retell(bucket, before, group.changes)
-
-
-def _retell(
-    bucket: Bucket,
-    before: list[tuple[Table, bytes, bytes]],
-    after: list[tuple[Table, bytes, bytes]],
-) -> None:
-    """Replace pending rows of a relocated group by what they are now."""
-    if before is after:
-        return
-    for (table, key, old), (_, _, new) in zip(before, after, strict=True):
-        if table is Table.KEYS:
-            if bucket.pending.get(key) is old:
-                bucket.pending[key] = new
-        elif bucket.pending_side.get((table, key)) is old:
-            bucket.pending_side[table, key] = new
 
 
 def _fail(bucket: Bucket, group: Gathering, error: OSError) -> None:
@@ -237,15 +219,7 @@ def _fail(bucket: Bucket, group: Gathering, error: OSError) -> None:
         victims.append(bucket.gathering)
     for victim in victims:
         victim.error = reason
-        for table, key, _ in victim.changes:
-            if table is Table.LOCKS:
-                bucket.locks.forget(key)
-        victim.count = 0
-        victim.length = 0
-        victim.buffers = []
-        victim.changes = []
-    bucket.pending.clear()
-    bucket.pending_side.clear()
+        bucket.unstage(victim.fail())
 
 
 def _restart(bucket: Bucket, error: OSError) -> HoldfastError:

@@ -138,31 +138,41 @@ def share_segments(parent: Bucket, birth: Birth, pace: Pace = no_pace) -> None:
 
 
 def take_over(child: Bucket, pace: Pace = no_pace) -> None:
-    """End the borrowing: own segments, own view, and the parent forgets the range."""
-    parent = child.lender
-    if parent is None:
-        return
-    birth = next(b for b in parent.births if b.child == child.id)
-    share_segments(parent, birth, pace)
-    borrowed = child.state.frozen
-    while any(layer in parent.state.frozen for layer in borrowed):
-        absorb_waiting(parent, pace)
-    with child.absorbing, parent.absorbing:
-        with child.view.writer() as writer:
-            tally = _copy_view(parent, child, writer, pace)
-            mark = encode_mark(child, child.born_at, child.version, tally)
-            writer.put(Table.META, [(CHECKPOINT, mark)])
-        with child.lock:
-            child.log.return_loans([info.number for info in birth.segments])
-            child.state.view = child.view
-            child.state.thaw(borrowed)
-            child.view_tally = tally
-            child.absorbed = child.born_at
-            child.lender = None
-        _forget_range(parent, child, tally, pace)
-    confirm(parent, child.id)
+    """End the borrowing: own segments, own view, and the parent forgets the range.
+
+    One at a time: whoever comes second finds it done.
+    """
+    with child.absorbing:
+        parent = child.lender
+        if parent is None:
+            return
+        birth = next(b for b in parent.births if b.child == child.id)
+        share_segments(parent, birth, pace)
+        borrowed = child.state.frozen
+        while any(layer in parent.state.frozen for layer in borrowed):
+            absorb_waiting(parent, pace)
+        with parent.absorbing:
+            _load_view(parent, child, birth, pace)
+        confirm(parent, child.id)
     child.resolve_all(pace)
     parent.resolve_all(pace)
+
+
+def _load_view(parent: Bucket, child: Bucket, birth: Birth, pace: Pace) -> None:
+    """The child's own view from the parent's, which then forgets those rows."""
+    borrowed = child.state.frozen
+    with child.view.writer() as writer:
+        tally = _copy_view(parent, child, writer, pace)
+        mark = encode_mark(child, child.born_at, child.version, tally)
+        writer.put(Table.META, [(CHECKPOINT, mark)])
+    with child.lock:
+        child.log.return_loans([info.number for info in birth.segments])
+        child.state.view = child.view
+        child.state.thaw(borrowed)
+        child.view_tally = tally
+        child.absorbed = child.born_at
+        child.lender = None
+    _forget_range(parent, child, tally, pace)
 
 
 def _copy_view(parent: Bucket, child: Bucket, writer: Writer, pace: Pace) -> Tally:
@@ -329,6 +339,8 @@ def _copy_rows(left: Bucket, right: Bucket, renumbered: dict[int, int]) -> None:
                     left.state.put_entry(key, _renumber_entry(row, renumbered))
                 else:
                     left.state.put_side(table, key, _renumber_side(row, renumbered))
+                if table is Table.LOCKS:
+                    left.locks.carry(key, right.locks.holder(right, key))
 
 
 def _renumber_entry(row: bytes, numbers: dict[int, int]) -> bytes:

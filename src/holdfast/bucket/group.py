@@ -29,6 +29,8 @@ class Gathering:
         "count",
         "error",
         "length",
+        "pending",
+        "pending_side",
         "plain",
         "segment",
         "settled",
@@ -40,6 +42,9 @@ class Gathering:
         self.base = start + GROUP_HEAD_BYTES
         self.buffers: list[bytes | memoryview] = []
         self.changes: list[Change] = []
+        # The last word of this group on each row, for what is decided on top of it.
+        self.pending: dict[bytes, bytes] = {}
+        self.pending_side: dict[tuple[Table, bytes], bytes] = {}
         self.count = 0
         self.length = 0
         self.plain = True  # nothing but stores without options (plain.py)
@@ -83,13 +88,41 @@ class Gathering:
         """A place to roll back to."""
         return len(self.buffers), len(self.changes), self.count, self.length
 
+    def stage(self, table: Table, key: bytes, row: bytes) -> None:
+        """Note a change that this group makes."""
+        self.changes.append((table, key, row))
+        self._tell(table, key, row)
+
+    def _tell(self, table: Table, key: bytes, row: bytes) -> None:
+        if table is Table.KEYS:
+            self.pending[key] = row
+        elif table is not Table.SEGMENTS:
+            self.pending_side[table, key] = row
+
+    def _tell_all(self) -> None:
+        self.pending.clear()
+        self.pending_side.clear()
+        for change in self.changes:
+            self._tell(*change)
+
+    def rows_of(self, table: Table) -> dict[bytes, bytes]:
+        """What this group sets of a table."""
+        if table is Table.KEYS:
+            return self.pending
+        return {key: row for (its, key), row in self.pending_side.items() if its is table}
+
     def roll_back(self, mark: tuple[int, int, int, int]) -> list[Change]:
         """Forget what was added since ``mark``; the changes that are no more."""
         buffers, changes, self.count, self.length = mark
         undone = self.changes[changes:]
         del self.buffers[buffers:]
         del self.changes[changes:]
+        self._tell_all()
         return undone
+
+    def fail(self) -> list[Change]:
+        """Forget everything; the changes that will not be."""
+        return self.roll_back((0, 0, 0, 0))
 
 
 
@@ -107,8 +140,11 @@ class Gathering:
         base = start + GROUP_HEAD_BYTES
         if (segment, base) == (self.segment, self.base):
             return
-        moved = [(table, key, self._moved(table, row, segment, base)) for table, key, row in self.changes]
-        self.changes = moved
+        self.changes = [
+            (table, key, self._moved(table, row, segment, base))
+            for table, key, row in self.changes
+        ]
+        self._tell_all()
         self.segment, self.base = segment, base
 
     def _moved(self, table: Table, row: bytes, segment: int, base: int) -> bytes:

@@ -51,7 +51,7 @@ def plan(bucket: Bucket, group: Gathering, batch: Batch) -> list[Receipt]:
     bucket.version = version
     bucket.highest = max(bucket.highest, max(keys))
     if bucket.durable:
-        bucket.pending.update(zip(keys, rows, strict=True))
+        group.pending.update(zip(keys, rows, strict=True))
     group.changes += zip(repeat(KEYS), keys, rows)
     group.count += len(rows)
     group.length += at - start
