@@ -26,7 +26,7 @@ from holdfast.errors import Corrupt
 from holdfast.log.entry import DELETED, ENTRY, Entry, fold, pack, unpack
 from holdfast.log.group import Kind
 from holdfast.log.header import Birth, LogState, Merge
-from holdfast.log.keyblock import Row, row_of, sorted_rows
+from holdfast.log.keyblock import Row, moved, row_of, sorted_rows
 from holdfast.log.log import Group, Log, Position
 from holdfast.log.records import REMOVALS, Flag, Record, Type, record_bytes
 from holdfast.log.recovery import Recovered, recover
@@ -305,7 +305,10 @@ def _apply_row(opened: Bucket, row: Row) -> None:
     state, key = opened.state, row.key
     if row.type in KEY_TYPES:
         _apply_object(opened, row)
-    elif row.type == Type.UNLOCK:
+        return
+    if moved(row) and not _moves(opened, row):
+        return
+    if row.type == Type.UNLOCK:
         state.put_side(Table.LOCKS, key, DELETED)
     elif (table := SIDE_TABLES.get(Type(row.type))) is not None:
         if _says_gone(table, row):
@@ -317,6 +320,17 @@ def _apply_row(opened: Bucket, row: Row) -> None:
             known = unpack(entry)
             _set_managed(known, row)
             _put_entry(opened, key, pack(known))
+
+
+def _moves(opened: Bucket, row: Row) -> bool:
+    """Whether an evacuated side record is the one that its row stands for.
+
+    What it was moved from was seen before, so another row, or none, is newer:
+    an unlock that is moved behind the next lock must not end that one.
+    """
+    table = SIDE_TABLES.get(Type(row.type))
+    known = opened.state.get(table, row.key) if table is not None else None
+    return bool(known) and rows.unpack_row(known or b"").version == row.version
 
 
 def _apply_object(opened: Bucket, row: Row) -> None:

@@ -202,7 +202,7 @@ class Clients:
         after = Object(self.value(), consumers=old.consumers if old else None)
         directory = self.world.store.placement.directory
         version = directory.version
-        if held is False and lease is not None and lease.held:
+        if held is False and lease is not None and lease.held is not False:
             allowed = (*allowed, None, FenceTooOld)  # a split may begin its time anew (rule 7)
         self._store(name, after, {"fence": fence}, allowed)
         found = self.model.now.get(name)
