@@ -352,17 +352,12 @@ class Bucket(Reader):
 
     def sync_to(self, position: Position) -> None:
         """Make the log durable up to a position that was published."""
-        durable = self.log.durable
-        if (durable.segment, durable.stop) >= (position.segment, position.stop):
-            return
-        with self.lock:
-            commit.sync_now(self)
+        if not self.log.is_durable(position):
+            commit.sync_behind(self)
 
     def sync_published(self) -> None:
         """Make everything published durable."""
-        with self.lock:
-            if not self.closed and not self.broken:
-                commit.sync_now(self)
+        commit.sync_behind(self)
 
     def wants_sync_mark(self, now_ns: int, idle_s: float) -> bool:
         """Whether the log stood still for ``idle_s`` and its last group is unvouched (rule 5)."""

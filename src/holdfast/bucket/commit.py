@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from holdfast.errors import HoldfastError, OutcomeUnknown, StorageFailed
 from holdfast.log.group import Kind
 from holdfast.log.records import Type, encode
-from holdfast.views.port import Table
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
@@ -264,17 +263,27 @@ def _switch_with_reserve(bucket: Bucket) -> None:
         bucket.log.switch(bucket.log_state())
 
 
-def sync_now(bucket: Bucket) -> None:
-    """Make everything published durable. Under the lock; for interval and never."""
+def sync_behind(bucket: Bucket) -> None:
+    """Make what is published now durable, while others go on writing. For interval and never.
+
+    Raises:
+        OutcomeUnknown: writes that were answered since the last sync may be lost;
+            the versions are named, and the bucket only reads from here on.
+    """
     log = bucket.log
-    if log.durable.stop == log.stop and log.durable.segment == log.number:
-        return
+    with bucket.lock:
+        reached, version, active = bucket.published, bucket.version, log.active
+        if bucket.closed or bucket.broken or log.is_durable(reached):
+            return
     try:
-        log.sync()
+        active.sync()
     except OSError as error:
-        first, last = bucket.synced_version, bucket.version
-        bucket.broken = "a sync failed: what was written since the last one may be lost"
+        with bucket.lock:
+            first = bucket.synced_version + 1
+            bucket.broken = "a sync failed: what was written since the last one may be lost"
         raise OutcomeUnknown(
-            bucket=bucket.id, cause=str(error), first_version=first + 1, last_version=last
+            bucket=bucket.id, cause=str(error), first_version=first, last_version=bucket.version
         ) from error
-    bucket.synced_version = bucket.version
+    with bucket.lock:
+        log.note_durable(reached)
+        bucket.synced_version = max(bucket.synced_version, version)

@@ -17,7 +17,7 @@ from xxhash import xxh3_64_intdigest
 from holdfast.bucket import rows
 from holdfast.errors import Changed, Corrupt, Moved, NotFound
 from holdfast.log.entry import ENTRY, SPECIAL, Entry, Extent, unpack
-from holdfast.log.records import CHECK, CHECK_BYTES, FOLD, HEAD_BYTES, Flag
+from holdfast.log.records import CHECK, FOLD, HEAD_BYTES, Flag
 from holdfast.views.port import Table
 from holdfast.views.prints import ABSENT, OFFSET_BITS, OFFSET_MASK, Prints
 
@@ -101,18 +101,17 @@ class Reader:
             raise NotFound
         if flags & SPECIAL:
             return unpack(row)
-        stop = offset + size + CHECK_BYTES
+        stop = offset + size
         mapped = self.log.maps.get(segment)
         try:
-            data = mapped[offset:stop] if mapped is not None else self.log.read(segment, offset, stop)
-        except (Corrupt, OSError):
+            if mapped is not None:
+                value, check = mapped[offset:stop], CHECK.unpack_from(mapped, stop)[0]
+            else:
+                value, check = self.log.read_value(segment, offset, size)
+        except (Corrupt, OSError, struct.error):
             return self._load_again(key, row)
-        value = data[:size]
-        if len(data) == size + CHECK_BYTES and (
-            crc32c(key, crc32c(value) ^ ((version ^ (version >> 32)) & FOLD))
-            == CHECK.unpack_from(data, size)[0]
-        ):
-            return bytes(value)
+        if crc32c(key, crc32c(value) ^ ((version ^ (version >> 32)) & FOLD)) == check:
+            return value
         return self._load_again(key, row)
 
     def _load_again(self, key: bytes, row: bytes) -> bytes | Entry:

@@ -8,13 +8,14 @@ knows nothing of what records mean.
 from __future__ import annotations
 
 from collections import Counter
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 from crc32c import crc32c
 
-from holdfast.engines.port import Buffer, Segment, Segments
+from holdfast.engines.port import Buffer, Mapped, Segment, Segments
 from holdfast.errors import Corrupt
 from holdfast.log.group import GROUP_HEAD_BYTES, GroupHead, Kind, read_head, scan, seal_head
 from holdfast.log.header import (
@@ -32,6 +33,7 @@ from holdfast.log.keyblock import KeyBlock
 from holdfast.log.records import CHECK, CHECK_BYTES, Record, Type, check_of, decode, encode
 
 GROUP_OF_RECORDS = int(Kind.RECORDS)
+SMALL_BYTES = 1 << 16
 JOIN_BYTES = 1 << 16  # larger groups are written gathered instead of joined
 
 
@@ -77,7 +79,7 @@ class Log:
         self.sealed: set[int] = set()
         self._unsealed: set[int] = set()  # ended, looked at, and found without a key block
         self.pinned: Counter[int] = Counter()  # segments that backups still have to copy
-        self.maps: dict[int, Buffer] = {}
+        self.maps: dict[int, Mapped] = {}
         self._open: dict[int, Segment] = {}
         self._blocks: dict[int, KeyBlock] = {}
 
@@ -161,10 +163,18 @@ class Log:
     def sync(self) -> None:
         """Make every group appended before this call durable."""
         reached = self.position
-        self._open[reached.segment].sync()
+        self.active.sync()
+        self.note_durable(reached)
+
+    def note_durable(self, reached: Position) -> None:
+        """Know that everything up to a place is durable."""
         if reached.segment == self.number and reached.stop > self.synced:
             self.synced = reached.stop
             self.durable = reached
+
+    def is_durable(self, reached: Position) -> bool:
+        """Whether everything up to a place is known durable; ended segments are."""
+        return reached.segment != self.number or reached.stop <= self.synced
 
     def cut_back(self) -> None:
         """Forget the groups behind the last place known durable (rule 1)."""
@@ -190,21 +200,36 @@ class Log:
 
     def read(self, number: int, start: int, stop: int) -> bytes | memoryview:
         """Bytes ``start`` to ``stop`` of a segment; sealed ones are mapped (rule 12)."""
+        mapped = self._mapped(number)
+        return self.segment(number).read(start, stop) if mapped is None else mapped[start:stop]
+
+    def _mapped(self, number: int) -> Mapped | None:
+        """A sealed segment in place, or None where it may still be written to."""
         mapped = self.maps.get(number)
-        if mapped is None:
-            if number not in self.sealed and not self._looks_sealed(number):
-                return self.segment(number).read(start, stop)
+        if mapped is None and (number in self.sealed or self._looks_sealed(number)):
             mapped = self.maps[number] = self.segment(number).map()
-        return mapped[start:stop]
+        return mapped
+
+    def read_value(self, number: int, offset: int, length: int) -> tuple[bytes, int]:
+        """A value's bytes and the check behind it, not compared yet."""
+        mapped = self._mapped(number)
+        stop = offset + length
+        if mapped is not None:
+            return bytes(mapped[offset:stop]), CHECK.unpack_from(mapped, stop)[0]
+        segment = self.segment(number)
+        if length > SMALL_BYTES:  # reading twice is cheaper than copying
+            return segment.read(offset, stop), CHECK.unpack(segment.read(stop, stop + CHECK_BYTES))[0]
+        data = segment.read(offset, stop + CHECK_BYTES)
+        return data[:length], CHECK.unpack_from(data, length)[0]
 
     def value(self, key: bytes, version: int, number: int, offset: int, length: int) -> bytes:
         """The value there, verified against key and version; Corrupt otherwise."""
-        data = self.read(number, offset, offset + length + CHECK_BYTES)
-        if len(data) == length + CHECK_BYTES:
-            value = bytes(data[:length])
-            (check,) = CHECK.unpack_from(data, length)
-            if check_of(key, version, crc32c(value)) == check:
-                return value
+        try:
+            value, check = self.read_value(number, offset, length)
+        except struct.error:
+            value, check = b"", -1
+        if check_of(key, version, crc32c(value)) == check:
+            return value
         raise Corrupt(position=self.where(number, offset), what="a value fails its checksum")
 
     def where(self, number: int, offset: int) -> str:

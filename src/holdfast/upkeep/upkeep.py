@@ -8,6 +8,7 @@ a busy Python thread would take nearly all durable puts with it (rule 11).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from threading import Event, RLock, Thread
 from typing import NamedTuple
@@ -83,6 +84,7 @@ class Upkeep:
         self._synced_ns = self._shrunk_ns = self._clock.monotonic_ns()
         self._round: Iterator[None] | None = None  # what a tick left for the next
         self._until_ns: int | None = None
+        self._asked: list[None] = []  # callers that wait for their turn
         self._pace: Pace = no_pace
         self._seen: dict[str, Position] = {}  # where a bucket's log ended when it was looked at
         self._absorbed: dict[str, tuple[Position | None, int]] = {}  # and the version then
@@ -116,31 +118,45 @@ class Upkeep:
         while not self._stop.is_set():
             self._wake.wait(IDLE_S)
             self._wake.clear()
-            self._attempt(partial(self.tick, None, self._pacer))
+            with self._turn:
+                self._attempt(partial(self._go_on, None, self._pacer))
             self._pacer.hurry = False
 
     # -- one look ---------------------------------------------------------------------
 
-    def tick(self, budget_s: float | None = None, pace: Pace = no_pace) -> None:
+    def tick(self, budget_s: float | None = None) -> None:
         """Do what is due, until ``budget_s`` seconds are spent; the next tick goes on from there.
 
         What fails in one bucket is noted in ``failures`` and tried again in the next round.
         """
+        with self._called_upon():
+            self._go_on(budget_s, no_pace)
+
+    @contextmanager
+    def _called_upon(self) -> Iterator[None]:
+        """Take the turn of what upkeep does by itself; the thread goes on afterwards."""
+        self._asked.append(None)
+        self.hurry()
+        with self._turn:
+            self._asked.pop()
+            yield
+
+    def _go_on(self, budget_s: float | None, pace: Pace) -> None:
+        """A round, or what is left of one, as far as the budget goes."""
         now = self._clock.monotonic_ns()
         self._until_ns = None if budget_s is None else now + round(budget_s * SECOND_NS)
-        with self._turn:
-            self._settings.time.draw()
-            self._sync_intervals()
-            self._pace = pace
-            if self._round is None:
-                self._round = self._chores()
-            for _ in self._round:
-                if self._is_spent():
-                    return
-            self._round = None
+        self._pace = pace
+        self._settings.time.draw()
+        self._sync_intervals()
+        if self._round is None:
+            self._round = self._chores()
+        for _ in self._round:
+            if self._is_spent():
+                return
+        self._round = None
 
     def _is_spent(self) -> bool:
-        if self._stop.is_set():
+        if self._stop.is_set() or self._asked:
             return True
         return self._until_ns is not None and self._clock.monotonic_ns() > self._until_ns
 
@@ -219,19 +235,22 @@ class Upkeep:
         )
 
     def _reclaim_due(self) -> None:
-        self._reclaim.due(self._pace)
+        self._reclaim.due(self._pace, self._is_spent)
         for error in self._reclaim.failures:
             self._note(error)
 
     def _sync_intervals(self) -> None:
-        if self._settings.sync != "interval":
+        if self._settings.sync == "always":
             return
         now = self._clock.monotonic_ns()
         if now - self._synced_ns < INTERVAL_SYNC_S * SECOND_NS:
             return
         self._synced_ns = now
+        # With "never" only so that the end of a segment finds little left to sync.
+        least = 0 if self._settings.sync == "interval" else self._settings.segment_bytes // 8
         for bucket in list(self._corridor.directory):
-            bucket.sync_published()
+            if bucket.log.stop - bucket.log.synced > least:
+                bucket.sync_published()
 
     def _mark_time(self, bucket: Bucket) -> None:
         """Write down how far bucket time may get, and what is known durable (rules 5, 7)."""
@@ -271,8 +290,7 @@ class Upkeep:
         """Remove what is garbage, then give its space back."""
         started = self._clock.monotonic_ns()
         removed = 0
-        self.hurry()
-        with self._turn:
+        with self._called_upon():
             removed += expire.sweep_parts(self._corridor, pace)
             for bucket in list(self._corridor.directory):
                 removed += expire.sweep_expired(bucket, pace)
