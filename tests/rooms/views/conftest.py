@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("holdfast.testing.views")
+pytest.register_assert_rewrite("holdfast.testing.views", "holdfast.testing.view_machine")

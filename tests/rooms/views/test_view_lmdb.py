@@ -229,6 +229,7 @@ def test_more_threads_than_readers_wait_for_each_other(view: LmdbView) -> None:
     for thread in (*holders, *askers):
         thread.join()
     assert answers == [b"1"] * 8
+    assert len(view._alive) <= READERS
 
 
 DIE_WITH_READERS = """
