@@ -26,7 +26,7 @@ from holdfast.errors import Corrupt
 from holdfast.log.entry import DELETED, ENTRY, Entry, fold, pack, unpack
 from holdfast.log.group import Kind
 from holdfast.log.header import Birth, LogState, Merge
-from holdfast.log.keyblock import Row, moved, row_of, sorted_rows
+from holdfast.log.keyblock import Row, moved, sorted_rows
 from holdfast.log.log import Group, Log, Position
 from holdfast.log.records import REMOVALS, Flag, Record, Type, record_bytes
 from holdfast.log.recovery import Recovered, recover
@@ -159,7 +159,7 @@ def rebuild(opened: Bucket, found: Recovered | None = None) -> None:
     opened.forget_state()
     sources: list[Iterable[Row]] = [segment_rows(log, number) for number in sorted(log.ended)]
     tail = found.groups if found is not None else list(log.groups(log.number))
-    sources.append(sorted_rows([row for row, _ in _group_rows(tail, log.number)]))
+    sources.append(sorted_rows(_group_rows(tail, log.number)))
     _note_floors(opened, tail)
     for key, listed in groupby(_merged(sources), key=itemgetter(0)):
         if opened.start <= key < opened.stop:
@@ -172,7 +172,7 @@ def derive_entries(opened: Bucket) -> Iterator[tuple[bytes, bytes]]:
     log = opened.log
     with opened.lock:
         sources: list[Iterable[Row]] = [segment_rows(log, n) for n in sorted(log.ended)]
-        tail = [row for row, _ in _group_rows(log.groups(log.number), log.number)]
+        tail = list(_group_rows(log.groups(log.number), log.number))
     sources.append(sorted_rows(tail))
     for key, listed in groupby(_merged(sources), key=itemgetter(0)):
         if opened.start <= key < opened.stop:
@@ -251,14 +251,13 @@ def segment_rows(log: Log, number: int) -> Iterable[Row]:
     block = log.key_block(number)
     if block is not None:
         return block
-    return sorted_rows([row for row, _ in _group_rows(log.groups(number), number)])
+    return sorted_rows(_group_rows(log.groups(number), number))
 
 
-def _group_rows(groups: Iterable[Group], number: int) -> Iterator[tuple[Row, Record]]:
+def _group_rows(groups: Iterable[Group], number: int) -> Iterator[tuple[bytes, int, int, bytes]]:
     for group in groups:
         if group.head.kind == Kind.RECORDS:
-            for record in group.records():
-                yield row_of(record, number), record
+            yield from group.rows(number)
 
 
 def _replay(opened: Bucket, found: Recovered, after: Position) -> None:
@@ -266,7 +265,7 @@ def _replay(opened: Bucket, found: Recovered, after: Position) -> None:
     log = opened.log
     for number in sorted(n for n in log.ended if n >= after.segment):
         if number == after.segment:
-            rows_behind = (row for row, _ in _group_rows(log.groups(number, after), number))
+            rows_behind = _group_rows(log.groups(number, after), number)
             _apply_rows(opened, _own(opened, rows_behind))
         else:
             _apply_rows(opened, _own(opened, segment_rows(log, number)))
@@ -275,7 +274,7 @@ def _replay(opened: Bucket, found: Recovered, after: Position) -> None:
         for group in found.groups
         if after.segment != log.number or group.head.start >= after.stop
     ]
-    _apply_rows(opened, (row for row, _ in _group_rows(tail, log.number)))
+    _apply_rows(opened, _group_rows(tail, log.number))
     _note_floors(opened, found.groups)
 
 

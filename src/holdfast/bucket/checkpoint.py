@@ -12,6 +12,7 @@ import msgspec
 from holdfast.limits import VIEW_KEY_BYTES
 from holdfast.log.entry import DELETED
 from holdfast.log.log import Position
+from holdfast.log.ordering import in_order
 from holdfast.views.port import Table, Writer
 from holdfast.views.state import EXPIRES, EXPIRES_AT, TABLES, Overlay, Tally
 
@@ -23,6 +24,7 @@ SLICE = 200  # rows between two calls of pace: about 0.2 ms
 CHECKPOINT = b"checkpoint"
 WHEN = struct.Struct(">Q")
 NAME_BYTES = 16
+PRINTS_PART = 8
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
@@ -113,21 +115,25 @@ def _absorb(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -> Non
     """Write an overlay's rows through."""
     while bucket.resolve(overlay, SLICE):
         pace()
+    _rest_prints(bucket, overlay)
     for table in TABLES:
         rows = overlay.tables[table]
-        keys = sorted(rows)
         # Long keys share rows that hold so many and no more: what goes makes room first.
-        gone = [key for key in keys if len(key) > VIEW_KEY_BYTES and rows[key] == DELETED]
-        writer.delete(table, gone)
-        for at in range(0, len(keys), SLICE):
-            part = keys[at : at + SLICE]
+        gone = [key for key in rows if len(key) > VIEW_KEY_BYTES and rows[key] == DELETED]
+        writer.delete(table, sorted(gone))
+        for run in in_order(list(rows), pace):
             if table is Table.KEYS:
-                _absorb_expiry(bucket, writer, part, rows)
+                _absorb_expiry(bucket, writer, run, rows)
                 if bucket.growing is not None:
-                    bucket.growing.put([(key, rows[key]) for key in part])
-            writer.put(table, [(key, row) for key in part if (row := rows[key]) != DELETED])
-            writer.delete(table, [key for key in part if rows[key] == DELETED])
-            pace()
+                    bucket.growing.put([(key, rows[key]) for key in run])
+            writer.put(table, [(key, row) for key in run if (row := rows[key]) != DELETED])
+            writer.delete(table, [key for key in run if rows[key] == DELETED])
+
+
+def _rest_prints(bucket: Bucket, overlay: Overlay) -> None:
+    """Let fingerprints go where so many change that it is cheaper to build them anew when idle."""
+    if bucket.growing is not None and len(overlay.keys) * PRINTS_PART > len(bucket.growing):
+        bucket.prints = bucket.growing = None
 
 
 def _absorb_expiry(

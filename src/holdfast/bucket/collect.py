@@ -10,27 +10,38 @@ another bucket or a backup shares is only let go of, never changed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from holdfast.bucket import commit
+from holdfast.bucket.birth import segment_rows
 from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
+from holdfast.bucket.plan import SIDE_TABLES
+from holdfast.bucket.rows import unpack_row
 from holdfast.bucket.seal import seal
-from holdfast.errors import HoldfastError, Moved
-from holdfast.log.entry import ENTRY, ENTRY_BYTES
-from holdfast.log.keyblock import Row
+from holdfast.errors import Corrupt, HoldfastError, Moved
+from holdfast.log.entry import ENTRY, ENTRY_BYTES, unpack
+from holdfast.log.keyblock import KeyBlock, Row
 from holdfast.log.records import REMOVALS, Flag, Type
 from holdfast.operations import Evacuate
+from holdfast.views.port import Table
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
 
 BATCH_BYTES = 1 << 20
 BATCH_ROWS = 100
+CHUNK = 64  # segments dropped by one record
+LOOKS = 150  # rows between two calls of pace
 HALF = 0.5
 DEAD_PART = 4  # of a segment that must be dead before the active one is ended for it
 ENDINGS = REMOVALS | {Type.UNLOCK}  # keep nothing alive, but hold something dead
+OBJECTS = frozenset((Type.STORE, Type.APPEND, Type.JOIN))  # what a removal ends
+LOCKS = frozenset((Type.LOCK,))  # what an unlock ends
+REVIVED = OBJECTS | LOCKS
+NEVER = 1 << 64
 
 
 class Collected(msgspec.Struct):
@@ -66,32 +77,58 @@ def candidates(bucket: Bucket, most_alive: float, *, again: bool = True) -> list
     return sorted(chosen)
 
 
-def collect(bucket: Bucket, numbers: list[int], pace: Pace = no_pace) -> Collected:
-    """Evacuate and drop these segments, one after the other."""
-    done = Collected()
+def collect(
+    bucket: Bucket, numbers: list[int], done: Collected, pace: Pace = no_pace
+) -> None:
+    """Evacuate and drop segments, as many at a time as leave one segment's worth alive."""
+    endings = Endings(bucket, pace)
+    for chunk in _chunks(bucket, numbers):
+        endings.going = frozenset(chunk)
+        _collect_chunk(bucket, endings, done, pace)
+
+
+def _chunks(bucket: Bucket, numbers: list[int]) -> Iterator[list[int]]:
+    live = bucket.tally().live
+    chunk: list[int] = []
+    size = 0
     for number in numbers:
-        collect_one(bucket, number, done, pace)
-    return done
+        taken = live.get(number, 0) + bucket.kept.get(number, 0)
+        if chunk and (size + taken > bucket.settings.segment_bytes or len(chunk) >= CHUNK):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(number)
+        size += taken
+    if chunk:
+        yield chunk
 
 
-def collect_one(bucket: Bucket, number: int, done: Collected, pace: Pace = no_pace) -> None:
-    """Evacuate one segment and drop it. The log is durable beyond what was moved first."""
-    if number not in bucket.log.ended:
-        return
-    if bucket.log.key_block(number) is None:
-        seal(bucket, number, pace)
-    size = bucket.log.segment(number).size
-    done.moved += _evacuate(bucket, number, pace)
+def _collect_chunk(bucket: Bucket, endings: Endings, done: Collected, pace: Pace) -> None:
+    """Evacuate some segments and drop them by one record, all or none.
+
+    None, where one of them is needed meanwhile: deletes are left behind in view of
+    all that goes. The log is durable beyond what was moved before it says so.
+    """
+    log = bucket.log
+    chunk = sorted(endings.going)
+    sizes = {}
+    for number in chunk:
+        if number not in log.ended:
+            return
+        sizes[number] = log.segment(number).size
+        done.moved += _evacuate(bucket, number, endings, pace)
     bucket.sync_to(bucket.published)
     with commit.alone(bucket):
-        if number not in bucket.log.ended or number in bucket.log.pinned or bucket.births:
+        if bucket.births or any(n not in log.ended or n in log.pinned for n in chunk):
             return
-        commit.write_control(bucket, Type.DROP, msgspec.msgpack.encode([number]))
-        del bucket.log.ended[number]  # whoever looks next, a backup too, finds what the log says
-    bucket.kept.pop(number, None)
-    bucket.log.drop(number)
-    done.freed += size
-    done.segments += 1
+        commit.write_control(bucket, Type.DROP, msgspec.msgpack.encode(chunk))
+        for number in chunk:  # whoever looks next, a backup too, finds what the log says
+            del log.ended[number]
+    for number in chunk:
+        bucket.kept.pop(number, None)
+        log.drop(number)
+        pace()
+    done.freed += sum(sizes.values())
+    done.segments += len(chunk)
 
 
 def expel(bucket: Bucket, start: bytes, stop: bytes, pace: Pace = no_pace) -> bool:
@@ -107,7 +144,7 @@ def expel(bucket: Bucket, start: bytes, stop: bytes, pace: Pace = no_pace) -> bo
     foreign = [number for number in ended if _holds_range(bucket, number, start, stop)]
     if foreign:
         prepare(bucket, pace)
-        collect(bucket, foreign, pace)
+        collect(bucket, foreign, Collected(), pace)
     return not any(number in bucket.log.ended for number in foreign)
 
 
@@ -122,15 +159,14 @@ def _holds_range(bucket: Bucket, number: int, start: bytes, stop: bytes) -> bool
     return index < block.count and block.row(index).key < stop
 
 
-def _evacuate(bucket: Bucket, number: int, pace: Pace) -> int:
+def _evacuate(bucket: Bucket, number: int, endings: Endings, pace: Pace) -> int:
     """Write a segment's live records again; the bytes of their values."""
-    block = bucket.log.key_block(number)
-    if block is None:
-        return 0
     batch: list[Evacuate] = []
     size = moved = 0
-    for row in block:
-        if not bucket.start <= row.key < bucket.stop or not _worth(bucket, row, number):
+    for index, row in enumerate(segment_rows(bucket.log, number)):
+        if index % LOOKS == LOOKS - 1:
+            pace()
+        if not bucket.start <= row.key < bucket.stop or not _worth(bucket, row, number, endings):
             continue
         operation = _operation(bucket, row, number)
         batch.append(operation)
@@ -142,29 +178,84 @@ def _evacuate(bucket: Bucket, number: int, pace: Pace) -> int:
     return moved + _move(bucket, batch)
 
 
-def _worth(bucket: Bucket, row: Row, number: int) -> bool:
-    """Whether a record may still be alive, judged without reading its value."""
-    if row.type in ENDINGS:
-        return _may_be_needed(bucket, row, number)
-    from holdfast.bucket.plan import evacuated_row  # noqa: PLC0415
+def _worth(bucket: Bucket, row: Row, number: int, endings: Endings) -> bool:
+    """Whether a record must be written again, judged without reading its value.
 
-    with bucket.lock:
-        return evacuated_row(bucket, row.type, row.key, row.version, number) is not None
+    By what is published: a group on its way that replaces the object may fail.
+    """
+    kind, state = row.type, bucket.state
+    if kind in ENDINGS:
+        return endings.is_needed(row)
+    table = SIDE_TABLES.get(Type(kind), Table.KEYS)
+    known = state.entry(row.key) if table is Table.KEYS else state.get(table, row.key)
+    if known is None:
+        return False
+    if table is not Table.KEYS:
+        side = unpack_row(known)
+        return (side.version, side.segment) == (row.version, number)
+    extents = unpack(known).extents
+    if kind == Type.RELEASE:
+        return extents[0].version < row.version
+    return any((extent.version, extent.segment) == (row.version, number) for extent in extents)
 
 
-def _may_be_needed(bucket: Bucket, row: Row, number: int) -> bool:
-    """Whether a segment other than this one may hold what this removal removed."""
-    for other in list(bucket.log.ended):
-        if other == number:
-            continue
-        block = bucket.log.key_block(other)
-        if block is None or _holds_older(block.rows_of(row.key), row.version):
-            return True
-    return False
+class Endings:
+    """Which deletes and unlocks must stay: those that stand against a record that stays.
+
+    ``going`` are the segments that are dropped together.
+
+    Args:
+        bucket: whose records.
+        pace: called between slices of work.
+    """
+
+    def __init__(self, bucket: Bucket, pace: Pace) -> None:
+        self.going: frozenset[int] = frozenset()
+        self._bucket = bucket
+        self._pace = pace
+        self._oldest: dict[int, int] = {}  # by segment: the lowest version it could revive
+
+    def is_needed(self, row: Row) -> bool:
+        """Whether a segment that stays may hold what this record ended."""
+        if row.type != Type.UNLOCK:
+            entry = self._bucket.state.entry(row.key)
+            if entry is not None and unpack(entry).extents[0].version > row.version:
+                return False  # the object that came after it says as much
+        ended = LOCKS if row.type == Type.UNLOCK else OBJECTS
+        return any(
+            self._oldest_in(number) < row.version
+            and _holds_older(self._block(number), row, ended)
+            for number in list(self._bucket.log.ended)
+            if number not in self.going
+        )
+
+    def _block(self, number: int) -> KeyBlock:
+        log = self._bucket.log
+        block = log.key_block(number)
+        if block is None:
+            seal(self._bucket, number, self._pace)
+            block = log.key_block(number)
+        if block is None:
+            raise Corrupt(position=log.where(number, 0), what="a key block fails")
+        return block
+
+    def _oldest_in(self, number: int) -> int:
+        oldest = self._oldest.get(number)
+        if oldest is None:
+            oldest = NEVER
+            for index, row in enumerate(self._block(number)):
+                if row.type in REVIVED:
+                    oldest = min(oldest, row.version)
+                if index % LOOKS == LOOKS - 1:
+                    self._pace()
+            self._oldest[number] = oldest
+        return oldest
 
 
-def _holds_older(rows: list[Row], version: int) -> bool:
-    return any(row.version < version and row.type not in ENDINGS for row in rows)
+def _holds_older(block: KeyBlock, row: Row, kinds: frozenset[Type]) -> bool:
+    return any(
+        other.version < row.version and other.type in kinds for other in block.rows_of(row.key)
+    )
 
 
 def _operation(bucket: Bucket, row: Row, number: int) -> Evacuate:

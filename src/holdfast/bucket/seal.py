@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from holdfast.bucket.checkpoint import Pace, no_pace
 from holdfast.log.group import Kind
-from holdfast.log.keyblock import Row, build, row_of, sorted_rows
+from holdfast.log.keyblock import build
+from holdfast.log.ordering import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +28,8 @@ def unsealed(bucket: Bucket) -> list[int]:
 
 def seal(bucket: Bucket, number: int, pace: Pace = no_pace) -> None:
     """Read an ended segment, verify it, and write its key block."""
-    rows = list(_paced(_rows(bucket.log, number), pace))
-    body, count = build(_paced(sorted_rows(rows), pace))
+    runs = in_order(list(_rows(bucket.log, number, pace)), pace, itemgetter(0))
+    body, count = build(row for run in runs for row in run)
     with bucket.sealing:
         if number in bucket.log.ended and number not in bucket.log.sealed:
             bucket.log.seal(number, body, count)
@@ -39,15 +41,12 @@ def seal_all(bucket: Bucket, pace: Pace = no_pace) -> None:
         seal(bucket, number, pace)
 
 
-def _rows(log: Log, number: int) -> Iterator[Row]:
+def _rows(log: Log, number: int, pace: Pace) -> Iterator[tuple[bytes, int, int, bytes]]:
+    seen = 0
     for group in log.groups(number):
         if group.head.kind == Kind.RECORDS:
-            for record in group.records():
-                yield row_of(record, number)
-
-
-def _paced(rows: Iterator[Row], pace: Pace) -> Iterator[Row]:
-    for index, row in enumerate(rows):
-        if index % SLICE == SLICE - 1:
-            pace()
-        yield row
+            yield from group.rows(number)
+            seen += group.head.count
+            if seen >= SLICE:
+                seen = 0
+                pace()

@@ -87,11 +87,12 @@ class Overlay:
     overlay is absorbed.
     """
 
-    __slots__ = ("_order", "expiring", "keys", "payload", "resolved", "tables", "tally")
+    __slots__ = ("_arrivals", "_order", "expiring", "keys", "payload", "resolved", "tables", "tally")
 
     def __init__(self) -> None:
         self.tally = Tally()
         self.resolved = 0
+        self._arrivals: list[bytes] = []
         self.tables: dict[Table, dict[bytes, bytes]] = {table: {} for table in TABLES}
         self.keys = self.tables[Table.KEYS]
         self.expiring: list[tuple[int, bytes]] = []
@@ -109,6 +110,15 @@ class Overlay:
     def expires(self, expires_ns: int, key: bytes) -> None:
         """Remember when a row's time comes."""
         heappush(self.expiring, (expires_ns, key))
+
+    def arrived(self, start: int, count: int) -> list[bytes]:
+        """Keys of objects by the order of their first arrival, ``count`` from ``start``."""
+        fresh = len(self.keys) - len(self._arrivals)
+        if fresh:
+            # Rows are never taken out of a dict, so what is new came last.
+            newest = list(islice(reversed(self.keys), fresh))
+            self._arrivals += reversed(newest)
+        return self._arrivals[start : start + count]
 
     def slice(
         self, table: Table, start: bytes, stop: bytes, limit: int
@@ -195,8 +205,7 @@ class State:
         count = waiting if most is None else min(most, waiting)
         if count <= 0:
             return 0
-        newest_first = islice(reversed(overlay.keys), waiting - count, waiting)
-        keys = sorted(newest_first)
+        keys = sorted(overlay.arrived(overlay.resolved, count))
         for key, row in self._beneath(overlay, keys).items():
             overlay.tally.count(key, row, -1)
         overlay.resolved += count
