@@ -279,7 +279,7 @@ def _replay(opened: Bucket, found: Recovered, after: Position) -> None:
 
 
 def _own(opened: Bucket, listed: Iterable[Row]) -> Iterator[Row]:
-    return (row for row in listed if opened.start <= row.key < opened.stop)
+    return (row for row in listed if opened.start <= row[0] < opened.stop)
 
 
 def _apply_rows(opened: Bucket, listed: Iterable[Row]) -> None:
