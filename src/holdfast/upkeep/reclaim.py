@@ -53,25 +53,34 @@ class Reclaim:
         for bucket in list(self._placement.directory):
             self._attempt(bucket, partial(self._collect, mode, done, pace))
         if mode == "auto":
-            self._keep_bound(done, pace, again=True)
+            self._keep_bound(done, pace)
         if self.failures:
             raise self.failures[0]
         return done
 
-    def due(self, pace: Pace) -> Collected:
-        """Bring the store under its bound, where it is over; ``failures`` tells what failed."""
-        done = Collected()
-        self.failures = []
-        self._keep_bound(done, pace, again=False)
-        return done
+    def due(self, pace: Pace, enough: Callable[[], bool]) -> None:
+        """Bring the store under its bound, where it is over; ``failures`` tells what failed.
 
-    def _keep_bound(self, done: Collected, pace: Pace, *, again: bool) -> None:
-        """Collect the deadest buckets, ever fuller segments of them, until the bound is kept."""
+        Args:
+            pace: called between slices of work.
+            enough: asked before each bucket; True leaves the rest for later.
+        """
+        self.failures = []
+        self._keep_bound(Collected(), pace, enough)
+
+    def _keep_bound(
+        self, done: Collected, pace: Pace, enough: Callable[[], bool] | None = None
+    ) -> None:
+        """Collect the deadest buckets, ever fuller segments of them, until the bound is kept.
+
+        Without ``enough`` somebody asked for it: then what was tried in vain is tried again.
+        """
+        again = enough is None
         for share in SHARES:
             buckets = self._deadest(pace)
             step = max(1, len(buckets) // LOOKS)
             for index, bucket in enumerate(buckets):
-                if index % step == 0 and not self._is_over(pace):
+                if (enough and enough()) or (index % step == 0 and not self._is_over(pace)):
                     return
                 if not again and self._tried.get((bucket.id, share)) == bucket.published:
                     continue
@@ -116,24 +125,21 @@ class Reclaim:
     def _copy(self, bucket: Bucket, done: Collected, pace: Pace, *, compact: bool) -> None:
         """Evacuate segments less than half alive, while there is room for the copies."""
         self._prepare(bucket, pace)
-        for number in collector.candidates(bucket, collector.HALF):
-            live = bucket.tally().live.get(number, 0)
-            if self._ground.free_bytes(bucket.id) > live + self._segment_bytes:
-                collector.collect_one(bucket, number, done, pace)
-            elif compact:
-                self._compact_one(bucket, number, done, pace)
+        numbers = collector.candidates(bucket, collector.HALF)
+        live = bucket.tally().live
+        room = self._ground.free_bytes(bucket.id) - self._segment_bytes
+        if compact or room > sum(live.get(number, 0) for number in numbers):
+            with self._lent_reserve(bucket):
+                collector.collect(bucket, numbers, done, pace)
 
     def _compact(
         self, share: float, done: Collected, pace: Pace, bucket: Bucket, *, again: bool = True
     ) -> None:
-        """Evacuate segments whose live share is below ``share``, one after the other."""
+        """Evacuate segments whose live share is below ``share``: one segment's worth at a time."""
         self._prepare(bucket, pace)
-        for number in collector.candidates(bucket, share, again=again):
-            self._compact_one(bucket, number, done, pace)
-
-    def _compact_one(self, bucket: Bucket, number: int, done: Collected, pace: Pace) -> None:
         with self._lent_reserve(bucket):
-            collector.collect_one(bucket, number, done, pace)
+            numbers = collector.candidates(bucket, share, again=again)
+            collector.collect(bucket, numbers, done, pace)
 
     @contextmanager
     def _lent_reserve(self, bucket: Bucket) -> Iterator[None]:

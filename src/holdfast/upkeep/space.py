@@ -20,7 +20,7 @@ DISK_FACTOR: Final = (
     1.4  # the bound is 1.5 times what is alive, and two segments: keep away from it
 )
 WORTH_PARTS: Final = 8  # less than 1/8 of the live bytes dead is not worth moving the others
-VIEW_PARTS: Final = 4
+VIEW_PARTS: Final = 8
 
 SegmentName = tuple[str, int]  # bucket of origin and number there: one file, however shared
 
@@ -123,7 +123,7 @@ class Space:
     def is_over(self, now: Figures) -> bool:
         """Whether the store takes more of the disk than its bound, and collecting would help.
 
-        Views larger than a quarter of what is alive (tiny buckets, tiny values) are
+        Views larger than an eighth of what is alive (tiny buckets, tiny values) are
         not made up for by moving records without end.
         """
         most = now.live * DISK_FACTOR + self._allowed
