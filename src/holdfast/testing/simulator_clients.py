@@ -66,7 +66,7 @@ class Clients:
         """Do it; None where it was refused, as it might be."""
         world = self.world
         world.note(f"{self.count} {told}")
-        world.in_flight = steps if None in allowed else ()
+        world.in_flight = world.attempted = steps if None in allowed else ()
         try:
             result = call()
         except HoldfastError as error:

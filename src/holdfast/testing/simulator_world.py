@@ -114,6 +114,7 @@ class World:
         self.entropy = SeededEntropy(seed)
         self.model = Model()
         self.in_flight: tuple[Step, ...] = ()
+        self.attempted: tuple[Step, ...] = ()  # what was last in flight
         self.shelf = Shelf()
         self.shelf.remembers = settings.views == "older"
         self.disk = CrashDisk(MemoryDisk())
@@ -127,7 +128,7 @@ class World:
     def open(self, cut_at: int | None, start: MemoryDisk | None) -> None:
         """Begin a life on what the last one left; PowerCut at its ``cut_at``-th point."""
         self.life += 1
-        self.disk = CrashDisk(start, cut_at=cut_at)
+        self.disk = self.new_disk(start, cut_at)
         if self.settings.views == "older":
             self.shelf.age(self.chance)
         self.store = open_on(
@@ -137,10 +138,15 @@ class World:
             bucket_bytes=self.settings.bucket_bytes,
             clock=self.clock,
             entropy=self.entropy,
-            open_view=self._view,
+            open_view=self.new_view,
         )
 
-    def _view(self, bucket: str) -> View:
+    def new_disk(self, start: MemoryDisk | None, cut_at: int | None) -> CrashDisk:
+        """The disk of a life."""
+        return CrashDisk(start, cut_at=cut_at)
+
+    def new_view(self, bucket: str) -> View:
+        """The view of a bucket, as the last life left it, or empty."""
         return MemoryView() if self.settings.views == "lost" else KeptView(self.shelf, bucket)
 
     def cut(self) -> MemoryDisk:
