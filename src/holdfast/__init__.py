@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from holdfast import testing
+    from holdfast.aio import aopen
     from holdfast.errors import (
         Busy,
         Changed,
@@ -58,12 +59,16 @@ if TYPE_CHECKING:
         Status,
     )
 
-_ERRORS = (
+__all__ = [
+    "BucketStatus",
     "Busy",
     "Changed",
+    "CheckReport",
     "Closed",
+    "CollectReport",
     "Corrupt",
     "CrossBucket",
+    "DeadLetter",
     "Exists",
     "FenceTooOld",
     "FormatTooNew",
@@ -77,52 +82,61 @@ _ERRORS = (
     "LockHeld",
     "LockLost",
     "Moved",
+    "Namespace",
     "NotFound",
     "OutcomeUnknown",
     "Permanent",
-    "SessionUnknown",
-    "StorageFailed",
-    "VersionMismatch",
-)
-_VALUES = (
-    "BucketStatus",
-    "CheckReport",
-    "CollectReport",
-    "DeadLetter",
     "Place",
     "Problem",
     "Receipt",
+    "SessionUnknown",
     "Stat",
     "Status",
-)
-_HOMES = {
-    **dict.fromkeys(_ERRORS, ("holdfast.errors", None)),
-    **dict.fromkeys(_VALUES, ("holdfast.values", None)),
-    "Namespace": ("holdfast.store", None),
-    "Store": ("holdfast.store", None),
-    "open": ("holdfast.store", "open_store"),
-    "restore": ("holdfast.store.restore", None),
-    "testing": ("holdfast.testing", ""),
-}
-
-__all__ = [  # noqa: PLE0604 - the tuples above are strings
-    *_ERRORS,
-    *_VALUES,
-    "Namespace",
+    "StorageFailed",
     "Store",
+    "VersionMismatch",
+    "aopen",
     "open",
     "restore",
     "testing",
 ]
 
+_ELSEWHERE = {
+    "Namespace": ("holdfast.store", "Namespace"),
+    "Store": ("holdfast.store", "Store"),
+    "aopen": ("holdfast.aio", "aopen"),
+    "open": ("holdfast.store", "open_store"),
+    "restore": ("holdfast.store.restore", "restore"),
+    "testing": ("holdfast.testing", ""),
+}
+_VALUES = frozenset(
+    (
+        "BucketStatus",
+        "CheckReport",
+        "CollectReport",
+        "DeadLetter",
+        "Place",
+        "Problem",
+        "Receipt",
+        "Stat",
+        "Status",
+    )
+)
+
+
+def _home(name: str) -> tuple[str, str]:
+    """The module that has a name, and what it is called there."""
+    if name in _ELSEWHERE:
+        return _ELSEWHERE[name]
+    return ("holdfast.values" if name in _VALUES else "holdfast.errors"), name
+
 
 def __getattr__(name: str) -> object:
-    try:
-        home, attribute = _HOMES[name]
-    except KeyError:
-        raise AttributeError(f"module 'holdfast' has no attribute {name!r}") from None
+    if name not in __all__:
+        raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
+    home, attribute = _home(name)
     module = importlib.import_module(home)
-    found = module if attribute == "" else getattr(module, attribute or name)
+    found = getattr(module, attribute) if attribute else module
     globals()[name] = found
     return found
 

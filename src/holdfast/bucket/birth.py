@@ -33,6 +33,7 @@ from holdfast.log.recovery import Recovered, recover
 from holdfast.views.port import Table, Writer
 from holdfast.views.state import EXPIRES, EXPIRES_AT, SIDE, TABLES, needs_care
 
+Plain = tuple[bytes, int, int, bytes]  # a Row, or the same without its names
 PLAIN_SLICE = slice(36, 38)
 PLAIN = bytes(2)
 PAGE = 500
@@ -254,7 +255,7 @@ def segment_rows(log: Log, number: int) -> Iterable[Row]:
     return sorted_rows(_group_rows(log.groups(number), number))
 
 
-def _group_rows(groups: Iterable[Group], number: int) -> Iterator[tuple[bytes, int, int, bytes]]:
+def _group_rows(groups: Iterable[Group], number: int) -> Iterator[Plain]:
     for group in groups:
         if group.head.kind == Kind.RECORDS:
             yield from group.rows(number)
@@ -278,11 +279,11 @@ def _replay(opened: Bucket, found: Recovered, after: Position) -> None:
     _note_floors(opened, found.groups)
 
 
-def _own(opened: Bucket, listed: Iterable[Row]) -> Iterator[Row]:
+def _own(opened: Bucket, listed: Iterable[Plain]) -> Iterator[Plain]:
     return (row for row in listed if opened.start <= row[0] < opened.stop)
 
 
-def _apply_rows(opened: Bucket, listed: Iterable[Row]) -> None:
+def _apply_rows(opened: Bucket, listed: Iterable[Plain]) -> None:
     """Fold records into the state one by one."""
     state = opened.state
     highest = opened.version

@@ -375,17 +375,22 @@ class Bucket(Reader):
         if self.growing is None:
             seed = int.from_bytes(self.settings.entropy.bytes(8))
             self.growing, self.grown_to = Prints(seed), self.start
-        while self.prints is None:
-            with self.absorbing:
-                if self.growing is None:
-                    return
-                page = self.view.scan(Table.KEYS, self.grown_to, self.stop, PRINTS_SLICE)
-                self.growing.put(page)
-                if len(page) < PRINTS_SLICE:
-                    self.prints = self.growing
-                else:
-                    self.grown_to = page[-1][0] + b"\0"
+        while self.prints is None and self._grow_slice():
             pace()
+
+    def _grow_slice(self) -> bool:
+        """Take a slice of the view into the fingerprints; whether there is more to do."""
+        with self.absorbing:
+            growing = self.growing
+            if growing is None:  # a checkpoint let it go
+                return False
+            page = self.view.scan(Table.KEYS, self.grown_to, self.stop, PRINTS_SLICE)
+            growing.put(page)
+            if len(page) < PRINTS_SLICE:
+                self.prints = growing
+                return False
+            self.grown_to = page[-1][0] + b"\0"
+            return True
 
     def finish_birth(self, pace: Pace = no_pace) -> None:
         """Stop borrowing the parent's view: load an own one (fork.py)."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from holdfast.bucket.group import Gathering
     from holdfast.views.state import State
 
-Batch = tuple[Sequence[bytes], Sequence[str], Sequence[bytes]]  # composite keys, names, values
+Batch = tuple[Sequence[bytes], Sequence[str], Sequence[bytes | memoryview]]  # composite keys, names, values
 STORE = int(Type.STORE)
 KEYS = Table.KEYS
 

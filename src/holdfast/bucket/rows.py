@@ -56,7 +56,8 @@ def pack_row(version: int, segment: int, record_bytes: int, payload: bytes) -> b
 
 def unpack_row(row: bytes) -> SideRow:
     """The row's fields."""
-    return SideRow(*PREFIX.unpack_from(row), row[PREFIX.size :])
+    version, segment, record_bytes = PREFIX.unpack_from(row)
+    return SideRow(version, segment, record_bytes, row[PREFIX.size :])
 
 
 def pack_uploads(notes: Iterable[UploadNote]) -> bytes:

@@ -46,7 +46,7 @@ def _rows(log: Log, number: int, pace: Pace) -> Iterator[tuple[bytes, int, int, 
     for group in log.groups(number):
         if group.head.kind == Kind.RECORDS:
             yield from group.rows(number)
-            seen += group.head.count
+            seen += group.head.records
             if seen >= SLICE:
                 seen = 0
                 pace()

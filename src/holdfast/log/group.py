@@ -47,7 +47,7 @@ class GroupHead(NamedTuple):
     """A verified group header at ``start``; the body runs from ``body`` to ``stop``."""
 
     kind: int
-    count: int
+    records: int
     body_crc: int
     synced_to: int
     previous: int

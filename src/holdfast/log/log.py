@@ -398,7 +398,7 @@ class Group(NamedTuple):
     def records(self) -> Iterator[Record]:
         """The records, in order; ValueError where the body contradicts itself."""
         at = 0
-        for _ in range(self.head.count):
+        for _ in range(self.head.records):
             record, at = decode(self.body, at, self.head.body)
             yield record
         if at != len(self.body):
@@ -411,7 +411,7 @@ class Group(NamedTuple):
         """
         body, base, at = bytes(self.body), self.head.body, 0
         unpack, pack = HEAD.unpack_from, ENTRY.pack
-        for _ in range(self.head.count):
+        for _ in range(self.head.records):
             kind, flags, key_len, size, crc, attrs_len, version, modified, expires = unpack(body, at)
             attrs_at = at + HEAD_BYTES + key_len
             value_at = attrs_at + attrs_len

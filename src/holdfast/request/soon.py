@@ -96,7 +96,7 @@ class Soon:
                     return None
                 self._changed.wait()
             self._busy = True
-            batch = []
+            batch: list[tuple[str, Store]] = []
             size = 0
             while self._queue and len(batch) < BATCH_OPERATIONS and size < BATCH_BYTES // 2:
                 batch.append(self._queue.popleft())

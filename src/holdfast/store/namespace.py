@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from holdfast.errors import HoldfastError, InvalidExpiry, InvalidValue, LockHeld, NotFound
-from holdfast.limits import KEY_BYTES, LOCK_TTL_S, VALUE_RECORD_BYTES
+from holdfast.limits import KEY_BYTES, LIST_PAGE, LOCK_TTL_S, VALUE_RECORD_BYTES
 from holdfast.bucket.rows import encode_ids
 from holdfast.operations import Append, Delete, Lock, Release, Store, StoreOptions, Unlock
 from holdfast.request import arguments, handles, large, listing, streams, describe
@@ -198,7 +198,7 @@ class Namespace:
             The receipts, in order. The first refusal is raised (``index`` says
             which), after the others were stored, unless ``atomic``.
         """
-        common = _options(**_known(options)) if options else None
+        common = _options(**_known(options)) if options else None  # type: ignore[arg-type]
         items = list(pairs.items()) if isinstance(pairs, MutableMapping | dict) else list(pairs)
         names = [key for key, _ in items]
         keys = list(map(self._composite, names))
@@ -347,7 +347,7 @@ class Namespace:
             by=by,
             after=None if after is None else arguments.text(after, "after"),
             recursive=arguments.flag(recursive, "recursive"),
-            first_page=listing.LIST_PAGE if most is None else most,
+            first_page=LIST_PAGE if most is None else most,
         )
         return walk.pages(), most
 

@@ -90,7 +90,7 @@ def open_store(  # noqa: PLR0913 - the face
         sync=sync,
         bucket_bytes=bucket_bytes,
         index_dir=None if index_dir is None else os.fspath(index_dir),
-        data_dirs=None if data_dirs is None else tuple(map(os.fspath, data_dirs)),
+        data_dirs=None if data_dirs is None else tuple(os.fspath(d) for d in data_dirs),
         clock=clock or SystemClock(),
         entropy=entropy or SystemEntropy(),
         upkeep=upkeep,
@@ -201,7 +201,7 @@ def _store_file(  # noqa: PLR0913
     real: bool,
 ) -> tuple[StoreFile, bool]:
     """What the store file says, or will say, and whether the store begins now."""
-    full = os.path.abspath if real else str  # noqa: PTH100
+    full: Callable[[str], str] = os.path.abspath if real else str
     asked_data = None if data_dirs is None else tuple(map(full, data_dirs))
     asked_index = None if index_dir is None else full(index_dir)
     found = read_store_file(disk, root)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cykhash import Int64toInt64Map
+from cykhash import Int64toInt64Map  # type: ignore[import-untyped]
 from xxhash import xxh3_64_intdigest
 
 from holdfast.log.entry import ENTRY
