@@ -177,12 +177,13 @@ def derive_entries(opened: Bucket) -> Iterator[tuple[bytes, bytes]]:
     sources.append(sorted_rows(tail))
     for key, listed in groupby(_merged(sources), key=itemgetter(0)):
         if opened.start <= key < opened.stop:
-            entry = _fold_object(listed)
+            entry = fold_object(listed)
             if entry is not None:
                 yield key, pack(entry)
 
 
-def _fold_object(listed: Iterable[Row]) -> Entry | None:
+def fold_object(listed: Iterable[Row]) -> Entry | None:
+    """The object that all records of one key make, in the order of their versions, or None."""
     entry = None
     for row in listed:
         if row.type in KEY_TYPES:

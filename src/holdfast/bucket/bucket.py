@@ -300,9 +300,10 @@ class Bucket(Reader):
         Only segments that exist count: what layers still say of a dropped one
         cancels out once they are resolved.
         """
-        total = self.state.tally(self.view_tally)
-        total.live = self.existing(total.live)
-        return total
+        with self.lock:  # a writer may be adding a segment to the counts
+            total = self.state.tally(self.view_tally)
+            total.live = self.existing(total.live)
+            return total
 
     def existing(self, live: dict[int, int]) -> dict[int, int]:
         """The part of per-segment counts that speaks of segments that exist."""

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
 
 from crc32c import crc32c
 
-from holdfast.bucket.birth import rebuild
+from holdfast.bucket import commit
+from holdfast.bucket.birth import derive_entries, fold_object, rebuild
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import checkpoint
 from holdfast.errors import Corrupt, HoldfastError
-from holdfast.log.entry import unpack
+from holdfast.log.entry import pack, unpack
 from holdfast.log.group import Kind
+from holdfast.log.keyblock import Row, row_of
 from holdfast.log.records import CHECK, check_of
 from holdfast.placement.placement import Placement
 from holdfast.values import CheckReport, Problem
 from holdfast.views.port import Table
 
 PAGE = 500
+BOTH = 2  # the view and the log
+
+Known = tuple[bytes, tuple[object, ...]]  # a key, and what an entry says of its object
 
 
 def check(placement: Placement, *, repair: bool) -> CheckReport:
@@ -85,27 +94,99 @@ def _check_segment(bucket: Bucket, number: int) -> int:
 
 
 def _check_view(bucket: Bucket) -> list[Problem]:
-    """Hold the view against what the log says, row by row."""
+    """Hold the view against what the log says, row by row, while writers go on."""
     try:
-        told = dict(_view_rows(bucket))
+        with _pinned(bucket):
+            doubtful = list(_differences(_view_rows(bucket), _derived_rows(bucket)))
+            return _judged(bucket, doubtful) if doubtful else []
     except HoldfastError as error:
         return [_problem(bucket, error)]
-    shadow = _derived(bucket)
+
+
+@contextmanager
+def _pinned(bucket: Bucket) -> Iterator[None]:
+    """Keep the segments that exist now, as a backup does."""
+    log = bucket.log
+    with bucket.lock:
+        numbers = list(log.ended)
+        log.pinned.update(numbers)
+    try:
+        yield
+    finally:
+        with bucket.lock:
+            log.pinned.subtract(numbers)
+            for number in numbers:
+                if not log.pinned[number]:
+                    del log.pinned[number]
+
+
+def _differences(told: Iterator[Known], derived: Iterator[Known]) -> Iterator[bytes]:
+    """The keys of which two walks in order do not say the same."""
+    for key, both in groupby(merge(told, derived, key=itemgetter(0)), key=itemgetter(0)):
+        meanings = [meaning for _, meaning in both]
+        if len(meanings) != BOTH or meanings[0] != meanings[1]:
+            yield key
+
+
+def _judged(bucket: Bucket, doubtful: list[bytes]) -> list[Problem]:
+    """The doubtful keys that still differ while nothing changes.
+
+    Two walks see different moments of a bucket that is written to. The active
+    segment ends first, so that what must be read while writers wait is small.
+    """
+    with commit.alone(bucket):
+        bucket.log.switch(bucket.log_state())
     problems = []
-    for key in sorted(told.keys() | shadow.keys()):
-        if told.get(key) != shadow.get(key):
-            what = "missing from the index" if key not in told else "index differs from the log"
-            problems.append(Problem(bucket.id, f"view key {key[:64].hex()}", what))
+    with commit.alone(bucket):
+        recent = _recent_rows(bucket, set(doubtful))
+        for key in doubtful:
+            if not bucket.start <= key < bucket.stop:
+                continue
+            row = bucket.state.entry(key)
+            entry = fold_object(_rows_of(bucket, key, recent.get(key, [])))
+            if (None if row is None else _meaning(row)) != (entry and _meaning(pack(entry))):
+                what = "missing from the index" if row is None else "index differs from the log"
+                problems.append(Problem(bucket.id, f"view key {key[:64].hex()}", what))
     return problems
 
 
-def _view_rows(bucket: Bucket) -> Iterator[tuple[bytes, tuple[object, ...]]]:
+def _recent_rows(bucket: Bucket, keys: set[bytes]) -> dict[bytes, list[Row]]:
+    """The rows of some keys in segments that have no key block yet."""
+    found: dict[bytes, list[Row]] = {}
+    log = bucket.log
+    for number in (*log.ended, log.number):
+        if number in log.ended and log.key_block(number) is not None:
+            continue
+        for group in log.groups(number):
+            if group.head.kind == Kind.RECORDS:
+                for record in group.records():
+                    if record.key in keys:
+                        found.setdefault(record.key, []).append(row_of(record, number))
+    return found
+
+
+def _rows_of(bucket: Bucket, key: bytes, recent: list[Row]) -> list[Row]:
+    """All records of a key, in the order of their versions."""
+    rows = list(recent)
+    for number in bucket.log.ended:
+        block = bucket.log.key_block(number)
+        if block is not None:
+            rows += block.rows_of(key)
+    return sorted(rows, key=itemgetter(1, 2))
+
+
+def _view_rows(bucket: Bucket) -> Iterator[Known]:
     at: bytes | None = bucket.start
-    while at is not None:
+    while at is not None and at < bucket.stop:
         with bucket.lock:
             page, at = bucket.state.page(Table.KEYS, at, bucket.stop, PAGE)
         for key, row in page:
             yield key, _meaning(row)
+
+
+def _derived_rows(bucket: Bucket) -> Iterator[Known]:
+    """What the index must say, derived from key blocks and log."""
+    return ((key, _meaning(row)) for key, row in derive_entries(bucket))
 
 
 def _meaning(row: bytes) -> tuple[object, ...]:
@@ -120,13 +201,6 @@ def _meaning(row: bytes) -> tuple[object, ...]:
     )
 
 
-def _derived(bucket: Bucket) -> dict[bytes, tuple[object, ...]]:
-    """What the index must say, derived from key blocks and log."""
-    from holdfast.bucket.birth import derive_entries  # noqa: PLC0415
-
-    return {key: _meaning(row) for key, row in derive_entries(bucket)}
-
-
 def _repair(bucket: Bucket, problems: list[Problem]) -> list[Problem]:
     """Derive the view again; what the log itself lost stays named."""
     try:
@@ -138,5 +212,3 @@ def _repair(bucket: Bucket, problems: list[Problem]) -> list[Problem]:
         Problem(p.bucket, p.position, p.what, repaired=p.position.startswith("view"))
         for p in problems
     ]
-
-
