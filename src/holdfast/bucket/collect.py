@@ -30,6 +30,7 @@ from holdfast.views.port import Table
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
+    from holdfast.views.state import State
 
 BATCH_BYTES = 1 << 20
 BATCH_ROWS = 100
@@ -77,9 +78,7 @@ def candidates(bucket: Bucket, most_alive: float, *, again: bool = True) -> list
     return sorted(chosen)
 
 
-def collect(
-    bucket: Bucket, numbers: list[int], done: Collected, pace: Pace = no_pace
-) -> None:
+def collect(bucket: Bucket, numbers: list[int], done: Collected, pace: Pace = no_pace) -> None:
     """Evacuate and drop segments, as many at a time as leave one segment's worth alive."""
     endings = Endings(bucket, pace)
     for chunk in _chunks(bucket, numbers):
@@ -179,14 +178,20 @@ def _evacuate(bucket: Bucket, number: int, endings: Endings, pace: Pace) -> int:
 
 
 def _worth(bucket: Bucket, row: Row, number: int, endings: Endings) -> bool:
-    """Whether a record must be written again, judged without reading its value.
-
-    By what is published: a group on its way that replaces the object may fail.
-    """
-    kind, state = row.type, bucket.state
-    if kind in ENDINGS:
+    """Whether a record must be written again, judged without reading its value."""
+    if row.type in ENDINGS:
         return endings.is_needed(row)
-    table = SIDE_TABLES.get(Type(kind), Table.KEYS)
+    # Under the lock: while the view is derived again, the state knows nothing.
+    with bucket.lock:
+        return _is_alive(bucket.state, row, number)
+
+
+def _is_alive(state: State, row: Row, number: int) -> bool:
+    """Whether a record is what the published state says of its key.
+
+    Not what groups on their way will make of it: those may fail.
+    """
+    table = SIDE_TABLES.get(Type(row.type), Table.KEYS)
     known = state.entry(row.key) if table is Table.KEYS else state.get(table, row.key)
     if known is None:
         return False
@@ -194,7 +199,7 @@ def _worth(bucket: Bucket, row: Row, number: int, endings: Endings) -> bool:
         side = unpack_row(known)
         return (side.version, side.segment) == (row.version, number)
     extents = unpack(known).extents
-    if kind == Type.RELEASE:
+    if row.type == Type.RELEASE:
         return extents[0].version < row.version
     return any((extent.version, extent.segment) == (row.version, number) for extent in extents)
 
@@ -218,13 +223,13 @@ class Endings:
     def is_needed(self, row: Row) -> bool:
         """Whether a segment that stays may hold what this record ended."""
         if row.type != Type.UNLOCK:
-            entry = self._bucket.state.entry(row.key)
+            with self._bucket.lock:
+                entry = self._bucket.state.entry(row.key)
             if entry is not None and unpack(entry).extents[0].version > row.version:
                 return False  # the object that came after it says as much
         ended = LOCKS if row.type == Type.UNLOCK else OBJECTS
         return any(
-            self._oldest_in(number) < row.version
-            and _holds_older(self._block(number), row, ended)
+            self._oldest_in(number) < row.version and _holds_older(self._block(number), row, ended)
             for number in list(self._bucket.log.ended)
             if number not in self.going
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import RLock
 
-from holdfast.bucket import birth, fork
+from holdfast.bucket import birth, commit, fork
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.checkpoint import Pace, no_pace
+from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
 from holdfast.bucket.collect import expel
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt
@@ -91,12 +91,6 @@ class Placement:
         """An id that no bucket had before."""
         return self.settings.entropy.bytes(ID_BYTES).hex()
 
-    def finish_births(self) -> None:
-        """Let no bucket read through another any more: before views are thrown away."""
-        with self.changing:
-            for bucket in list(self.directory):
-                bucket.finish_birth()
-
     # -- growing ------------------------------------------------------------------
 
     def grow(self, bucket: Bucket, key: bytes) -> bool:
@@ -119,12 +113,29 @@ class Placement:
 
     def _split(self, bucket: Bucket) -> Bucket | None:
         """Cut a bucket near the middle, once nothing of its last split is left to do."""
+        self._settle(bucket)
+        start = middle(bucket)
+        return None if start is None else fork.split(bucket, self.new_id(), start)
+
+    def _settle(self, bucket: Bucket) -> None:
+        """Let a bucket read through nobody, and nobody through it."""
         bucket.finish_birth()
         for child in list(self.directory):
             if child.lender is bucket:
                 child.finish_birth()
-        start = middle(bucket)
-        return None if start is None else fork.split(bucket, self.new_id(), start)
+
+    def rebuild(self, bucket: Bucket) -> None:
+        """Throw a bucket's view away and derive it again from its log.
+
+        Its writers wait, nobody splits it, and readers may miss objects meanwhile.
+        """
+        with self.changing:
+            if bucket.closed:
+                return
+            self._settle(bucket)
+            checkpoint(bucket)
+            with bucket.absorbing, commit.alone(bucket):
+                birth.rebuild(bucket)
 
     # -- shrinking ----------------------------------------------------------------
 

@@ -7,9 +7,7 @@ import os
 from types import TracebackType
 from typing import Literal, Self
 
-from holdfast.bucket.birth import rebuild
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.checkpoint import checkpoint
 from holdfast.bucket.settings import Settings
 from holdfast.engines.disk import OsDisk
 from holdfast.engines.memory import MemoryDisk
@@ -138,11 +136,8 @@ class Store:
     def rebuild(self) -> None:
         """Throw every view away and derive it again from the log."""
         self._require_open()
-        self.placement.finish_births()
         for bucket in list(self.placement.directory):
-            checkpoint(bucket)
-            with bucket.absorbing, bucket.lock:
-                rebuild(bucket)
+            self.placement.rebuild(bucket)
 
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Copy the store, as it is at one moment, into a folder that is absent or empty.

@@ -11,7 +11,7 @@ from operator import itemgetter
 from crc32c import crc32c
 
 from holdfast.bucket import commit
-from holdfast.bucket.birth import derive_entries, fold_object, rebuild
+from holdfast.bucket.birth import derive_entries, fold_object
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import checkpoint
 from holdfast.errors import Corrupt, HoldfastError
@@ -38,7 +38,7 @@ def check(placement: Placement, *, repair: bool) -> CheckReport:
         seen, found = _check_bucket(bucket)
         records += seen
         if found and repair:
-            found = _repair(bucket, found)
+            found = _repair(placement, bucket, found)
         problems += found
     return CheckReport(not problems, tuple(problems), len(buckets), records)
 
@@ -201,11 +201,10 @@ def _meaning(row: bytes) -> tuple[object, ...]:
     )
 
 
-def _repair(bucket: Bucket, problems: list[Problem]) -> list[Problem]:
+def _repair(placement: Placement, bucket: Bucket, problems: list[Problem]) -> list[Problem]:
     """Derive the view again; what the log itself lost stays named."""
     try:
-        with bucket.absorbing, bucket.lock:
-            rebuild(bucket)
+        placement.rebuild(bucket)
     except (HoldfastError, OSError) as error:
         return [*problems, _problem(bucket, error)]
     return [
