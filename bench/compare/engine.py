@@ -51,6 +51,9 @@ class Engine(ABC):
     def settle(self) -> None:  # noqa: B027 - most have nothing to do
         """Bring what was written to where it is read from in the long run."""
 
+    def warm(self) -> None:  # noqa: B027 - most have nothing to do
+        """Let what an open builds beside the reads be built, before the clock starts."""
+
     def overlay_keys(self) -> int | None:
         """Keys whose newest index entry is in memory only; None where there is no such thing."""
         return None

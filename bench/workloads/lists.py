@@ -16,6 +16,7 @@ def measure(job: Job) -> Outcome:
     engine = steps.opened(job)
     groups = sample(job.keys // GROUP, job.operations)
     prefixes = [engine.native(prefix_of(group)) for group in groups]
+    engine.warm()
     share = steps.overlay_share(engine, job.keys)
     for prefix in prefixes:
         _check(engine.list(prefix, GROUP), prefix)

@@ -29,6 +29,7 @@ def measure(job: Job) -> Outcome:
         steps.fill(engine, job.keys, pool)
     chosen = sample(job.keys, job.operations)
     keys = [engine.native(key_at(index)) for index in chosen]
+    engine.warm()
     share = steps.overlay_share(engine, job.keys)
     rounds = max(1, job.operations // len(keys))  # few large values: read them again
     each(engine.get, keys)

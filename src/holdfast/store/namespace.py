@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import io
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 from holdfast.errors import HoldfastError, InvalidExpiry, InvalidValue, LockHeld, NotFound
@@ -124,14 +125,13 @@ class Namespace:
             composite = self._space + key.encode()
         except (AttributeError, UnicodeEncodeError):
             composite = arguments.compose(self._space, key)
-        if not self._least < len(composite) <= self._most:
-            arguments.compose(self._space, key)
         bucket = self._near
         if not bucket.start <= composite < bucket.stop:
             bucket = self._find(composite)
         try:
             value = bucket.load_here(composite)
         except NotFound:
+            arguments.compose(self._space, key)  # what was found had a valid key
             raise NotFound(key=key) from None
         if type(value) is bytes:
             if range is None:
@@ -316,7 +316,7 @@ class Namespace:
         throughout is not.
         """
         pages, most = self._pages(prefix, recursive, by, limit, after)
-        return _keys(pages, self._least, most)
+        return chain.from_iterable(_names(pages, self._least, most))
 
     def entries(
         self,
@@ -457,15 +457,17 @@ def _receipts(outcomes: Sequence[object]) -> list[Receipt]:
     return outcomes  # type: ignore[return-value]
 
 
-def _keys(pages: Iterator[list[listing.Row]], cut: int, most: int | None) -> Iterator[str]:
+def _names(
+    pages: Iterator[list[listing.Row]], cut: int, most: int | None
+) -> Iterator[list[str]]:
+    """Pages of keys as callers know them, ``most`` in all."""
     left = most
     for page in pages:
         names = [key[cut:].decode() for key, _ in page]
-        if left is not None:
-            names = names[:left]
-            left -= len(names)
-        yield from names
-        if left is not None and left <= 0:
+        if left is None:
+            yield names
+            continue
+        yield names[:left]
+        left -= len(names)
+        if left <= 0:
             return
-
-
