@@ -14,7 +14,9 @@ import pytest
 
 from holdfast.limits import MIB
 from holdfast.testing.views import Fresh, ViewSuite, commit, numbered
+from holdfast.views.lmdb_file import Meta
 from holdfast.views.lmdb_life import READERS
+from holdfast.views.lmdb_open import Paths, verify
 from holdfast.views.lmdb_view import LmdbView
 from holdfast.views.port import Table
 
@@ -81,6 +83,29 @@ def test_ascending_loads_fill_their_pages(tmp_path: Path) -> None:
     assert ascending.scan(Table.KEYS, b"", None, ALL) == scattered.scan(Table.KEYS, b"", None, ALL)
     ascending.close()
     scattered.close()
+
+
+def test_a_parked_view_is_verified_again_only_if_it_changed(
+    view: LmdbView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(view, [(b"a", b"1")])
+    verified: list[object] = []
+
+    def noted(paths: Paths) -> Meta | None:
+        verified.append(paths)
+        return verify(paths)
+
+    monkeypatch.setattr("holdfast.views.lmdb_life.verify", noted)
+    view.park()
+    assert view.get(Table.KEYS, b"a") == b"1"
+    commit(view, [(b"a", b"2")])
+    view.park()
+    assert view.get(Table.KEYS, b"a") == b"2"
+    assert verified == []
+    view.park()
+    view.paths.data.touch()
+    assert view.get(Table.KEYS, b"a") == b"2"
+    assert verified == [view.paths]
 
 
 def test_verify_finds_nothing_in_a_sound_view(view: LmdbView) -> None:
@@ -318,6 +343,7 @@ for _ in range(3):
         print("stored")
     except StorageFailed as error:
         print(error.errno)
+    assert view._readers.environment is None, "it is verified before it is used again"
     assert view.scan(Table.KEYS, b"", None, 9_999) == rows
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 with view.writer() as writer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,12 +17,13 @@ from lmdb.verify import VerifyError, verify
 
 from holdfast.errors import Corrupt, FormatTooNew
 from holdfast.testing.views import commit
-from holdfast.views.lmdb_file import inspect, read_metas
+from holdfast.views.lmdb_file import Meta, inspect, read_metas
 from holdfast.views.lmdb_open import NAMES
 from holdfast.views.lmdb_rows import FORMAT_KEY, HOUSE, SEEDS, commit_row, seal
 from holdfast.views.lmdb_view import LmdbView
 from holdfast.views.port import Table
 from tests.rooms.views.lmdb_places import (
+    BRANCH,
     LONG,
     PAGE,
     Model,
@@ -87,7 +89,7 @@ def test_every_bit_of_a_table_s_record_is_spoken_for(past: Past, tmp_path: Path)
     view = copy(past[0], tmp_path / "copy", sums=False)
     path = data(view)
     whole = path.read_bytes()
-    record = max(at for at in find_all(whole, b"keys") if whole[at - 4 : at] == b"\2\0\4\0")
+    record = whole.index(b"keys", newest(path).names.root * PAGE)
     for offset in range(record + 4, record + 4 + 48):
         for bit in range(8):
             path.write_bytes(whole)
@@ -96,18 +98,23 @@ def test_every_bit_of_a_table_s_record_is_spoken_for(past: Past, tmp_path: Path)
             assert found in (None, past[1]), (offset - record, bit)
 
 
-def find_all(text: bytes, part: bytes) -> Iterator[int]:
-    at = text.find(part)
-    while at >= 0:
-        yield at
-        at = text.find(part, at + 1)
+def newest(path: Path) -> Meta:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        metas = read_metas(descriptor)
+    finally:
+        os.close(descriptor)
+    assert metas
+    return metas[0]
 
 
 def answers(view: LmdbView) -> Model | None:
     """What a view opened anew holds; None where it is refused."""
     fresh = LmdbView(str(view.paths.folder))
     try:
-        return contents(fresh)
+        found = contents(fresh)
+        assert [fresh.count(table) for table in found] == [len(rows) for rows in found.values()]
+        return found  # noqa: TRY300 - the two lines are one answer
     except Corrupt:
         return None
     finally:
@@ -147,9 +154,7 @@ def test_no_bit_of_a_commit_s_number_is_taken_on_trust(tmp_path: Path, commits: 
 def walk(path: Path) -> bool:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        metas = read_metas(descriptor)
-        assert metas
-        inspect(descriptor, metas[0], frozenset(NAMES))
+        inspect(descriptor, newest(path), frozenset(NAMES))
     except Corrupt:
         return False
     finally:
@@ -199,11 +204,7 @@ def test_a_file_may_end_before_pages_that_are_free(tmp_path: Path) -> None:
         view.close()
         view = LmdbView(str(tmp_path))
         view.paths.sums.unlink(missing_ok=True)
-    descriptor = os.open(data(view), os.O_RDONLY)
-    metas = read_metas(descriptor)
-    os.close(descriptor)
-    assert metas
-    assert data(view).stat().st_size < (metas[0].last_page + 1) * PAGE
+    assert data(view).stat().st_size < (newest(data(view)).last_page + 1) * PAGE
 
 
 def test_a_walk_refuses_what_lmdb_s_own_verifier_refuses(past: Past, tmp_path: Path) -> None:
@@ -217,6 +218,79 @@ def test_a_walk_refuses_what_lmdb_s_own_verifier_refuses(past: Past, tmp_path: P
                 path.write_bytes(whole)
                 flip(path, page * PAGE + offset, offset % 8)
                 assert judged_by_lmdb(path) or not walk(path), (kind, page, offset)
+
+
+# -- what only one part of the walk can see --------------------------------------------
+
+Node = tuple[int, int, bytes]  # where it is in the file, its child or size, its key
+
+
+def nodes(whole: bytes, number: int) -> list[Node]:
+    """The nodes of a page, in key order."""
+    at = number * PAGE
+    lower = int.from_bytes(whole[at + 12 : at + 14], "little")
+    found = []
+    for slot in struct.unpack_from(f"<{(lower - 16) // 2}H", whole, at + 16):
+        low, _, size = struct.unpack_from("<IHH", whole, at + slot)
+        found.append((at + slot, low, whole[at + slot + 8 : at + slot + 8 + size]))
+    return found
+
+
+@pytest.fixture
+def replaced(tmp_path: Path) -> tuple[LmdbView, list[Node], list[Node]]:
+    """A view whose every row was replaced once; its branch now, and the one before, freed."""
+    view = LmdbView(str(tmp_path / "view"))
+    for value in (b"old", b"new"):
+        commit(view, [(b"%06d" % n, value * 20) for n in range(300)])
+    view.close()
+    view.paths.sums.unlink()
+    before, now = pages_by_kind(data(view))[BRANCH]
+    whole = data(view).read_bytes()
+    assert walk(data(view))
+    return LmdbView(str(tmp_path / "view")), nodes(whole, now), nodes(whole, before)
+
+
+def edit(view: LmdbView, offset: int, text: bytes) -> None:
+    whole = bytearray(data(view).read_bytes())
+    whole[offset : offset + len(text)] = text
+    data(view).write_bytes(whole)
+
+
+def test_a_page_that_was_freed_is_not_taken_for_the_one_in_its_place(
+    replaced: tuple[LmdbView, list[Node], list[Node]],
+) -> None:
+    """Every check of a row in it verifies: LMDB alone answers what was replaced."""
+    view, now, before = replaced
+    edit(view, now[1][0], before[1][1].to_bytes(4, "little"))
+    with lmdb.open(str(view.paths.folder), max_dbs=len(NAMES)) as environment:
+        table = environment.open_db(b"keys", create=False)
+        with environment.begin(db=table) as transaction:
+            assert (transaction.get(now[1][2]) or b"").startswith(b"old")
+    assert not walk(data(view))
+
+
+def test_a_key_between_pages_is_held_against_their_rows(
+    replaced: tuple[LmdbView, list[Node], list[Node]],
+) -> None:
+    """Moved by one in either direction, it would lead a search to the wrong page."""
+    view, now, _ = replaced
+    offset, _, key = now[2]
+    for moved in (int(key) - 1, int(key) + 1):
+        edit(view, offset + 8, b"%06d" % moved)
+        assert judged_by_lmdb(data(view))
+        assert not walk(data(view))
+    edit(view, offset + 8, key)
+    assert walk(data(view))
+
+
+def test_the_sizes_of_nodes_are_held_against_each_other(
+    replaced: tuple[LmdbView, list[Node], list[Node]],
+) -> None:
+    view, now, _ = replaced
+    row = nodes(data(view).read_bytes(), now[1][1])[3]
+    for size in (row[1] - 2, row[1] + 2):
+        edit(view, row[0], size.to_bytes(2, "little"))
+        assert not walk(data(view))
 
 
 # -- cut, foreign, older files -----------------------------------------------------------
