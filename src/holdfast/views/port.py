@@ -26,20 +26,31 @@ class Table(IntEnum):
 
 
 class Writer(Protocol):
-    """One write transaction: nothing shows until its context ends without an error."""
+    """One write transaction: nothing shows until its context ends without an error.
+
+    What is handed in is kept by reference until then: a commit that outgrows its
+    space is done again. Rows go to the tree as they come, so the caller sets the pace.
+    """
 
     def put(self, table: Table, rows: Sequence[tuple[bytes, bytes]]) -> None:
-        """Set rows (ascending keys are fastest)."""
+        """Set rows (ascending keys are fastest); keys have at least one byte, else InvalidKey.
+
+        Raises LimitExceeded, and puts none of ``rows``, where more than
+        ``VIEW_KEYS_SHARED`` keys over 480 bytes would share their first 480.
+        """
 
     def delete(self, table: Table, keys: Iterable[bytes]) -> None:
         """Remove rows; absent keys are passed over."""
 
     def clear(self) -> None:
-        """Remove every row of every table."""
+        """Remove every row of every table; on a damaged view, begin it anew."""
 
 
 class View(Protocol):
-    """Ordered tables of one bucket. Readers see the newest commit, never half of one."""
+    """Ordered tables of one bucket. Readers see the newest commit, never half of one.
+
+    Any call raises Corrupt where what it needs is damaged; a writer still clears.
+    """
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The row's value, or None."""
@@ -59,13 +70,16 @@ class View(Protocol):
         """How many rows the table has."""
 
     def writer(self) -> AbstractContextManager[Writer]:
-        """Begin the one write transaction; committed durably when the context ends."""
+        """Begin the one write transaction; committed durably when the context ends.
+
+        A second writer waits for the first, and one within the first waits for ever.
+        """
 
     def disk_bytes(self) -> int:
         """Bytes this view takes on disk."""
 
     def park(self) -> None:
-        """Give back descriptors and maps; the next call opens again."""
+        """Give back descriptors and maps; the next call opens again. Waits for a writer."""
 
     def close(self) -> None:
         """Park for good."""
