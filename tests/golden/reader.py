@@ -34,6 +34,7 @@ STORE, APPEND, DELETE, EXPIRE, UNREFERENCED, CONSUMERS = range(1, 7)
 LOCK, UNLOCK, UPLOAD, RELEASE, JOIN = range(7, 12)
 STATE, SPLIT, BORN, MERGE, RETIRED, DROP, TIME, CLOSE, INTEND = range(32, 41)
 PERMANENT, MANAGED, MARKED, LARGE, FRESH, MOVED = 1, 2, 4, 8, 16, 128
+LISTED = MANAGED | FRESH
 PART_BYTES = 1 << 20
 
 
@@ -228,7 +229,7 @@ def _stored(record: Record, before: Known | None) -> Known:
         record.flags & ~(FRESH | MOVED),
         (content_type, upload, parts),
         ((record.version, record.value),),
-        before.consumers if before is not None and not record.flags & FRESH else (),
+        before.consumers if before is not None and record.flags & LISTED == MANAGED else (),
     )
 
 
