@@ -9,7 +9,7 @@ from operator import itemgetter
 
 import msgspec
 
-from holdfast.bucket import rows
+from holdfast.bucket import commit, rows
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import (
     CHECKPOINT,
@@ -22,7 +22,7 @@ from holdfast.bucket.checkpoint import (
 from holdfast.bucket.plan import SIDE_TABLES
 from holdfast.bucket.read import EXPIRES_SLICE, NEVER
 from holdfast.bucket.settings import Settings
-from holdfast.errors import Corrupt
+from holdfast.errors import Corrupt, StorageFailed
 from holdfast.log.entry import DELETED, ENTRY, Entry, fold, pack, unpack
 from holdfast.log.group import Kind
 from holdfast.log.header import Birth, LogState, Merge
@@ -72,9 +72,21 @@ def open_bucket(settings: Settings, bucket: str, numbers: list[int]) -> Bucket |
     _restore(opened, found, mark)
     _drop_orphans(opened, numbers)
     opened.opened_version = opened.version
-    if found.torn or opened.log.must_switch:
-        opened.log.switch(opened.log_state())
+    if found.torn or max(opened.log.ended, default=0) > opened.log.number:
+        _go_on_above(opened)
     return opened
+
+
+def _go_on_above(opened: Bucket) -> None:
+    """Write in a new segment: behind a torn tail, or above what a merge brought.
+
+    Replay goes by number, so what is written behind a merge must lie above it.
+    Where the disk allows no new segment the bucket can be read all the same.
+    """
+    try:
+        commit.switch(opened)
+    except StorageFailed as error:
+        opened.broken = str(error)
 
 
 def _restore(opened: Bucket, found: Recovered, mark: Checkpoint | None) -> None:

@@ -113,7 +113,7 @@ class Bucket(Reader):
         with self.lock:
             self._admit(operations)
             group = self._gather()
-            group.plain = False
+            group.mix()
             outcomes = self._plan(operations, group, atomic=atomic)
             if not self.durable:
                 commit.write_through(self)
@@ -132,6 +132,8 @@ class Bucket(Reader):
             if self.special:
                 return None
             group = self._gather()
+            if not plain.fits(group, batch):
+                return None
             receipts = plain.plan(self, group, batch)
             if not self.durable:
                 commit.write_through(self)

@@ -9,18 +9,25 @@ the lock, while others gather the next; its first waiter leads that one.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from holdfast.engines.port import Segments
 from holdfast.errors import HoldfastError, OutcomeUnknown, StorageFailed
 from holdfast.log.group import Kind
+from holdfast.log.log import refused
 from holdfast.log.records import Type, encode
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
     from holdfast.bucket.group import Gathering
+
+T = TypeVar("T")
+Failure = OSError | HoldfastError  # the first happened while writing, the second before it
+INTERRUPTED = "a write was interrupted"
+LOST = "a sync failed: what was written since the last one may be lost"
 
 
 def write_through(bucket: Bucket) -> None:
@@ -34,10 +41,10 @@ def write_through(bucket: Bucket) -> None:
     try:
         _prepare(bucket, group)
         bucket.log.append(group.buffers, group.count, group.length)
-    except OSError as error:
+    except (OSError, HoldfastError) as error:
         _fail(bucket, group, error)
     except BaseException:
-        bucket.broken = "a write was interrupted"
+        bucket.broken = INTERRUPTED
         raise
     else:
         bucket.publish(group)
@@ -85,7 +92,7 @@ def _lead(bucket: Bucket) -> None:
         if failure is None and group.count:
             failure = _durably(bucket, group)
     except BaseException:
-        bucket.broken = "a write was interrupted"
+        bucket.broken = INTERRUPTED
         group.error = OutcomeUnknown(bucket=bucket.id, cause=bucket.broken)
         _hand_on(bucket, group)
         raise
@@ -97,15 +104,15 @@ def _lead(bucket: Bucket) -> None:
         _hand_on(bucket, group)
 
 
-def _prepared(bucket: Bucket, group: Gathering) -> OSError | None:
+def _prepared(bucket: Bucket, group: Gathering) -> Failure | None:
     try:
         _prepare(bucket, group)
-    except OSError as error:
+    except HoldfastError as error:
         return error
     return None
 
 
-def _durably(bucket: Bucket, group: Gathering) -> OSError | None:
+def _durably(bucket: Bucket, group: Gathering) -> Failure | None:
     try:
         bucket.log.append(group.buffers, group.count, group.length)
         bucket.log.sync()
@@ -190,6 +197,36 @@ def write_mark(bucket: Bucket, kind: Type, time_ns: int) -> None:
     bucket.marked_at = bucket.log.stop
 
 
+def switch(bucket: Bucket) -> None:
+    """End the active segment and begin the next. Under the lock, with nothing in flight.
+
+    A full disk gives its reserve for it.
+
+    Raises:
+        StorageFailed: no segment could be begun; the log goes on where it was.
+        OutcomeUnknown: what was answered since the last sync may be lost.
+    """
+    _sync_active(bucket)
+    try:
+        _switch_with_reserve(bucket)
+    except OSError as error:
+        raise refused(bucket.id, error) from error
+
+
+def _sync_active(bucket: Bucket) -> None:
+    """Make the active segment durable before another one says where it ends."""
+    if bucket.log.synced == bucket.log.stop:
+        return
+    first = bucket.synced_version + 1
+    try:
+        bucket.log.sync()
+    except OSError as error:
+        bucket.broken = LOST
+        raise OutcomeUnknown(
+            bucket=bucket.id, cause=str(error), first_version=first, last_version=bucket.version
+        ) from error
+
+
 def _write_alone(bucket: Bucket, kind: Type, value: bytes, time_ns: int) -> None:
     version = bucket.next_version()
     buffers = encode(kind, b"", value, version, time_ns)
@@ -199,20 +236,23 @@ def _write_alone(bucket: Bucket, kind: Type, value: bytes, time_ns: int) -> None
         bucket.log.sync()
     except OSError as error:
         raise _restart(bucket, error) from error
+    except BaseException:
+        bucket.broken = INTERRUPTED
+        raise
 
 
 def _prepare(bucket: Bucket, group: Gathering) -> None:
     """Begin a new segment where the active one is full, and fix the group's place."""
     log = bucket.log
-    if (log.stop >= bucket.settings.segment_bytes or log.must_switch) and group.count:
-        log.switch(bucket.log_state())
+    if log.stop >= bucket.settings.segment_bytes and group.count:
+        switch(bucket)
     if (group.segment, group.base - log.stop) != (log.number, 0):
         group.relocate(log.number, log.stop)
 
 
-def _fail(bucket: Bucket, group: Gathering, error: OSError) -> None:
+def _fail(bucket: Bucket, group: Gathering, error: Failure) -> None:
     """The group is not stored, nor is what was decided on top of it. Under the lock."""
-    reason = _restart(bucket, error)
+    reason = _restart(bucket, error) if isinstance(error, OSError) else error
     victims = [group]
     if bucket.gathering is not None:
         victims.append(bucket.gathering)
@@ -254,13 +294,17 @@ def _save_unsynced(bucket: Bucket) -> OSError | None:
 
 
 def _switch_with_reserve(bucket: Bucket) -> None:
-    """Begin the next segment; a full disk gives its reserve for it."""
+    with_reserve(bucket.settings.ground, lambda: bucket.log.switch(bucket.log_state()))
+
+
+def with_reserve(ground: Segments, begin: Callable[[], T]) -> T:
+    """Begin a segment; a full disk gives its reserve for it."""
     try:
-        bucket.log.switch(bucket.log_state())
+        return begin()
     except OSError as error:
-        if error.errno != errno.ENOSPC or not bucket.settings.ground.reserve(0):
+        if error.errno != errno.ENOSPC or not ground.reserve(0):
             raise
-        bucket.log.switch(bucket.log_state())
+        return begin()
 
 
 def sync_behind(bucket: Bucket) -> None:
@@ -280,7 +324,7 @@ def sync_behind(bucket: Bucket) -> None:
     except OSError as error:
         with bucket.lock:
             first = bucket.synced_version + 1
-            bucket.broken = "a sync failed: what was written since the last one may be lost"
+            bucket.broken = LOST
         raise OutcomeUnknown(
             bucket=bucket.id, cause=str(error), first_version=first, last_version=bucket.version
         ) from error

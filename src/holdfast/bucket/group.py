@@ -47,7 +47,9 @@ class Gathering:
         self.pending_side: dict[tuple[Table, bytes], bytes] = {}
         self.count = 0
         self.length = 0
-        self.plain = True  # nothing but stores without options (plain.py)
+        # Nothing but stores without options of distinct keys (plain.py): then
+        # ``pending`` alone says what changes.
+        self.plain = True
         self.settled = False
         self.error: HoldfastError | None = None
         self.waiters: list[Lock] = []
@@ -87,6 +89,12 @@ class Gathering:
     def mark(self) -> tuple[int, int, int, int]:
         """A place to roll back to."""
         return len(self.buffers), len(self.changes), self.count, self.length
+
+    def mix(self) -> None:
+        """Tell changes one by one from here on: something that is not a plain store comes."""
+        if self.plain:
+            self.plain = False
+            self.changes = [(Table.KEYS, key, row) for key, row in self.pending.items()]
 
     def stage(self, table: Table, key: bytes, row: bytes) -> None:
         """Note a change that this group makes."""
@@ -140,11 +148,15 @@ class Gathering:
         base = start + GROUP_HEAD_BYTES
         if (segment, base) == (self.segment, self.base):
             return
+        if self.plain:
+            for key, row in self.pending.items():
+                self.pending[key] = self._moved(Table.KEYS, row, segment, base)
         self.changes = [
             (table, key, self._moved(table, row, segment, base))
             for table, key, row in self.changes
         ]
-        self._tell_all()
+        if not self.plain:
+            self._tell_all()
         self.segment, self.base = segment, base
 
     def _moved(self, table: Table, row: bytes, segment: int, base: int) -> bytes:

@@ -8,7 +8,6 @@ look before it is overwritten.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import repeat
 from typing import TYPE_CHECKING
 
 from crc32c import crc32c
@@ -16,7 +15,6 @@ from crc32c import crc32c
 from holdfast.log.entry import ENTRY, ENTRY_BYTES
 from holdfast.log.records import CHECK, CHECK_BYTES, FOLD, HEAD, Type
 from holdfast.values import Receipt
-from holdfast.views.port import Table
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
 Batch = tuple[Sequence[bytes], Sequence[str], Sequence[bytes | memoryview]]  # composite keys, names, values
 STORE = int(Type.STORE)
-KEYS = Table.KEYS
 
 
 def plan(bucket: Bucket, group: Gathering, batch: Batch) -> list[Receipt]:
@@ -50,37 +47,31 @@ def plan(bucket: Bucket, group: Gathering, batch: Batch) -> list[Receipt]:
         receipts.append(Receipt(name, version, size, None, bucket_id))
     bucket.version = version
     bucket.highest = max(bucket.highest, max(keys))
-    if bucket.durable:
-        group.pending.update(zip(keys, rows, strict=True))
-    group.changes += zip(repeat(KEYS), keys, rows)
+    group.pending.update(zip(keys, rows, strict=True))
     group.count += len(rows)
     group.length += at - start
     return receipts
 
 
+def fits(group: Gathering, batch: Batch) -> bool:
+    """Whether the group can take a batch by its keys alone: each is stored once."""
+    keys = set(batch[0])
+    return group.plain and len(keys) == len(batch[0]) and keys.isdisjoint(group.pending)
+
+
 def publish(state: State, group: Gathering) -> None:
     """Make a group of nothing but plain stores visible. Under the bucket's lock."""
     active = state.active
-    keys, tally = active.keys, active.tally
-    rows = {key: row for _, key, row in group.changes}
-    if len(rows) == len(group.changes) and keys.keys().isdisjoint(rows):
-        keys.update(rows)
-        tally.keys += len(rows)
-    else:
-        _replace(state, group)
+    keys, tally, rows = active.keys, active.tally, group.pending
+    if not keys.keys().isdisjoint(rows):
+        for key in keys.keys() & rows.keys():
+            old = keys[key]
+            if old:
+                tally.count(key, old, -1)
+    keys.update(rows)
+    tally.keys += len(rows)
     tally.live[group.segment] = tally.live.get(group.segment, 0) + group.length
     active.payload += sum(map(len, rows)) + ENTRY_BYTES * len(rows)
-
-
-def _replace(state: State, group: Gathering) -> None:
-    """Set rows of which some replace others of the active overlay."""
-    keys, tally = state.active.keys, state.active.tally
-    for _, key, row in group.changes:
-        old = keys.get(key)
-        keys[key] = row
-        tally.keys += 1
-        if old:
-            tally.count(key, old, -1)
 
 
 def store_now(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) -> Receipt:

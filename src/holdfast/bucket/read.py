@@ -15,7 +15,7 @@ from crc32c import crc32c
 from xxhash import xxh3_64_intdigest
 
 from holdfast.bucket import rows
-from holdfast.errors import Changed, Corrupt, Moved, NotFound
+from holdfast.errors import Changed, Corrupt, Moved, NotFound, StorageFailed
 from holdfast.log.entry import ENTRY, SPECIAL, Entry, Extent, unpack
 from holdfast.log.records import CHECK, FOLD, HEAD_BYTES, Flag
 from holdfast.views.port import Table
@@ -108,7 +108,7 @@ class Reader:
                 value, check = mapped[offset:stop], CHECK.unpack_from(mapped, stop)[0]
             else:
                 value, check = self.log.read_value(segment, offset, size)
-        except (Corrupt, OSError, struct.error):
+        except (Corrupt, StorageFailed, struct.error):
             return self._load_again(key, row)
         if crc32c(key, crc32c(value) ^ ((version ^ (version >> 32)) & FOLD)) == check:
             return value
@@ -123,7 +123,7 @@ class Reader:
                 return self.log.value(
                     key, extent.version, extent.segment, extent.offset, extent.length
                 )
-            except (Corrupt, OSError):
+            except (Corrupt, StorageFailed):
                 again = self.state.entry(key)
                 if again == row:
                     raise
@@ -181,7 +181,7 @@ class Reader:
                 return self.log.value(
                     key, extent.version, extent.segment, extent.offset, extent.length
                 )
-            except (Corrupt, OSError):
+            except (Corrupt, StorageFailed):
                 row = self.state.entry(key)
                 found = unpack(row).extents if row else ()
                 moved = next((e for e in found if e.version == extent.version), None)

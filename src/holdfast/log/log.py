@@ -7,16 +7,18 @@ knows nothing of what records mean.
 
 from __future__ import annotations
 
-from collections import Counter
+import errno
 import struct
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 from crc32c import crc32c
 
 from holdfast.engines.port import Buffer, Mapped, Segment, Segments
-from holdfast.errors import Corrupt
+from holdfast.errors import Corrupt, StorageFailed
 from holdfast.log.entry import ENTRY
 from holdfast.log.group import GROUP_HEAD_BYTES, GroupHead, Kind, read_head, scan, seal_head
 from holdfast.log.header import (
@@ -45,7 +47,13 @@ from holdfast.log.records import (
 
 GROUP_OF_RECORDS = int(Kind.RECORDS)
 SMALL_BYTES = 1 << 16
-JOIN_BYTES = 1 << 16  # larger groups are written gathered instead of joined
+JOIN_BYTES = 1 << 14  # a group of larger buffers is written gathered instead of joined
+
+
+def refused(bucket: str, error: OSError) -> StorageFailed:
+    """What the ground's refusal is called above it."""
+    name = errno.errorcode.get(error.errno or 0, "?")
+    return StorageFailed(bucket=bucket, errno=name, cause=str(error))
 
 
 class Position(NamedTuple):
@@ -77,9 +85,6 @@ class Log:
         self.identity = identity
         self.number = 0
         self.active: Segment  # what is appended to; set by ``begin`` or by recovery
-        # Segments were adopted above the active one. Replay goes by number, so what
-        # is written behind a merge must lie above what the merge brought.
-        self.must_switch = False
         self.reserved = 0  # the highest number that a merge has set aside
         self.stop = 0  # where the active segment's groups end
         self.last = 0  # where its last group starts
@@ -104,7 +109,6 @@ class Log:
         segment = self.ground.begin(self.bucket, number, (head, group, body))
         self._open[number] = self.active = segment
         self.number = number
-        self.must_switch = False
         self.last = len(head)
         self.stop = self.synced = len(head) + len(group) + len(body)
         self.digest = after
@@ -158,7 +162,7 @@ class Log:
 
         Not yet durable. On an OSError the log's end is where it was.
         """
-        if length <= JOIN_BYTES:
+        if length <= JOIN_BYTES * len(buffers):  # copying costs less than gathering small ones
             return self.append_body(b"".join(buffers), count, kind)
         crc = 0
         for buffer in buffers:
@@ -206,19 +210,30 @@ class Log:
                 segment = self.ground.open(self.bucket, number)
             except FileNotFoundError:
                 raise Corrupt(position=self.where(number, 0), what="segment is missing") from None
+            except OSError as error:
+                raise refused(self.bucket, error) from error
             self._open[number] = segment
         return segment
+
+    def _bytes(self, number: int, start: int, stop: int) -> bytes:
+        try:
+            return self.segment(number).read(start, stop)
+        except OSError as error:
+            raise refused(self.bucket, error) from error
 
     def read(self, number: int, start: int, stop: int) -> bytes | memoryview:
         """Bytes ``start`` to ``stop`` of a segment; sealed ones are mapped (rule 12)."""
         mapped = self._mapped(number)
-        return self.segment(number).read(start, stop) if mapped is None else mapped[start:stop]
+        return self._bytes(number, start, stop) if mapped is None else mapped[start:stop]
 
     def _mapped(self, number: int) -> Mapped | None:
         """A sealed segment in place, or None where it may still be written to."""
         mapped = self.maps.get(number)
         if mapped is None and (number in self.sealed or self._looks_sealed(number)):
-            mapped = self.maps[number] = self.segment(number).map()
+            try:
+                mapped = self.maps[number] = self.segment(number).map()
+            except OSError as error:
+                raise refused(self.bucket, error) from error
         return mapped
 
     def read_value(self, number: int, offset: int, length: int) -> tuple[bytes, int]:
@@ -227,10 +242,10 @@ class Log:
         stop = offset + length
         if mapped is not None:
             return bytes(mapped[offset:stop]), CHECK.unpack_from(mapped, stop)[0]
-        segment = self.segment(number)
         if length > SMALL_BYTES:  # reading twice is cheaper than copying
-            return segment.read(offset, stop), CHECK.unpack(segment.read(stop, stop + CHECK_BYTES))[0]
-        data = segment.read(offset, stop + CHECK_BYTES)
+            check = CHECK.unpack(self._bytes(number, stop, stop + CHECK_BYTES))[0]
+            return self._bytes(number, offset, stop), check
+        data = self._bytes(number, offset, stop + CHECK_BYTES)
         return data[:length], CHECK.unpack_from(data, length)[0]
 
     def value(self, key: bytes, version: int, number: int, offset: int, length: int) -> bytes:
@@ -250,7 +265,7 @@ class Log:
     def head(self, number: int) -> SegmentHead:
         """A segment's head, held against what the log says it must be."""
         where = self.where(number, 0)
-        head = unpack_head(bytes(self.segment(number).read(0, SEGMENT_HEAD_BYTES)), where)
+        head = unpack_head(self._bytes(number, 0, SEGMENT_HEAD_BYTES), where)
         info = self.ended.get(number)
         origin = (info.origin, info.origin_number) if info else (self.bucket, number)
         if head.store != self.identity.store or (head.bucket, head.number) != origin:
@@ -265,7 +280,7 @@ class Log:
             base, digest = after.stop, after.digest
         if digest is None:
             digest = self.head(number).digest
-        data = self.segment(number).read(base, stop)
+        data = self._bytes(number, base, stop)
         at = base
         for head, body in scan(data, base, stop, digest):
             yield Group(head, body)
@@ -291,7 +306,7 @@ class Log:
         if number not in self.ended or number in self._unsealed:
             return False
         info = self.ended[number]
-        data = self.segment(number).read(info.stop, info.stop + GROUP_HEAD_BYTES)
+        data = self._bytes(number, info.stop, info.stop + GROUP_HEAD_BYTES)
         head = read_head(data, 0, info.stop)
         if head is None or head.kind != Kind.KEY_BLOCK or head.previous != info.digest:
             self._unsealed.add(number)
@@ -300,8 +315,7 @@ class Log:
 
     def _load_block(self, number: int) -> KeyBlock | None:
         info = self.ended[number]
-        segment = self.segment(number)
-        data = segment.read(info.stop, segment.size)
+        data = self._bytes(number, info.stop, self.segment(number).size)
         head = read_head(data, 0, info.stop)
         if head is None or head.kind != Kind.KEY_BLOCK or head.previous != info.digest:
             return None
@@ -318,30 +332,42 @@ class Log:
     # -- ended segments -----------------------------------------------------------
 
     def seal(self, number: int, body: bytes, count: int) -> None:
-        """Put the key block behind an ended segment's last group, durably."""
+        """Put the key block behind an ended segment's last group, durably.
+
+        Raises:
+            StorageFailed: the disk refused; the next attempt begins with a fresh file.
+        """
         info = self.ended[number]
         head, _ = seal_head(Kind.KEY_BLOCK, count, len(body), crc32c(body), info.stop, info.digest)
         segment = self.segment(number)
         segment.size = info.stop
-        segment.append((head, body))
-        segment.sync()
+        try:
+            segment.append((head, body))
+            segment.sync()
+        except OSError as error:
+            self._open.pop(number, None)
+            raise refused(self.bucket, error) from error
+        self._unsealed.discard(number)
         self.sealed.add(number)
 
     def adopt(self, info: SegmentInfo) -> None:
         """Count a segment shared from another bucket among the ended ones."""
         self.ended[info.number] = info
-        self.must_switch = self.must_switch or info.number > self.number
 
     def drop(self, number: int) -> None:
-        """Forget an ended segment and give its space back."""
+        """Forget an ended segment and give its space back; StorageFailed where its file stays."""
         self.ended.pop(number, None)
         self.sealed.discard(number)
         self.maps.pop(number, None)
         self._blocks.pop(number, None)
         segment = self._open.pop(number, None)
-        if segment is not None:
-            segment.park()
-        self.ground.drop(self.bucket, number)
+        with suppress(OSError):
+            if segment is not None:
+                segment.park()
+        try:
+            self.ground.drop(self.bucket, number)
+        except OSError as error:
+            raise refused(self.bucket, error) from error
 
     def sizes(self) -> dict[int, int]:
         """Bytes on disk by segment."""
@@ -382,9 +408,8 @@ class Log:
             return position.stop == SEGMENT_HEAD_BYTES and (
                 self.head(position.segment).digest == position.digest
             )
-        data = self.segment(position.segment).read(
-            position.start, position.start + GROUP_HEAD_BYTES
-        )
+        behind = position.start + GROUP_HEAD_BYTES
+        data = self._bytes(position.segment, position.start, behind)
         head = read_head(data, 0, position.start)
         return head is not None and (head.digest, head.stop) == (position.digest, position.stop)
 
