@@ -75,7 +75,7 @@ class Reader:
             return self._load_row(key, row or state.entry(key))
         prints = self.prints
         if prints is None:
-            return self._load_row(key, state.view.get_key(key))
+            return self._load_row(key, state.view.get(Table.KEYS, key))
         at = prints.find(xxh3_64_intdigest(key, prints.seed) >> 1, ABSENT)
         mapped = self.log.maps.get(at >> OFFSET_BITS)
         if mapped is None:

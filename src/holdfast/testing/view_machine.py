@@ -102,8 +102,6 @@ class ViewMachine(RuleBasedStateMachine):
         rows = self.model[table]
         assert self.view.get_many(table, sorted(asked)) == {k: rows[k] for k in asked if k in rows}
         assert [self.view.get(table, key) for key in asked] == [rows.get(key) for key in asked]
-        entries = self.model[Table.KEYS]
-        assert [self.view.get_key(key) for key in asked] == [entries.get(key) for key in asked]
 
     @rule()
     def parks(self) -> None:

@@ -75,18 +75,6 @@ class ViewSuite:
         assert view.get(Table.KEYS, b"c") is None
         assert view.get(Table.KEYS, b"") is None
 
-    def test_the_quick_get_is_the_other_one(self, view: View) -> None:
-        keys = [b"k" * length for length in (1, 479, 480, 481, 482, 511, 512, 700, 701)]
-        assert [view.get_key(key) for key in keys] == [None] * len(keys)
-        commit(view, [(key, b"%d" % len(key)) for key in keys[::2]])
-        commit(view, [(keys[1], b"elsewhere")], Table.LOCKS)
-        for key in (*keys, b"k" * 480 + b"\0", b""):
-            assert view.get_key(key) == view.get(Table.KEYS, key)
-        assert view.get_key(keys[0]) == b"1"
-        assert view.get_key(keys[1]) is None
-        commit(view, [(keys[0], b"new")])
-        assert view.get_key(keys[0]) == b"new"
-
     def test_tables_do_not_know_each_other(self, view: View) -> None:
         for table in Table:
             commit(view, [(b"same", table.name.encode())], table)
@@ -418,7 +406,6 @@ class ViewSuite:
         view.close()
         for call in (
             lambda: view.get(Table.KEYS, b"a"),
-            lambda: view.get_key(b"a"),
             lambda: view.get_many(Table.KEYS, [b"a"]),
             lambda: view.scan(Table.KEYS, b"", None, 9),
             lambda: view.count(Table.KEYS),

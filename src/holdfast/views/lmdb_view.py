@@ -40,7 +40,6 @@ FIRST_CHUNK: Final = 32  # rows a scan that may stop early reads first; then fou
 CHUNK_GROWS: Final = 4
 VERIFY_ROWS: Final = 1_000
 
-_KEYS_SEED: Final = SEEDS[Table.KEYS]
 
 
 class Span(NamedTuple):
@@ -83,24 +82,7 @@ class LmdbView(LmdbLife, View):
         super().__init__(folder, map_bytes=map_bytes)
 
     # The hot path is what ``use`` does, unrolled: a sixth slower than LMDB's own get
-    # and the check. ``get_key`` is ``get`` with what depends on the table filled in.
-
-    def get_key(self, key: bytes) -> bytes | None:
-        """``get(Table.KEYS, key)``, as quickly as can be."""
-        readers = self._readers
-        try:
-            get = readers.pop()
-            value = get(key)
-        except (IndexError, lmdb.Error):
-            return self.use(partial(_get, Table.KEYS, key), None)
-        readers.append(get)
-        if readers is not self._readers:
-            readers.drain()
-        if value is None and len(key) <= VIEW_KEY_BYTES:
-            return None
-        if value is not None and crc32c(key + value, _KEYS_SEED) == RESIDUE:
-            return value[:-CHECK_BYTES]
-        return self.use(partial(_get, Table.KEYS, key), None)
+    # and the check.
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The row's value, or None."""

@@ -47,10 +47,6 @@ class MemoryView(View):
             value: bytes | None = self._table(table).get(key)
             return value
 
-    def get_key(self, key: bytes) -> bytes | None:
-        """``get(Table.KEYS, key)``."""
-        return self.get(Table.KEYS, key)
-
     def get_many(self, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """The rows that exist among ascending ``keys``."""
         with self._reading:

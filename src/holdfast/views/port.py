@@ -55,9 +55,6 @@ class View(Protocol):
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The row's value, or None."""
 
-    def get_key(self, key: bytes) -> bytes | None:
-        """``get(Table.KEYS, key)``, as quickly as can be."""
-
     def get_many(self, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """The rows that exist among ascending ``keys``."""
 

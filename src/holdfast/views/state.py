@@ -155,7 +155,7 @@ class State:
                 if found is not None:
                     break
             else:
-                return self.view.get_key(key)
+                return self.view.get(Table.KEYS, key)
         return found or None
 
     def below(self, key: bytes) -> bytes | None:

@@ -369,7 +369,7 @@ def test_a_row_out_of_its_place_does_not_verify(copied: LmdbView) -> None:
         with pytest.raises(Corrupt):
             copied.scan(table, key, None, 1)
     with pytest.raises(Corrupt):
-        copied.get_key(b"b")
+        copied.get(Table.KEYS, b"b")
     with pytest.raises(Corrupt):
         copied.verify()
 
