@@ -89,6 +89,7 @@ class Bucket(Reader):
         self.marked_at = log.stop  # where the log ended when its last mark was written
         self.idle_since = (log.stop, settings.clock.monotonic_ns())
         self.lender: Bucket | None = None
+        self.standing: set[str] = set()  # children that stand, which the log does not say yet
         self.touched = 0
         self.bound = settings.bucket_bytes
         self.durable = settings.sync == "always"

@@ -307,7 +307,7 @@ def prepare(bucket: Bucket, pace: Pace = no_pace) -> None:
     with commit.alone(bucket):
         live = tally.live.get(log.number, 0)
         if log.stop - live > max(live, bucket.settings.segment_bytes // DEAD_PART):
-            log.switch(bucket.log_state())
+            commit.switch(bucket)
     absorbed = bucket.absorbed
     if absorbed is None or any(n >= absorbed.segment for n in list(log.ended)):
         checkpoint(bucket, pace)

@@ -30,15 +30,18 @@ from holdfast.bucket.checkpoint import (
 )
 from holdfast.bucket.rows import pack_row, unpack_row
 from holdfast.bucket.seal import seal
-from holdfast.errors import HoldfastError, OutcomeUnknown
+from holdfast.errors import HoldfastError, OutcomeUnknown, StorageFailed
 from holdfast.log.entry import pack, unpack
 from holdfast.log.header import Birth, LogState, Merge, SegmentInfo
+from holdfast.log.log import refused
 from holdfast.log.records import Type
 from holdfast.log.recovery import stands
 from holdfast.views.port import Table, Writer
 from holdfast.views.state import EXPIRES, EXPIRES_AT, SIDE, TABLES, State, Tally, needs_care
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from holdfast.bucket.bucket import Bucket
 
 PAGE = 200
@@ -63,7 +66,7 @@ def split(bucket: Bucket, child: str, start: bytes) -> Bucket | None:
     with commit.alone(bucket):
         if bucket.births or not bucket.start < start < bucket.stop:
             return None
-        bucket.log.switch(bucket.log_state())
+        commit.switch(bucket)
         return _fork(bucket, child, start, tuple(bucket.log.ended.values()))
 
 
@@ -71,20 +74,37 @@ def _fork(bucket: Bucket, child: str, start: bytes, segments: tuple[SegmentInfo,
     now = bucket.time.now_ns()
     birth = Birth(child, start, bucket.stop, bucket.version, now, segments)
     commit.write_control(bucket, Type.SPLIT, msgspec.msgpack.encode(birth))
-    born = be_born(bucket, birth)
+    born = _deliver(bucket, birth)
     born.opened_version = bucket.opened_version
     born.may_expire = bucket.may_expire
     bucket.births = (*bucket.births, birth)
+    bucket.stop = start
     if segments:
         _lend(bucket, born)
     else:
-        _confirm(bucket, birth.child)
-    bucket.stop = start
+        bucket.standing.add(birth.child)
+        with suppress(StorageFailed, OutcomeUnknown):  # then upkeep says it later
+            _confirm(bucket, birth.child)
     return born
 
 
+def _deliver(bucket: Bucket, birth: Birth) -> Bucket:
+    """Bring a child into being that the log has decided.
+
+    If it cannot be, the parent takes no more writes until it is opened again:
+    what it took above the cut would be lost when the split is done again.
+    """
+    try:
+        return commit.with_reserve(bucket.settings.ground, lambda: be_born(bucket, birth))
+    except BaseException as error:
+        bucket.broken = "a split was decided and its child could not be begun"
+        if isinstance(error, OSError):
+            raise refused(bucket.id, error) from error
+        raise
+
+
 def be_born(bucket: Bucket, birth: Birth) -> Bucket:
-    """The child's own first segment, durable."""
+    """The child's own first segment, durable; OSError where the ground refuses."""
     state = LogState(
         birth.start,
         birth.stop,
@@ -119,8 +139,9 @@ def _lend(parent: Bucket, child: Bucket) -> None:
 
 def _confirm(parent: Bucket, child: str) -> None:
     """Note in the parent's log that the child stands on its own. Under the lock."""
-    parent.births = tuple(b for b in parent.births if b.child != child)
     commit.write_control(parent, Type.BORN, child.encode())
+    parent.births = tuple(b for b in parent.births if b.child != child)
+    parent.standing.discard(child)
 
 
 def confirm(parent: Bucket, child: str) -> None:
@@ -129,12 +150,21 @@ def confirm(parent: Bucket, child: str) -> None:
         _confirm(parent, child)
 
 
+def confirm_standing(parent: Bucket) -> None:
+    """Say again what could not be written down when a child began to stand on its own."""
+    for child in list(parent.standing):
+        confirm(parent, child)
+
+
 def share_segments(parent: Bucket, birth: Birth, pace: Pace = no_pace) -> None:
     """Seal what the child takes over and give it names of its own; idempotent."""
     for info in birth.segments:
         if parent.log.key_block(info.number) is None:
             seal(parent, info.number, pace)
-        parent.log.ground.share(parent.id, info.number, birth.child, info.number)
+        try:
+            parent.log.ground.share(parent.id, info.number, birth.child, info.number)
+        except OSError as error:
+            raise refused(parent.id, error) from error
 
 
 def take_over(child: Bucket, pace: Pace = no_pace) -> None:
@@ -153,6 +183,7 @@ def take_over(child: Bucket, pace: Pace = no_pace) -> None:
             absorb_waiting(parent, pace)
         with parent.absorbing:
             _load_view(parent, child, birth, pace)
+        parent.standing.add(child.id)
         confirm(parent, child.id)
     child.resolve_all(pace)
     parent.resolve_all(pace)
@@ -262,7 +293,7 @@ def merge(left: Bucket, right: Bucket) -> bool:
 
 def _swallow(left: Bucket, right: Bucket) -> None:
     """Intend, share, decide, take in. Until it is decided everything can be taken back."""
-    right.log.switch(right.log_state())
+    commit.switch(right)
     for number in right.log.ended:
         if right.log.key_block(number) is None:
             seal(right, number)
@@ -282,9 +313,13 @@ def _swallow(left: Bucket, right: Bucket) -> None:
         infos,
         right.highest,
     )
+    rows = list(_rows_of(right))  # before it is decided: reading may find damage
     left.log.reserved = first + len(infos) - 1
     _decide_merge(left, right, taken, renumbered)
-    _take_in(left, right, taken, renumbered)
+    for info in infos:
+        left.log.adopt(info)
+    _put_rows(left, right, rows, renumbered)
+    _take_in(left, right)
 
 
 def _decide_merge(left: Bucket, right: Bucket, taken: Merge, renumbered: dict[int, int]) -> None:
@@ -300,20 +335,19 @@ def _decide_merge(left: Bucket, right: Bucket, taken: Merge, renumbered: dict[in
         # If it was decided after all, what the right took from now on would be lost.
         right.broken = left.broken = str(error)
         raise
-    except (OSError, HoldfastError):
+    except (OSError, HoldfastError) as error:
         left.version = max(left.version, before)
         for new in renumbered.values():
             with suppress(OSError):
                 left.log.ground.drop(left.id, new)
+        if isinstance(error, OSError):
+            raise refused(left.id, error) from error
         raise
 
 
-def _take_in(left: Bucket, right: Bucket, taken: Merge, renumbered: dict[int, int]) -> None:
-    """What follows from a merge that was decided."""
-    for info in taken.segments:
-        left.log.adopt(info)
+def _take_in(left: Bucket, right: Bucket) -> None:
+    """What follows from a merge that was decided: nothing here may undo it."""
     left.highest = max(left.highest, right.highest)
-    _copy_rows(left, right, renumbered)
     left.stop = right.stop
     left.retired = (*left.retired, right.id)
     right.stop = right.start
@@ -322,25 +356,38 @@ def _take_in(left: Bucket, right: Bucket, taken: Merge, renumbered: dict[int, in
     left.may_expire |= right.may_expire
     # What either began since it was opened is still being written.
     left.opened_version = min(left.opened_version, right.opened_version)
-    left.log.switch(left.log_state())  # above what was adopted (Log.must_switch)
-    checkpoint(left)
+    try:
+        commit.switch(left)  # what is written from now on must lie above what was adopted
+        checkpoint(left)
+    except (StorageFailed, OutcomeUnknown) as error:
+        left.broken = left.broken or str(error)
 
 
-def _copy_rows(left: Bucket, right: Bucket, renumbered: dict[int, int]) -> None:
-    """The right's rows in the left's overlay, their segments under the new numbers."""
-    start, stop = right.start, right.stop
+def _rows_of(bucket: Bucket) -> Iterator[tuple[Table, bytes, bytes]]:
+    """Every row of a bucket."""
     for table in TABLES:
-        at: bytes | None = start
+        at: bytes | None = bucket.start
         while at is not None:
-            rows, at = right.state.page(table, at, stop, 1000)
+            rows, at = bucket.state.page(table, at, bucket.stop, 1000)
             for key, row in rows:
-                if table is Table.KEYS:
-                    left.special += needs_care(row)
-                    left.state.put_entry(key, _renumber_entry(row, renumbered))
-                else:
-                    left.state.put_side(table, key, _renumber_side(row, renumbered))
-                if table is Table.LOCKS:
-                    left.locks.carry(key, right.locks.holder(right, key))
+                yield table, key, row
+
+
+def _put_rows(
+    left: Bucket,
+    right: Bucket,
+    rows: list[tuple[Table, bytes, bytes]],
+    renumbered: dict[int, int],
+) -> None:
+    """The right's rows in the left's overlay, their segments under the new numbers."""
+    for table, key, row in rows:
+        if table is Table.KEYS:
+            left.special += needs_care(row)
+            left.state.put_entry(key, _renumber_entry(row, renumbered))
+        else:
+            left.state.put_side(table, key, _renumber_side(row, renumbered))
+        if table is Table.LOCKS:
+            left.locks.carry(key, right.locks.holder(right, key))
 
 
 def _renumber_entry(row: bytes, numbers: dict[int, int]) -> bytes:
@@ -357,7 +404,10 @@ def _renumber_side(row: bytes, numbers: dict[int, int]) -> bytes:
 def bury(left: Bucket, right: str) -> None:
     """Forget a bucket that was merged away: its segments live on under other names."""
     settings = left.settings
-    settings.ground.retire(right)
+    try:
+        settings.ground.retire(right)
+    except OSError as error:
+        raise refused(right, error) from error
     settings.drop_view(right)
     with commit.alone(left):
         left.retired = tuple(b for b in left.retired if b != right)

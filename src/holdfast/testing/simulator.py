@@ -16,6 +16,7 @@ from random import Random
 import msgspec
 
 from holdfast.engines.memory import MemoryDisk
+from holdfast.errors import OutcomeUnknown, StorageFailed
 from holdfast.testing.disk import PowerCut
 from holdfast.testing.simulator_clients import Clients
 from holdfast.testing.simulator_world import Deviation, Settings, World
@@ -47,6 +48,7 @@ def settings_of(seed: int) -> Settings:
         sync=chance.choice(("always", "always", "always", "interval", "never")),
         views=chance.choice(("lost", "kept", "older")),
         steps_back=chance.random() < 0.25,  # noqa: PLR2004 - one in four
+        faults=chance.random() < 0.25,  # noqa: PLR2004
     )
 
 
@@ -107,6 +109,7 @@ def _live(world: World, clients: Clients, operations: int, lives: int) -> None:
         try:
             world.open(cut_at, start)
             world.verify()
+            world.arm()
             for _ in range(operations):
                 clients.act()
             if world.chance.random() < 0.3:  # noqa: PLR2004 - three in ten close their store
@@ -115,6 +118,10 @@ def _live(world: World, clients: Clients, operations: int, lives: int) -> None:
                 world.model.settle()
         except PowerCut:
             pass
+        except (StorageFailed, OutcomeUnknown) as error:
+            if world.faulty is None or not world.faulty.failed:
+                raise
+            world.note(f"    {error.code} while opening or closing")
         start = world.cut()
 
 

@@ -8,7 +8,7 @@ behind as what may have happened.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from holdfast.errors import (
     CrossBucket,
@@ -18,15 +18,19 @@ from holdfast.errors import (
     LockHeld,
     LockLost,
     NotFound,
+    OutcomeUnknown,
     Permanent,
+    StorageFailed,
     VersionMismatch,
 )
 from holdfast.store import Namespace
-from holdfast.testing.simulator_model import Effect, Lease, Name, Object, Step
+from holdfast.testing.simulator_model import Effect, Lease, Name, Object, Step, seen_as
 from holdfast.testing.simulator_world import SPACES, Deviation, World
 from holdfast.values import Receipt
 
 T = TypeVar("T")
+Mode = Literal["auto", "copying", "compacting"]
+MODES: tuple[Mode, ...] = ("auto", "auto", "copying", "compacting")
 Allowed = tuple[type[HoldfastError] | None, ...]  # None: it succeeds
 SECOND_NS = 1_000_000_000
 SIZES = ((0, 40), (0, 40), (0, 400), (500, 6_000), (500, 6_000), (8_000, 24_000))
@@ -69,6 +73,10 @@ class Clients:
         world.in_flight = world.attempted = steps if None in allowed else ()
         try:
             result = call()
+        except (StorageFailed, OutcomeUnknown) as error:
+            world.in_flight = ()
+            self._failed(told, error, steps)
+            return None
         except HoldfastError as error:
             world.in_flight = ()
             if type(error) not in allowed:
@@ -79,6 +87,63 @@ class Clients:
         if None not in allowed:
             raise Deviation(f"{told}: succeeded instead of {allowed}")
         return result
+
+    def _failed(self, told: str, error: HoldfastError, steps: tuple[Step, ...]) -> None:
+        """A write that the disk refused: not stored, or nobody knows before the next life.
+
+        Of several steps some may have been stored before; what readers see of
+        them is so.
+        """
+        if self.world.faulty is None or not self.world.faulty.failed:
+            raise Deviation(f"{told}: {error!r} on a disk that refused nothing") from error
+        self.world.note(f"    {error.code}")
+        if isinstance(error, OutcomeUnknown):
+            self.model.doubt(steps)
+            return
+        if len(steps) > 1 or any(len(step.effects) > 1 for step in steps):
+            self._read_back(steps)
+
+    def _read_back(self, steps: tuple[Step, ...]) -> None:
+        """Go on from what a batch that failed in part has stored."""
+        stored = []
+        for step in steps:
+            seen = [self._shows(name, after) for name, after in step.effects]
+            if step.together and any(seen) and not all(seen):
+                raise Deviation(f"half of an atomic batch shows: {step}")
+            for (name, after), shows in zip(step.effects, seen, strict=True):
+                if shows:
+                    stored.append(self.step(name, after))
+                elif self.model.live(name, self.world.now_ns()) != self._found(name):
+                    raise Deviation(f"{name} is neither what it was nor what was written")
+        self.acknowledge(stored)
+
+    def _shows(self, name: Name, after: Object | None) -> bool:
+        found = self._found(name)
+        if found is None or after is None:
+            return found is after
+        return found.value == after.value
+
+    def _found(self, name: Name) -> Object | None:
+        """An object as the store shows it now."""
+        space = self.space(name)
+        try:
+            stat, value = space.stat(name[1]), space.get(name[1])
+        except NotFound:
+            return None
+        if not stat.terminal:
+            return None
+        held = tuple(map(str, space.consumers(name[1]).list()))
+        return seen_as(stat, value, held)
+
+    def attempt(self, told: str, call: Callable[[], object]) -> bool:
+        """Upkeep, which may fail with a typed error on a disk that refuses; whether it did not."""
+        self.world.note(f"{self.count} {told}")
+        try:
+            call()
+        except (StorageFailed, OutcomeUnknown) as error:
+            self._failed(told, error, ())
+            return False
+        return True
 
     def acknowledge(self, steps: Iterable[Step]) -> None:
         """The store answered: readers see it, and with ``always`` it is durable."""
@@ -374,6 +439,8 @@ class Clients:
         elif before is not None and held is None:
             before.ttl_ns = max(before.ttl_ns, ttl * SECOND_NS)
         lock = self.ask(f"lock {name} {ttl} s", lambda: space.lock(name[1], ttl=ttl), (), allowed)
+        if lock is None and held is False:
+            return  # it failed: held or not, nobody can tell before the next life
         if lock is not None:
             self.tell(name, lock.fence)
             ends = clock.monotonic_ns() + ttl * SECOND_NS
@@ -443,13 +510,12 @@ class Clients:
 
     def tick(self) -> None:
         """Upkeep that is due."""
-        self.world.note(f"{self.count} tick")
-        self.world.store.tick(10.0)
-        self.model.bury(self.world.now_ns())
+        if self.attempt("tick", lambda: self.world.store.tick(10.0)):
+            self.model.bury(self.world.now_ns())
 
     def collect(self) -> None:
         """Remove what is marked, give the space of the dead back."""
-        mode = self.chance.choice(("auto", "auto", "copying", "compacting"))
+        mode: Mode = self.chance.choice(MODES)
         now = self.world.now_ns()
         marked: dict[str, list[Effect]] = {}
         for name in sorted(self.model.now):
@@ -461,30 +527,27 @@ class Clients:
             Step(where, (effect,)) for where, effects in marked.items() for effect in effects
         )
         told = f"collect {mode}"
-        self.ask(told, lambda: self.world.store.collect(mode), steps, DONE)  # type: ignore[arg-type]
-        self.acknowledge(steps)
+        collected = self.ask(told, lambda: self.world.store.collect(mode), steps, DONE)
+        if collected is not None:
+            self.acknowledge(steps)
 
     def absorb(self) -> None:
         """Checkpoint every view."""
-        self.world.note(f"{self.count} checkpoint")
-        self.world.absorb()
+        self.attempt("checkpoint", self.world.absorb)
 
     def rebuild(self) -> None:
         """Derive every view again."""
-        self.world.note(f"{self.count} rebuild")
-        self.world.store.rebuild()
+        self.attempt("rebuild", self.world.store.rebuild)
         self.model.moved(self.world.clock.monotonic_ns())
 
     def check(self) -> None:
         """Verify everything."""
-        self.world.note(f"{self.count} check")
-        self.world.check()
+        self.attempt("check", self.world.check)
 
     def flush(self) -> None:
         """Make everything durable."""
-        self.world.note(f"{self.count} flush")
-        self.world.store.flush()
-        self.model.settle()
+        if self.attempt("flush", self.world.store.flush):
+            self.model.settle()
 
 
 def _with(old: Object, **changes: object) -> Object:

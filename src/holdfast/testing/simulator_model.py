@@ -115,6 +115,7 @@ class Model:
         self.durable: dict[Name, Object] = {}
         self.now: dict[Name, Object] = {}
         self.steps: list[Step] = []
+        self.doubtful: list[Step] = []  # whose outcome nobody knows before the next life
         self.leases: dict[Name, Lease] = {}
         self.highest: dict[Name, int] = {}  # the last version or fence that was told
         self._told: dict[Name, int] = {}  # of it, what a crash cannot take back
@@ -144,6 +145,12 @@ class Model:
         self.highest[name] = version
         return grows
 
+    def doubt(self, steps: Iterable[Step]) -> None:
+        """Take note of a write that is stored or not: each such write is a lane of its own."""
+        for step in steps:
+            lane = f"doubt {len(self.doubtful)}"
+            self.doubtful.append(msgspec.structs.replace(step, lane=lane))
+
     def bury(self, now_ns: int) -> None:
         """What has expired by now must never be seen again, whatever time it is later."""
         for objects in (self.durable, self.now):
@@ -151,11 +158,13 @@ class Model:
             for name in dead:
                 del objects[name]
         self.steps = [_buried(step, now_ns) for step in self.steps]
+        self.doubtful = [_buried(step, now_ns) for step in self.doubtful]
 
     def adopt(self, seen: Mapping[Name, Seen]) -> None:
         """Go on from what a reopened store shows, after it was explained."""
         self.now = {name: _object(found) for name, found in seen.items()}
         self.highest = dict(self._told)
+        self.doubtful = []
         for name, found in seen.items():
             self.highest[name] = max(self.highest.get(name, 0), found.stat.version)
         for lease in self.leases.values():
@@ -185,12 +194,14 @@ class Model:
         return None if monotonic_ns < max(lease.ends_ns, lease.blurred_ns) else False
 
 
+def seen_as(stat: Stat, value: bytes, consumers: tuple[str, ...]) -> Object:
+    """An object from what the store tells of it."""
+    held = None if stat.state == "unmanaged" else consumers
+    return Object(value, stat.version, stat.expires_ns, held, stat.permanent, stat.content_type)
+
+
 def _object(seen: Seen) -> Object:
-    stat = seen.stat
-    consumers = None if stat.state == "unmanaged" else seen.consumers
-    return Object(
-        seen.value, stat.version, stat.expires_ns, consumers, stat.permanent, stat.content_type
-    )
+    return seen_as(*seen)
 
 
 def _buried(step: Step, now_ns: int) -> Step:
@@ -225,7 +236,8 @@ def unexplained(
         now_ns: its bucket time.
         buckets: where each key lies now.
     """
-    steps = [piece for step in model.steps for piece in _pieces(step, buckets)]
+    possible = [*model.steps, *model.doubtful]
+    steps = [piece for step in possible for piece in _pieces(step, buckets)]
     lanes: dict[str, list[Step]] = {}
     touched: dict[Name, set[str]] = {}
     for step in steps:

@@ -6,6 +6,7 @@ begins on what the platter kept; what it shows is held against the model.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Literal
@@ -21,7 +22,7 @@ from holdfast.limits import TIME_MARK_NS
 from holdfast.store import Store
 from holdfast.store.opening import open_on
 from holdfast.testing.clock import ManualClock, SeededEntropy
-from holdfast.testing.disk import MODES, CrashDisk
+from holdfast.testing.disk import FOREVER, MODES, CrashDisk, FailingDisk, Kind
 from holdfast.testing.simulator_model import Model, Name, Seen, Step, brief, unexplained
 from holdfast.views.memory_view import MemoryView
 from holdfast.views.port import Table, View
@@ -31,6 +32,7 @@ Views = Literal["lost", "kept", "older"]
 Tables = dict[Table, SortedDict]
 ROOT = "store"
 SPACES = ("acme", "zeta")
+FAULT_POINTS = 90  # of a life, before its disk refuses a call
 SNAPSHOTS = 4  # commits that an older view may go back
 
 
@@ -44,13 +46,26 @@ class Settings(msgspec.Struct, frozen=True):
     ``views``: "lost" begins every life without views, "kept" with those of the
     last commit, "older" with those of an earlier commit, or none, by chance.
     ``steps_back`` sets wall time back at a reopening, as a machine without a
-    battery does.
+    battery does. ``faults``: in each life the disk refuses a call, or some in a
+    row, or all from there on.
     """
 
     sync: Sync = "always"
     views: Views = "lost"
     bucket_bytes: int = 64 << 10
     steps_back: bool = False
+    faults: bool = False
+
+
+class Faulty(FailingDisk):
+    """A disk that begins to refuse calls when it is armed."""
+
+    armed = False
+
+    def before(self, kind: Kind) -> None:
+        """Count and refuse only while armed."""
+        if self.armed:
+            super().before(kind)
 
 
 class KeptView(MemoryView):
@@ -118,6 +133,8 @@ class World:
         self.shelf = Shelf()
         self.shelf.remembers = settings.views == "older"
         self.disk = CrashDisk(MemoryDisk())
+        self.faulty: Faulty | None = None
+        self.refusals = 0
         self.points = self.crashes = self.most_buckets = 0
         self.life = 0
         self.last_ns = 0  # bucket time when the last life ended
@@ -129,10 +146,11 @@ class World:
         """Begin a life on what the last one left; PowerCut at its ``cut_at``-th point."""
         self.life += 1
         self.disk = self.new_disk(start, cut_at)
+        self.faulty = self._faults()
         if self.settings.views == "older":
             self.shelf.age(self.chance)
         self.store = open_on(
-            self.disk,
+            self.faulty or self.disk,
             ROOT,
             sync=self.settings.sync,
             bucket_bytes=self.settings.bucket_bytes,
@@ -140,6 +158,27 @@ class World:
             entropy=self.entropy,
             open_view=self.new_view,
         )
+
+    def _faults(self) -> Faulty | None:
+        """What the disk of this life will refuse, and when; armed at once in a few lives."""
+        if not self.settings.faults:
+            return None
+        chance = self.chance
+        faulty = Faulty(
+            self.disk,
+            chance.randint(1, FAULT_POINTS),
+            error=chance.choice((errno.EIO, errno.ENOSPC)),
+            short=chance.random() < 0.5,  # noqa: PLR2004 - an even coin
+            times=chance.choice((1, 1, 1, 2, 3, 8, FOREVER)),
+            seed=chance.randrange(1 << 30),
+        )
+        faulty.armed = chance.random() < 0.2  # noqa: PLR2004 - one life in five
+        return faulty
+
+    def arm(self) -> None:
+        """From here on the disk may refuse calls."""
+        if self.faulty is not None:
+            self.faulty.armed = True
 
     def new_disk(self, start: MemoryDisk | None, cut_at: int | None) -> CrashDisk:
         """The disk of a life."""
@@ -154,6 +193,7 @@ class World:
         mode = self.chance.choice(MODES)
         self.note(f"-- power cut after {self.disk.points} points, {mode}")
         self.points += self.disk.points
+        self.refusals += self.faulty.failed if self.faulty is not None else 0
         self.crashes += 1
         self.model.steps += self.in_flight
         self.in_flight = ()
@@ -188,7 +228,8 @@ class World:
         if now > max(self.last_ns, self.clock.wall_ns()) + TIME_MARK_NS:
             raise Deviation("bucket time jumped ahead by more than a mark")
         seen = self.look()
-        names = model.durable.keys() | {e.name for step in model.steps for e in step.effects}
+        possible = [*model.steps, *model.doubtful]
+        names = model.durable.keys() | {e.name for step in possible for e in step.effects}
         problems = unexplained(model, seen, now, _places(self.bucket_of, names))
         if problems:
             raise Deviation("; ".join(problems))
@@ -223,6 +264,8 @@ class World:
     def check(self) -> None:
         """``store.check()`` must find nothing."""
         report = self.store.check()
+        if self.faulty is not None and self.faulty.failed:
+            return
         self.most_buckets = max(self.most_buckets, report.buckets)
         if not report.ok:
             raise Deviation(f"check: {report.problems[:3]}")

@@ -135,7 +135,7 @@ def _judged(bucket: Bucket, doubtful: list[bytes]) -> list[Problem]:
     segment ends first, so that what must be read while writers wait is small.
     """
     with commit.alone(bucket):
-        bucket.log.switch(bucket.log_state())
+        commit.switch(bucket)
     problems = []
     with commit.alone(bucket):
         recent = _recent_rows(bucket, set(doubtful))
