@@ -22,9 +22,8 @@ from unittest import mock
 
 import holdfast
 from holdfast import Namespace, Store
-from holdfast.bucket import fork
-from holdfast.bucket.bucket import Bucket
-from holdfast.log.header import Merge
+from holdfast.log.header import SegmentInfo
+from holdfast.log.log import Log
 from holdfast.testing import ManualClock, SeededEntropy
 
 HERE = Path(__file__).resolve().parent
@@ -161,14 +160,14 @@ def write_store() -> Path:
 @contextmanager
 def _copied_while_merging(source: Path, target: Path) -> Iterator[None]:
     """Copy the folder once a merge is decided and nothing that follows from it was done."""
-    take_in = fork._take_in
+    adopt = Log.adopt
 
-    def copy_first(left: Bucket, right: Bucket, taken: Merge, renumbered: dict[int, int]) -> None:
+    def copy_first(log: Log, info: SegmentInfo) -> None:
         if not target.exists():
             shutil.copytree(source, target)
-        take_in(left, right, taken, renumbered)
+        adopt(log, info)
 
-    with mock.patch.object(fork, "_take_in", copy_first):
+    with mock.patch.object(Log, "adopt", copy_first):
         yield
 
 

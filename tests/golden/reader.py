@@ -34,7 +34,7 @@ STORE, APPEND, DELETE, EXPIRE, UNREFERENCED, CONSUMERS = range(1, 7)
 LOCK, UNLOCK, UPLOAD, RELEASE, JOIN = range(7, 12)
 STATE, SPLIT, BORN, MERGE, RETIRED, DROP, TIME, CLOSE, INTEND = range(32, 41)
 PERMANENT, MANAGED, MARKED, LARGE, FRESH, MOVED = 1, 2, 4, 8, 16, 128
-LISTED = MANAGED | FRESH
+REMOVALS = (DELETE, EXPIRE, UNREFERENCED)
 PART_BYTES = 1 << 20
 
 
@@ -205,31 +205,36 @@ class Known(NamedTuple):
 def fold(listed: list[Record]) -> Known | None:
     """What the records of one key, in the order of their versions, make of it."""
     known: Known | None = None
+    payload = b""  # the reference list stands apart: its object's record may be a later one
     for record in sorted(listed, key=lambda one: (one.version, one.type)):
-        if record.type == STORE and (known is None or record.version > known.version):
-            known = _stored(record, known)
-        elif record.type in (DELETE, EXPIRE, UNREFERENCED):
+        if record.type in REMOVALS or record.flags & FRESH:
+            payload = b""
+        if record.type == CONSUMERS:
+            payload = record.value
+        if record.type in REMOVALS:
             known = None
+        elif record.type == STORE and (known is None or record.version > known.version):
+            known = _stored(record)
         elif known is not None:
             known = _changed(known, record)
-    return known
+    if known is None or not known.flags & MANAGED:
+        return known
+    return known._replace(consumers=tuple(consumer_ids(payload)))
 
 
-def _stored(record: Record, before: Known | None) -> Known:
+def _stored(record: Record) -> Known:
     told: list[Any] = msgspec.msgpack.decode(record.attrs) if record.attrs else []
     defaults: list[Any] = [None, None, 0, 0]
     content_type, upload, parts, crc = told + defaults[len(told) :]
-    large = record.flags & LARGE
     return Known(
         record.version,
         record.modified_ns,
         record.expires_ns,
         len(record.value) + parts,
-        crc if large else record.crc,
+        crc if record.flags & LARGE else record.crc,
         record.flags & ~(FRESH | MOVED),
         (content_type, upload, parts),
         ((record.version, record.value),),
-        before.consumers if before is not None and record.flags & LISTED == MANAGED else (),
     )
 
 
@@ -238,7 +243,7 @@ def _changed(known: Known, record: Record) -> Known:
         return known._replace(flags=known.flags & ~PERMANENT)
     if record.type == CONSUMERS:
         flags = known.flags & ~MARKED | MANAGED | (0 if record.value else MARKED)
-        return known._replace(flags=flags, consumers=tuple(consumer_ids(record.value)))
+        return known._replace(flags=flags)
     if record.type not in (APPEND, JOIN) or record.version <= known.version:
         return known
     size, crc, first = EXTENSION.unpack(record.attrs)
