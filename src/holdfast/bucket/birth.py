@@ -19,8 +19,8 @@ from holdfast.bucket.checkpoint import (
     expiry_row,
     read_checkpoint,
 )
-from holdfast.bucket.plan import SIDE_TABLES
 from holdfast.bucket.read import EXPIRES_SLICE, NEVER
+from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt, StorageFailed
 from holdfast.log.entry import DELETED, ENTRY, Entry, fold, pack, unpack
@@ -28,7 +28,7 @@ from holdfast.log.group import Kind
 from holdfast.log.header import Birth, LogState, Merge
 from holdfast.log.keyblock import Row, moved, sorted_rows
 from holdfast.log.log import Group, Log, Position
-from holdfast.log.records import REMOVALS, Flag, Record, Type, record_bytes
+from holdfast.log.records import REMOVALS, Flag, Type, record_bytes
 from holdfast.log.recovery import Recovered, recover
 from holdfast.views.port import Table, Writer
 from holdfast.views.state import EXPIRES, EXPIRES_AT, SIDE, TABLES, needs_care

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from threading import Lock as Gate
 from threading import RLock
 
-from holdfast.bucket import commit, plain, plan, rows
+from holdfast.bucket import commit, plain, plan, rewrite, rows
 from holdfast.bucket.checkpoint import Checkpoint, Pace, no_pace
 from holdfast.bucket.group import Gathering
 from holdfast.bucket.locks import Locks
@@ -28,7 +28,6 @@ from holdfast.operations import Append, Operation, Store
 from holdfast.views.port import Table
 from holdfast.views.prints import Prints
 from holdfast.views.state import Overlay, State, Tally, needs_care
-
 
 PRINTS_LEAST = 10_000  # keys in a view before fingerprints are worth their memory
 PRINTS_SLICE = 200
@@ -202,7 +201,7 @@ class Bucket(Reader):
         if not isinstance(operation, Append):
             raise TypeError(operation)
         try:
-            plan.join(self, operation.key, operation.name, group)
+            rewrite.join(self, operation.key, operation.name, group)
             return plan.append(self, operation, group)
         except HoldfastError as error:
             return error
@@ -399,7 +398,7 @@ class Bucket(Reader):
     def finish_birth(self, pace: Pace = no_pace) -> None:
         """Stop borrowing the parent's view: load an own one (fork.py)."""
         if self.lender is not None:
-            from holdfast.bucket.fork import take_over  # noqa: PLC0415 - a room of its own
+            from holdfast.bucket.fork import take_over
 
             take_over(self, pace)
 

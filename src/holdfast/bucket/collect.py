@@ -18,7 +18,7 @@ import msgspec
 from holdfast.bucket import commit
 from holdfast.bucket.birth import segment_rows
 from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
-from holdfast.bucket.plan import SIDE_TABLES
+from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.bucket.rows import unpack_row
 from holdfast.bucket.seal import seal
 from holdfast.errors import Corrupt, HoldfastError, Moved

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from crc32c import crc32c
 
 from holdfast.bucket import rows
 from holdfast.bucket.locks import Held
+from holdfast.bucket.rewrite import evacuate
 from holdfast.bucket.sharing import has_room, hold_room
 from holdfast.errors import (
     Changed,
@@ -31,7 +31,6 @@ from holdfast.limits import (
     CONSUMERS,
     EXTENTS,
     READ_GRACE_NS,
-    VALUE_RECORD_BYTES,
     VIEW_KEY_BYTES,
 )
 from holdfast.log.entry import (
@@ -43,9 +42,8 @@ from holdfast.log.entry import (
     Extent,
     encode_attributes,
     pack,
-    unpack,
 )
-from holdfast.log.records import REMOVALS, Flag, Type, record_bytes
+from holdfast.log.records import Flag, Type, record_bytes
 from holdfast.operations import (
     Append,
     Consumers,
@@ -68,11 +66,10 @@ if TYPE_CHECKING:
     from holdfast.bucket.group import Gathering
 
 KEPT = Flag.MANAGED | Flag.MARKED
-STORED = KEPT | Flag.PERMANENT | Flag.LARGE
 PLAIN = StoreOptions()
 
 
-class MustJoin(Exception):  # noqa: N818 - a turn of the road inside the house, not an error
+class MustJoin(Exception):
     """An append found no room for another extent."""
 
 
@@ -201,7 +198,7 @@ def _write_consumers(
     bucket.stage(group, Table.CONSUMERS, key, row)
 
 
-def _replace_parts(  # noqa: PLR0913, PLR0917 - the six things that decide it
+def _replace_parts(
     bucket: Bucket,
     group: Gathering,
     key: bytes,
@@ -400,118 +397,6 @@ def upload(bucket: Bucket, operation: Upload, group: Gathering) -> None:
             hold_room(bucket, Table.UPLOADS, operation.key, operation.name)
         note = (operation.upload, rows.BEGUN, bucket.time.now_ns())
         _note_upload(bucket, group, operation.key, note)
-
-
-def evacuate(bucket: Bucket, operation: Evacuate, group: Gathering) -> bool:
-    """Write a record again where it is still alive; whether it was."""
-    found = evacuated_row(
-        bucket, operation.type, operation.key, operation.version, operation.segment
-    )
-    if found is None:
-        return False
-    table, row = found
-    flags = operation.flags | Flag.MOVED
-    if operation.type == Type.STORE:
-        flags = (flags & ~STORED) | (unpack(row).flags & STORED)
-    offset = group.add(
-        operation.type,
-        operation.key,
-        operation.value,
-        operation.version,
-        operation.modified_ns,
-        flags=flags,
-        expires_ns=operation.expires_ns,
-        attrs=operation.attrs,
-    )
-    taken = record_bytes(len(operation.key), len(operation.attrs), len(operation.value))
-    if table is Table.KEYS:
-        entry = unpack(row)
-        here = (operation.version, operation.segment)
-        entry.extents = tuple(
-            e._replace(segment=group.segment, offset=offset)
-            if (e.version, e.segment) == here
-            else e
-            for e in entry.extents
-        )
-        row = pack(entry)
-    else:
-        row = rows.pack_row(operation.version, group.segment, taken, operation.value)
-    bucket.stage(group, table, operation.key, row)
-    return True
-
-
-SIDE_TABLES = {
-    Type.CONSUMERS: Table.CONSUMERS,
-    Type.LOCK: Table.LOCKS,
-    Type.UPLOAD: Table.UPLOADS,
-    Type.SESSION: Table.SESSIONS,
-}
-
-
-def evacuated_row(
-    bucket: Bucket, kind: int, key: bytes, version: int, segment: int
-) -> tuple[Table, bytes] | None:
-    """The row that a record in ``segment`` keeps alive, or None.
-
-    A removal keeps nothing alive but stays while older segments may hold what
-    it removed: it gets a row of its own in SEGMENTS, which only counts.
-    """
-    if kind in REMOVALS or kind == Type.UNLOCK:
-        return Table.SEGMENTS, b""
-    if kind == Type.RELEASE:
-        entry = bucket.peek_entry(key)
-        stands = entry is not None and entry.extents[0].version < version
-        return (Table.SEGMENTS, b"") if stands else None
-    table = SIDE_TABLES.get(Type(kind), Table.KEYS)
-    row = bucket.peek(table, key)
-    if row is None:
-        return None
-    if table is Table.KEYS:
-        alive = any((e.version, e.segment) == (version, segment) for e in unpack(row).extents)
-    else:
-        side = rows.unpack_row(row)
-        alive = (side.version, side.segment) == (version, segment)
-    return (table, row) if alive else None
-
-
-def join(bucket: Bucket, key: bytes, name: str, group: Gathering) -> None:
-    """Rewrite an object's last extents as one, so that appends stay O(n) in all.
-
-    The suffix whose extents are no larger than what follows them is joined:
-    sizes stay geometric, a byte is rewritten O(log n) times. No joined extent
-    passes the size of one record.
-    """
-    old = bucket.peek_entry(key)
-    if old is None or len(old.extents) < EXTENTS:
-        return
-    first, total = len(old.extents) - 1, old.extents[-1].length
-    while first > 0:
-        length = old.extents[first - 1].length
-        if total + length > VALUE_RECORD_BYTES or (
-            length > total and len(old.extents) - first > 1
-        ):
-            break
-        first -= 1
-        total += length
-    if first == len(old.extents) - 1:
-        raise LimitExceeded(limit="EXTENTS", key=name)
-    value = b"".join(bucket.read_extent(key, e) for e in old.extents[first:])
-    version = bucket.next_version()
-    old.version = version
-    if first == 0:
-        kind, flags, expires, attrs = Type.STORE, old.flags & STORED, old.expires_ns, old.attrs
-        if flags & Flag.LARGE:
-            attrs = encode_attributes(msgspec.structs.replace(old.attributes, crc=old.crc))
-            old.attrs = attrs
-    else:
-        kind, flags, expires = Type.JOIN, 0, 0
-        attrs = EXTENSION.pack(old.size, old.crc, old.extents[first].version)
-    offset = group.add(
-        kind, key, value, version, old.modified_ns, flags=flags, expires_ns=expires, attrs=attrs
-    )
-    joined = Extent(version, group.segment, offset, len(value))
-    old.extents = (*old.extents[:first], joined)
-    bucket.stage(group, Table.KEYS, key, pack(old))
 
 
 Planner = Callable[["Bucket", Any, "Gathering"], object]

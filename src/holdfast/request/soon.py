@@ -14,13 +14,13 @@ from collections.abc import Callable
 from threading import Condition, Thread
 
 from holdfast.errors import HoldfastError, StorageFailed, Waitable
-from holdfast.limits import BATCH_BYTES, BATCH_OPERATIONS
+from holdfast.limits import BATCH_BYTES, BATCH_OPERATIONS, SOON_DURABLE_S
 from holdfast.operations import Store
 from holdfast.request.corridor import Corridor
 from holdfast.values import DeadLetter
 
 TRIES = 5
-GATHER_S = 0.01
+GATHER_S = SOON_DURABLE_S / 10  # before the first retry
 QUEUE_BYTES = 4 * BATCH_BYTES
 
 

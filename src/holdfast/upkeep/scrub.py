@@ -23,7 +23,7 @@ from xxhash import xxh3_64_intdigest
 from holdfast.bucket import commit
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace, checkpoint
-from holdfast.bucket.plan import evacuated_row
+from holdfast.bucket.rewrite import evacuated_row
 from holdfast.errors import Corrupt, HoldfastError
 from holdfast.limits import MIB, SCRUB_DAYS
 from holdfast.log.entry import ENTRY, unpack
