@@ -19,6 +19,7 @@ leaves between a decision and its last step is done again by whoever opens it.
 
 Begin with ``bucket``; ``plan`` (and ``plain``, its quick way) decides, ``group``
 gathers, ``commit`` brings to disk, ``read`` answers, ``birth`` creates and recovers,
-``checkpoint`` and ``seal`` bound what recovery reads, ``collect`` gives space back,
-``fork`` splits, rolls and merges, ``locks`` and ``rows`` are what their names say.
+``checkpoint`` and ``seal`` bound what recovery reads, ``collect`` gives space back and
+``rewrite`` writes records again for it, ``fork`` splits, rolls and merges, ``sharing``
+bounds long keys, ``locks`` and ``rows`` are what their names say.
 """

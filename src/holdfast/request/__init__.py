@@ -13,6 +13,6 @@ cut by bucket, and each piece commits as a whole; a manifest is written after it
 parts; memory comes before waiting, waiting before refusing.
 
 ``corridor`` carries; ``arguments`` checks; ``large`` cuts and joins objects over
-1 MiB; ``listing``, ``describe``, ``streams``, ``handles`` and ``soon`` are what a
-namespace hands out.
+1 MiB; ``shared`` bounds long keys over the borders of buckets; ``listing``,
+``describe``, ``streams``, ``handles`` and ``soon`` are what a namespace hands out.
 """
