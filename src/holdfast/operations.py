@@ -135,14 +135,5 @@ class Evacuate(msgspec.Struct, gc=False):
 
 
 Operation = (
-    Store
-    | Append
-    | Delete
-    | Release
-    | Consumers
-    | Lock
-    | Unlock
-    | Renew
-    | Upload
-    | Evacuate
+    Store | Append | Delete | Release | Consumers | Lock | Unlock | Renew | Upload | Evacuate
 )

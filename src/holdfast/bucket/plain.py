@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from holdfast.bucket.group import Gathering
     from holdfast.views.state import State
 
-Batch = tuple[Sequence[bytes], Sequence[str], Sequence[bytes | memoryview]]  # composite keys, names, values
+Batch = tuple[
+    Sequence[bytes], Sequence[str], Sequence[bytes | memoryview]
+]  # composite keys, names, values
 STORE = int(Type.STORE)
 
 
@@ -46,7 +48,7 @@ def plan(bucket: Bucket, group: Gathering, batch: Batch) -> list[Receipt]:
         at += size + CHECK_BYTES
         receipts.append(Receipt(name, version, size, None, bucket_id))
     bucket.version = version
-    bucket.highest = max(bucket.highest, max(keys))
+    bucket.highest = max(bucket.highest, *keys)
     group.pending.update(zip(keys, rows, strict=True))
     group.count += len(rows)
     group.length += at - start
@@ -101,7 +103,6 @@ def store_now(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) 
     live = tally.live
     live[number] = live.get(number, 0) + length
     active.payload += ENTRY_BYTES + len(key)
-    if key > bucket.highest:
-        bucket.highest = key
+    bucket.highest = max(bucket.highest, key)
     bucket.wrote(length)
     return Receipt(name, version, size, None, bucket.id)

@@ -150,9 +150,7 @@ def _conditions(
         _hold_fence(bucket, operation.key, name, options.fence)
     if options.if_absent and alive is not None:
         raise Exists(key=name, version=alive.version)
-    if options.if_version is not None and (
-        alive is None or alive.version != options.if_version
-    ):
+    if options.if_version is not None and (alive is None or alive.version != options.if_version):
         raise VersionMismatch(
             key=name,
             expected=options.if_version,
@@ -187,7 +185,7 @@ def _attributes(options: StoreOptions) -> Attributes:
     return Attributes(options.content_type, parts.upload, parts.length, parts.crc)
 
 
-def _write_consumers(
+def _write_consumers(  # noqa: PLR0917 - bucket, group and key go together
     bucket: Bucket, group: Gathering, key: bytes, ids: tuple[bytes, ...] | list[bytes], now: int
 ) -> None:
     payload = b"".join(ids)
@@ -198,7 +196,7 @@ def _write_consumers(
     bucket.stage(group, Table.CONSUMERS, key, row)
 
 
-def _replace_parts(
+def _replace_parts(  # noqa: PLR0917 - the six things that decide it
     bucket: Bucket,
     group: Gathering,
     key: bytes,
@@ -245,7 +243,7 @@ def _uploads(bucket: Bucket, key: bytes) -> list[rows.UploadNote]:
     return rows.unpack_uploads(rows.unpack_row(row).payload) if row else []
 
 
-def _write_uploads(
+def _write_uploads(  # noqa: PLR0917 - bucket, group and key go together
     bucket: Bucket, group: Gathering, key: bytes, version: int, notes: list[rows.UploadNote]
 ) -> None:
     payload = rows.pack_uploads(notes)
@@ -313,7 +311,9 @@ def release(bucket: Bucket, operation: Release, group: Gathering) -> None:
     _restage(bucket, group, operation.key, old, old.flags & ~Flag.PERMANENT)
 
 
-def _restage(bucket: Bucket, group: Gathering, key: bytes, old: Entry, flags: int) -> None:
+def _restage(  # noqa: PLR0917 - bucket, group and key go together
+    bucket: Bucket, group: Gathering, key: bytes, old: Entry, flags: int
+) -> None:
     """The same object under other flags."""
     old.flags = flags
     bucket.stage(group, Table.KEYS, key, pack(old))
@@ -359,9 +359,7 @@ def lock(bucket: Bucket, operation: Lock, group: Gathering) -> int:
     payload = rows.LOCK.pack(operation.lock_id, operation.ttl_ns)
     version = bucket.next_version()
     group.add(Type.LOCK, key, payload, version, bucket.time.now_ns())
-    row = rows.pack_row(
-        version, group.segment, record_bytes(len(key), 0, len(payload)), payload
-    )
+    row = rows.pack_row(version, group.segment, record_bytes(len(key), 0, len(payload)), payload)
     bucket.stage(group, Table.LOCKS, key, row)
     bucket.locks.take(key, Held(operation.lock_id, version, operation.ttl_ns, 0))
     return version

@@ -68,7 +68,7 @@ def evacuate(bucket: Bucket, operation: Evacuate, group: Gathering) -> bool:
     return True
 
 
-def evacuated_row(
+def evacuated_row(  # noqa: PLR0917 - the five things that name a record
     bucket: Bucket, kind: int, key: bytes, version: int, segment: int
 ) -> tuple[Table, bytes] | None:
     """The row that a record in ``segment`` keeps alive, or None.
@@ -107,9 +107,7 @@ def join(bucket: Bucket, key: bytes, name: str, group: Gathering) -> None:
     first, total = len(old.extents) - 1, old.extents[-1].length
     while first > 0:
         length = old.extents[first - 1].length
-        if total + length > VALUE_RECORD_BYTES or (
-            length > total and len(old.extents) - first > 1
-        ):
+        if total + length > VALUE_RECORD_BYTES or (length > total and len(old.extents) - first > 1):
             break
         first -= 1
         total += length

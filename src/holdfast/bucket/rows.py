@@ -71,11 +71,11 @@ def unpack_uploads(payload: bytes) -> list[UploadNote]:
 
 
 def encode_ids(ids: Iterable[str | bytes]) -> tuple[bytes, ...]:
-    """Consumer ids as they are stored; InvalidValue or LimitExceeded otherwise.
+    r"""Consumer ids as they are stored; InvalidValue or LimitExceeded otherwise.
 
     Example:
         >>> encode_ids(["a", b"a"])
-        (b'\\x81a', b'\\x01a')
+        (b'\x81a', b'\x01a')
     """
     if isinstance(ids, str | bytes | bytearray) or not isinstance(ids, Iterable):
         raise InvalidValue(argument="consumers", reason="not a list of ids")
@@ -96,9 +96,7 @@ def _encode_id(consumer: str | bytes) -> bytes:
     else:
         raise InvalidValue(argument="consumers", reason="an id is a string or bytes")
     if not 1 <= len(raw) <= CONSUMER_BYTES:
-        raise InvalidValue(
-            argument="consumers", reason="an id has 1 to 16 bytes", length=len(raw)
-        )
+        raise InvalidValue(argument="consumers", reason="an id has 1 to 16 bytes", length=len(raw))
     return bytes((len(raw) | mark,)) + raw
 
 

@@ -152,8 +152,8 @@ def unpack_head(data: bytes, where: str) -> SegmentHead:
     """The head in a segment's first bytes; Corrupt or FormatTooNew otherwise."""
     if len(data) < SEGMENT_HEAD_BYTES or data[:8] != MAGIC:
         raise Corrupt(position=f"{where} offset 0", what="no segment head")
-    magic, version, _, _, store, incarnation, bucket, number, previous, stop, digest = (
-        HEAD.unpack_from(data)
+    _, version, _, _, store, incarnation, bucket, number, previous, stop, digest = HEAD.unpack_from(
+        data
     )
     (own,) = DIGEST.unpack_from(data, HEAD.size)
     if xxh3_64_intdigest(data[: HEAD.size]) != own:

@@ -101,7 +101,7 @@ def check_of(key: bytes, version: int, value_crc: int) -> int:
     return crc32c(key, value_crc ^ ((version ^ (version >> 32)) & FOLD))
 
 
-def encode(  # noqa: PLR0913 - a record has this many fields
+def encode(  # noqa: PLR0917 - a record has this many fields
     kind: int,
     key: bytes,
     value: bytes | memoryview,
@@ -113,10 +113,10 @@ def encode(  # noqa: PLR0913 - a record has this many fields
     attrs: bytes = b"",
     value_crc: int | None = None,
 ) -> tuple[bytes, bytes | memoryview, bytes]:
-    """A record as three buffers: before the value, the value, the check behind it.
+    r"""A record as three buffers: before the value, the value, the check behind it.
 
     Example:
-        >>> before, value, check = encode(Type.STORE, b"n\\0k", b"v", 7, 0)
+        >>> before, value, check = encode(Type.STORE, b"n\0k", b"v", 7, 0)
         >>> len(before), len(check)
         (43, 4)
     """

@@ -20,7 +20,7 @@ UNITS_NS = {
     "d": 86_400 * SECOND_NS,
     "w": 7 * 86_400 * SECOND_NS,
 }
-NAMESPACE = re.compile(r"[A-Za-z0-9._-]{1,%d}" % NAMESPACE_CHARS)
+NAMESPACE = re.compile(rf"[A-Za-z0-9._-]{{1,{NAMESPACE_CHARS}}}")
 HEX = re.compile(r"[0-9a-f]{40}")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", re.ASCII)
 VISIBLE, HIDDEN, BEYOND = b"\x00", b"\x01", b"\x02"  # what follows a namespace's name

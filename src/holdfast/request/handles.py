@@ -19,7 +19,7 @@ class Lock:
     ``ns.put(key, data, fence=lock.fence)``.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a lease is made of
+    def __init__(  # noqa: PLR0917 - what a lease is made of
         self, corridor: Corridor, key: bytes, name: str, lock_id: bytes, fence: int
     ) -> None:
         self._corridor = corridor
@@ -93,15 +93,20 @@ class ConsumerList:
 class Keyspace(Protocol):
     """What the mapping needs of a namespace."""
 
-    def get(self, key: str) -> bytes: ...
+    def get(self, key: str) -> bytes:
+        """A value, or NotFound."""
 
-    def put(self, key: str, data: bytes) -> object: ...
+    def put(self, key: str, data: bytes) -> object:
+        """Create or replace."""
 
-    def delete(self, key: str) -> None: ...
+    def delete(self, key: str) -> None:
+        """Remove, or NotFound."""
 
-    def exists(self, key: str) -> bool: ...
+    def exists(self, key: str) -> bool:
+        """Whether there is an object."""
 
-    def list(self) -> Iterator[str]: ...
+    def list(self) -> Iterator[str]:
+        """Keys in byte order."""
 
 
 class NamespaceMapping(MutableMapping[str, bytes]):

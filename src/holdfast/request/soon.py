@@ -115,9 +115,7 @@ class Soon:
                 return
             clock.sleep(GATHER_S * (1 << attempt))
 
-    def _attempt(
-        self, batch: list[tuple[str, Store]], *, last: bool
-    ) -> list[tuple[str, Store]]:
+    def _attempt(self, batch: list[tuple[str, Store]], *, last: bool) -> list[tuple[str, Store]]:
         outcomes: list[object]
         try:
             outcomes = self._corridor.write_many([operation for _, operation in batch])

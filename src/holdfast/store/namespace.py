@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
+from holdfast.bucket.rows import encode_ids
 from holdfast.errors import HoldfastError, InvalidExpiry, InvalidValue, LockHeld, NotFound
 from holdfast.limits import KEY_BYTES, LIST_PAGE, LOCK_TTL_S, VALUE_RECORD_BYTES
-from holdfast.bucket.rows import encode_ids
 from holdfast.operations import Append, Delete, Lock, Release, Store, StoreOptions, Unlock
-from holdfast.request import arguments, handles, large, listing, streams, describe
+from holdfast.request import arguments, describe, handles, large, listing, streams
 from holdfast.request.large import LargeWriter
 from holdfast.values import Receipt, Stat
 
@@ -52,7 +52,7 @@ class Namespace:
 
     # -- values ---------------------------------------------------------------------
 
-    def put(  # noqa: PLR0913 - the face
+    def put(
         self,
         key: str,
         data: bytes | bytearray | memoryview,
@@ -218,7 +218,9 @@ class Namespace:
         self, operations: builtins.list[Store], *, atomic: bool
     ) -> builtins.list[Receipt]:
         if atomic:
-            raise InvalidValue(argument="pairs", reason="a large value cannot be in an atomic batch")
+            raise InvalidValue(
+                argument="pairs", reason="a large value cannot be in an atomic batch"
+            )
         outcomes: builtins.list[object] = []
         for operation in operations:
             try:
@@ -331,7 +333,7 @@ class Namespace:
         pages, most = self._pages(prefix, recursive, by, limit, after)
         return describe.entries(self._corridor, self._space, pages, most)
 
-    def _pages(
+    def _pages(  # noqa: PLR0917 - a list has these five sides
         self,
         prefix: str,
         recursive: bool,  # noqa: FBT001
@@ -402,7 +404,7 @@ class Namespace:
         return f"Namespace({self.name!r})"
 
 
-def _options(  # noqa: PLR0913, PLR0917 - the face
+def _options(  # noqa: PLR0917 - the face
     ttl: object = None,
     keep_ttl: object = False,  # noqa: FBT002
     if_absent: object = False,  # noqa: FBT002
@@ -445,7 +447,8 @@ OPTIONS = frozenset(
 def _known(options: dict[str, object]) -> dict[str, object]:
     unknown = set(options) - OPTIONS
     if unknown:
-        raise TypeError(f"put_many() got an unexpected keyword argument {min(unknown)!r}")
+        message = f"put_many() got an unexpected keyword argument {min(unknown)!r}"
+        raise TypeError(message)
     return options
 
 
@@ -457,9 +460,7 @@ def _receipts(outcomes: Sequence[object]) -> list[Receipt]:
     return outcomes  # type: ignore[return-value]
 
 
-def _names(
-    pages: Iterator[list[listing.Row]], cut: int, most: int | None
-) -> Iterator[list[str]]:
+def _names(pages: Iterator[list[listing.Row]], cut: int, most: int | None) -> Iterator[list[str]]:
     """Pages of keys as callers know them, ``most`` in all."""
     left = most
     for page in pages:

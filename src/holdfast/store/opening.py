@@ -40,7 +40,7 @@ SYNCS = ("always", "interval", "never")
 VIEW_DESCRIPTORS = 3
 
 
-def open_store(  # noqa: PLR0913 - the face
+def open_store(
     path: str | os.PathLike[str],
     *,
     sync: Sync = "always",
@@ -97,7 +97,7 @@ def open_store(  # noqa: PLR0913 - the face
     )
 
 
-def open_on(  # noqa: PLR0913 - as open_store
+def open_on(
     disk: Disk,
     path: str,
     *,
@@ -121,7 +121,7 @@ def open_on(  # noqa: PLR0913 - as open_store
         raise StorageFailed(path=error.filename or root, cause=str(error)) from error
 
 
-def _open(  # noqa: PLR0913, PLR0917
+def _open(  # noqa: PLR0917
     disk: Disk,
     root: str,
     sync: Sync,
@@ -191,7 +191,7 @@ def segment_bytes(bucket_bytes: int) -> int:
     return max(SEGMENT_BYTES_LEAST, min(SEGMENT_BYTES, bucket_bytes // SEGMENTS_PER_BUCKET))
 
 
-def _store_file(  # noqa: PLR0913
+def _store_file(  # noqa: PLR0917 - what the file says and where
     disk: Disk,
     root: str,
     entropy: Entropy,

@@ -38,6 +38,7 @@ from holdfast.views.lmdb_rows import (
 from holdfast.views.port import Table
 
 NAMES: Final = (*(table.name.lower().encode() for table in Table), b"house")
+LOCK_BYTES: Final = 8192  # of LMDB's lock file, for 126 readers
 OURS: Final = -1  # the view's own table is the last
 
 # LMDB's handles of the tables, by their numbers; its type has no public name.
@@ -149,6 +150,7 @@ def open_environment(paths: Paths, map_bytes: int) -> tuple[lmdb.Environment, Ha
     with translated("view"):
         pathlib.Path(paths.folder).mkdir(exist_ok=True, parents=True)
         identity = paths.identity()
+        _allocate_lock(paths.folder)
         environment = lmdb.open(
             str(paths.folder),
             map_size=max(map_bytes, 2 * identity[2] if identity else 0),
@@ -166,6 +168,18 @@ def open_environment(paths: Paths, map_bytes: int) -> tuple[lmdb.Environment, Ha
         except BaseException:
             environment.close()
             raise
+
+
+def _allocate_lock(folder: Path) -> None:
+    """Give LMDB's lock file its blocks.
+
+    It is mapped: where a full disk has no page of it to give, the process ends.
+    """
+    descriptor = os.open(folder / "lock.mdb", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.posix_fallocate(descriptor, 0, LOCK_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _handles(environment: lmdb.Environment) -> Handles:

@@ -41,7 +41,6 @@ CHUNK_GROWS: Final = 4
 VERIFY_ROWS: Final = 1_000
 
 
-
 class Span(NamedTuple):
     """What a scan was asked for."""
 

@@ -87,7 +87,16 @@ class Overlay:
     overlay is absorbed.
     """
 
-    __slots__ = ("_arrivals", "_order", "expiring", "keys", "payload", "resolved", "tables", "tally")
+    __slots__ = (
+        "_arrivals",
+        "_order",
+        "expiring",
+        "keys",
+        "payload",
+        "resolved",
+        "tables",
+        "tally",
+    )
 
     def __init__(self) -> None:
         self.tally = Tally()
