@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
-from holdfast.engines.port import Segments
+from holdfast.engines.port import LeftBehind, Segments
 from holdfast.errors import HoldfastError, OutcomeUnknown, StorageFailed
 from holdfast.log.group import Kind
 from holdfast.log.log import refused
@@ -203,13 +203,18 @@ def switch(bucket: Bucket) -> None:
     A full disk gives its reserve for it.
 
     Raises:
-        StorageFailed: no segment could be begun; the log goes on where it was.
+        StorageFailed: no segment could be begun; the log goes on where it was, unless
+            a crash might show what is left of the attempt: then the bucket only reads.
+            Also where it only reads already.
         OutcomeUnknown: what was answered since the last sync may be lost.
     """
+    _require_whole(bucket)
     _sync_active(bucket)
     try:
         _switch_with_reserve(bucket)
     except OSError as error:
+        if isinstance(error, LeftBehind):
+            bucket.broken = "a segment that could not be begun could not be cleared away"
         raise refused(bucket.id, error) from error
 
 
@@ -227,7 +232,14 @@ def _sync_active(bucket: Bucket) -> None:
         ) from error
 
 
+def _require_whole(bucket: Bucket) -> None:
+    """StorageFailed where nobody knows what the log will say after a crash."""
+    if bucket.broken is not None:
+        raise StorageFailed(bucket=bucket.id, cause=bucket.broken)
+
+
 def _write_alone(bucket: Bucket, kind: Type, value: bytes, time_ns: int) -> None:
+    _require_whole(bucket)
     version = bucket.next_version()
     buffers = encode(kind, b"", value, version, time_ns)
     length = sum(map(len, buffers))

@@ -23,7 +23,7 @@ from contextlib import suppress
 from posixpath import dirname, normpath
 from threading import Lock
 
-from holdfast.engines.port import Buffer, Disk, Segment, Segments
+from holdfast.engines.port import Buffer, Disk, LeftBehind, Segment, Segments
 from holdfast.engines.segment import Descriptors, FileSegment
 from holdfast.limits import KIB, MIB, OPEN_BUCKETS
 
@@ -103,9 +103,10 @@ class FileSegments(Segments):
             size = file.write(0, head)
             file.sync()
             self._sync_names(home, bucket)
-        except BaseException:
+        except BaseException as error:
             file.close()
-            self._unmake(home, bucket, path)
+            if not self._unmake(home, bucket, path) and isinstance(error, OSError):
+                raise LeftBehind(*error.args) from error
             raise
         segment = FileSegment(self._disk, path, self._descriptors, size=size, name_is_durable=True)
         segment.adopt(file)
@@ -245,23 +246,26 @@ class FileSegments(Segments):
             with self._lock:
                 self._fresh.discard(bucket)
 
-    def _unmake(self, home: str, bucket: str, path: str | None = None) -> None:
-        """Take back what a failed ``begin`` or ``share`` made, durably.
+    def _unmake(self, home: str, bucket: str, path: str | None = None) -> bool:
+        """Take back what a failed ``begin`` or ``share`` made, durably; whether that worked.
 
         Where that fails too the bucket keeps its home: the leftover may show
         again after a crash, and must not meet a namesake in another folder.
         """
-        with suppress(OSError):
+        try:
             if path is not None:
                 self._disk.unlink(path)
             if bucket not in self._fresh:
                 self._disk.sync_folder(f"{home}/{bucket}")
-                return
+                return True
             self._disk.unlink(f"{home}/{bucket}")
             self._disk.sync_folder(home)
-            with self._lock:
-                self._fresh.discard(bucket)
-                self._homes.pop(bucket, None)
+        except OSError:
+            return False
+        with self._lock:
+            self._fresh.discard(bucket)
+            self._homes.pop(bucket, None)
+        return True
 
     def _link(self, old: str, new: str) -> bool:
         """Link; False where an earlier call did. FileExistsError where other bytes are there."""

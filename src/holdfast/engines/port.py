@@ -15,6 +15,13 @@ Mapped = bytes | mmap  # slices of either are bytes, so one slice serves a get
 Buffer = bytes | bytearray | memoryview | mmap
 
 
+class LeftBehind(OSError):
+    """A segment could not be begun, and what there is of it could not be cleared away.
+
+    It may show after a crash, whole: whoever goes on must do so under a higher number.
+    """
+
+
 class File(Protocol):
     """An open file. Offsets and lengths are bytes.
 
@@ -123,7 +130,8 @@ class Segments(Protocol):
         """Create a segment that starts with ``head``: durable, name and bytes, on return.
 
         Raises FileExistsError where the number is taken (put-if-absent), and
-        OSError where it can't be made: then nothing of it is left. After a crash
+        OSError where it can't be made: then nothing of it is left, unless it is
+        ``LeftBehind``. After a crash
         a segment may be found whose head never became durable: drop it first.
         """
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 from crc32c import crc32c
 
-from holdfast.engines.port import Buffer, Mapped, Segment, Segments
+from holdfast.engines.port import Buffer, LeftBehind, Mapped, Segment, Segments
 from holdfast.errors import Corrupt, StorageFailed
 from holdfast.log.entry import ENTRY
 from holdfast.log.group import GROUP_HEAD_BYTES, GroupHead, Kind, read_head, scan, seal_head
@@ -125,7 +125,12 @@ class Log:
             self.sync()
         ending = SegmentInfo(self.number, self.bucket, self.number, self.stop, self.digest)
         listed = (*self.ended.values(), ending)
-        self.begin(self.next_number(), ending, msgspec.structs.replace(state, segments=listed))
+        number = self.next_number()
+        try:
+            self.begin(number, ending, msgspec.structs.replace(state, segments=listed))
+        except LeftBehind:
+            self.reserved = number  # the next must lie above what may be left of this one
+            raise
         self.ended[ending.number] = ending
 
     def next_number(self) -> int:

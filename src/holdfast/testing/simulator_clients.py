@@ -8,6 +8,7 @@ behind as what may have happened.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import or_
 from typing import Literal, TypeVar
 
 from holdfast.errors import (
@@ -97,31 +98,30 @@ class Clients:
         if self.world.faulty is None or not self.world.faulty.failed:
             raise Deviation(f"{told}: {error!r} on a disk that refused nothing") from error
         self.world.note(f"    {error.code}")
+        single = len(steps) == 1 and steps[0].together
         if isinstance(error, OutcomeUnknown):
             self.model.doubt(steps)
-            return
-        if len(steps) > 1 or any(len(step.effects) > 1 for step in steps):
-            self._read_back(steps)
+            if single:
+                return  # nothing of it shows before the next life
+        self._read_back(steps, partly=not single)
 
-    def _read_back(self, steps: tuple[Step, ...]) -> None:
-        """Go on from what a batch that failed in part has stored."""
+    def _read_back(self, steps: tuple[Step, ...], *, partly: bool) -> None:
+        """Go on from what shows of a batch that failed in part; of one write nothing may."""
+        now = self.world.now_ns()
         stored = []
         for step in steps:
-            seen = [self._shows(name, after) for name, after in step.effects]
-            if step.together and any(seen) and not all(seen):
-                raise Deviation(f"half of an atomic batch shows: {step}")
-            for (name, after), shows in zip(step.effects, seen, strict=True):
-                if shows:
-                    stored.append(self.step(name, after))
-                elif self.model.live(name, self.world.now_ns()) != self._found(name):
-                    raise Deviation(f"{name} is neither what it was nor what was written")
+            found = [Effect(name, self._found(name)) for name, _ in step.effects]
+            stayed = [_alike(self.model.live(name, now), after) for name, after in found]
+            became = [_alike(one.after, two.after) for one, two in zip(step.effects, found, strict=True)]
+            whole = all(became) if step.together else all(map(or_, stayed, became))
+            if all(stayed):
+                continue
+            if not (partly and whole) and step.together:
+                raise Deviation(f"a write that failed shows, or half of it: {step}: {found}")
+            if not whole:
+                raise Deviation(f"neither what it was nor what was written: {step}: {found}")
+            stored.append(Step(step.lane, tuple(found)))
         self.acknowledge(stored)
-
-    def _shows(self, name: Name, after: Object | None) -> bool:
-        found = self._found(name)
-        if found is None or after is None:
-            return found is after
-        return found.value == after.value
 
     def _found(self, name: Name) -> Object | None:
         """An object as the store shows it now."""
@@ -470,6 +470,8 @@ class Clients:
             lease.held = False
             lease.durable = False
             self.acknowledge(())
+        elif None in allowed:  # it failed, and what was forgotten of the lease runs anew
+            lease.blurred_ns = self.world.clock.monotonic_ns() + lease.ttl_ns
 
     # -- looking ------------------------------------------------------------------------------------
 
@@ -510,8 +512,9 @@ class Clients:
 
     def tick(self) -> None:
         """Upkeep that is due."""
-        if self.attempt("tick", lambda: self.world.store.tick(10.0)):
-            self.model.bury(self.world.now_ns())
+        ticked = self.attempt("tick", lambda: self.world.store.tick(10.0))
+        if ticked and not any(bucket.broken for bucket in self.world.store.placement.directory):
+            self.model.bury(self.world.now_ns())  # a broken one cannot write its time mark
 
     def collect(self) -> None:
         """Remove what is marked, give the space of the dead back."""
@@ -527,9 +530,14 @@ class Clients:
             Step(where, (effect,)) for where, effects in marked.items() for effect in effects
         )
         told = f"collect {mode}"
-        collected = self.ask(told, lambda: self.world.store.collect(mode), steps, DONE)
-        if collected is not None:
+        self.world.in_flight = self.world.attempted = steps
+        done = self.attempt(told, lambda: self.world.store.collect(mode))
+        self.world.in_flight = ()
+        broken = any(bucket.broken for bucket in self.world.store.placement.directory)
+        if done and not broken:
             self.acknowledge(steps)
+        else:  # a bucket that failed is passed over, the others go on
+            self._read_back(steps, partly=True)
 
     def absorb(self) -> None:
         """Checkpoint every view."""
@@ -548,6 +556,13 @@ class Clients:
         """Make everything durable."""
         if self.attempt("flush", self.world.store.flush):
             self.model.settle()
+
+
+def _alike(old: Object | None, found: Object | None) -> bool:
+    """Whether two are the same, as far as the version is known."""
+    if old is None or found is None:
+        return old is found
+    return _with(old, version=0) == _with(found, version=0)
 
 
 def _with(old: Object, **changes: object) -> Object:

@@ -146,10 +146,11 @@ class Model:
         return grows
 
     def doubt(self, steps: Iterable[Step]) -> None:
-        """Take note of a write that is stored or not: each such write is a lane of its own."""
+        """Take note of writes that are stored or not: each is a lane of its own."""
         for step in steps:
-            lane = f"doubt {len(self.doubtful)}"
-            self.doubtful.append(msgspec.structs.replace(step, lane=lane))
+            parts = [step.effects] if step.together else [(effect,) for effect in step.effects]
+            for effects in parts:
+                self.doubtful.append(Step(f"doubt {len(self.doubtful)}", effects))
 
     def bury(self, now_ns: int) -> None:
         """What has expired by now must never be seen again, whatever time it is later."""
