@@ -222,14 +222,11 @@ def _sync_active(bucket: Bucket) -> None:
     """Make the active segment durable before another one says where it ends."""
     if bucket.log.synced == bucket.log.stop:
         return
-    first = bucket.synced_version + 1
     try:
         bucket.log.sync()
     except OSError as error:
         bucket.broken = LOST
-        raise OutcomeUnknown(
-            bucket=bucket.id, cause=str(error), first_version=first, last_version=bucket.version
-        ) from error
+        raise _may_be_lost(bucket, str(error)) from error
 
 
 def _require_whole(bucket: Bucket) -> None:
@@ -319,6 +316,12 @@ def with_reserve(ground: Segments, begin: Callable[[], T]) -> T:
         return begin()
 
 
+def _may_be_lost(bucket: Bucket, cause: str) -> OutcomeUnknown:
+    """Which versions were answered since the last sync that held (rule 1)."""
+    first, last = bucket.synced_version + 1, bucket.version
+    return OutcomeUnknown(bucket=bucket.id, cause=cause, first_version=first, last_version=last)
+
+
 def sync_behind(bucket: Bucket) -> None:
     """Make what is published now durable, while others go on writing. For interval and never.
 
@@ -329,17 +332,16 @@ def sync_behind(bucket: Bucket) -> None:
     log = bucket.log
     with bucket.lock:
         reached, version, active = bucket.published, bucket.version, log.active
-        if bucket.closed or bucket.broken or log.is_durable(reached):
+        if bucket.closed or log.is_durable(reached):
             return
+        if bucket.broken:
+            raise _may_be_lost(bucket, bucket.broken)
     try:
         active.sync()
     except OSError as error:
         with bucket.lock:
-            first = bucket.synced_version + 1
             bucket.broken = LOST
-        raise OutcomeUnknown(
-            bucket=bucket.id, cause=str(error), first_version=first, last_version=bucket.version
-        ) from error
+            raise _may_be_lost(bucket, str(error)) from error
     with bucket.lock:
         log.note_durable(reached)
         bucket.synced_version = max(bucket.synced_version, version)
