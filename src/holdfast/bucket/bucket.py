@@ -418,7 +418,7 @@ class Bucket(Reader):
             self.closed = True
             self.start = self.stop = NOWHERE  # so that every key has moved away from here
             self.log.park()
-            self.view.close()
+        self.view.close()  # waits for a checkpoint, which waits for the lock
 
     def forget_state(self) -> None:
         """Know nothing but the log: what memory and view said is derived again."""

@@ -280,7 +280,8 @@ def merge(left: Bucket, right: Bucket) -> bool:
     seal_before = [n for n in right.log.ended if right.log.key_block(n) is None]
     for number in seal_before:
         seal(right, number)
-    with commit.alone(left), commit.alone(right):
+    # A checkpoint takes ``absorbing`` before the lock; so must what holds both.
+    with left.absorbing, right.absorbing, commit.alone(left), commit.alone(right):
         if left.births or right.births or left.stop != right.start:
             return False
         if right.tally().keys > MERGE_KEYS or left.broken or right.broken:

@@ -126,6 +126,7 @@ class FileSegment(Segment):
         "_map",
         "_name_is_durable",
         "_steps",
+        "lent",
         "path",
         "size",
         "used",
@@ -144,6 +145,7 @@ class FileSegment(Segment):
         self._file: File | None = None
         self._map: Mapped | None = None
         self._name_is_durable = name_is_durable
+        self.lent: tuple[dict[int, Mapped], int] | None = None
         self._steps = 0  # two per append: odd while one is under way
 
     # -- the port ------------------------------------------------------------------
@@ -200,7 +202,7 @@ class FileSegment(Segment):
     def close_if_durable(self) -> bool:
         """Drop file and map unless bytes wait for a sync; the descriptors' lock is held."""
         if self._close_file_if_durable():
-            self._map = None
+            self._drop_map()
             return True
         return False
 
@@ -215,10 +217,17 @@ class FileSegment(Segment):
         """Give the descriptors back as they are, unsynced bytes or not."""
         with self._descriptors.lock:
             self._file = None
-            self._map = None
+            self._drop_map()
             self._descriptors.gave(self)
 
     # -- leaves ----------------------------------------------------------------------
+
+    def _drop_map(self) -> None:
+        """Let the map go, here and where it was lent to: its descriptor goes with the last."""
+        self._map = None
+        lent = self.lent
+        if lent is not None:
+            lent[0].pop(lent[1], None)
 
     def _is_durable(self) -> bool:
         """Whether no failed write-back would go unheard if the file were closed now."""

@@ -33,6 +33,7 @@ from holdfast.store.ownership import (
 )
 from holdfast.store.store import Store
 from holdfast.views.memory_view import MemoryView
+from holdfast.views.open_views import OpenViews
 from holdfast.views.port import View
 
 MEMORY = ":memory:"
@@ -243,6 +244,7 @@ class _Views:
         self._folder = folder
         self._real = real
         self._given = given
+        self._among = OpenViews(_descriptors() // 2 // VIEW_DESCRIPTORS)
         if real and given is None:
             Path(folder).mkdir(parents=True, exist_ok=True)
 
@@ -253,7 +255,7 @@ class _Views:
             return MemoryView()
         from holdfast.views.lmdb_view import LmdbView  # noqa: PLC0415 - :memory: needs no LMDB
 
-        return LmdbView(f"{self._folder}/{bucket}")
+        return LmdbView(f"{self._folder}/{bucket}", among=self._among)
 
     def drop(self, bucket: str) -> None:
         if self._given is not None or not self._real:

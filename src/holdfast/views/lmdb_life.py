@@ -32,6 +32,7 @@ from holdfast.views.lmdb_open import (
     translated,
     verify,
 )
+from holdfast.views.open_views import OpenViews
 from holdfast.views.port import Table
 
 # A map is address space, not memory and not disk: 256 open views of 64 MiB take
@@ -110,9 +111,13 @@ class LmdbLife:
     Args:
         folder: of this environment alone; made by the first write.
         map_bytes: of the first map.
+        among: the bound on open views that this one keeps with others.
     """
 
-    def __init__(self, folder: str, *, map_bytes: int = MAP_BYTES) -> None:
+    def __init__(
+        self, folder: str, *, map_bytes: int = MAP_BYTES, among: OpenViews | None = None
+    ) -> None:
+        self._among = among if among is not None else OpenViews(1)
         self.paths = Paths.of(folder)
         self.writing = Lock()
         self._gate = Lock()
@@ -281,7 +286,9 @@ class LmdbLife:
         if not known and verify(self.paths) is None and not create:
             self._readers = Absent()
             return
+        self._among.make_room()
         self._readers = Readers(*open_environment(self.paths, self._map_bytes))
+        self._among.entered(self)
         self._known = self.paths.identity()
         self._alive = []
 
@@ -289,6 +296,21 @@ class LmdbLife:
         """Give back descriptors and map; waits for a write, interrupts readers."""
         with self.writing, self._gate:
             self._shut()
+
+    def try_park(self) -> bool:
+        """Park unless a write, an opening or a beginning reader is under way."""
+        if not self.writing.acquire(blocking=False):
+            return False
+        try:
+            if not self._gate.acquire(blocking=False):
+                return False
+            try:
+                self._shut()
+            finally:
+                self._gate.release()
+        finally:
+            self.writing.release()
+        return True
 
     def close(self) -> None:
         """Park for good: every later call raises Closed."""
@@ -302,3 +324,4 @@ class LmdbLife:
         old.drain()
         if old.environment is not None:
             old.environment.close()
+            self._among.left(self)

@@ -32,6 +32,7 @@ from holdfast.views.lmdb_rows import (
     opened,
 )
 from holdfast.views.long_keys import RUN_KEY_BYTES, between, find, run_key
+from holdfast.views.open_views import OpenViews
 from holdfast.views.port import Table, View, Writer
 
 Rows = list[tuple[bytes, bytes]]
@@ -58,6 +59,7 @@ class LmdbView(LmdbLife, View):
     Args:
         folder: of this view alone; need not exist.
         map_bytes: of the first map, address space and nothing else.
+        among: the bound on open views that this one keeps with others.
 
     Raises:
         Corrupt: from any call, where the file or a row is damaged, cut short or not
@@ -77,8 +79,10 @@ class LmdbView(LmdbLife, View):
         >>> view.close(); folder.cleanup()
     """
 
-    def __init__(self, folder: str, *, map_bytes: int = MAP_BYTES) -> None:
-        super().__init__(folder, map_bytes=map_bytes)
+    def __init__(
+        self, folder: str, *, map_bytes: int = MAP_BYTES, among: OpenViews | None = None
+    ) -> None:
+        super().__init__(folder, map_bytes=map_bytes, among=among)
 
     # The hot path is what ``use`` does, unrolled: a sixth slower than LMDB's own get
     # and the check.
