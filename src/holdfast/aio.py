@@ -1,0 +1,479 @@
+"""``holdfast.aopen``: the whole face for asyncio, the same core on threads.
+
+    async with holdfast.aopen("data") as store:
+        acme = store.namespace("acme")
+        await acme.put("invoices/7", b"paid")
+        async for key in acme.list("invoices/"):
+            ...
+
+What answers is awaited, lists are iterated with ``async for``; what only makes
+a handle (``namespace``, ``bucket``, ``consumers``) is called as it is. Arguments,
+results and errors are those of the embedded face, from whose methods these are
+made. ``mapping`` is not offered: a mapping cannot be awaited.
+
+The event loop never waits for the disk: each call runs on a thread. Writes have
+32, so that as many share a commit group; reads have 4 of their own, so that they
+do not queue behind a disk that takes its time to sync, and so that computing
+threads never keep the loop from the interpreter for long. A lock is waited for
+on the loop, not on a thread.
+
+A call whose await is cancelled is carried out all the same, whole, by its
+thread; what it would have handed out (a store, a lock) is given back at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial, wraps
+from itertools import islice
+from threading import Barrier
+from threading import Lock as Gate
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
+
+from holdfast.errors import Closed, HoldfastError, LockHeld
+from holdfast.limits import LIST_PAGE, LOCK_TTL_S
+from holdfast.request import arguments
+from holdfast.request.handles import ConsumerList, Lock
+from holdfast.request.streams import ObjectReader, ObjectWriter
+from holdfast.store.namespace import LOCK_POLL_S, Namespace
+from holdfast.store.opening import open_store
+from holdfast.store.store import DirectBucket, Store
+
+WRITERS = 32  # threads: as many durable writes share a commit group
+READERS = 4  # few: each that computes may keep the loop waiting for one switch interval
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+
+Asked = Coroutine[Any, Any, R]
+
+
+# -- threads -------------------------------------------------------------------------
+
+
+class Threads:
+    """The threads of one store: where the calls of an event loop are carried out."""
+
+    def __init__(self) -> None:
+        self.writers = ThreadPoolExecutor(WRITERS, "holdfast-aio-write")
+        self.readers = ThreadPoolExecutor(READERS, "holdfast-aio-read")
+
+    async def run(
+        self,
+        pool: ThreadPoolExecutor,
+        work: Callable[[], R],
+        undo: Callable[[R], object] | None = None,
+    ) -> R:
+        """Carry out work on a thread and wait for it without holding the loop.
+
+        Where the wait is cancelled the work goes on to its end; then ``undo``
+        is given its result, if there is one.
+        """
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        try:
+            job = pool.submit(work)
+        except RuntimeError:  # the pool is shut down
+            raise Closed(what="store") from None
+        job.add_done_callback(lambda _: _wake(loop, waiter))
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if undo is not None:
+                # Only once the job is done: a thread that waited for it would be missing.
+                job.add_done_callback(partial(_undo_on, pool, undo))
+            raise
+        return job.result()
+
+    def start(self) -> None:
+        """Start every thread, from one of the writers: on the loop each would hold it."""
+        ready = Barrier(WRITERS + READERS)
+        try:
+            for _ in range(WRITERS - 1):
+                self.writers.submit(ready.wait)
+            for _ in range(READERS):
+                self.readers.submit(ready.wait)
+            ready.wait()
+        except BaseException:  # no thread to be had: let go of those that wait
+            ready.abort()
+            raise
+
+    def end(self) -> None:
+        """Take no more work; what was begun or queued is carried out."""
+        self.writers.shutdown(wait=False)
+        self.readers.shutdown(wait=False)
+
+
+def _wake(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None]) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(_settle, waiter)
+
+
+def _settle(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _undo_on(pool: ThreadPoolExecutor, undo: Callable[[R], object], job: Future[R]) -> None:
+    with suppress(RuntimeError):  # the pool is shut down: an open that failed
+        pool.submit(_undo, undo, job)
+
+
+def _undo(undo: Callable[[R], object], job: Future[R]) -> None:
+    with suppress(HoldfastError, OSError):
+        undo(job.result())
+
+
+# -- how a method of the face becomes one that is awaited ---------------------------------
+
+
+class Twin(Generic[S]):
+    """Stands before an object of the embedded face."""
+
+    def __init__(self, threads: Threads, inner: S) -> None:
+        self._threads = threads
+        self._inner = inner
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._inner!r})"
+
+
+def written(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[Any, P], Asked[R]]:
+    """A method that may wait for the disk to sync, to be awaited."""
+
+    @wraps(method)
+    async def asked(self: Twin[S], /, *args: P.args, **options: P.kwargs) -> R:
+        threads = self._threads
+        return await threads.run(threads.writers, partial(method, self._inner, *args, **options))
+
+    return asked
+
+
+def read(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[Any, P], Asked[R]]:
+    """A method that only reads, to be awaited."""
+
+    @wraps(method)
+    async def asked(self: Twin[S], /, *args: P.args, **options: P.kwargs) -> R:
+        threads = self._threads
+        return await threads.run(threads.readers, partial(method, self._inner, *args, **options))
+
+    return asked
+
+
+def paged(
+    method: Callable[Concatenate[S, P], Iterator[R]],
+) -> Callable[Concatenate[Any, P], AsyncGenerator[R, None]]:
+    """A method that lists, for ``async for``: a page at a time comes from a thread."""
+
+    @wraps(method)
+    def listed(self: Twin[S], /, *args: P.args, **options: P.kwargs) -> AsyncGenerator[R, None]:
+        return _each(self._threads, method(self._inner, *args, **options))
+
+    return listed
+
+
+async def _each(threads: Threads, rows: Iterator[R]) -> AsyncGenerator[R, None]:
+    while True:
+        page = await threads.run(threads.readers, lambda: list(islice(rows, LIST_PAGE)))
+        for row in page:
+            yield row
+        if len(page) < LIST_PAGE:
+            return
+
+
+class Leavable(Protocol):
+    """What can be the target of ``async with``."""
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+T = TypeVar("T", bound=Leavable)
+
+
+class Taken(Awaitable[T], Generic[T]):
+    """Something to be awaited, or entered with ``async with``: a store, a file, a lock."""
+
+    def __init__(self, take: Callable[[], Asked[T]]) -> None:
+        self._take = take
+        self._held: T | None = None
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._take().__await__()
+
+    async def __aenter__(self) -> T:
+        self._held = await self._take()
+        return self._held
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            await held.__aexit__(kind, error, trace)
+
+
+# -- the face ------------------------------------------------------------------------
+
+
+class AsyncLock(Twin[Lock]):
+    """A lease on a key; leaving its context releases it, losing it before is quiet."""
+
+    renew = written(Lock.renew)
+    release = written(Lock.release)
+    __aexit__ = written(Lock.__exit__)
+
+    @property
+    def id(self) -> str:
+        """The lock's id, which only its holder knows."""
+        return self._inner.id
+
+    @property
+    def fence(self) -> int:
+        """Guards writes: ``put(key, data, fence=lock.fence)``."""
+        return self._inner.fence
+
+    async def __aenter__(self) -> Self:
+        return self
+
+
+class AsyncFile(Twin[ObjectReader | ObjectWriter]):
+    """An object as a file, open for reading or writing; one call at a time.
+
+    A file that is written appears when it is closed, whole; leaving its context
+    by an exception, or a cancellation, abandons it.
+    """
+
+    def __init__(self, threads: Threads, inner: ObjectReader | ObjectWriter) -> None:
+        super().__init__(threads, inner)
+        self._turn = Gate()  # a cancelled call may still be at work when the next one comes
+
+    async def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes from here, all that is left where negative; b"" at the end."""
+        return await self._do(self._threads.readers, partial(self._inner.read, size)) or b""
+
+    async def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Take bytes; how many. Whole parts are stored at once."""
+        return await self._do(self._threads.writers, partial(self._inner.write, data)) or 0
+
+    async def seek(self, offset: int, whence: int = 0) -> int:
+        """Go elsewhere; where that is."""
+        return await self._do(self._threads.readers, partial(self._inner.seek, offset, whence))
+
+    async def tell(self) -> int:
+        """Where the next read begins."""
+        return await self._do(self._threads.readers, self._inner.tell)
+
+    async def close(self) -> None:
+        """Store what was written, if any."""
+        await self._do(self._threads.writers, self._inner.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        leave = partial(self._inner.__exit__, kind, error, trace)
+        await self._do(self._threads.writers, leave)
+
+    async def _do(self, pool: ThreadPoolExecutor, work: Callable[[], R]) -> R:
+        def in_turn() -> R:
+            with self._turn:
+                return work()
+
+        return await self._threads.run(pool, in_turn)
+
+
+class AsyncConsumers(Twin[ConsumerList]):
+    """The reference list of one object: a multiset, in the order given."""
+
+    set = written(ConsumerList.set)
+    append = written(ConsumerList.append)
+    remove = written(ConsumerList.remove)
+    list = read(ConsumerList.list)
+
+
+class AsyncNamespace(Twin[Namespace]):
+    """One namespace of an open store. Made by ``store.namespace(name)``."""
+
+    put = written(Namespace.put)
+    put_many = written(Namespace.put_many)  # type: ignore[arg-type] # "self" is no option
+    put_soon = written(Namespace.put_soon)
+    append = written(Namespace.append)
+    delete = written(Namespace.delete)
+    release = written(Namespace.release)
+    unlock = written(Namespace.unlock)
+    get = read(Namespace.get)
+    get_many = read(Namespace.get_many)
+    exists = read(Namespace.exists)
+    stat = read(Namespace.stat)
+    list = paged(Namespace.list)
+    entries = paged(Namespace.entries)
+
+    @property
+    def name(self) -> str:
+        """The namespace's name."""
+        return self._inner.name
+
+    def consumers(self, key: str) -> AsyncConsumers:
+        """The reference list of an object."""
+        return AsyncConsumers(self._threads, self._inner.consumers(key))
+
+    def open(self, key: str, mode: str) -> Taken[AsyncFile]:
+        """An object as a binary file: "rb", or "wb", stored whole when it is closed.
+
+        Example:
+            >>> async def copy(acme: AsyncNamespace) -> None:
+            ...     async with acme.open("a", "rb") as old, acme.open("b", "wb") as new:
+            ...         while piece := await old.read(1 << 20):
+            ...             await new.write(piece)
+        """
+
+        async def opened() -> AsyncFile:
+            work = partial(self._inner.open, key, mode)
+            file = await self._threads.run(self._threads.readers, work)
+            return AsyncFile(self._threads, file)  # type: ignore[arg-type] # one of the two
+
+        return Taken(opened)
+
+    def lock(self, key: str, *, ttl: float | str = LOCK_TTL_S, wait: float = 0) -> Taken[AsyncLock]:
+        """Take a lease on a key, waiting at most ``wait`` seconds for it.
+
+        Raises:
+            LockHeld: somebody else still held it when the wait was over.
+        """
+        return Taken(partial(self._locked, key, ttl, wait))
+
+    async def _locked(self, key: str, ttl: float | str, wait: float) -> AsyncLock:
+        left = arguments.seconds(wait, "wait")
+        take = partial(self._inner.lock, key, ttl=ttl)
+        while True:
+            try:
+                held = await self._threads.run(self._threads.writers, take, Lock.release)
+            except LockHeld:
+                if left <= 0:
+                    raise
+            else:
+                return AsyncLock(self._threads, held)
+            pause = min(left, LOCK_POLL_S)
+            await asyncio.sleep(pause)
+            left -= pause
+
+
+class AsyncBucket(Twin[DirectBucket]):
+    """One bucket, asked directly. Keys outside its range answer ``Moved``."""
+
+    get = read(DirectBucket.get)
+    stat = read(DirectBucket.stat)
+    put = written(DirectBucket.put)
+
+    @property
+    def id(self) -> str:
+        """The bucket's id."""
+        return self._inner.id
+
+
+class AsyncStore(Twin[Store]):
+    """A store, open. Made by ``holdfast.aopen``; for any number of tasks at once."""
+
+    namespaces = read(Store.namespaces)
+    locate = read(Store.locate)
+    dead_letters = read(Store.dead_letters)
+    drop_namespace = written(Store.drop_namespace)
+    status = written(Store.status)
+    check = written(Store.check)
+    collect = written(Store.collect)
+    rebuild = written(Store.rebuild)
+    backup = written(Store.backup)
+    tick = written(Store.tick)
+    flush = written(Store.flush)
+
+    def namespace(self, name: str) -> AsyncNamespace:
+        """A namespace by its name: 1 to 128 of ``[A-Za-z0-9._-]``, else InvalidNamespace."""
+        return AsyncNamespace(self._threads, self._inner.namespace(name))
+
+    def bucket(self, id: str) -> AsyncBucket:  # noqa: A002 - the face
+        """A bucket by its id; NotFound where there is none."""
+        return AsyncBucket(self._threads, self._inner.bucket(id))
+
+    async def close(self) -> None:
+        """Store what is queued, absorb what is in memory, let go of the folder. Idempotent."""
+        with suppress(Closed):
+            await self._threads.run(
+                self._threads.writers, partial(_close, self._threads, self._inner)
+            )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+def _close(threads: Threads, store: Store) -> None:
+    try:
+        store.close()
+    finally:
+        threads.end()
+
+
+def twin_of(open_it: Callable[P, Store]) -> Callable[P, Taken[AsyncStore]]:
+    """The way to open the twin of what ``open_it`` opens, with the same arguments."""
+
+    @wraps(open_it)
+    def opening(*args: P.args, **options: P.kwargs) -> Taken[AsyncStore]:
+        async def opened() -> AsyncStore:
+            threads = Threads()
+
+            def work() -> Store:
+                try:
+                    threads.start()
+                    return open_it(*args, **options)
+                except BaseException:
+                    threads.end()
+                    raise
+
+            store = await threads.run(threads.writers, work, partial(_close, threads))
+            return AsyncStore(threads, store)
+
+        return Taken(opened)
+
+    return opening
+
+
+aopen = twin_of(open_store)
+aopen.__doc__ = """Open a store for asyncio, with the arguments and errors of ``holdfast.open``.
+
+To be awaited, or entered with ``async with``, which closes it at the end.
+
+Example:
+    >>> import asyncio, holdfast
+    >>> async def main() -> bytes:
+    ...     async with holdfast.aopen(":memory:") as store:
+    ...         acme = store.namespace("acme")
+    ...         await acme.put("a", b"1")
+    ...         return await acme.get("a")
+    >>> asyncio.run(main())
+    b'1'
+"""
