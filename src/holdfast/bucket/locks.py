@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from holdfast.clock import Clock
 
 
+SPARE = 64  # ends of leases kept beyond those in force, before the past ones go
+
+
 class Held(NamedTuple):
     """A lock in force: 20-byte id, fence, length of its lease, monotonic end."""
 
@@ -34,9 +37,9 @@ class Locks:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._since = clock.monotonic_ns()  # from when a lease that nobody asked for runs
-        self._again: dict[bytes, int] = {}  # the same for leases that were forgotten later
+        self._opened = clock.monotonic_ns()
         self._held: dict[bytes, Held | None] = {}
+        self._ends: dict[bytes, int] = {}  # by lock id: also of leases whose record failed
 
     def holder(self, bucket: Bucket, key: bytes) -> Held | None:
         """The lock that holds a key now, or None."""
@@ -50,31 +53,27 @@ class Locks:
 
     def take(self, key: bytes, held: Held) -> None:
         """Begin (or begin anew) a lease."""
-        self._held[key] = held._replace(ends_ns=self._clock.monotonic_ns() + held.ttl_ns)
+        now = self._clock.monotonic_ns()
+        self.carry(key, held._replace(ends_ns=now + held.ttl_ns))
+        if len(self._ends) > 2 * len(self._held) + SPARE:
+            self._ends = {lock_id: ends for lock_id, ends in self._ends.items() if ends > now}
 
     def release(self, key: bytes) -> None:
         """End a lease."""
         self._held[key] = None
 
     def carry(self, key: bytes, held: Held | None) -> None:
-        """Take a lease over from a bucket that is merged in, as it stands there."""
+        """Take a lease over as it stands, from a bucket that is merged in."""
         self._held[key] = held
+        if held is not None:
+            self._ends[held.lock_id] = held.ends_ns
 
     def forget(self, key: bytes) -> None:
-        """Know nothing of a key any more: a lease that the state holds runs anew from here."""
-        self._held.pop(key, None)
-        self._again[key] = self._clock.monotonic_ns()
+        """Know nothing of a key any more, as what was written of it failed: ask the state again.
 
-    def ended(self) -> list[tuple[bytes, bytes]]:
-        """Keys and ids of leases that ran out (their rows may go); forgets released ones."""
-        now = self._clock.monotonic_ns()
-        for key in [key for key, held in self._held.items() if held is None]:
-            del self._held[key]
-        return [
-            (key, held.lock_id)
-            for key, held in self._held.items()
-            if held is not None and held.ends_ns <= now
-        ]
+        A lease that the state still holds ends when it would have ended.
+        """
+        self._held.pop(key, None)
 
     def _remembered(self, bucket: Bucket, key: bytes) -> Held | None:
         row = bucket.peek(Table.LOCKS, key)
@@ -82,5 +81,5 @@ class Locks:
             return None
         side = rows.unpack_row(row)
         lock_id, ttl_ns = rows.LOCK.unpack(side.payload)
-        since = self._again.pop(key, self._since)
-        return Held(lock_id, side.version, ttl_ns, since + ttl_ns)
+        ends_ns = self._ends.get(lock_id, self._opened + ttl_ns)
+        return Held(lock_id, side.version, ttl_ns, ends_ns)

@@ -120,7 +120,10 @@ class Clients:
                 raise Deviation(f"a write that failed shows, or half of it: {step}: {found}")
             if not whole:
                 raise Deviation(f"neither what it was nor what was written: {step}: {found}")
-            stored.append(Step(step.lane, tuple(found)))
+            if step.together:
+                stored.append(Step(self.lane(found[0].name), tuple(found)))
+            else:
+                stored += [self.step(*effect) for effect in found]
         self.acknowledge(stored)
 
     def _found(self, name: Name) -> Object | None:
@@ -435,7 +438,8 @@ class Clients:
         before = model.leases.get(name)
         if held is False:  # as a crash in the middle would leave it
             ends = clock.monotonic_ns() + ttl * SECOND_NS
-            model.leases[name] = Lease("", 0, ttl * SECOND_NS, ends, held=None)
+            longest = max(ttl * SECOND_NS, before.ttl_ns if before is not None else 0)
+            model.leases[name] = Lease("", 0, longest, ends, held=None)
         elif before is not None and held is None:
             before.ttl_ns = max(before.ttl_ns, ttl * SECOND_NS)
         lock = self.ask(f"lock {name} {ttl} s", lambda: space.lock(name[1], ttl=ttl), (), allowed)
@@ -512,9 +516,14 @@ class Clients:
 
     def tick(self) -> None:
         """Upkeep that is due."""
+        faulty = self.world.faulty
+        failed = faulty.failed if faulty is not None else 0
         ticked = self.attempt("tick", lambda: self.world.store.tick(10.0))
-        if ticked and not any(bucket.broken for bucket in self.world.store.placement.directory):
-            self.model.bury(self.world.now_ns())  # a broken one cannot write its time mark
+        if faulty is not None:  # a bucket whose time mark failed, or that is broken, has none
+            ticked = ticked and failed == faulty.failed
+            ticked = ticked and not any(b.broken for b in self.world.store.placement.directory)
+        if ticked:
+            self.model.bury(self.world.now_ns())
 
     def collect(self) -> None:
         """Remove what is marked, give the space of the dead back."""
