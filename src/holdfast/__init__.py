@@ -132,6 +132,10 @@ def _home(name: str) -> tuple[str, str]:
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - takes 20 ms to import
+
+        return version("holdfast")
     if name not in __all__:
         raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
     home, attribute = _home(name)

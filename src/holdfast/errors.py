@@ -53,6 +53,10 @@ class HoldfastError(Exception):
         told = ", ".join(f"{name}={value!r}" for name, value in self.facts.items())
         return f"{self.message} ({told})" if told else self.message
 
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name}={value!r}" for name, value in self.facts.items())
+        return f"{type(self).__name__}({told})"
+
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.facts))
 

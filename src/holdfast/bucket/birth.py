@@ -22,7 +22,7 @@ from holdfast.bucket.checkpoint import (
 from holdfast.bucket.read import EXPIRES_SLICE, NEVER
 from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.bucket.settings import Settings
-from holdfast.errors import Corrupt, StorageFailed
+from holdfast.errors import Corrupt, FormatTooNew, StorageFailed
 from holdfast.log.entry import DELETED, ENTRY, Entry, fold, pack, unpack
 from holdfast.log.group import Kind
 from holdfast.log.header import Birth, LogState, Merge
@@ -221,7 +221,7 @@ def _fold_key(opened: Bucket, key: bytes, listed: Iterable[Row]) -> None:
                 sides[Table.CONSUMERS] = None
         elif row.type == Type.UNLOCK:
             sides[Table.LOCKS] = None
-        elif (table := SIDE_TABLES.get(Type(row.type))) is not None:
+        elif (table := SIDE_TABLES.get(_known(row.type))) is not None:
             sides[table] = row
             if table is Table.CONSUMERS and entry is not None:
                 _set_managed(entry, row)
@@ -323,7 +323,7 @@ def _apply_row(opened: Bucket, row: Row) -> None:
         return
     if row.type == Type.UNLOCK:
         state.put_side(Table.LOCKS, key, DELETED)
-    elif (table := SIDE_TABLES.get(Type(row.type))) is not None:
+    elif (table := SIDE_TABLES.get(_known(row.type))) is not None:
         if _says_gone(table, row):
             state.put_side(table, key, DELETED)
             return
@@ -341,7 +341,7 @@ def _moves(opened: Bucket, row: Row) -> bool:
     What it was moved from was seen before, so another row, or none, is newer:
     an unlock that is moved behind the next lock must not end that one.
     """
-    table = SIDE_TABLES.get(Type(row.type))
+    table = SIDE_TABLES.get(_known(row.type))
     known = opened.state.get(table, row.key) if table is not None else None
     return bool(known) and rows.unpack_row(known or b"").version == row.version
 
@@ -429,6 +429,16 @@ def _apply_control(opened: Bucket, kind: int, value: bytes) -> None:
     elif kind == Type.RETIRED:
         gone = value.decode()
         opened.retired = tuple(b for b in opened.retired if b != gone)
+    else:
+        _known(kind)
+
+
+def _known(kind: int) -> Type:
+    """The type of a record; FormatTooNew where a later version wrote it (D10)."""
+    try:
+        return Type(kind)
+    except ValueError:
+        raise FormatTooNew(what="record type", version=kind) from None
 
 
 def _drop_orphans(opened: Bucket, numbers: list[int]) -> None:

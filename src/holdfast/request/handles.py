@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from holdfast.bucket import rows
-from holdfast.errors import LockLost
+from holdfast.errors import LockLost, NotFound
 from holdfast.operations import Consumers, Renew, Unlock
 from holdfast.request.corridor import Corridor
 
@@ -32,6 +32,9 @@ class Lock:
     def id(self) -> str:
         """The lock's id, which only its holder knows."""
         return self._id.hex()
+
+    def __repr__(self) -> str:
+        return f"Lock(key={self._name!r}, fence={self.fence})"
 
     def renew(self) -> None:
         """Begin the lease anew; LockLost where it is not held any more."""
@@ -67,6 +70,9 @@ class ConsumerList:
         self._key = key
         self._name = name
 
+    def __repr__(self) -> str:
+        return f"ConsumerList(key={self._name!r})"
+
     def set(self, ids: Iterable[str | bytes]) -> None:
         """Replace the list."""
         self._change("set", ids)
@@ -81,7 +87,10 @@ class ConsumerList:
 
     def list(self) -> list[str | bytes]:
         """The ids, each in the type it was given in."""
-        return self._corridor.read(self._key, lambda bucket: bucket.consumers(self._key))
+        try:
+            return self._corridor.read(self._key, lambda bucket: bucket.consumers(self._key))
+        except NotFound:
+            raise NotFound(key=self._name) from None
 
     def _change(self, action: str, ids: Iterable[str | bytes]) -> Iterable[bytes]:
         encoded = rows.encode_ids(ids)
@@ -134,4 +143,4 @@ class NamespaceMapping(MutableMapping[str, bytes]):
         return isinstance(key, str) and self._space.exists(key)
 
     def __repr__(self) -> str:
-        return f"NamespaceMapping({dict(self)!r})"
+        return f"NamespaceMapping({self._space!r})"

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from threading import Condition, Thread
 
-from holdfast.errors import HoldfastError, StorageFailed, Waitable
+from holdfast.errors import Closed, HoldfastError, StorageFailed, Waitable
 from holdfast.limits import BATCH_BYTES, BATCH_OPERATIONS, SOON_DURABLE_S
 from holdfast.operations import Store
 from holdfast.request.corridor import Corridor
@@ -45,8 +45,10 @@ class Soon:
         self._untold: list[DeadLetter] = []
 
     def put(self, namespace: str, operation: Store) -> None:
-        """Queue a store. Waits while 256 MiB are queued already."""
+        """Queue a store. Waits while 256 MiB are queued already; Closed after ``close``."""
         with self._changed:
+            if self._stopping:
+                raise Closed(what="store")
             while self._bytes > QUEUE_BYTES and not self._stopping:
                 self._changed.wait()
             self._queue.append((namespace, operation))
@@ -122,19 +124,16 @@ class Soon:
             self._sync()
         except HoldfastError as error:
             outcomes = [error] * len(batch)
-        again: list[tuple[str, Store]] = []
-        stuck: set[bytes] = set()
+        again: dict[bytes, list[tuple[str, Store]]] = {}
         for item, outcome in zip(batch, outcomes, strict=True):
-            if not isinstance(outcome, HoldfastError) and item[1].key not in stuck:
-                continue
-            if isinstance(outcome, Waitable | StorageFailed) and not last:
-                stuck.add(item[1].key)
-                again.append(item)
-            elif isinstance(outcome, HoldfastError):
-                self._bury(item, outcome)
+            key = item[1].key
+            if not isinstance(outcome, HoldfastError):
+                again.pop(key, None)  # what waited is older than what is stored now
+            elif isinstance(outcome, Waitable | StorageFailed) and not last:
+                again.setdefault(key, []).append(item)
             else:
-                again.append(item)  # a later store of a key that waits is done again after it
-        return again
+                self._bury(item, outcome)
+        return [item for waiting in again.values() for item in waiting]
 
     def _bury(self, item: tuple[str, Store], error: HoldfastError) -> None:
         namespace, operation = item

@@ -359,7 +359,7 @@ class Namespace:
 
     # -- streams, locks, consumers --------------------------------------------------------
 
-    def open(self, key: str, mode: str) -> io.RawIOBase:
+    def open(self, key: str, mode: str = "rb") -> io.RawIOBase:
         """An object as a binary file: "rb", or "wb", stored whole when it is closed."""
         composite = arguments.compose(self._space, key)
         if mode == "wb":

@@ -83,6 +83,8 @@ def open_store(
         raise InvalidValue(argument="sync", reason="always, interval or never")
     if isinstance(bucket_bytes, bool) or not isinstance(bucket_bytes, int):
         raise InvalidValue(argument="bucket_bytes", reason="not an integer")
+    if isinstance(data_dirs, str | bytes | os.PathLike):
+        raise InvalidValue(argument="data_dirs", reason="not a list of folders")
     if bucket_bytes < BUCKET_BYTES_LEAST:
         raise InvalidValue(argument="bucket_bytes", least=BUCKET_BYTES_LEAST)
     return open_on(
