@@ -441,8 +441,23 @@ def _close(threads: Threads, store: Store) -> None:
 def twin_of(open_it: Callable[P, Store]) -> Callable[P, Taken[AsyncStore]]:
     """The way to open the twin of what ``open_it`` opens, with the same arguments."""
 
-    @wraps(open_it)
-    def opening(*args: P.args, **options: P.kwargs) -> Taken[AsyncStore]:
+    @wraps(open_it, assigned=())
+    def aopen(*args: P.args, **options: P.kwargs) -> Taken[AsyncStore]:
+        """Open a store for asyncio, with the arguments and errors of ``holdfast.open``.
+
+        To be awaited, or entered with ``async with``, which closes it at the end.
+
+        Example:
+            >>> import asyncio, holdfast
+            >>> async def main() -> bytes:
+            ...     async with holdfast.aopen(":memory:") as store:
+            ...         acme = store.namespace("acme")
+            ...         await acme.put("a", b"1")
+            ...         return await acme.get("a")
+            >>> asyncio.run(main())
+            b'1'
+        """
+
         async def opened() -> AsyncStore:
             threads = Threads()
 
@@ -459,21 +474,7 @@ def twin_of(open_it: Callable[P, Store]) -> Callable[P, Taken[AsyncStore]]:
 
         return Taken(opened)
 
-    return opening
+    return aopen
 
 
 aopen = twin_of(open_store)
-aopen.__doc__ = """Open a store for asyncio, with the arguments and errors of ``holdfast.open``.
-
-To be awaited, or entered with ``async with``, which closes it at the end.
-
-Example:
-    >>> import asyncio, holdfast
-    >>> async def main() -> bytes:
-    ...     async with holdfast.aopen(":memory:") as store:
-    ...         acme = store.namespace("acme")
-    ...         await acme.put("a", b"1")
-    ...         return await acme.get("a")
-    >>> asyncio.run(main())
-    b'1'
-"""
