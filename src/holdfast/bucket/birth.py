@@ -31,7 +31,8 @@ from holdfast.log.log import Group, Log, Position
 from holdfast.log.records import REMOVALS, Flag, Type, record_bytes
 from holdfast.log.recovery import Recovered, recover
 from holdfast.views.port import Table, Writer
-from holdfast.views.state import EXPIRES, EXPIRES_AT, SIDE, TABLES, needs_care
+from holdfast.views.memory_view import MemoryView
+from holdfast.views.state import CAREFUL, EXPIRES, EXPIRES_AT, SIDE, TABLES, State, needs_care
 
 Plain = tuple[bytes, int, int, bytes]  # a Row, or the same without its names
 PLAIN_SLICE = slice(36, 38)
@@ -165,18 +166,25 @@ def _view_is_bad(opened: Bucket) -> bool:
 
 
 def rebuild(opened: Bucket, found: Recovered | None = None) -> None:
-    """Throw the view away and derive it again from key blocks and log."""
+    """Derive the state again from key blocks and log, then the view from that.
+
+    Readers see the state of before until the new one is whole, so a log that
+    cannot be read leaves everything as it was.
+    """
     log = opened.log
-    with opened.view.writer() as writer:
-        writer.clear()
-    opened.forget_state()
+    fresh = State(MemoryView())  # with nothing below it until the view is cleared
+    special = 0
     sources: list[Iterable[Row]] = [segment_rows(log, number) for number in sorted(log.ended)]
     tail = found.groups if found is not None else list(log.groups(log.number))
     sources.append(sorted_rows(_group_rows(tail, log.number)))
     _note_floors(opened, tail)
     for key, listed in groupby(_merged(sources), key=itemgetter(0)):
         if opened.start <= key < opened.stop:
-            _fold_key(opened, key, listed)
+            special += _fold_key(opened, fresh, key, listed)
+    opened.begin_anew(fresh, special)
+    with opened.view.writer() as writer:
+        writer.clear()
+    fresh.view = opened.view
     checkpoint(opened)
 
 
@@ -209,8 +217,8 @@ def _merged(sources: list[Iterable[Row]]) -> Iterator[Row]:
     return merge(*sources, key=lambda row: (row.key, row.version, row.type))
 
 
-def _fold_key(opened: Bucket, key: bytes, listed: Iterable[Row]) -> None:
-    """All records of one key, in the order of their versions, as rows of the state."""
+def _fold_key(opened: Bucket, into: State, key: bytes, listed: Iterable[Row]) -> int:
+    """All records of one key, in the order of their versions, as rows; 1 if they need care."""
     entry = None
     sides: dict[Table, Row | None] = {}
     for row in listed:
@@ -226,12 +234,14 @@ def _fold_key(opened: Bucket, key: bytes, listed: Iterable[Row]) -> None:
             if table is Table.CONSUMERS and entry is not None:
                 _set_managed(entry, row)
     if entry is not None:
-        _put_entry(opened, key, pack(entry))
+        opened.may_expire = opened.may_expire or bool(entry.expires_ns)
+        into.put_entry(key, pack(entry))
     if entry is None or not entry.flags & Flag.MANAGED:
         sides.pop(Table.CONSUMERS, None)  # of an object that is no more
     for table, side in sides.items():
         if side is not None and not _says_gone(table, side):
-            opened.state.put_side(table, key, _side_row(opened, key, side))
+            into.put_side(table, key, _side_row(opened, key, side))
+    return int(entry is not None and bool(entry.flags & CAREFUL))
 
 
 def _put_entry(opened: Bucket, key: bytes, row: bytes) -> None:

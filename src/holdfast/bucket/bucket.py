@@ -49,6 +49,7 @@ class Bucket(Reader):
     def __init__(self, settings: Settings, log: Log, state: LogState) -> None:
         self.settings = settings
         self.log = log
+        log.in_place = settings.in_place
         self.id = log.bucket
         self.start = state.start
         self.stop = state.stop
@@ -420,14 +421,14 @@ class Bucket(Reader):
             self.log.park()
         self.view.close()  # waits for a checkpoint, which waits for the lock
 
-    def forget_state(self) -> None:
-        """Know nothing but the log: what memory and view said is derived again."""
-        self.state = State(self.view)
+    def begin_anew(self, state: State, special: int) -> None:
+        """Read from a state that was derived from the log; the view counts for nothing."""
+        self.state = state
         self.prints = self.growing = None
         self.view_tally = Tally()
         self.absorbed = None
-        self.weight = self.special = 0
-        self.locks = Locks(self.settings.clock)
+        self.special = special
+        self.weight = state.tally(self.view_tally).total()
 
     def restore_counts(self, mark: Checkpoint) -> None:
         """Begin from what the view says of itself."""
