@@ -464,7 +464,8 @@ def twin_of(open_it: Callable[P, Store]) -> Callable[P, Taken[AsyncStore]]:
             def work() -> Store:
                 try:
                     threads.start()
-                    return open_it(*args, **options)
+                    # Reads are calls (rule 12): on a map, a cold page would hold the loop too.
+                    return open_it(*args, **{"in_place": False, **options})  # type: ignore[arg-type]
                 except BaseException:
                     threads.end()
                     raise

@@ -296,8 +296,8 @@ def test_a_cancelled_open_lets_go_of_the_folder(tmp_path: Path) -> None:
                     await store.namespace("acme").put("a", b"1")
                     return
 
-    def slow_open(path: Path) -> Store:
-        store = holdfast.open(path)
+    def slow_open(path: Path, *, in_place: bool = True) -> Store:
+        store = holdfast.open(path, in_place=in_place)
         time.sleep(0.1)
         return store
 
@@ -418,6 +418,25 @@ def test_no_call_reaches_the_disk_on_the_loop() -> None:
     asyncio.run(lag_of(disk))
     assert disk.calls["write"] > 10
     assert get_ident() not in callers
+
+
+def test_reads_are_calls_and_not_maps(tmp_path: Path) -> None:
+    """A page that the disk must bring would hold the interpreter, and the loop with it."""
+
+    async def main() -> None:
+        async with holdfast.aopen(tmp_path / "data", bucket_bytes=1 << 16, upkeep=False) as store:
+            ns = store.namespace("acme")
+            await ns.put_many([(f"k{number}", bytes(1_000)) for number in range(300)])
+            await store.tick(10)
+            assert (
+                await ns.get_many([f"k{number}" for number in range(300)]) == [bytes(1_000)] * 300
+            )
+            assert (await store.check()).ok
+            buckets = list(store._inner.placement.directory)
+            assert any(bucket.log.sealed for bucket in buckets)
+            assert not any(bucket.log.maps for bucket in buckets)
+
+    run(main())
 
 
 def test_writers_share_commit_groups() -> None:

@@ -20,6 +20,8 @@ class Settings(msgspec.Struct, frozen=True):
 
     ``bucket_bytes`` bounds a bucket's live bytes, ``segment_bytes`` a segment;
     ``open_view`` makes the view of a bucket id, ``drop_view`` forgets it for good.
+    ``in_place``: sealed segments are mapped; without it every read is a call, so that
+    a cold page never holds the interpreter (rule 12).
     """
 
     ground: Segments
@@ -32,3 +34,4 @@ class Settings(msgspec.Struct, frozen=True):
     sync: Sync
     bucket_bytes: int
     segment_bytes: int
+    in_place: bool = True

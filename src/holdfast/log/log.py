@@ -95,6 +95,7 @@ class Log:
         self.sealed: set[int] = set()
         self._unsealed: set[int] = set()  # ended, looked at, and found without a key block
         self.pinned: Counter[int] = Counter()  # segments that backups still have to copy
+        self.in_place = True  # sealed segments may be mapped
         self.maps: dict[int, Mapped] = {}
         self._open: dict[int, Segment] = {}
         self._blocks: dict[int, KeyBlock] = {}
@@ -234,7 +235,9 @@ class Log:
     def _mapped(self, number: int) -> Mapped | None:
         """A sealed segment in place, or None where it may still be written to."""
         mapped = self.maps.get(number)
-        if mapped is None and (number in self.sealed or self._looks_sealed(number)):
+        if mapped is not None or not self.in_place:
+            return mapped
+        if number in self.sealed or self._looks_sealed(number):
             try:
                 mapped = self.maps[number] = self.segment(number).map()
             except OSError as error:

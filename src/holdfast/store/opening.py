@@ -51,6 +51,7 @@ def open_store(
     clock: Clock | None = None,
     entropy: Entropy | None = None,
     upkeep: bool = True,
+    in_place: bool = True,
 ) -> Store:
     """Open the store in a folder, creating it where there is none.
 
@@ -65,6 +66,8 @@ def open_store(
         clock: tells the time; the machine's own if None.
         entropy: gives ids; the machine's own if None.
         upkeep: run upkeep from a thread; False leaves it to ``tick``.
+        in_place: read through memory maps, fastest; False reads by calls, so that a page
+            that the disk must bring holds up one thread and not the interpreter.
 
     Raises:
         InUse: another process owns the store (``pid``).
@@ -97,6 +100,7 @@ def open_store(
         clock=clock or SystemClock(),
         entropy=entropy or SystemEntropy(),
         upkeep=upkeep,
+        in_place=in_place,
     )
 
 
@@ -112,13 +116,24 @@ def open_on(
     entropy: Entropy,
     upkeep: bool = False,
     open_view: Callable[[str], View] | None = None,
+    in_place: bool = True,
 ) -> Store:
     """Open a store on any disk. ``open_view`` overrides the view (simulation, tests)."""
     real = isinstance(disk, OsDisk)
     root = os.path.abspath(path) if real else path.strip(":") or "store"  # noqa: PTH100
     try:
         return _open(
-            disk, root, sync, bucket_bytes, index_dir, data_dirs, clock, entropy, upkeep, open_view
+            disk,
+            root,
+            sync,
+            bucket_bytes,
+            index_dir,
+            data_dirs,
+            clock,
+            entropy,
+            upkeep,
+            open_view,
+            in_place=in_place,
         )
     except OSError as error:
         raise StorageFailed(path=error.filename or root, cause=str(error)) from error
@@ -135,6 +150,8 @@ def _open(  # noqa: PLR0917
     entropy: Entropy,
     upkeep: bool,  # noqa: FBT001
     open_view: Callable[[str], View] | None,
+    *,
+    in_place: bool,
 ) -> Store:
     real = isinstance(disk, OsDisk)
     _make_root(disk, root)
@@ -157,6 +174,7 @@ def _open(  # noqa: PLR0917
             sync=sync,
             bucket_bytes=bucket_bytes,
             segment_bytes=segment_bytes(bucket_bytes),
+            in_place=in_place,
         )
         return Store(settings, root, owner, disk=disk, file=found, upkeep=upkeep)
     except BaseException:
