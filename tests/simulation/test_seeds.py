@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from holdfast.testing.simulator import Settings, simulate
+from holdfast.bucket.settings import Sync
+from holdfast.testing.simulator import Settings, settings_of, simulate
 
 PUSHED = 2_000
 NIGHTLY = 200_000
@@ -52,3 +54,19 @@ def test_stories_reach_what_they_are_for() -> None:
 def test_what_is_asked_for_is_what_runs() -> None:
     settings = Settings(sync="never", views="kept", steps_back=True)
     assert simulate(5, settings, lives=2).settings == settings
+
+
+@pytest.mark.push
+@pytest.mark.parametrize("sync", ["always", "interval", "never"])
+@pytest.mark.parametrize("first", range(0, 300, CHUNK))
+def test_stories_on_disks_that_refuse(first: int, sync: Sync) -> None:
+    for seed in range(first, first + CHUNK):
+        simulate(seed, msgspec.structs.replace(settings_of(seed), sync=sync, faults=True))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("sync", ["always", "interval", "never"])
+@pytest.mark.parametrize("first", range(0, 20_000, LONG_CHUNK))
+def test_many_stories_on_disks_that_refuse(first: int, sync: Sync) -> None:
+    for seed in range(first, first + LONG_CHUNK):
+        simulate(seed, msgspec.structs.replace(settings_of(seed), sync=sync, faults=True))

@@ -162,7 +162,10 @@ class FileSegments(Segments):
 
     def free_bytes(self, bucket: str) -> int:
         home = self._homes.get(bucket)
-        return max(map(self._disk.free_bytes, self._folders if home is None else (home,)))
+        try:
+            return max(map(self._disk.free_bytes, self._folders if home is None else (home,)))
+        except OSError:
+            return 0  # a disk that cannot tell is given nothing it need not take
 
     def reserve(self, size: int) -> bool:
         held = [self._reserve(folder, size) for folder in self._folders]

@@ -98,9 +98,20 @@ def sweep_expired(bucket: Bucket, pace: Pace) -> int:
     if bucket.may_expire:
         for keys in due_keys(bucket):
             mine = [key for key in keys if bucket.start <= key < bucket.stop]
-            removed += _remove(bucket, [Delete(key, "", "expired") for key in mine])
+            try:
+                removed += _remove(bucket, [Delete(key, "", "expired") for key in mine])
+            except HoldfastError:
+                _remember(bucket, mine)
+                raise
             pace()
     return removed
+
+
+def _remember(bucket: Bucket, keys: list[bytes]) -> None:
+    """Keys whose removal failed stay due: while one is there, lists must leave it out."""
+    with bucket.lock:
+        for key in keys:
+            bucket.state.active.expires(0, key)
 
 
 def _remove(bucket: Bucket, operations: list[Operation]) -> int:
