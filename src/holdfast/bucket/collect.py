@@ -21,9 +21,9 @@ from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
 from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.bucket.rows import unpack_row
 from holdfast.bucket.seal import seal
-from holdfast.errors import Corrupt, HoldfastError, Moved
+from holdfast.errors import HoldfastError, Moved
 from holdfast.log.entry import ENTRY, ENTRY_BYTES, unpack
-from holdfast.log.keyblock import KeyBlock, Row
+from holdfast.log.keyblock import KeyBlock, Row, build
 from holdfast.log.records import REMOVALS, Flag, Type
 from holdfast.operations import Evacuate
 from holdfast.views.port import Table
@@ -57,25 +57,33 @@ def candidates(bucket: Bucket, most_alive: float, *, again: bool = True) -> list
     """Ended segments whose live share is below ``most_alive``, the oldest first.
 
     The oldest first, because a removal may go once no older segment holds what
-    it removed. Only segments that the view has absorbed: a checkpoint must be
-    found in the log. With ``again=False`` evacuated removals count as alive, so
+    it removed. Only segments that the view has absorbed, if it has absorbed any: a
+    checkpoint must be found in the log, and all that follows it. With ``again=False`` evacuated removals count as alive, so
     that upkeep does not move what had to stay over and over.
     """
-    absorbed = bucket.absorbed
-    if absorbed is None or bucket.lender is not None or bucket.births:
+    if bucket.lender is not None or bucket.births:
         return []
     tally = bucket.tally()
     chosen = []
     for number, info in list(bucket.log.ended.items()):
         if number in bucket.log.pinned:
             continue
-        foreign = info.origin != bucket.id or number > absorbed.segment
-        if number < absorbed.segment or (foreign and absorbed.segment == bucket.log.number):
+        if is_absorbed(bucket, number):
             live = max(0, tally.live.get(number, 0))
             live += 0 if again else bucket.kept.get(number, 0)
             if live < most_alive * info.stop:
                 chosen.append(number)
     return sorted(chosen)
+
+
+def is_absorbed(bucket: Bucket, number: int) -> bool:
+    """Whether no view needs this ended segment to catch up: it is absorbed, or there is none."""
+    absorbed, log = bucket.absorbed, bucket.log
+    if absorbed is None or number < absorbed.segment:
+        return True
+    # What was shared or taken in has a number above, and was absorbed with the rest.
+    foreign = log.ended[number].origin != bucket.id or number > absorbed.segment
+    return foreign and absorbed.segment == log.number
 
 
 def collect(bucket: Bucket, numbers: list[int], done: Collected, pace: Pace = no_pace) -> None:
@@ -218,6 +226,7 @@ class Endings:
         self.going: frozenset[int] = frozenset()
         self._bucket = bucket
         self._pace = pace
+        self._unwritten: dict[int, KeyBlock] = {}  # of segments that are not sealed yet
         self._oldest: dict[int, int] = {}  # by segment: the lowest version it could revive
 
     def is_needed(self, row: Row) -> bool:
@@ -235,13 +244,10 @@ class Endings:
         )
 
     def _block(self, number: int) -> KeyBlock:
-        log = self._bucket.log
-        block = log.key_block(number)
+        block = self._bucket.log.key_block(number) or self._unwritten.get(number)
         if block is None:
-            seal(self._bucket, number, self._pace)
-            block = log.key_block(number)
-        if block is None:
-            raise Corrupt(position=log.where(number, 0), what="a key block fails")
+            body, _ = build(segment_rows(self._bucket.log, number))
+            block = self._unwritten[number] = KeyBlock(body, number)
         return block
 
     def _oldest_in(self, number: int) -> int:
@@ -308,7 +314,6 @@ def prepare(bucket: Bucket, pace: Pace = no_pace) -> None:
         live = tally.live.get(log.number, 0)
         if log.stop - live > max(live, bucket.settings.segment_bytes // DEAD_PART):
             commit.switch(bucket)
-    absorbed = bucket.absorbed
-    if absorbed is None or any(n >= absorbed.segment for n in list(log.ended)):
+    if not all(is_absorbed(bucket, number) for number in list(log.ended)):
         checkpoint(bucket, pace)
         bucket.resolve_all(pace)

@@ -7,14 +7,15 @@ from threading import RLock
 
 from holdfast.bucket import birth, commit, fork
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
+from holdfast.bucket.checkpoint import Pace, no_pace
 from holdfast.bucket.collect import expel
 from holdfast.bucket.settings import Settings
-from holdfast.errors import Corrupt
+from holdfast.errors import Corrupt, OutcomeUnknown, StorageFailed
 from holdfast.log.header import LogState
 from holdfast.placement.choose import middle
 from holdfast.placement.directory import HIGHEST, LOWEST, Directory
 from holdfast.placement.merging import Merging, never, shares_too_many
+from holdfast.placement.reserve import Reserve
 
 ID_BYTES = 8
 
@@ -29,6 +30,7 @@ class Placement:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.changing = RLock()  # one change of ranges at a time
+        self.reserve = Reserve(settings)
         self.directory = Directory(self._open_all())
         for bucket in list(self.directory):
             self._finish(bucket)
@@ -102,10 +104,16 @@ class Placement:
         with self.changing:
             if not bucket.start <= key < bucket.stop or bucket.closed:
                 return True
-            if key > bucket.highest:
-                child = fork.roll(bucket, self.new_id())
-            else:
-                child = self._split(bucket)
+            if not self.reserve.is_roomy(bucket.id):
+                return False  # a full disk has no room for a split that is half done
+            try:
+                fork.confirm_standing(bucket)
+                if key > bucket.highest:
+                    child = fork.roll(bucket, self.new_id())
+                else:
+                    child = self._split(bucket)
+            except (OSError, StorageFailed, OutcomeUnknown):
+                return False  # the bound is soft: no write fails because growth did
             if child is None:
                 return False
             self.directory.add(child)
@@ -127,13 +135,12 @@ class Placement:
     def rebuild(self, bucket: Bucket) -> None:
         """Throw a bucket's view away and derive it again from its log.
 
-        Its writers wait, nobody splits it, and readers may miss objects meanwhile.
+        Its writers wait and nobody splits it; readers go on.
         """
         with self.changing:
             if bucket.closed:
                 return
             self._settle(bucket)
-            checkpoint(bucket)
             with bucket.absorbing, commit.alone(bucket):
                 birth.rebuild(bucket)
 

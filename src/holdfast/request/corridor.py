@@ -6,24 +6,32 @@ door it came in by.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.plain import Batch
-from holdfast.errors import Busy, CrossBucket, HoldfastError, LimitExceeded, Moved
+from holdfast.errors import (
+    Busy,
+    CrossBucket,
+    HoldfastError,
+    LimitExceeded,
+    Moved,
+    StorageFailed,
+)
 from holdfast.limits import (
     BATCH_BYTES,
     BATCH_OPERATIONS,
     BUSY_DELAY_S,
     VIEW_KEY_BYTES,
 )
-from holdfast.operations import Append, Operation, Store
+from holdfast.operations import Operation, Store
 from holdfast.placement.placement import Placement
+from holdfast.request.pressure import GROWING, Pressure
 from holdfast.request.shared import hold_shared, refuse_shared
 
 T = TypeVar("T")
-GROWING = (Store, Append)
+GROWTH = (Store(b"", "", b""),)
 PIECE_PART = 8  # a batch is cut so that a bucket passes its bound by 1/8 at the most
 RETRY_S = 0.001
 
@@ -40,16 +48,22 @@ class Corridor:
     def __init__(self, placement: Placement, admit: Callable[[Bucket], bool]) -> None:
         self.placement = placement
         self.directory = placement.directory
+        self.pressure = Pressure(placement.reserve)
         self._admit = admit
 
     def write(self, operation: Operation) -> Any:  # noqa: ANN401 - each operation has its own result
         """Apply one operation; its result, or the error that refused it is raised."""
         hold_shared(self.directory, operation)
         while True:
+            bucket = self._bucket_for(operation)
             try:
-                return self._bucket_for(operation).apply_one(operation)
+                return bucket.apply_one(operation)
             except Moved:
                 self.directory.look_again()
+            except StorageFailed as error:
+                if not self.pressure.met(error, (operation,)):
+                    raise
+                return bucket.apply_one(operation)
 
     def store(self, key: bytes, name: str, value: bytes) -> Any:  # noqa: ANN401 - a receipt
         """Apply one store without options; the same as ``write``, quicker."""
@@ -57,12 +71,15 @@ class Corridor:
             return self.write(Store(key, name, value))
         while True:
             bucket = self.directory.find(key)
-            if bucket.crowded:
+            if bucket.crowded or self.pressure.full:
                 bucket = self._bucket_for(Store(key, name, value))
             try:
                 return bucket.store_one(key, name, value)
             except Moved:
                 self.directory.look_again()
+            except StorageFailed as error:
+                self.pressure.met(error, GROWTH)
+                raise
 
     def store_many(self, batch: Batch) -> Sequence[object]:
         """Apply stores without options; the same as ``write_many``, quicker."""
@@ -73,13 +90,20 @@ class Corridor:
         bucket = self.directory.find(low)
         size = sum(map(len, values))
         most = min(self.placement.settings.bucket_bytes // PIECE_PART, BATCH_BYTES)
-        roomy = not bucket.crowded and size < most and len(keys) <= BATCH_OPERATIONS
+        roomy = (
+            not (bucket.crowded or self.pressure.full)
+            and size < most
+            and len(keys) <= BATCH_OPERATIONS
+        )
         short = max(map(len, keys)) <= VIEW_KEY_BYTES
         if roomy and short and high < bucket.stop:
             try:
                 receipts = bucket.store_many(batch, low, high)
             except Moved:
                 self.directory.look_again()
+            except StorageFailed as error:
+                self.pressure.met(error, GROWTH)
+                raise
             else:
                 if receipts is not None:
                     return receipts
@@ -89,7 +113,10 @@ class Corridor:
         key = operation.key
         while True:
             bucket = self.directory.find(key)
-            if bucket.crowded and isinstance(operation, GROWING):
+            growing = isinstance(operation, GROWING)
+            if self.pressure.full:
+                self.pressure.admit(bucket, growing=growing)
+            if growing and bucket.crowded:
                 self._wait_for_room(bucket)
                 if bucket.is_full() and self.placement.grow(bucket, key):
                     continue
@@ -120,45 +147,45 @@ class Corridor:
             return self._write_atomic(operations)
         outcomes: list[object] = [None] * len(operations)
         waiting = refuse_shared(self.directory, operations, outcomes)
-        while waiting:
-            moved: list[int] = []
-            for bucket, piece in self._pieces(operations, waiting):
-                try:
-                    results = bucket.apply([operations[i] for i in piece])
-                except Moved:
-                    moved += piece
-                    continue
-                except HoldfastError as error:
-                    results = [error] * len(piece)
-                for index, result in zip(piece, results, strict=True):
-                    outcomes[index] = result
-            waiting = moved
-            if moved:
+        at = 0
+        while at < len(waiting):
+            piece = self._piece(operations, waiting, at)
+            try:
+                results = self._apply([operations[i] for i in piece])
+            except Moved:  # again from here on: of one key's operations the last must stay last
                 self.directory.look_again()
+                continue
+            except HoldfastError as error:
+                results = [error] * len(piece)
+            for index, result in zip(piece, results, strict=True):
+                outcomes[index] = result
+            at += len(piece)
         return outcomes
 
-    def _pieces(
-        self, operations: Sequence[Operation], waiting: list[int]
-    ) -> Iterator[tuple[Bucket, list[int]]]:
-        """Runs of operations that go to one bucket as one group."""
+    def _apply(self, operations: Sequence[Operation], *, atomic: bool = False) -> list[object]:
+        """Apply operations to the bucket of the first, which may have to grow before."""
+        growing = (operation for operation in operations if isinstance(operation, GROWING))
+        bucket = self._bucket_for(next(growing, operations[0]))
+        try:
+            return bucket.apply(operations, atomic=atomic)
+        except StorageFailed as error:
+            if not self.pressure.met(error, operations):
+                raise
+        return bucket.apply(operations, atomic=atomic)
+
+    def _piece(self, operations: Sequence[Operation], waiting: list[int], at: int) -> list[int]:
+        """What goes to one bucket as one group, from a place in a batch on."""
         most = max(self.placement.settings.bucket_bytes // PIECE_PART, 1)
-        piece: list[int] = []
+        bucket = self.directory.find(operations[waiting[at]].key)
+        start, stop = bucket.start, bucket.stop
         size = 0
-        bucket: Bucket | None = None
-        stop = start = b""
-        for index in waiting:
-            operation = operations[index]
-            key = operation.key
-            if bucket is None or not start <= key < stop or size >= most:
-                if bucket is not None:
-                    yield bucket, piece
-                bucket = self._bucket_for(operation)
-                start, stop = bucket.start, bucket.stop
-                piece, size = [], 0
-            piece.append(index)
-            size += len(key) + (len(operation.value) if isinstance(operation, GROWING) else 0)
-        if bucket is not None:
-            yield bucket, piece
+        for end in range(at, len(waiting)):
+            operation = operations[waiting[end]]
+            if size >= most or (end > at and not start <= operation.key < stop):
+                return waiting[at:end]
+            size += len(operation.key)
+            size += len(operation.value) if isinstance(operation, GROWING) else 0
+        return waiting[at:]
 
     def _write_atomic(self, operations: Sequence[Operation]) -> list[object]:
         if not operations:
@@ -166,13 +193,13 @@ class Corridor:
         for operation in operations:
             hold_shared(self.directory, operation)
         while True:
-            bucket = self._bucket_for(operations[0])
+            bucket = self.directory.find(operations[0].key)
             if any(not bucket.start <= o.key < bucket.stop for o in operations):
                 if self.directory.find(operations[0].key) is not bucket:
                     continue
                 raise CrossBucket(bucket=bucket.id)
             try:
-                return bucket.apply(operations, atomic=True)
+                return self._apply(operations, atomic=True)
             except Moved:
                 self.directory.look_again()
 
@@ -187,9 +214,7 @@ class Corridor:
 
 def _bound(operations: Sequence[Operation]) -> None:
     if len(operations) > BATCH_OPERATIONS:
-        raise LimitExceeded(
-            limit="BATCH_OPERATIONS", most=BATCH_OPERATIONS, asked=len(operations)
-        )
+        raise LimitExceeded(limit="BATCH_OPERATIONS", most=BATCH_OPERATIONS, asked=len(operations))
     size = sum(len(o.value) for o in operations if isinstance(o, GROWING))
     if size > BATCH_BYTES:
         raise LimitExceeded(limit="BATCH_BYTES", most=BATCH_BYTES, asked=size)

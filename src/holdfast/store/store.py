@@ -12,7 +12,15 @@ from holdfast.bucket.settings import Settings
 from holdfast.engines.disk import OsDisk
 from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Disk
-from holdfast.errors import Closed, HoldfastError, InvalidValue, Moved, NotFound, Permanent
+from holdfast.errors import (
+    Closed,
+    HoldfastError,
+    InvalidValue,
+    Moved,
+    NotFound,
+    OutcomeUnknown,
+    Permanent,
+)
 from holdfast.log.records import Flag
 from holdfast.operations import Delete
 from holdfast.operations import Store as StoreOperation
@@ -57,7 +65,7 @@ class Store:
         self.corridor = Corridor(self.placement, self._has_room)
         self.upkeep = Upkeep(self.corridor)
         self.soon = Soon(self.corridor, self.sync)
-        settings.ground.reserve(settings.segment_bytes)
+        self.placement.reserve.fill()
         if upkeep:
             self.upkeep.start()
 
@@ -165,9 +173,20 @@ class Store:
         self.upkeep.tick(budget_s)
 
     def sync(self) -> None:
-        """Make every write that has returned durable, whatever the sync mode."""
+        """Make every write that has returned durable, whatever the sync mode.
+
+        Raises:
+            OutcomeUnknown: of a bucket that could not be made durable, after all
+                others were; it names the versions that a crash may take.
+        """
+        lost: OutcomeUnknown | None = None
         for bucket in list(self.placement.directory):
-            bucket.sync_published()
+            try:
+                bucket.sync_published()
+            except OutcomeUnknown as error:
+                lost = lost or error
+        if lost is not None:
+            raise lost
 
     def flush(self) -> builtins.list[DeadLetter]:
         """Wait until everything queued by ``put_soon`` is durable; what failed since last time."""
@@ -195,6 +214,7 @@ class Store:
             self.soon.close()
             self.upkeep.stop()
             self.upkeep.settle()
+            self.sync()
         finally:
             self.placement.directory.closed = True
             for bucket in self.placement.directory:
@@ -207,6 +227,7 @@ class Store:
             raise Closed(path=self.path)
 
     def __enter__(self) -> Self:
+        self._require_open()
         return self
 
     def __exit__(

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from operator import itemgetter
 from typing import Final
 
 from holdfast.bucket import collect as collector
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.checkpoint import Pace
+from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
 from holdfast.bucket.collect import Collected
 from holdfast.errors import HoldfastError
 from holdfast.log.log import Position
@@ -24,7 +25,11 @@ from holdfast.upkeep.space import Space, dead_of, figures
 
 # Live shares up to which segments are moved, one after the other: the dead ones first.
 SHARES: Final = (0.5, 0.7, 0.85, 0.95)
-ROOM: Final = 2  # segments that must be free, or the reserve is lent
+OVERHEAD: Final = 64  # of what is evacuated that its commit groups may take beside
+MARGIN_BYTES: Final = 4 << 10  # for a new segment and what the log says of itself
+GAIN_BYTES: Final = 2 << 10  # dead in a segment that is worth moving on a full disk
+SQUEEZED: Final = 16  # segments moved in one go while somebody waits
+ROOMY: Final = 3  # segments that are free: enough for now
 LOOKS: Final = 16  # at the whole store while its buckets are collected
 
 
@@ -141,14 +146,53 @@ class Reclaim:
             numbers = collector.candidates(bucket, share, again=again)
             collector.collect(bucket, numbers, done, pace)
 
+    # -- a full disk ------------------------------------------------------------------
+
+    def squeeze(self) -> int:
+        """Collect the deadest segments of all buckets, each where its live records fit.
+
+        Nothing may fail for want of room here: a log that cannot go on only reads.
+        Returns bytes freed.
+        """
+        done = Collected()
+        self.failures = []
+        found: list[tuple[int, int, Bucket]] = []
+        for absorb in (False, True):
+            for bucket in list(self._placement.directory):
+                self._attempt(bucket, partial(self._find, found, absorb))
+            if found:
+                break
+        for live, number, bucket in sorted(found, key=itemgetter(0))[:SQUEEZED]:
+            room = self._ground.free_bytes(bucket.id)
+            if live + live // OVERHEAD + MARGIN_BYTES > room or room > ROOMY * self._segment_bytes:
+                break
+            numbers = [number]
+            self._attempt(bucket, lambda b, n=numbers: collector.collect(b, n, done, no_pace))
+        return done.freed
+
+    @staticmethod
+    def _find(found: list[tuple[int, int, Bucket]], absorb: bool, bucket: Bucket) -> None:  # noqa: FBT001 - of a partial
+        """The segments that are worth it. Absorbing takes room, too: only if nothing else helps."""
+        bucket.resolve_all()
+        if absorb:
+            checkpoint(bucket)
+        live = bucket.tally().live
+        found += [
+            (live.get(number, 0), number, bucket)
+            for number in collector.candidates(bucket, 1)
+            if bucket.log.ended[number].stop - live.get(number, 0) > GAIN_BYTES
+        ]
+
     @contextmanager
     def _lent_reserve(self, bucket: Bucket) -> Iterator[None]:
         """Let collecting have the reserve where the disk has nothing else to give."""
-        if self._ground.free_bytes(bucket.id) >= ROOM * self._segment_bytes:
+        reserve = self._placement.reserve
+        if reserve.is_roomy(bucket.id):
             yield
             return
-        self._ground.reserve(0)
+        reserve.lend()
         try:
             yield
         finally:
-            self._ground.reserve(self._segment_bytes)
+            if not reserve.fill():
+                reserve.keep_for_collectors()

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from holdfast.bucket import commit
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
+from holdfast.bucket.fork import confirm_standing
 from holdfast.bucket.seal import seal_all
 from holdfast.errors import Closed, HoldfastError
 from holdfast.limits import (
@@ -90,6 +91,9 @@ class Upkeep:
         self._absorbed: dict[str, tuple[Position | None, int]] = {}  # and the version then
         self._expiry = expire.Watch()
         self._reclaim = Reclaim(corridor.placement)
+        self._making_room = False
+        self._next_room_ns = 0  # not before this is it worth to try again
+        corridor.pressure.relieve = self.make_room
         self.failures: list[str] = []
         self.scrub = Scrub(corridor.placement)
 
@@ -176,6 +180,8 @@ class Upkeep:
             yield
             self._attempt(self._reclaim_due)
             yield
+            self._attempt(self._ease)
+            yield
         self.failures += self.scrub.step(self._pace)
 
     def _attempt(self, chore: Callable[[], object]) -> None:
@@ -196,6 +202,8 @@ class Upkeep:
             return
         if bucket.lender is not None:
             bucket.finish_birth(self._pace)
+        if bucket.standing:
+            confirm_standing(bucket)
         if checkpoint_due(bucket):
             checkpoint(bucket, self._pace)
         if self._seen.get(bucket.id) != bucket.published:
@@ -234,6 +242,13 @@ class Upkeep:
             bucket.state.bytes_held(), unabsorbed_bytes(bucket), bucket.version - known[1]
         )
 
+    def _ease(self) -> None:
+        """Where the disk was full: look whether there is room again, or make some."""
+        pressure = self._corridor.pressure
+        bucket = next(iter(self._corridor.directory))
+        if pressure.full and not pressure.ease(bucket) and self.make_room():
+            pressure.ease(bucket)
+
     def _reclaim_due(self) -> None:
         self._reclaim.due(self._pace, self._is_spent)
         for error in self._reclaim.failures:
@@ -249,7 +264,7 @@ class Upkeep:
         # With "never" only so that the end of a segment finds little left to sync.
         least = 0 if self._settings.sync == "interval" else self._settings.segment_bytes // 8
         for bucket in list(self._corridor.directory):
-            if bucket.log.stop - bucket.log.synced > least:
+            if bucket.log.stop - bucket.log.synced > least and not bucket.broken:
                 bucket.sync_published()
 
     def _mark_time(self, bucket: Bucket) -> None:
@@ -257,8 +272,8 @@ class Upkeep:
         now = bucket.time.now_ns()
         if bucket.may_expire and now + TIME_MARK_NS // 2 > bucket.time_mark:
             with commit.alone(bucket):
-                bucket.time_mark = now + TIME_MARK_NS
-                commit.write_mark(bucket, Type.TIME, bucket.time_mark)
+                commit.write_mark(bucket, Type.TIME, now + TIME_MARK_NS)
+                bucket.time_mark = now + TIME_MARK_NS  # only now: a mark that failed is none
         elif bucket.wants_sync_mark(self._clock.monotonic_ns(), SYNC_MARK_S):
             with commit.alone(bucket):
                 commit.write_mark(bucket, Type.TIME, max(now, bucket.time_mark))
@@ -283,6 +298,25 @@ class Upkeep:
                     settle(bucket)
                 except (OSError, HoldfastError) as error:
                     self.failures.append(str(error))
+
+    def make_room(self) -> bool:
+        """A disk is full: collect what is dead, through the reserve; whether that freed any."""
+        now = self._clock.monotonic_ns()
+        if self._making_room or now < self._next_room_ns:
+            return False
+        reserve = self._placement.reserve
+        with self._called_upon():
+            self._making_room = True
+            try:
+                reserve.lend()
+                freed = self._reclaim.squeeze()
+            finally:
+                self._making_room = False
+                reserve.keep_for_collectors()
+        self._next_room_ns = 0 if freed else self._clock.monotonic_ns() + SECOND_NS
+        for error in self._reclaim.failures:
+            self._note(error)
+        return freed > 0
 
     # -- on demand ------------------------------------------------------------------------
 
@@ -310,7 +344,7 @@ def settle(bucket: Bucket) -> None:
         checkpoint(bucket)
     if bucket.log.stop > SETTLE_BYTES:
         with commit.alone(bucket):
-            bucket.log.switch(bucket.log_state())
+            commit.switch(bucket)
         checkpoint(bucket)
         seal_all(bucket)
     with commit.alone(bucket):

@@ -1,0 +1,68 @@
+"""A full disk: growth is refused, deletes and collections go on (rule 10).
+
+Whoever meets a full disk gives up what is set aside, to begin a new segment.
+From then on stores and appends are refused; deletes have their quarter, and
+when that is used up, collecting what they left dead brings it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from holdfast.bucket.bucket import Bucket
+from holdfast.errors import StorageFailed
+from holdfast.operations import Append, Operation, Store
+from holdfast.placement.reserve import Reserve
+
+FULL: Final = "ENOSPC"
+GROWING: Final = (Store, Append)
+
+
+class Pressure:
+    """Whether the disk is full, and what may still be written then.
+
+    ``relieve`` collects what is dead; whether that freed anything. Whoever runs
+    collections sets it.
+
+    Args:
+        reserve: what is set aside.
+    """
+
+    def __init__(self, reserve: Reserve) -> None:
+        self.full = False
+        self.relieve: Callable[[], bool] = _nothing
+        self._reserve = reserve
+
+    def admit(self, bucket: Bucket, *, growing: bool) -> None:
+        """Refuse growth while the disk is full: StorageFailed, nothing was written.
+
+        What is not growth is refused where even a collection made no room for it.
+        """
+        if self.ease(bucket):
+            return
+        if not growing and not self._reserve.can_go_on(bucket.id):
+            self.relieve()
+        if growing or not self._reserve.can_go_on(bucket.id):
+            raise StorageFailed(bucket=bucket.id, errno=FULL, cause="the disk is full")
+
+    def ease(self, bucket: Bucket) -> bool:
+        """Whether there is room again; then the reserve is whole again, too."""
+        if self._reserve.is_roomy(bucket.id) and self._reserve.fill():
+            self.full = False
+        return not self.full
+
+    def met(self, error: StorageFailed, operations: Sequence[Operation]) -> bool:
+        """Take note of what stopped a write; whether it is worth trying again."""
+        if error.facts.get("errno") != FULL:
+            return False
+        self.full = True
+        self._reserve.keep_for_collectors()
+        if any(isinstance(operation, GROWING) for operation in operations):
+            return False
+        self.relieve()
+        return True
+
+
+def _nothing() -> bool:
+    return False

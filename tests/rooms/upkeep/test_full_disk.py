@@ -1,0 +1,120 @@
+"""A full disk: growth is refused by name, deletes and collections go on, space comes back."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from holdfast.engines.memory import MemoryDisk
+from holdfast.errors import StorageFailed
+from holdfast.store.namespace import Namespace
+from holdfast.store.store import Store
+from holdfast.testing.clock import ManualClock
+from holdfast.testing.disk import FullDisk
+from tests.growth.growing import hold_contents, in_memory, tick_on
+
+CAPACITY = 2 << 20
+BUCKET = 1 << 20  # segments of 64 KiB
+VALUE = b"v" * 1_000
+
+
+def fill(ns: Namespace) -> dict[str, bytes]:
+    """Put until the disk is full; what was stored."""
+    model: dict[str, bytes] = {}
+    with pytest.raises(StorageFailed) as caught:
+        for number in range(CAPACITY // 1_000):
+            key = f"k{number:05d}"
+            ns.put(key, VALUE)
+            model[key] = VALUE
+    assert caught.value.errno == "ENOSPC"
+    assert len(model) > CAPACITY // 1_000 // 2
+    return model
+
+
+@pytest.mark.parametrize("sync", ["always", "never"])
+def test_growth_is_refused_and_changes_nothing(sync: str) -> None:
+    disk = FullDisk(MemoryDisk(), CAPACITY)
+    with in_memory(disk, bucket_bytes=BUCKET, sync=sync) as (store, _):
+        ns = store.namespace("acme")
+        model = fill(ns)
+        for write in (
+            lambda: ns.put("more", VALUE),
+            lambda: ns.put("k00000", b""),
+            lambda: ns.append("k00000", b"more"),
+            lambda: ns.put_many([("more", VALUE)] * 3),
+            lambda: ns.put_many([("k00000", VALUE), ("k00001", b"")], atomic=True),
+            lambda: ns.put("large", VALUE * 3_000),
+        ):
+            with pytest.raises(StorageFailed):
+                write()
+        hold_contents(ns, model)
+        assert store.check().ok
+
+
+@pytest.mark.parametrize("sync", ["always", "never"])
+@pytest.mark.parametrize("order", ["ascending", "random"])
+def test_deletes_go_on_until_there_is_room_again(sync: str, order: str) -> None:
+    disk = FullDisk(MemoryDisk(), CAPACITY)
+    with in_memory(disk, bucket_bytes=BUCKET, sync=sync) as (store, clock):
+        ns = store.namespace("acme")
+        model = fill(ns)
+        keys = list(model)
+        if order == "random":
+            Random(0).shuffle(keys)
+        for key in keys[: len(keys) * 2 // 3]:
+            ns.delete(key)
+            del model[key]
+        tick_on(store, clock, 2)
+        for number in range(300):
+            ns.put(f"new{number:03d}", VALUE)
+            model[f"new{number:03d}"] = VALUE
+        hold_contents(ns, model)
+        store.collect()
+        hold_contents(ns, model)
+        assert store.check().ok
+
+
+def test_locks_and_consumers_work_on_a_full_disk() -> None:
+    with in_memory(FullDisk(MemoryDisk(), CAPACITY), bucket_bytes=BUCKET) as (store, _):
+        ns = store.namespace("acme")
+        fill(ns)
+        with ns.lock("k00000") as lock:
+            assert lock.fence
+        ns.consumers("k00000").set(["one"])
+        assert ns.consumers("k00000").list() == ["one"]
+
+
+def room_for(store: Store, disk: FullDisk, free: int) -> None:
+    """Leave so many bytes free."""
+    del store
+    disk.capacity = disk.used + free
+
+
+def half_dead(store: Store, clock: ManualClock) -> dict[str, bytes]:
+    """Objects of which two thirds are gone, evenly, and nothing collected yet."""
+    ns = store.namespace("acme")
+    model = {f"k{number:05d}": VALUE for number in range(900)}
+    ns.put_many(list(model.items()))
+    for number in range(900):
+        if number % 3:
+            ns.delete(f"k{number:05d}")
+            del model[f"k{number:05d}"]
+    del clock
+    return model
+
+
+@pytest.mark.parametrize("mode", ["compacting", "auto"])
+def test_with_one_segment_free_copying_stops_and_compacting_goes_on(mode: str) -> None:
+    disk = FullDisk(MemoryDisk(), 1 << 30)
+    with in_memory(disk, bucket_bytes=BUCKET) as (store, clock):
+        model = half_dead(store, clock)
+        store.placement.reserve.lend()
+        room_for(store, disk, BUCKET // 16)
+        copied = store.collect("copying")
+        assert (copied.segments, copied.bytes_moved) == (0, 0)
+        report = store.collect(mode)  # type: ignore[arg-type]
+        assert report.segments > 3
+        assert report.bytes_freed - report.bytes_moved > 200_000
+        hold_contents(store.namespace("acme"), model)
+        assert store.check().ok
