@@ -58,8 +58,9 @@ def candidates(bucket: Bucket, most_alive: float, *, again: bool = True) -> list
 
     The oldest first, because a removal may go once no older segment holds what
     it removed. Only segments that the view has absorbed, if it has absorbed any: a
-    checkpoint must be found in the log, and all that follows it. With ``again=False`` evacuated removals count as alive, so
-    that upkeep does not move what had to stay over and over.
+    checkpoint must be found in the log, and all that follows it. With
+    ``again=False`` evacuated removals count as alive, so that upkeep does not move
+    what had to stay over and over.
     """
     if bucket.lender is not None or bucket.births:
         return []

@@ -166,9 +166,12 @@ class Reclaim:
             room = self._ground.free_bytes(bucket.id)
             if live + live // OVERHEAD + MARGIN_BYTES > room or room > ROOMY * self._segment_bytes:
                 break
-            numbers = [number]
-            self._attempt(bucket, lambda b, n=numbers: collector.collect(b, n, done, no_pace))
+            self._attempt(bucket, partial(self._collect_one, number, done))
         return done.freed
+
+    @staticmethod
+    def _collect_one(number: int, done: Collected, bucket: Bucket) -> None:
+        collector.collect(bucket, [number], done, no_pace)
 
     @staticmethod
     def _find(found: list[tuple[int, int, Bucket]], absorb: bool, bucket: Bucket) -> None:  # noqa: FBT001 - of a partial
