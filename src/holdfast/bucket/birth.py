@@ -30,7 +30,7 @@ from holdfast.log.keyblock import Row, moved, sorted_rows
 from holdfast.log.log import Group, Log, Position
 from holdfast.log.records import REMOVALS, Flag, Type, record_bytes
 from holdfast.log.recovery import Recovered, recover
-from holdfast.views.port import Table, Writer
+from holdfast.views.port import Table, View, Writer
 from holdfast.views.memory_view import MemoryView
 from holdfast.views.state import CAREFUL, EXPIRES, EXPIRES_AT, SIDE, TABLES, State, needs_care
 
@@ -57,18 +57,26 @@ def open_bucket(settings: Settings, bucket: str, numbers: list[int]) -> Bucket |
         Corrupt: damage inside the log, with its position.
     """
     view = settings.open_view(bucket)
+    opened = None
+    try:
+        opened = _opened(settings, bucket, numbers, view)
+    finally:
+        if opened is None:
+            view.close()
+    return opened
+
+
+def _opened(settings: Settings, bucket: str, numbers: list[int], view: View) -> Bucket | None:
     try:
         mark = read_checkpoint(view.get(Table.META, CHECKPOINT))
     except (Corrupt, msgspec.DecodeError):
         mark = None
-    finally:
-        view.close()
     found = recover(
         settings.ground, bucket, numbers, settings.identity, mark.position if mark else None
     )
     if found is None:
         return None
-    opened = Bucket(settings, found.log, found.state)
+    opened = Bucket(settings, found.log, found.state, view)
     _apply_controls(opened, found.groups)
     _restore(opened, found, mark)
     _drop_orphans(opened, numbers)

@@ -25,7 +25,7 @@ from holdfast.log.entry import Entry, Extent, unpack
 from holdfast.log.header import Birth, LogState
 from holdfast.log.log import Log, Position
 from holdfast.operations import Append, Operation, Store
-from holdfast.views.port import Table
+from holdfast.views.port import Table, View
 from holdfast.views.prints import Prints
 from holdfast.views.state import Overlay, State, Tally, needs_care
 
@@ -41,12 +41,15 @@ class Bucket(Reader):
         settings: what all buckets share.
         log: its log, created or recovered.
         state: what its last STATE record says, brought up to date.
+        view: its view, opened before; opened now if None.
 
     Made by ``bucket/birth.py`` (create, recover); callers go through
     ``placement``.
     """
 
-    def __init__(self, settings: Settings, log: Log, state: LogState) -> None:
+    def __init__(
+        self, settings: Settings, log: Log, state: LogState, view: View | None = None
+    ) -> None:
         self.settings = settings
         self.log = log
         log.in_place = settings.in_place
@@ -58,7 +61,7 @@ class Bucket(Reader):
         self.retired: tuple[str, ...] = state.retired
         self.highest = state.highest
         self.time = settings.time
-        self.view = settings.open_view(self.id)
+        self.view = view if view is not None else settings.open_view(self.id)
         self.state = State(self.view)
         self.prints: Prints | None = None  # complete; ``growing`` may not be yet
         self.growing: Prints | None = None

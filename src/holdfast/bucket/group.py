@@ -54,7 +54,7 @@ class Gathering:
         self.error: HoldfastError | None = None
         self.waiters: list[Lock] = []
 
-    def add(  # noqa: PLR0913 - a record has this many fields
+    def add(
         self,
         kind: int,
         key: bytes,

@@ -96,6 +96,9 @@ class Segment(Protocol):
     """
 
     size: int  # bytes, and where the next append goes
+    # Where a caller keeps what ``map`` gave it, and under which number: taken out
+    # of there when the descriptor behind the map has to go.
+    lent: tuple[dict[int, Mapped], int] | None
 
     def append(self, buffers: Sequence[Buffer]) -> None:
         """Write the buffers after the last byte; on an error the size stays as it was."""

@@ -239,7 +239,9 @@ class Log:
             return mapped
         if number in self.sealed or self._looks_sealed(number):
             try:
-                mapped = self.maps[number] = self.segment(number).map()
+                segment = self.segment(number)
+                segment.lent = (self.maps, number)
+                mapped = self.maps[number] = segment.map()
             except OSError as error:
                 raise refused(self.bucket, error) from error
         return mapped
@@ -384,7 +386,7 @@ class Log:
 
     def park(self) -> None:
         """Give back descriptors, maps and key blocks; the next call opens again."""
-        self.maps = {}
+        self.maps.clear()
         self._blocks.clear()
         for segment in self._open.values():
             segment.park()

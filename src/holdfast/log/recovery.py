@@ -134,10 +134,18 @@ def _end(log: Log, number: int, absorbed: Position | None) -> Recovered | None:
     log.active = segment
     log.number, log.stop, log.last = number, stop, found[-1].head.start
     log.digest = found[-1].head.digest
-    segment.sync()
+    if not _was_closed(found[-1], torn=torn):
+        segment.sync()
     log.synced = stop
     log.durable = log.position
     return Recovered(log, state_in(found[0], where), found, torn)
+
+
+def _was_closed(last: Group, *, torn: bool) -> bool:
+    """Whether a close ended the log and everything before it was durable by then."""
+    if torn or last.head.kind != Kind.CONTROL or last.head.synced_to < last.head.start:
+        return False
+    return [record.type for record in last.records()] == [Type.CLOSE]
 
 
 def _was_durable(data: bytes, stop: int, number: int, absorbed: Position | None) -> bool:

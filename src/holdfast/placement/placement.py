@@ -44,12 +44,16 @@ class Placement:
         opened: dict[str, Bucket] = {}
         waiting = set(ground.listing())
         while waiting:
+            # Listed anew each round: what was tried before may have dropped torn segments.
+            listed = ground.listing()
             trouble: Corrupt | None = None
-            before = len(waiting)
+            redone: set[str] = set()
+            before = len(opened), len(waiting)
             for name in sorted(waiting):
+                if name in redone:  # what is listed of it is no longer all
+                    continue
                 try:
-                    # Listed anew: what was tried before may have dropped torn segments.
-                    bucket = birth.open_bucket(self.settings, name, ground.listing().get(name, []))
+                    bucket = birth.open_bucket(self.settings, name, listed.get(name, []))
                 except Corrupt as error:
                     # A child may wait for what its parent must share with it first.
                     trouble = error
@@ -59,9 +63,10 @@ class Placement:
                     ground.retire(name)
                     continue
                 opened[name] = bucket
-                waiting.update(self._redo(bucket, opened))
+                redone.update(self._redo(bucket, opened))
+            waiting |= redone - opened.keys()
             waiting -= _retired(opened)  # half buried perhaps; their segments live elsewhere
-            if len(waiting) == before and trouble is not None:
+            if (len(opened), len(waiting)) == before and trouble is not None:
                 raise trouble
         for name in _retired(opened) & opened.keys():
             opened.pop(name).close()
