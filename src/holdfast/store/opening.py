@@ -14,7 +14,7 @@ from holdfast.engines.disk import OsDisk
 from holdfast.engines.files import FileSegments
 from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Disk
-from holdfast.errors import InvalidValue, StorageFailed
+from holdfast.errors import Corrupt, InvalidValue, StorageFailed
 from holdfast.limits import (
     BUCKET_BYTES,
     BUCKET_BYTES_LEAST,
@@ -25,12 +25,14 @@ from holdfast.limits import (
 )
 from holdfast.log.header import Identity
 from holdfast.store.ownership import (
+    NAME,
     Ownership,
     StoreFile,
     new_store_file,
     read_store_file,
     write_store_file,
 )
+from holdfast.store.restore import refuse_others
 from holdfast.store.store import Store
 from holdfast.views.memory_view import MemoryView
 from holdfast.views.open_views import OpenViews
@@ -154,6 +156,7 @@ def _open(  # noqa: PLR0917
     in_place: bool,
 ) -> Store:
     real = isinstance(disk, OsDisk)
+    refuse_others(disk, root)
     _make_root(disk, root)
     owner = Ownership(root) if real else None
     try:
@@ -247,7 +250,10 @@ def _under(root: str, folder: str) -> str:
 
 def _ground(disk: Disk, root: str, found: StoreFile, *, create: bool) -> FileSegments:
     folders = [_under(root, folder) for folder in found.data_dirs]
-    return FileSegments(disk, folders, create=create, open_files=_descriptors() // 2)
+    ground = FileSegments(disk, folders, create=create, open_files=_descriptors() // 2)
+    if create and ground.listing():
+        raise Corrupt(position=NAME, what="the store file is missing")
+    return ground
 
 
 def _descriptors() -> int:

@@ -32,6 +32,7 @@ from holdfast.limits import MIB
 from holdfast.log.header import Identity
 from holdfast.log.log import Log
 from holdfast.store.ownership import FORMAT, LOCK, NAME, Ownership, StoreFile, write_store_file
+from holdfast.upkeep.backup import NAME as MANIFEST
 from holdfast.upkeep.backup import (
     BackupBucket,
     BackupFile,
@@ -168,6 +169,20 @@ def _require_room(disk: Disk, into: str) -> None:
     allowed = {MARKER, DATA, LOCK, f"{NAME}.new"} if MARKER in names else {LOCK}
     if names - allowed:
         raise InvalidValue(argument="into", reason="the folder is not empty")
+
+
+def refuse_others(disk: Disk, path: str) -> None:
+    """Refuse to begin a store where a backup is, or where a restore was interrupted."""
+    try:
+        names = set(disk.list(path))
+    except NotADirectoryError:
+        return  # whoever makes the folder says so
+    if NAME in names:
+        return
+    if MANIFEST in names:
+        raise InvalidValue(argument="path", reason="this is a backup: restore it elsewhere")
+    if MARKER in names:
+        raise InvalidValue(argument="path", reason="a restore was interrupted here: restore again")
 
 
 def _clear(disk: Disk, into: str) -> None:

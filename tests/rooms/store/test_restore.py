@@ -296,6 +296,20 @@ def test_a_segment_of_the_earlier_life_is_refused(folders: Path) -> None:
         holdfast.open(folders / "again", upkeep=False, bucket_bytes=SMALL)
 
 
+def test_a_backup_is_not_opened_as_a_store(folders: Path) -> None:
+    before = sorted((folders / "backup").rglob("*"))
+    with pytest.raises(InvalidValue, match="backup"):
+        holdfast.open(folders / "backup")
+    assert sorted((folders / "backup").rglob("*")) == before
+
+
+def test_a_store_whose_store_file_is_gone_is_not_begun_anew(folders: Path) -> None:
+    (folders / "data" / "HOLDFAST").unlink()
+    with pytest.raises(Corrupt, match="store file is missing"):
+        holdfast.open(folders / "data")
+    assert not (folders / "data" / "HOLDFAST").exists()
+
+
 # -- interrupted ---------------------------------------------------------------------
 
 
@@ -312,6 +326,9 @@ def test_what_was_interrupted_is_no_store_or_a_whole_one(mode: Mode) -> None:
     for at in range(1, trial.points + 2, 3):
         disk = trial.after_cut(mode, at, at=at)
         if read_store_file(disk, "again") is None:
+            if MARKER in disk.list("again"):
+                with pytest.raises(InvalidValue, match="interrupted"):
+                    opened(disk, "again")
             restore_on(disk, "backup", "again")
         else:
             whole += 1
