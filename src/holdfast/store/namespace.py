@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import io
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
@@ -182,7 +182,7 @@ class Namespace:
 
     def put_many(
         self,
-        pairs: Iterable[tuple[str, bytes]],
+        pairs: Iterable[tuple[str, bytes]] | Mapping[str, bytes],
         *,
         atomic: bool = False,
         **options: object,
@@ -190,7 +190,7 @@ class Namespace:
         """Store many objects; those of one bucket commit together.
 
         Args:
-            pairs: of key and value (or a mapping's ``items()``).
+            pairs: of key and value, or a mapping.
             atomic: all or nothing; CrossBucket where the keys lie in two buckets.
             **options: as for ``put``, for each of them.
 
@@ -199,7 +199,7 @@ class Namespace:
             which), after the others were stored, unless ``atomic``.
         """
         common = _options(**_known(options)) if options else None  # type: ignore[arg-type]
-        items = list(pairs.items()) if isinstance(pairs, MutableMapping | dict) else list(pairs)
+        items = list(pairs.items()) if isinstance(pairs, Mapping) else list(pairs)
         names = [key for key, _ in items]
         keys = list(map(self._composite, names))
         values = [data if type(data) is bytes else arguments.payload(data) for _, data in items]
