@@ -86,7 +86,7 @@ class Bucket(Reader):
         self.weight = 0
         self.special = 0
         self.crowded = False
-        self.may_expire = self.view.count(Table.EXPIRY) > 0
+        self.may_expire = False
         self.opened_version = 0
         self.time_mark = 0
         self.marked_at = log.stop  # where the log ended when its last mark was written
@@ -439,4 +439,5 @@ class Bucket(Reader):
         self.absorbed = mark.position
         self.weight = self.view_tally.total()
         self.special = mark.special
+        self.may_expire = self.view.count(Table.EXPIRY) > 0
         self.version = max(self.version, mark.version)

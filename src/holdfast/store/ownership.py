@@ -49,7 +49,7 @@ def read_store_file(disk: Disk, path: str) -> StoreFile | None:
         file.close()
     try:
         found = msgspec.json.decode(data, type=StoreFile)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise Corrupt(position=NAME, what="the store file cannot be read") from None
     if found.format > FORMAT:
         raise FormatTooNew(position=NAME, version=found.format)

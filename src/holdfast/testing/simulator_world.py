@@ -95,6 +95,13 @@ class Shelf:
         """The committed rows of a bucket's view."""
         return self._now.setdefault(bucket, {table: SortedDict() for table in Table})
 
+    def everything(self) -> dict[str, Tables]:
+        """A copy of every view's rows."""
+        return {
+            bucket: {table: SortedDict(rows) for table, rows in tables.items()}
+            for bucket, tables in self._now.items()
+        }
+
     def committed(self, bucket: str) -> None:
         """Remember how a view stands now."""
         if self.remembers:
