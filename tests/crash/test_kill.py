@@ -1,0 +1,58 @@
+"""``kill -9`` of a real writer, again and again on the same store."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import holdfast
+from tests.crash.writer import BUCKET_BYTES, operations
+
+KILLS = 50
+WRITER = Path(__file__).with_name("writer.py")
+
+
+def killed_after(folder: Path, number: int, lines: int) -> int:
+    """Run a writer, kill it after so many answers; how many operations it was told of."""
+    command = [sys.executable, str(WRITER), str(folder), str(number)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline() for _ in range(lines)]
+        process.kill()
+        told += process.stdout.readlines()
+    whole = [line for line in told if line.endswith(b"\n")]
+    assert len(whole) >= lines, "the writer ended by itself"
+    return len(whole)
+
+
+def test_a_writer_is_killed_fifty_times(tmp_path: Path) -> None:
+    chance = Random(50)
+    folder = tmp_path / "data"
+    expected: dict[str, bytes] = {}
+    most = 0
+    for number in range(KILLS):
+        done = killed_after(folder, number, chance.randint(1, 150))
+        *acknowledged, unsure = islice(operations(number), done + 1)
+        for operation in acknowledged:
+            apply(expected, operation.after)
+        with holdfast.open(folder, bucket_bytes=BUCKET_BYTES, upkeep=False) as store:
+            found = {key: store.namespace("n").get(key) for key in store.namespace("n").list()}
+            after = dict(expected)
+            apply(after, unsure.after)
+            assert found in (expected, after), f"round {number}"
+            expected = found
+            report = store.check()
+            assert report.ok, report.problems
+            most = max(most, report.buckets)
+    assert most >= 2  # the store grew on the way, under upkeep that was killed too
+
+
+def apply(expected: dict[str, bytes], after: dict[str, bytes | None]) -> None:
+    for key, value in after.items():
+        if value is None:
+            expected.pop(key, None)
+        else:
+            expected[key] = value
