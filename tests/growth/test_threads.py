@@ -14,7 +14,7 @@ import pytest
 import holdfast
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.engines.disk import OsDisk
-from holdfast.errors import Closed, LockHeld, NotFound
+from holdfast.errors import Changed, Closed, LockHeld, NotFound
 from holdfast.store.namespace import Namespace
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
@@ -180,6 +180,32 @@ def test_streams_go_on_while_their_segments_are_collected(store: Store) -> None:
     assert store.check().problems == ()
 
 
+def test_a_large_object_is_read_whole_or_not_while_it_is_replaced(store: Store) -> None:
+    ns = store.namespace("acme")
+    values = [Random(number).randbytes((2 << 20) + number) for number in range(3)]
+    ns.put("large", values[0])
+
+    def replace() -> None:
+        for turn in range(30):
+            ns.put("large", values[turn % 3])
+
+    def read() -> None:
+        try:
+            assert ns.get("large") in values
+            file = ns.open("large", "rb")
+            assert b"".join(iter(lambda: file.read(400_000), b"")) in values
+        except Changed:
+            return
+
+    with crew() as threads:
+        threads.start(replace)
+        threads.start(store.collect, forever=True)
+        threads.start(read, forever=True)
+        threads.start(read, forever=True)
+    assert ns.get("large") == values[2]
+    assert store.check().problems == ()
+
+
 def test_collecting_from_many_threads_ends(store: Store) -> None:
     ns = store.namespace("acme")
     with crew() as threads:
@@ -194,7 +220,7 @@ def test_collecting_from_many_threads_ends(store: Store) -> None:
 def test_closing_under_writers_answers_closed_and_nothing_else(tmp_path: Path) -> None:
     for sync in ("always", "interval", "never"):
         path = tmp_path / sync
-        store = holdfast.open(path, bucket_bytes=LEAST, sync=sync, upkeep=True)  # type: ignore[arg-type]
+        store = holdfast.open(path, bucket_bytes=LEAST, sync=sync, upkeep=True)
         ns = store.namespace("acme")
         written: dict[int, int] = {}
 

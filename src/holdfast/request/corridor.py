@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.plain import Batch
@@ -49,6 +50,7 @@ class Corridor:
         self.placement = placement
         self.directory = placement.directory
         self.pressure = Pressure(placement.reserve)
+        self.uploads: WeakValueDictionary[bytes, object] = WeakValueDictionary()  # being written
         self._admit = admit
 
     def write(self, operation: Operation) -> Any:  # noqa: ANN401 - each operation has its own result

@@ -37,11 +37,20 @@ def part_key(key: bytes, upload: bytes, number: int) -> bytes:
     return namespace + HIDDEN + upload + NUMBER.pack(number) + name
 
 
-def owner_of(hidden: bytes) -> tuple[bytes, bytes]:
-    """The composite key and the upload that a part belongs to."""
+def owner_of(hidden: bytes) -> tuple[bytes, bytes, int]:
+    """The composite key, the upload and the number of a part."""
     namespace, _, rest = hidden.partition(HIDDEN)
     upload = rest[:UPLOAD_BYTES]
-    return namespace + VISIBLE + rest[UPLOAD_BYTES + NUMBER.size :], upload
+    (number,) = NUMBER.unpack_from(rest, UPLOAD_BYTES)
+    return namespace + VISIBLE + rest[UPLOAD_BYTES + NUMBER.size :], upload, number
+
+
+def parts_of(key: bytes, entry: Entry) -> Iterator[bytes]:
+    """The hidden keys of all parts of an object."""
+    attributes = entry.attributes
+    if entry.flags & Flag.LARGE and attributes.upload is not None:
+        for number in range(attributes.parts_bytes // PART_BYTES):
+            yield part_key(key, attributes.upload, number)
 
 
 class LargeWriter:
@@ -85,6 +94,8 @@ class LargeWriter:
         self._known_crc = entry.crc
         self._number = self._kept = parts
         self._upload = upload
+        if upload is not None:
+            self._corridor.uploads[upload] = self
 
     def finish(self) -> Receipt:
         """Write the manifest: from here on readers see this object."""
@@ -131,6 +142,7 @@ class LargeWriter:
     def _store_part(self) -> None:
         if self._upload is None:
             upload = self._corridor.placement.settings.entropy.bytes(UPLOAD_BYTES)
+            self._corridor.uploads[upload] = self
             self._corridor.write(Upload(self._key, self._name, upload, "begun"))
             self._upload = upload
         data = bytes(self._buffer)
@@ -160,9 +172,7 @@ def _with_parts(options: StoreOptions, parts: Parts) -> StoreOptions:
     )
 
 
-def store_large(
-    corridor: Corridor, operation: Store, source: bytes | memoryview
-) -> Receipt:
+def store_large(corridor: Corridor, operation: Store, source: bytes | memoryview) -> Receipt:
     """Store a value that is larger than one record."""
     writer = LargeWriter(corridor, operation.key, operation.name, operation.options)
     writer.write(source)

@@ -69,8 +69,9 @@ class ObjectWriter(io.RawIOBase):
 class ObjectReader(io.RawIOBase):
     """A file open for reading one version of an object; seekable.
 
-    A reader that outlives the object by more than the grace gets ``Changed``,
-    never a mixture.
+    What was opened is read to its end though it is replaced meanwhile, for as
+    long as the grace lasts; a reader that outlives it gets ``Changed``, never a
+    mixture. Holds two parts in memory at most.
     """
 
     def __init__(self, corridor: Corridor, key: bytes, name: str, entry: Entry) -> None:
@@ -80,6 +81,12 @@ class ObjectReader(io.RawIOBase):
         )
         self._size = entry.size
         self._at = 0
+        self._window = (0, b"")  # the part that was read last: where it begins, its bytes
+        self._tail = (self._size, b"")
+        border = entry.attributes.parts_bytes
+        if border and self._size - border <= PART_BYTES:
+            # No part: it lies in the object's own record and goes when that is replaced.
+            self._tail = (border, self._read(border, self._size))
 
     def readable(self) -> bool:
         """Always."""
@@ -92,13 +99,23 @@ class ObjectReader(io.RawIOBase):
     def readinto(self, buffer: object) -> int:
         """Fill a buffer from here; how many bytes, 0 at the end."""
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
-        stop = min(self._at + len(view), self._size, self._at + PART_BYTES)
-        if stop <= self._at:
+        if self._at >= self._size or not view:
             return 0
-        data = self._read(self._at, stop)
-        view[: len(data)] = data
-        self._at += len(data)
-        return len(data)
+        begin, data = self._around()
+        piece = memoryview(data)[self._at - begin :][: len(view)]
+        view[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+    def _around(self) -> tuple[int, bytes]:
+        """The bytes around the place to read, and where they begin."""
+        for begin, data in (self._window, self._tail):
+            if begin <= self._at < begin + len(data):
+                return begin, data
+        begin = self._at // PART_BYTES * PART_BYTES
+        stop = min(begin + PART_BYTES, self._tail[0])
+        self._window = (begin, self._read(begin, stop))
+        return self._window
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go elsewhere; where that is."""

@@ -14,16 +14,18 @@ from holdfast.bucket import commit
 from holdfast.bucket.birth import derive_entries, fold_object
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import checkpoint
-from holdfast.errors import Corrupt, HoldfastError
-from holdfast.log.entry import pack, unpack
+from holdfast.errors import Corrupt, HoldfastError, Moved
+from holdfast.log.entry import Entry, pack, unpack
 from holdfast.log.group import Kind
 from holdfast.log.keyblock import Row, row_of
 from holdfast.log.records import CHECK, check_of
 from holdfast.placement.placement import Placement
+from holdfast.request.large import parts_of
 from holdfast.values import CheckReport, Problem
 from holdfast.views.port import Table
 
 PAGE = 500
+NO_OBJECT = Entry(0, 0, 0, 0, 0, 0, b"", ())
 BOTH = 2  # the view and the log
 
 Known = tuple[bytes, tuple[object, ...]]  # a key, and what an entry says of its object
@@ -40,6 +42,7 @@ def check(placement: Placement, *, repair: bool) -> CheckReport:
         if found and repair:
             found = _repair(placement, bucket, found)
         problems += found
+    problems += _check_parts(placement)
     return CheckReport(not problems, tuple(problems), len(buckets), records)
 
 
@@ -61,6 +64,32 @@ def _check_bucket(bucket: Bucket) -> tuple[int, list[Problem]]:
     if not problems:
         problems += _check_view(bucket)
     return records, problems
+
+
+def _check_parts(placement: Placement) -> Iterator[Problem]:
+    """Whether every large object has all its parts, wherever they lie."""
+    for bucket in list(placement.directory):
+        for key, _ in _view_rows(bucket) if bucket.special else ():
+            entry = _large(placement, key)
+            lost = [part for part in parts_of(key, entry) if _row(placement, part) is None]
+            if lost and _large(placement, key) == entry:
+                what = f"{len(lost)} parts of a large object are missing"
+                yield Problem(bucket.id, f"object {key[:64].hex()}", what)
+
+
+def _row(placement: Placement, key: bytes) -> bytes | None:
+    """A key's index entry, in whichever bucket it is now."""
+    while True:
+        try:
+            return placement.directory.find(key).row(key)
+        except Moved:
+            placement.directory.look_again()
+
+
+def _large(placement: Placement, key: bytes) -> Entry:
+    """An object as it is now; one without parts, if there is none."""
+    row = _row(placement, key)
+    return NO_OBJECT if row is None else unpack(row)
 
 
 def _problem(bucket: Bucket, error: Exception) -> Problem:

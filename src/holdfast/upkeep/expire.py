@@ -8,7 +8,7 @@ from heapq import heappop
 from holdfast.bucket import rows
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import WHEN, Pace
-from holdfast.errors import Corrupt, HoldfastError, Moved
+from holdfast.errors import HoldfastError, Moved
 from holdfast.limits import READ_GRACE_NS
 from holdfast.log.entry import unpack
 from holdfast.log.log import Position
@@ -16,7 +16,7 @@ from holdfast.log.records import Flag
 from holdfast.operations import Delete, Operation, Upload
 from holdfast.request.arguments import BEYOND, HIDDEN, VISIBLE
 from holdfast.request.corridor import Corridor
-from holdfast.request.large import owner_of
+from holdfast.request.large import PART_BYTES, owner_of
 from holdfast.request.listing import rows as live_rows
 from holdfast.views.port import Table
 
@@ -142,22 +142,55 @@ def sweep_marked(bucket: Bucket, pace: Pace) -> int:
 
 
 def sweep_parts(corridor: Corridor, pace: Pace) -> int:
-    """Remove parts whose owner says that they are garbage; how many went (rule 8)."""
+    """Remove parts whose owner says that they are garbage; how many went (rule 8).
+
+    Looks at every part there is; ``sweep_uploads`` only at what is noted.
+    """
     removed = 0
     for page in _hidden_pages(corridor):
-        garbage = [key for key, _ in page if _is_garbage(corridor, key)]
-        if garbage and corridor.placement.settings.sync != "always":
-            _sync_all(corridor)
-        for outcome in corridor.write_many([Delete(key, "", "dropped") for key in garbage]):
-            removed += not isinstance(outcome, HoldfastError)
+        removed += _drop(corridor, [key for key, _ in page if _is_garbage(corridor, key)])
         pace()
+    return removed + sweep_uploads(corridor, pace)
+
+
+def sweep_uploads(corridor: Corridor, pace: Pace) -> int:
+    """Remove the parts of uploads that are noted and garbage, and the notes; how many went."""
+    removed = 0
     for bucket in list(corridor.directory):
-        _forget_uploads(corridor, bucket)
+        try:
+            for key, upload in _noted(corridor, bucket):
+                start = key.partition(VISIBLE)[0] + HIDDEN + upload
+                for page in live_rows(corridor, start, start + b"\xff"):
+                    removed += _drop(corridor, [part for part, _ in page])
+                    pace()
+                corridor.write(Upload(key, "", upload, "given_up"))
+        except Moved:
+            continue  # a split came between: next time
     return removed
 
 
+def _noted(corridor: Corridor, bucket: Bucket) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and uploads that a bucket has a note of and that are garbage."""
+    at: bytes | None = bucket.start
+    while at is not None and at < bucket.stop:
+        page, at = bucket.page(at, bucket.stop, BATCH, Table.UPLOADS)
+        for key, row in page:
+            for note in rows.unpack_uploads(rows.unpack_row(row).payload):
+                if _disowned(corridor, bucket, (key, note.upload, 0)):
+                    yield key, note.upload
+
+
+def _drop(corridor: Corridor, parts: list[bytes]) -> int:
+    """Remove parts; what made them garbage must not be lost by a crash that this survives."""
+    if not parts:
+        return 0
+    if corridor.placement.settings.sync != "always":
+        _sync_all(corridor)
+    outcomes = corridor.write_many([Delete(part, "", "dropped") for part in parts])
+    return sum(not isinstance(outcome, HoldfastError) for outcome in outcomes)
+
+
 def _sync_all(corridor: Corridor) -> None:
-    """What made parts garbage must not be lost by a crash that their removal survives."""
     for bucket in list(corridor.directory):
         bucket.sync_published()
 
@@ -178,40 +211,24 @@ def _hidden_pages(corridor: Corridor) -> Iterator[list[tuple[bytes, bytes]]]:
 
 def _is_garbage(corridor: Corridor, hidden: bytes) -> bool:
     """Ask the bucket of the object's key; nobody else may decide it."""
-    key, upload = owner_of(hidden)
-    return corridor.read(key, lambda bucket: _disowned(bucket, key, upload))
+    part = owner_of(hidden)
+    return corridor.read(part[0], lambda bucket: _disowned(corridor, bucket, part))
 
 
-def _disowned(bucket: Bucket, key: bytes, upload: bytes) -> bool:
+def _disowned(corridor: Corridor, bucket: Bucket, part: tuple[bytes, bytes, int]) -> bool:
+    """Whether nobody needs a part, given as its object's key, upload and number."""
+    key, upload, number = part
     if not bucket.start <= key < bucket.stop:
         raise Moved(bucket=bucket.id)
+    if upload in corridor.uploads:
+        return False  # it is being written
     with bucket.lock:
         entry = bucket.peek_entry(key)
         row = bucket.peek(Table.UPLOADS, key)
     if entry is not None and entry.flags & Flag.LARGE and entry.attributes.upload == upload:
-        return False
+        return number * PART_BYTES >= entry.attributes.parts_bytes
     notes = rows.unpack_uploads(rows.unpack_row(row).payload) if row else []
     note = next((note for note in notes if note.upload == upload), None)
-    if note is None:
+    if note is None or note.state == rows.BEGUN:
         return True
-    if note.state == rows.BEGUN:
-        return note.version <= bucket.opened_version
     return note.time_ns + READ_GRACE_NS <= bucket.time.now_ns()
-
-
-def _forget_uploads(corridor: Corridor, bucket: Bucket) -> None:
-    """Let go of notes about uploads whose parts are all gone."""
-    try:
-        page, _ = bucket.page(bucket.start, bucket.stop, 1000, Table.UPLOADS)
-        for key, row in page:
-            for note in rows.unpack_uploads(rows.unpack_row(row).payload):
-                if _disowned(bucket, key, note.upload):
-                    _forget_upload(corridor, key, note.upload)
-    except (HoldfastError, Corrupt):
-        return
-
-
-def _forget_upload(corridor: Corridor, key: bytes, upload: bytes) -> None:
-    start = key.partition(VISIBLE)[0] + HIDDEN + upload
-    if not any(page for page in live_rows(corridor, start, start + b"\xff", 1)):
-        corridor.write(Upload(key, "", upload, "given_up"))

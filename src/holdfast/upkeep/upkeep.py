@@ -42,6 +42,7 @@ SECOND_NS = 1_000_000_000
 IDLE_S = 0.05
 SETTLE_RECORDS = 1_000  # an open replays so many in a moment
 SETTLE_BYTES = 1 << 20
+SWEEP_NS = 60 * SECOND_NS  # between two looks for parts that nobody needs
 LOOKS = 16  # at idle buckets between two sleeps
 FAILURES = 100  # kept to be asked for
 
@@ -83,6 +84,7 @@ class Upkeep:
         self._thread: Thread | None = None
         self._pacer = Pacer(self._clock.monotonic_ns, self._clock.sleep)
         self._synced_ns = self._shrunk_ns = self._clock.monotonic_ns()
+        self._swept_ns = self._synced_ns - SWEEP_NS  # after an open there may be something
         self._round: Iterator[None] | None = None  # what a tick left for the next
         self._until_ns: int | None = None
         self._asked: list[None] = []  # callers that wait for their turn
@@ -181,6 +183,10 @@ class Upkeep:
             self._attempt(self._reclaim_due)
             yield
             self._attempt(self._ease)
+            yield
+        if now - self._swept_ns > SWEEP_NS:
+            self._swept_ns = now
+            self._attempt(lambda: expire.sweep_uploads(self._corridor, self._pace))
             yield
         self.failures += self.scrub.step(self._pace)
 

@@ -22,6 +22,7 @@ VALUE = b"v" * 1_000
 def fill(ns: Namespace) -> dict[str, bytes]:
     """Put until the disk is full; what was stored."""
     model: dict[str, bytes] = {}
+    refused: StorageFailed | None = None
     for number in range(CAPACITY // 1_000):
         key = f"k{number:05d}"
         try:
@@ -30,6 +31,7 @@ def fill(ns: Namespace) -> dict[str, bytes]:
             refused = error
             break
         model[key] = VALUE
+    assert refused is not None
     assert refused.errno == "ENOSPC"
     assert len(model) > CAPACITY // 1_000 // 2
     return model

@@ -1,0 +1,258 @@
+"""Large objects: in parts across buckets, replaced, abandoned, streamed."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+import holdfast
+from holdfast.errors import Changed, HoldfastError, NotFound
+from holdfast.limits import MIB, READ_GRACE_NS
+from holdfast.operations import Delete
+from holdfast.request.arguments import HIDDEN
+from holdfast.store.store import Store
+from holdfast.testing.clock import ManualClock
+from tests.growth.growing import in_memory, tick_on
+
+PART = MIB
+DATA = Random(1).randbytes(10 * MIB + 12_345)
+OTHER = Random(2).randbytes(7 * MIB + 1)
+
+
+@pytest.fixture
+def opened() -> Iterator[tuple[Store, ManualClock]]:
+    with in_memory() as both:
+        yield both
+
+
+def read_on(file: io.RawIOBase, size: int = 300_000) -> bytes:
+    pieces = []
+    while piece := file.read(size):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def alive(store: Store) -> int:
+    return store.status().live_bytes
+
+
+def test_one_object_spans_buckets_and_is_one_object(opened: tuple[Store, ManualClock]) -> None:
+    store, clock = opened
+    ns = store.namespace("acme")
+    ns.put("large", DATA, content_type="video/x")
+    tick_on(store, clock)
+    status = store.status()
+    assert len(status.buckets) >= 10
+    assert status.live_bytes > len(DATA)
+    assert ns.get("large") == DATA
+    assert list(ns.list()) == ["large"]
+    told = ns.stat("large")
+    assert (told.size, told.content_type) == (len(DATA), "video/x")
+    store.rebuild()
+    assert ns.get("large") == DATA
+    assert store.check().problems == ()
+    ns.delete("large")
+    with pytest.raises(NotFound):
+        ns.get("large")
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [
+        (0, 1),
+        (PART - 1, PART + 1),
+        (PART, 2 * PART),
+        (3 * PART - 5, 7 * PART + 9),
+        (10 * PART - 1, 10 * PART + 1),
+        (10 * PART, len(DATA)),
+        (0, len(DATA) + 99),
+        (len(DATA), len(DATA) + 5),
+        (5 * PART, 5 * PART),
+    ],
+)
+def test_ranges_lie_across_borders(
+    opened: tuple[Store, ManualClock], start: int, stop: int
+) -> None:
+    ns = opened[0].namespace("acme")
+    ns.put("large", DATA)
+    assert ns.get("large", range=(start, stop)) == DATA[start:stop]
+
+
+@pytest.mark.parametrize("after", ["put", "delete", "large put"])
+@pytest.mark.parametrize("read", [0, 3 * PART, 10 * PART + 5])
+def test_what_was_opened_is_read_to_its_end_within_the_grace(
+    opened: tuple[Store, ManualClock], after: str, read: int
+) -> None:
+    store, clock = opened
+    ns = store.namespace("acme")
+    ns.put("large", DATA)
+    file = ns.open("large", "rb")
+    begun = file.read(read) if read else b""
+    while len(begun) < read:
+        begun += file.read(read - len(begun))
+    if after == "put":
+        ns.put("large", b"small")
+    elif after == "delete":
+        ns.delete("large")
+    else:
+        ns.put("large", OTHER)
+    store.collect()
+    clock.advance(READ_GRACE_NS - 1)
+    store.collect()
+    tick_on(store, clock, 0)
+    assert begun + read_on(file) == DATA
+    clock.advance(1)
+    store.collect()
+    file.seek(0)
+    with pytest.raises(Changed):
+        read_on(file)
+    assert alive(store) < (len(OTHER) if after == "large put" else 0) + 10_000
+    if after == "large put":
+        assert ns.get("large") == OTHER
+    assert store.check().problems == ()
+
+
+def test_ticks_alone_remove_what_was_replaced(opened: tuple[Store, ManualClock]) -> None:
+    store, clock = opened
+    ns = store.namespace("acme")
+    ns.put("large", DATA)
+    ns.put("large", b"small")
+    tick_on(store, clock, 40)
+    assert alive(store) > len(DATA) - PART
+    clock.advance(READ_GRACE_NS)
+    tick_on(store, clock, 40)
+    assert alive(store) < 10_000
+
+
+def test_a_file_that_is_being_written_keeps_its_parts(
+    opened: tuple[Store, ManualClock],
+) -> None:
+    store, clock = opened
+    ns = store.namespace("acme")
+    file = ns.open("large", "wb")
+    for at in range(0, len(DATA), 777_777):
+        file.write(DATA[at : at + 777_777])
+        if at % 3 == 0:
+            store.collect()
+        clock.advance(READ_GRACE_NS)
+    with pytest.raises(NotFound):
+        ns.get("large")
+    file.close()
+    store.collect()
+    assert ns.get("large") == DATA
+
+
+@pytest.mark.parametrize("how", ["abandoned", "left by an error", "forgotten"])
+def test_parts_of_a_file_that_was_not_closed_go(
+    opened: tuple[Store, ManualClock], how: str
+) -> None:
+    store, clock = opened
+    ns = store.namespace("acme")
+    ns.put("large", b"old")
+    file = ns.open("large", "wb")
+    file.write(DATA)
+    assert alive(store) > 9 * PART
+    if how == "abandoned":
+        file.abandon()  # type: ignore[attr-defined]
+    elif how == "left by an error":
+        with pytest.raises(ZeroDivisionError), file:
+            raise ZeroDivisionError
+    del file
+    clock.advance(60 * 10**9)
+    tick_on(store, clock, 40)
+    assert alive(store) < 10_000
+    assert ns.get("large") == b"old"
+
+
+@pytest.mark.parametrize("killed_after", range(0, 12, 3))
+def test_parts_of_a_process_that_died_go(tmp_path: Path, killed_after: int) -> None:
+    path = tmp_path / "data"
+    store = holdfast.open(path, bucket_bytes=65_536, upkeep=False)
+    store.namespace("acme").put("large", b"old")
+    file = store.namespace("acme").open("large", "wb")
+    file.write(DATA[: killed_after * PART + 5])
+    store._owner.release()  # type: ignore[union-attr]
+    with holdfast.open(path, upkeep=False) as again:
+        assert again.namespace("acme").get("large") == b"old"
+        again.collect()
+        assert alive(again) < 10_000
+        assert again.check().problems == ()
+    del file
+
+
+def test_a_part_that_is_missing_is_found(opened: tuple[Store, ManualClock]) -> None:
+    store, _ = opened
+    ns = store.namespace("acme")
+    ns.put("large", DATA)
+    hidden = b"acme" + HIDDEN
+    for bucket in store.placement.directory:
+        page, _ = bucket.page(bucket.start, bucket.stop, 10)
+        parts = [key for key, _ in page if key.startswith(hidden)]
+        if parts:
+            bucket.apply_one(Delete(parts[0], "", "dropped"))
+            break
+    with pytest.raises(HoldfastError) as caught:
+        ns.get("large")
+    assert caught.value.code == "corrupt"
+    (problem,) = store.check().problems
+    assert "1 parts of a large object are missing" in problem.what
+
+
+def test_appends_beyond_what_an_entry_can_list_become_parts(
+    opened: tuple[Store, ManualClock],
+) -> None:
+    store, _ = opened
+    ns = store.namespace("acme")
+    piece = Random(3).randbytes(PART)
+    whole = b""
+    for number in range(70):
+        part = piece[number:] + piece[:number]
+        whole += part
+        assert ns.append("log", part) == len(whole)
+    assert ns.get("log") == whole
+    assert (
+        ns.get("log", range=(63 * PART - 7, 66 * PART + 7)) == whole[63 * PART - 7 : 66 * PART + 7]
+    )
+    store.collect()
+    store.rebuild()
+    assert ns.get("log") == whole
+    assert alive(store) < len(whole) * 1.01 + 100_000
+    assert store.check().problems == ()
+
+
+@pytest.mark.push
+def test_streams_take_constant_memory(tmp_path: Path) -> None:
+    size = 96 * MIB
+    chunk = Random(4).randbytes(MIB // 2)
+    with holdfast.open(tmp_path / "data", sync="never", upkeep=False) as store:
+        ns = store.namespace("acme")
+        tracemalloc.start()
+        with ns.open("large", "wb") as out:
+            for _ in range(size // len(chunk)):
+                out.write(chunk)
+        total = 0
+        with ns.open("large", "rb") as file:
+            while piece := file.read(len(chunk)):
+                assert piece == chunk
+                total += len(piece)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert total == size == ns.stat("large").size
+        assert peak < 12 * MIB
+
+
+def test_reading_byte_by_byte_reads_each_part_once(opened: tuple[Store, ManualClock]) -> None:
+    store, _ = opened
+    ns = store.namespace("acme")
+    ns.put("large", DATA[: 2 * PART + 10])
+    file = ns.open("large", "rb")
+    file.seek(PART - 2)
+    assert b"".join(file.read(1) for _ in range(4)) == DATA[PART - 2 : PART + 2]
+    assert file._window[0] == PART  # type: ignore[attr-defined]
+    file.seek(-12, io.SEEK_END)
+    assert read_on(file, 5) == DATA[2 * PART - 2 : 2 * PART + 10]
