@@ -68,8 +68,7 @@ def open_store(
         clock: tells the time; the machine's own if None.
         entropy: gives ids; the machine's own if None.
         upkeep: run upkeep from a thread; False leaves it to ``tick``.
-        in_place: read through memory maps, fastest; False reads by calls, so that a page
-            that the disk must bring holds up one thread and not the interpreter.
+        in_place: read through memory maps; False: by calls, which never hold the interpreter.
 
     Raises:
         InUse: another process owns the store (``pid``).
