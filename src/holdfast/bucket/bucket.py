@@ -93,7 +93,6 @@ class Bucket(Reader):
         self.idle_since = (log.stop, settings.clock.monotonic_ns())
         self.lender: Bucket | None = None
         self.standing: set[str] = set()  # children that stand, which the log does not say yet
-        self.touched = 0
         self.bound = settings.bucket_bytes
         self.durable = settings.sync == "always"
 

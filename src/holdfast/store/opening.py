@@ -233,12 +233,12 @@ def _store_file(  # noqa: PLR0917 - what the file says and where
     if asked_data is not None and set(asked_data) != {_under(root, d) for d in found.data_dirs}:
         raise InvalidValue(argument="data_dirs", reason="the store was begun with others")
     if asked_index is not None and asked_index != _under(root, found.index_dir):
-        found = msgspec_replace(found, asked_index)
+        found = with_index(found, asked_index)
         write_store_file(disk, root, found)
     return found, False
 
 
-def msgspec_replace(found: StoreFile, index_dir: str) -> StoreFile:
+def with_index(found: StoreFile, index_dir: str) -> StoreFile:
     """The same store with its index elsewhere: an index is only a view."""
     return StoreFile(found.format, found.store, found.incarnation, found.data_dirs, index_dir)
 
