@@ -23,6 +23,7 @@ from holdfast.bucket.read import EXPIRES_SLICE, NEVER
 from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt, FormatTooNew, StorageFailed
+from holdfast.limits import OVERLAY_RECORDS_LEAST
 from holdfast.log.entry import DELETED, ENTRY, Entry, fold, pack, unpack
 from holdfast.log.group import Kind
 from holdfast.log.header import Birth, LogState, Merge
@@ -190,10 +191,24 @@ def rebuild(opened: Bucket, found: Recovered | None = None) -> None:
         if opened.start <= key < opened.stop:
             special += _fold_key(opened, fresh, key, listed)
     opened.begin_anew(fresh, special)
-    with opened.view.writer() as writer:
-        writer.clear()
+    blank = _is_blank(opened.view)
+    if not blank:
+        with opened.view.writer() as writer:
+            writer.clear()
     fresh.view = opened.view
-    checkpoint(opened)
+    if found is None or not blank or fresh.records() >= OVERLAY_RECORDS_LEAST:
+        checkpoint(opened)
+
+
+def _is_blank(view: View) -> bool:
+    """Whether nothing was ever absorbed: then little may stay in memory, and no view is made.
+
+    Thousands of small buckets open quickly so, and on a full disk at all.
+    """
+    try:
+        return not any(view.count(table) for table in Table)
+    except Corrupt:
+        return False
 
 
 def derive_entries(opened: Bucket) -> Iterator[tuple[bytes, bytes]]:

@@ -13,7 +13,6 @@ from crc32c import crc32c
 from holdfast.bucket import commit
 from holdfast.bucket.birth import derive_entries, fold_object
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.checkpoint import checkpoint
 from holdfast.errors import Corrupt, HoldfastError, Moved
 from holdfast.log.entry import Entry, pack, unpack
 from holdfast.log.group import Kind
@@ -50,10 +49,6 @@ def _check_bucket(bucket: Bucket) -> tuple[int, list[Problem]]:
     problems: list[Problem] = []
     bucket.finish_birth()
     records = 0
-    try:
-        checkpoint(bucket)
-    except HoldfastError as error:
-        problems.append(_problem(bucket, error))
     with bucket.lock:
         numbers = [*bucket.log.ended, bucket.log.number]
     for number in numbers:
