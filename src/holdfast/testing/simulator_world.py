@@ -202,7 +202,10 @@ class World:
         self.points += self.disk.points
         self.refusals += self.faulty.failed if self.faulty is not None else 0
         self.crashes += 1
-        self.model.steps += self.in_flight
+        if self.faulty is not None and self.faulty.failed:
+            self.model.doubt(self.in_flight)  # a bucket that failed let the others go on
+        else:
+            self.model.steps += self.in_flight
         self.in_flight = ()
         if hasattr(self, "store"):
             self.last_ns = self.now_ns()
