@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         VersionMismatch,
     )
     from holdfast.store import Namespace, Store
-    from holdfast.store import open_store as open
+    from holdfast.store import open_store as open  # noqa: A004 - the face's name
     from holdfast.store.restore import restore
     from holdfast.values import (
         BucketStatus,
@@ -137,7 +137,8 @@ def __getattr__(name: str) -> object:
 
         return version("holdfast")
     if name not in __all__:
-        raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
+        message = f"module 'holdfast' has no attribute {name!r}"
+        raise AttributeError(message)
     home, attribute = _home(name)
     module = importlib.import_module(home)
     found = getattr(module, attribute) if attribute else module

@@ -31,8 +31,8 @@ from holdfast.log.keyblock import Row, moved, sorted_rows
 from holdfast.log.log import Group, Log, Position
 from holdfast.log.records import REMOVALS, Flag, Type, record_bytes
 from holdfast.log.recovery import Recovered, recover
-from holdfast.views.port import Table, View, Writer
 from holdfast.views.memory_view import MemoryView
+from holdfast.views.port import Table, View, Writer
 from holdfast.views.state import CAREFUL, EXPIRES, EXPIRES_AT, SIDE, TABLES, State, needs_care
 
 Plain = tuple[bytes, int, int, bytes]  # a Row, or the same without its names
@@ -242,6 +242,20 @@ def _merged(sources: list[Iterable[Row]]) -> Iterator[Row]:
 
 def _fold_key(opened: Bucket, into: State, key: bytes, listed: Iterable[Row]) -> int:
     """All records of one key, in the order of their versions, as rows; 1 if they need care."""
+    entry, sides = _folded(opened, listed)
+    if entry is not None:
+        opened.may_expire = opened.may_expire or bool(entry.expires_ns)
+        into.put_entry(key, pack(entry))
+    if entry is None or not entry.flags & Flag.MANAGED:
+        sides.pop(Table.CONSUMERS, None)  # of an object that is no more
+    for table, side in sides.items():
+        if side is not None and not _says_gone(table, side):
+            into.put_side(table, key, _side_row(opened, key, side))
+    return int(entry is not None and bool(entry.flags & CAREFUL))
+
+
+def _folded(opened: Bucket, listed: Iterable[Row]) -> tuple[Entry | None, dict[Table, Row | None]]:
+    """What a key's records make of its object, and the last record of each side table."""
     entry = None
     sides: dict[Table, Row | None] = {}
     for row in listed:
@@ -256,15 +270,7 @@ def _fold_key(opened: Bucket, into: State, key: bytes, listed: Iterable[Row]) ->
             sides[table] = row
             if table is Table.CONSUMERS and entry is not None:
                 _set_managed(entry, row)
-    if entry is not None:
-        opened.may_expire = opened.may_expire or bool(entry.expires_ns)
-        into.put_entry(key, pack(entry))
-    if entry is None or not entry.flags & Flag.MANAGED:
-        sides.pop(Table.CONSUMERS, None)  # of an object that is no more
-    for table, side in sides.items():
-        if side is not None and not _says_gone(table, side):
-            into.put_side(table, key, _side_row(opened, key, side))
-    return int(entry is not None and bool(entry.flags & CAREFUL))
+    return entry, sides
 
 
 def _put_entry(opened: Bucket, key: bytes, row: bytes) -> None:

@@ -242,8 +242,7 @@ class Bucket(Reader):
     def stage(self, group: Gathering, table: Table, key: bytes, row: bytes) -> None:
         """Note a change that the group makes, for later decisions and for publication."""
         group.stage(table, key, row)
-        if key > self.highest:
-            self.highest = key
+        self.highest = max(self.highest, key)
         if table is Table.KEYS:
             if row and needs_care(row):
                 self.special += 1
@@ -401,7 +400,7 @@ class Bucket(Reader):
     def finish_birth(self, pace: Pace = no_pace) -> None:
         """Stop borrowing the parent's view: load an own one (fork.py)."""
         if self.lender is not None:
-            from holdfast.bucket.fork import take_over
+            from holdfast.bucket.fork import take_over  # noqa: PLC0415 - fork makes buckets
 
             take_over(self, pace)
 

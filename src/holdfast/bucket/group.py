@@ -54,7 +54,7 @@ class Gathering:
         self.error: HoldfastError | None = None
         self.waiters: list[Lock] = []
 
-    def add(
+    def add(  # noqa: PLR0917 - a record has this many fields
         self,
         kind: int,
         key: bytes,
@@ -132,8 +132,6 @@ class Gathering:
         """Forget everything; the changes that will not be."""
         return self.roll_back((0, 0, 0, 0))
 
-
-
     def holds(self, segment: int, offset: int) -> bool:
         """Whether this place lies in the body that this group foretells."""
         return segment == self.segment and self.base <= offset < self.base + self.length
@@ -152,8 +150,7 @@ class Gathering:
             for key, row in self.pending.items():
                 self.pending[key] = self._moved(Table.KEYS, row, segment, base)
         self.changes = [
-            (table, key, self._moved(table, row, segment, base))
-            for table, key, row in self.changes
+            (table, key, self._moved(table, row, segment, base)) for table, key, row in self.changes
         ]
         if not self.plain:
             self._tell_all()

@@ -89,7 +89,7 @@ class Reader:
             crc32c(key, crc32c(value) ^ ((version ^ (version >> 32)) & FOLD))
             == CHECK.unpack_from(mapped, stop)[0]
         ):
-            return value  # type: ignore[return-value]
+            return value
         return self._load_row(key, state.entry(key))
 
     def _load_row(self, key: bytes, row: bytes | None) -> bytes | Entry:

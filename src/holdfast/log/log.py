@@ -258,7 +258,9 @@ class Log:
         data = self._bytes(number, offset, stop + CHECK_BYTES)
         return data[:length], CHECK.unpack_from(data, length)[0]
 
-    def value(self, key: bytes, version: int, number: int, offset: int, length: int) -> bytes:
+    def value(  # noqa: PLR0917 - what names a value, and where it lies
+        self, key: bytes, version: int, number: int, offset: int, length: int
+    ) -> bytes:
         """The value there, verified against key and version; Corrupt otherwise."""
         try:
             value, check = self.read_value(number, offset, length)
@@ -447,7 +449,8 @@ class Group(NamedTuple):
         body, base, at = bytes(self.body), self.head.body, 0
         unpack, pack = HEAD.unpack_from, ENTRY.pack
         for _ in range(self.head.records):
-            kind, flags, key_len, size, crc, attrs_len, version, modified, expires = unpack(body, at)
+            kind, flags, key_len, size, crc, attrs_len, *times = unpack(body, at)
+            version, modified, expires = times
             attrs_at = at + HEAD_BYTES + key_len
             value_at = attrs_at + attrs_len
             entry = pack(

@@ -45,6 +45,6 @@ def in_order(
             runs[bisect_right(edges, item if key is None else key(item))].append(item)
         pace()
     for run in runs:
-        run.sort()  # type: ignore[call-overload]
+        run.sort()
         yield run
         pace()

@@ -42,7 +42,7 @@ class Recovered(msgspec.Struct):
     torn: bool
 
 
-def recover(
+def recover(  # noqa: PLR0917 - what a log is recovered from
     segments: Segments,
     bucket: str,
     numbers: list[int],
@@ -160,21 +160,7 @@ def _settle(log: Log, found: Recovered, numbers: list[int], foreign: dict[int, O
     Foreign segments above the log's end must be named too, or be what a merge
     intended: else a file is in the wrong place (rule 22).
     """
-    named = {info.number: info for info in found.state.segments}
-    expected = dict(named)
-    for group in found.groups:
-        if group.head.kind != Kind.CONTROL:
-            continue
-        for record in group.records():
-            value = group.value(record)
-            if record.type == Type.DROP:
-                for number in msgspec.msgpack.decode(value, type=list[int]):
-                    named.pop(number, None)
-            elif record.type == Type.INTEND:
-                _name(expected, msgspec.msgpack.decode(value, type=tuple[SegmentInfo, ...]))
-            elif record.type == Type.MERGE:
-                merge = msgspec.msgpack.decode(value, type=Merge)
-                _name(named, merge.segments)
+    named, expected = _told(found)
     for number, origin in foreign.items():
         info = expected.get(number)
         if info is None or (info.origin, info.origin_number) != origin:
@@ -185,6 +171,22 @@ def _settle(log: Log, found: Recovered, numbers: list[int], foreign: dict[int, O
         if info.number not in present:
             raise Corrupt(position=log.where(info.number, 0), what="segment is missing")
         log.adopt(info)
+
+
+def _told(found: Recovered) -> tuple[dict[int, SegmentInfo], dict[int, SegmentInfo]]:
+    """The segments that belong to the log, and those that may lie there all the same."""
+    named = {info.number: info for info in found.state.segments}
+    expected = dict(named)
+    controls = (group for group in found.groups if group.head.kind == Kind.CONTROL)
+    for record, value in ((r, group.value(r)) for group in controls for r in group.records()):
+        if record.type == Type.DROP:
+            for number in msgspec.msgpack.decode(value, type=list[int]):
+                named.pop(number, None)
+        elif record.type == Type.INTEND:
+            _name(expected, msgspec.msgpack.decode(value, type=tuple[SegmentInfo, ...]))
+        elif record.type == Type.MERGE:
+            _name(named, msgspec.msgpack.decode(value, type=Merge).segments)
+    return named, expected
 
 
 def _name(known: dict[int, SegmentInfo], infos: Iterable[SegmentInfo]) -> None:

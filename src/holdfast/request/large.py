@@ -188,7 +188,7 @@ def drop_parts(corridor: Corridor, key: bytes, upload: bytes, count: int) -> Non
             continue
 
 
-def pieces(
+def pieces(  # noqa: PLR0917 - an object and what of it
     corridor: Corridor, key: bytes, name: str, entry: Entry, start: int, stop: int
 ) -> Iterator[bytes]:
     """The bytes ``start`` to ``stop`` of an object, piece by piece.
@@ -215,7 +215,9 @@ def pieces(
             raise Changed(key=name) from None
 
 
-def _part(corridor: Corridor, key: bytes, name: str, entry: Entry, hidden: bytes) -> bytes:
+def _part(  # noqa: PLR0917 - an object and what of it
+    corridor: Corridor, key: bytes, name: str, entry: Entry, hidden: bytes
+) -> bytes:
     try:
         part = corridor.read(hidden, lambda bucket: bucket.load(hidden))
     except NotFound:

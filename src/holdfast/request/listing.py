@@ -82,7 +82,7 @@ class Listing:
         recursive: False shows each deeper level once, as a name ending in "/".
     """
 
-    def __init__(  # noqa: PLR0913 - a list has these six sides
+    def __init__(
         self,
         corridor: Corridor,
         space: bytes,
@@ -158,4 +158,3 @@ def _first_key(corridor: Corridor, start: bytes) -> bytes | None:
         if page:
             return page[0][0]
     return None
-

@@ -83,14 +83,7 @@ def open_store(
         ...     store.namespaces()
         []
     """
-    if sync not in SYNCS:
-        raise InvalidValue(argument="sync", reason="always, interval or never")
-    if isinstance(bucket_bytes, bool) or not isinstance(bucket_bytes, int):
-        raise InvalidValue(argument="bucket_bytes", reason="not an integer")
-    if isinstance(data_dirs, str | bytes | os.PathLike):
-        raise InvalidValue(argument="data_dirs", reason="not a list of folders")
-    if bucket_bytes < BUCKET_BYTES_LEAST:
-        raise InvalidValue(argument="bucket_bytes", least=BUCKET_BYTES_LEAST)
+    _refuse_nonsense(path, sync, bucket_bytes, data_dirs)
     return open_on(
         OsDisk() if path != MEMORY else MemoryDisk(),
         os.fspath(path),
@@ -103,6 +96,20 @@ def open_store(
         upkeep=upkeep,
         in_place=in_place,
     )
+
+
+def _refuse_nonsense(path: object, sync: object, bucket_bytes: object, data_dirs: object) -> None:
+    """InvalidValue for an argument that cannot be meant."""
+    if not isinstance(path, str | os.PathLike):
+        raise InvalidValue(argument="path", reason="not a path")
+    if sync not in SYNCS:
+        raise InvalidValue(argument="sync", reason="always, interval or never")
+    if isinstance(bucket_bytes, bool) or not isinstance(bucket_bytes, int):
+        raise InvalidValue(argument="bucket_bytes", reason="not an integer")
+    if bucket_bytes < BUCKET_BYTES_LEAST:
+        raise InvalidValue(argument="bucket_bytes", least=BUCKET_BYTES_LEAST)
+    if isinstance(data_dirs, str | bytes | os.PathLike):
+        raise InvalidValue(argument="data_dirs", reason="not a list of folders")
 
 
 def open_on(

@@ -43,7 +43,7 @@ BATCH = 500
 class Store:
     """A store, open. Made by ``holdfast.open``; a context manager; safe for threads."""
 
-    def __init__(  # noqa: PLR0913 - what a store is opened with
+    def __init__(
         self,
         settings: Settings,
         path: str,
