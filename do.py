@@ -47,7 +47,7 @@ COMMANDS = {
             [str(BIN / "ruff"), "format", "--check", "."],
             [str(BIN / "ruff"), "check", "."],
             [str(BIN / "mypy")],
-            [str(BIN / "lint-imports")],
+            [str(BIN / "lint-imports"), "--no-cache"],
         ],
     ),
     "bench": (HOUSE, [[PYTHON, "-m", "bench.run"]]),
