@@ -12,7 +12,8 @@ from __future__ import annotations
 import shutil
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Set
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from copy import deepcopy
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -43,7 +44,7 @@ from holdfast.testing.simulator_world import (
 )
 from holdfast.views.lmdb_view import LmdbView
 from holdfast.views.memory_view import MemoryView
-from holdfast.views.port import Table, View
+from holdfast.views.port import View
 
 OPERATIONS: Final = 300
 OpenView = Callable[[str], View]
@@ -98,7 +99,9 @@ class WatchedDisk(CrashDisk):
 class RealViews(World):
     """A machine whose views are LMDB environments in a folder, copied at given points."""
 
-    def __init__(self, seed: int, settings: Settings, folder: Path, points: Set[int]) -> None:
+    def __init__(
+        self, seed: int, settings: Settings, folder: Path, points: AbstractSet[int]
+    ) -> None:
         super().__init__(seed, settings)
         self.folder = folder
         (folder / "live").mkdir()
@@ -219,7 +222,7 @@ class Story:
 
     def _views(self, case: Case) -> OpenView:
         if case.views == "lost":
-            return lambda bucket: MemoryView()
+            return lambda _bucket: MemoryView()
         if isinstance(case.views, Path):
             folder = case.views
             return lambda bucket: LmdbView(f"{folder}/{bucket}")
@@ -240,4 +243,5 @@ def judge(world: World) -> None:
     for name in sorted(free, key=lambda name: told.get(name, 0))[-2:]:
         version = world.store.namespace(name[0]).put(name[1], b"after").version
         if version <= told.get(name, 0):
-            raise Deviation(f"{name}: version {version} after {told[name]}")
+            message = f"{name}: version {version} after {told[name]}"
+            raise Deviation(message)

@@ -42,7 +42,8 @@ def judge_all(story: Story, cases: list[Case]) -> None:
             world.store.close()
         except Exception as error:
             told = story.moment(case.point)[1].told
-            raise AssertionError(f"{case} during {told}") from error
+            message = f"{case} during {told}"
+            raise AssertionError(message) from error
 
 
 def test_the_run_has_everything_inside() -> None:

@@ -33,7 +33,7 @@ class Armed(FailingDisk):
 
     armed = False
 
-    def before(self, kind: str) -> None:  # type: ignore[override]
+    def before(self, kind: str) -> None:
         if self.armed:
             super().before(kind)  # type: ignore[arg-type]
 

@@ -47,8 +47,8 @@ def settings_of(seed: int) -> Settings:
     return Settings(
         sync=chance.choice(("always", "always", "always", "interval", "never")),
         views=chance.choice(("lost", "kept", "older")),
-        steps_back=chance.random() < 0.25,  # noqa: PLR2004 - one in four
-        faults=chance.random() < 0.25,  # noqa: PLR2004
+        steps_back=chance.random() < 0.25,
+        faults=chance.random() < 0.25,
     )
 
 
@@ -75,8 +75,8 @@ def simulate(
             run it again.
 
     Example:
-        >>> simulate(1, lives=2).crashes
-        1
+        >>> simulate(1, lives=2).crashes > 0
+        True
     """
     world = World(seed, settings or settings_of(seed))
     clients = Clients(world)
@@ -112,7 +112,7 @@ def _live(world: World, clients: Clients, operations: int, lives: int) -> None:
             world.arm()
             for _ in range(operations):
                 clients.act()
-            if world.chance.random() < 0.3:  # noqa: PLR2004 - three in ten close their store
+            if world.chance.random() < 0.3:
                 world.note("close")
                 world.store.close()
                 world.model.settle()
@@ -127,7 +127,7 @@ def _live(world: World, clients: Clients, operations: int, lives: int) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run a seed and tell its story, or a range of seeds and tell those that failed."""
-    if not 1 <= len(arguments) <= 2 or not all(a.isdigit() for a in arguments):  # noqa: PLR2004
+    if not 1 <= len(arguments) <= 2 or not all(a.isdigit() for a in arguments):
         print(__doc__)  # noqa: T201 - a command
         return 2
     first = int(arguments[0])

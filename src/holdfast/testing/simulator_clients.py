@@ -7,8 +7,7 @@ behind as what may have happened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from operator import or_
+from collections.abc import Callable
 from typing import Literal, TypeVar
 
 from holdfast.errors import (
@@ -19,40 +18,24 @@ from holdfast.errors import (
     LockHeld,
     LockLost,
     NotFound,
-    OutcomeUnknown,
     Permanent,
-    StorageFailed,
     VersionMismatch,
 )
-from holdfast.store import Namespace
-from holdfast.testing.simulator_model import Effect, Lease, Name, Object, Step, seen_as
-from holdfast.testing.simulator_world import SPACES, Deviation, World
+from holdfast.testing.simulator_asking import DONE, Allowed, Asking, with_changes
+from holdfast.testing.simulator_model import Effect, Lease, Name, Object, Step
+from holdfast.testing.simulator_world import SPACES, Deviation
 from holdfast.values import Receipt
 
 T = TypeVar("T")
 Mode = Literal["auto", "copying", "compacting"]
 MODES: tuple[Mode, ...] = ("auto", "auto", "copying", "compacting")
-Allowed = tuple[type[HoldfastError] | None, ...]  # None: it succeeds
 SECOND_NS = 1_000_000_000
 SIZES = ((0, 40), (0, 40), (0, 400), (500, 6_000), (500, 6_000), (8_000, 24_000))
 LARGE = (1 << 20) + 1
-DONE: Allowed = (None,)
 
 
-class Clients:
-    """Several clients of one store, one acting at a time.
-
-    Args:
-        world: the machine they run on.
-    """
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.model = world.model
-        self.chance = world.chance
-        self.count = 0
-        self.names = _names(world.chance.randrange(1 << 30))
-        self.life_of: dict[Name, int] = {}
+class Clients(Asking):
+    """Several clients of one store, one acting at a time."""
 
     def act(self) -> None:
         """One action of one client, drawn by chance."""
@@ -62,130 +45,6 @@ class Clients:
         action(self)
         if self.world.store.placement.directory.version != version:
             self.model.moved(self.world.clock.monotonic_ns())
-
-    # -- asking --------------------------------------------------------------------------
-
-    def ask(
-        self, told: str, call: Callable[[], T], steps: tuple[Step, ...], allowed: Allowed
-    ) -> T | None:
-        """Do it; None where it was refused, as it might be."""
-        world = self.world
-        world.note(f"{self.count} {told}")
-        world.in_flight = world.attempted = steps if None in allowed else ()
-        try:
-            result = call()
-        except (StorageFailed, OutcomeUnknown) as error:
-            world.in_flight = ()
-            self._failed(told, error, steps)
-            return None
-        except HoldfastError as error:
-            world.in_flight = ()
-            if type(error) not in allowed:
-                raise Deviation(f"{told}: {error!r} instead of {allowed}") from error
-            world.note(f"    {error.code}")
-            return None
-        world.in_flight = ()
-        if None not in allowed:
-            raise Deviation(f"{told}: succeeded instead of {allowed}")
-        return result
-
-    def _failed(self, told: str, error: HoldfastError, steps: tuple[Step, ...]) -> None:
-        """A write that the disk refused: not stored, or nobody knows before the next life.
-
-        Of several steps some may have been stored before; what readers see of
-        them is so.
-        """
-        if self.world.faulty is None or not self.world.faulty.failed:
-            raise Deviation(f"{told}: {error!r} on a disk that refused nothing") from error
-        self.world.note(f"    {error.code}")
-        single = len(steps) == 1 and steps[0].together
-        if isinstance(error, OutcomeUnknown):
-            self.model.doubt(steps)
-            if single:
-                return  # nothing of it shows before the next life
-        self._read_back(steps, partly=not single)
-
-    def _read_back(self, steps: tuple[Step, ...], *, partly: bool) -> None:
-        """Go on from what shows of a batch that failed in part; of one write nothing may."""
-        now = self.world.now_ns()
-        stored = []
-        for step in steps:
-            found = [Effect(name, self._found(name)) for name, _ in step.effects]
-            stayed = [_alike(self.model.live(name, now), after) for name, after in found]
-            became = [_alike(one.after, two.after) for one, two in zip(step.effects, found, strict=True)]
-            whole = all(became) if step.together else all(map(or_, stayed, became))
-            if all(stayed):
-                continue
-            if not (partly and whole) and step.together:
-                raise Deviation(f"a write that failed shows, or half of it: {step}: {found}")
-            if not whole:
-                raise Deviation(f"neither what it was nor what was written: {step}: {found}")
-            if step.together:
-                stored.append(Step(self.lane(found[0].name), tuple(found)))
-            else:
-                stored += [self.step(*effect) for effect in found]
-        self.acknowledge(stored)
-
-    def _found(self, name: Name) -> Object | None:
-        """An object as the store shows it now."""
-        space = self.space(name)
-        try:
-            stat, value = space.stat(name[1]), space.get(name[1])
-        except NotFound:
-            return None
-        if not stat.terminal:
-            return None
-        held = tuple(map(str, space.consumers(name[1]).list()))
-        return seen_as(stat, value, held)
-
-    def attempt(self, told: str, call: Callable[[], object]) -> bool:
-        """Upkeep, which may fail with a typed error on a disk that refuses; whether it did not."""
-        self.world.note(f"{self.count} {told}")
-        try:
-            call()
-        except (StorageFailed, OutcomeUnknown) as error:
-            self._failed(told, error, ())
-            return False
-        return True
-
-    def acknowledge(self, steps: Iterable[Step]) -> None:
-        """The store answered: readers see it, and with ``always`` it is durable."""
-        listed = list(steps)
-        self.model.apply(listed)
-        if self.world.settings.sync == "always":
-            self.model.settle()
-            if listed:
-                self.model.bury(self.world.now_ns())
-        else:
-            self.model.steps += listed
-
-    def step(self, name: Name, after: Object | None) -> Step:
-        """A step of one effect."""
-        return Step(self.lane(name), (Effect(name, after),))
-
-    def lane(self, name: Name) -> str:
-        """What orders a write among those that a crash may take."""
-        return "op" if self.world.settings.sync == "always" else self.world.bucket_of(name)
-
-    def space(self, name: Name) -> Namespace:
-        """The namespace of a key."""
-        return self.world.store.namespace(name[0])
-
-    def name(self) -> Name:
-        """A key, drawn by chance."""
-        return self.chance.choice(self.names)
-
-    def value(self) -> bytes:
-        """A value that no other write has."""
-        low, high = self.chance.choice(SIZES)
-        mark = f"{self.count}:{self.chance.randrange(1 << 30):x}:".encode()
-        return (mark * (high // len(mark) + 1))[: self.chance.randint(low, high) + len(mark)]
-
-    def tell(self, name: Name, version: int) -> None:
-        """A version or fence was told: it must be above all that were told before."""
-        before = self.model.highest.get(name, 0)
-        if not self.model.tell(name, version):
-            raise Deviation(f"{name}: version {version} after {before}")
 
     # -- values ----------------------------------------------------------------------------
 
@@ -209,11 +68,11 @@ class Clients:
         if draw == 0:
             ttl = self.chance.choice((1, 3, 20, 300))
             expires = self.world.now_ns() + ttl * SECOND_NS
-            return {"ttl": ttl}, _with(after, expires_ns=expires), None
+            return {"ttl": ttl}, with_changes(after, expires_ns=expires), None
         if draw == 1:
             expires_ns = old.expires_ns if old else None
             refusal = None if old else NotFound
-            return {"keep_ttl": True}, _with(after, expires_ns=expires_ns), refusal
+            return {"keep_ttl": True}, with_changes(after, expires_ns=expires_ns), refusal
         if draw == 2:
             return {"if_absent": True}, after, Exists if old else None
         if draw == 3:
@@ -223,12 +82,12 @@ class Clients:
         if draw == 4:
             ids = tuple(self.chance.choices("abcd", k=self.chance.randrange(4)))
             keeps = None if not ids and after.consumers is None else ids
-            return {"consumers": ids}, _with(after, consumers=keeps), None
+            return {"consumers": ids}, with_changes(after, consumers=keeps), None
         if draw == 5:
-            return {"permanent": True}, _with(after, permanent=True), None
+            return {"permanent": True}, with_changes(after, permanent=True), None
         if draw == 6:
             kind = f"text/{self.count}"
-            return {"content_type": kind}, _with(after, content_type=kind), None
+            return {"content_type": kind}, with_changes(after, content_type=kind), None
         return {}, after, None
 
     def _store(
@@ -249,7 +108,7 @@ class Clients:
         if (receipt.size, receipt.expires_ns) != (len(after.value), after.expires_ns):
             raise Deviation(f"{receipt} for {name}, expected expiry {after.expires_ns}")
         self.tell(name, receipt.version)
-        self.acknowledge([self.step(name, _with(after, version=receipt.version))])
+        self.acknowledge([self.step(name, with_changes(after, version=receipt.version))])
 
     def put_fenced(self) -> None:
         """A put under a lock's fence, or beside it."""
@@ -306,13 +165,15 @@ class Clients:
         """Acknowledge a write whose version only stat tells."""
         version = self.space(name).stat(name[1]).version
         self.tell(name, version)
-        self.acknowledge([self.step(name, _with(after, version=version))])
+        self.acknowledge([self.step(name, with_changes(after, version=version))])
 
     def append(self) -> None:
         """Add bytes to an object, or create it."""
         name, value = self.name(), self.value()
         old = self.model.live(name, self.world.now_ns())
-        after = Object(value) if old is None else _with(old, value=old.value + value, version=0)
+        after = (
+            Object(value) if old is None else with_changes(old, value=old.value + value, version=0)
+        )
         allowed: Allowed = (Permanent,) if old is not None and old.permanent else DONE
         told = f"append {name} {len(value)} bytes"
         space = self.space(name)
@@ -345,7 +206,7 @@ class Clients:
         """Lift permanent."""
         name = self.name()
         old = self.model.live(name, self.world.now_ns())
-        after = None if old is None else _with(old, permanent=False)
+        after = None if old is None else with_changes(old, permanent=False)
         steps = (self.step(name, after),)
         space = self.space(name)
 
@@ -365,7 +226,7 @@ class Clients:
         ids = tuple(self.chance.choices("abcd", k=self.chance.randrange(4)))
         held = old.consumers or () if old is not None else ()
         kept, missing = _changed(action, held, ids)
-        after = old if old is None or kept == held else _with(old, consumers=kept)
+        after = old if old is None or kept == held else with_changes(old, consumers=kept)
         steps = (self.step(name, after),)
         handle = self.space(name).consumers(name[1])
         call = getattr(handle, action)
@@ -413,7 +274,7 @@ class Clients:
             told = []
             for (name, after), receipt in zip(afters, receipts, strict=True):
                 self.tell(name, receipt.version)
-                told.append((name, _with(after, version=receipt.version)))
+                told.append((name, with_changes(after, version=receipt.version)))
             self.acknowledge(self._batch(told, atomic=atomic))
 
     def _batch(self, afters: list[tuple[Name, Object]], *, atomic: bool) -> list[Step]:
@@ -477,7 +338,7 @@ class Clients:
         elif None in allowed:  # it failed, and what was forgotten of the lease runs anew
             lease.blurred_ns = self.world.clock.monotonic_ns() + lease.ttl_ns
 
-    # -- looking ------------------------------------------------------------------------------------
+    # -- looking ---------------------------------------------------------------------
 
     def get(self) -> None:
         """Read one object, whole and in part."""
@@ -507,7 +368,7 @@ class Clients:
         if found != expected:
             raise Deviation(f"list {space}: {found} instead of {expected}")
 
-    # -- upkeep -------------------------------------------------------------------------------------
+    # -- upkeep ----------------------------------------------------------------------
 
     def advance(self) -> None:
         """Time passes, and upkeep runs as it does every moment."""
@@ -567,18 +428,6 @@ class Clients:
             self.model.settle()
 
 
-def _alike(old: Object | None, found: Object | None) -> bool:
-    """Whether two are the same, as far as the version is known."""
-    if old is None or found is None:
-        return old is found
-    return _with(old, version=0) == _with(found, version=0)
-
-
-def _with(old: Object, **changes: object) -> Object:
-    fields = {name: getattr(old, name) for name in Object.__struct_fields__}
-    return Object(**{**fields, **changes})  # type: ignore[arg-type]
-
-
 def _changed(
     action: str, held: tuple[str, ...], ids: tuple[str, ...]
 ) -> tuple[tuple[str, ...], list[str]]:
@@ -595,13 +444,6 @@ def _changed(
         else:
             missing.append(one)
     return tuple(left), missing
-
-
-def _names(draw: int) -> list[Name]:
-    """The keys of a run: short and long, with and without directories."""
-    keys = ["a", "a/b", "a/c/d", "b", "k1", "k2", "k3", "m" * 600, "m" * 600 + "x", "z" * 1024]
-    keys += [f"n/{draw % 97:02d}/{number}" for number in range(4)]
-    return [(space, key) for space in SPACES for key in keys[: 14 if space == SPACES[0] else 6]]
 
 
 Action = Callable[[Clients], None]

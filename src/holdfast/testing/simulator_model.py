@@ -245,20 +245,33 @@ def unexplained(
         lanes.setdefault(step.lane, []).append(step)
         for name, _ in step.effects:
             touched.setdefault(name, set()).add(step.lane)
-    problems = []
-    for name in sorted(model.durable.keys() | seen.keys()):
-        if name not in touched and not same(model.durable.get(name), seen.get(name), now_ns):
-            problems.append(_told(name, [model.durable.get(name)], seen.get(name)))
+    problems = [
+        _told(name, [model.durable.get(name)], seen.get(name))
+        for name in sorted(model.durable.keys() | seen.keys())
+        if name not in touched and not same(model.durable.get(name), seen.get(name), now_ns)
+    ]
     for lane, listed in lanes.items():
         own = [name for name, where in touched.items() if where == {lane}]
         wrong = _fewest_wrong(model, listed, own, (seen, now_ns))
         problems += [f"lane {lane}: {told}" for told in wrong]
-    for name, where in touched.items():
-        if len(where) > 1:
-            states = [model.durable.get(name)]
-            states += [e.after for step in steps for e in step.effects if e.name == name]
-            if not any(same(state, seen.get(name), now_ns) for state in states):
-                problems.append(_told(name, states, seen.get(name)))
+    shared = [name for name, where in touched.items() if len(where) > 1]
+    return problems + _none_of_its_states(model, steps, shared, (seen, now_ns))
+
+
+def _none_of_its_states(
+    model: Model,
+    steps: list[Step],
+    names: list[Name],
+    shown: tuple[Mapping[Name, Seen], int],
+) -> list[str]:
+    """Objects of several lanes that show what no step of any lane left."""
+    seen, now_ns = shown
+    problems = []
+    for name in names:
+        states = [model.durable.get(name)]
+        states += [e.after for step in steps for e in step.effects if e.name == name]
+        if not any(same(state, seen.get(name), now_ns) for state in states):
+            problems.append(_told(name, states, seen.get(name)))
     return problems
 
 
@@ -304,7 +317,7 @@ def brief(name: object) -> str:
 def _short(found: Object | None) -> str:
     if found is None:
         return "nothing"
-    value = found.value[:24] + (b"..." if len(found.value) > 24 else b"")  # noqa: PLR2004
+    value = found.value[:24] + (b"..." if len(found.value) > 24 else b"")
     return (
         f"[{len(found.value)} bytes {value!r} v{found.version} expires {found.expires_ns} "
         f"{found.consumers} {'permanent' if found.permanent else ''} {found.content_type or ''}]"

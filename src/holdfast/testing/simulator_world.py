@@ -112,9 +112,9 @@ class Shelf:
         """Put some views back to an earlier commit, or lose them."""
         for bucket in sorted(self._now):
             draw = chance.random()
-            if draw < 0.1:  # noqa: PLR2004 - one in ten
+            if draw < 0.1:
                 del self._now[bucket]
-            elif draw < 0.5 and self._before.get(bucket):  # noqa: PLR2004
+            elif draw < 0.5 and self._before.get(bucket):
                 self._now[bucket] = chance.choice(self._before[bucket])
             self._before.pop(bucket, None)
 
@@ -175,11 +175,11 @@ class World:
             self.disk,
             chance.randint(1, FAULT_POINTS),
             error=chance.choice((errno.EIO, errno.ENOSPC)),
-            short=chance.random() < 0.5,  # noqa: PLR2004 - an even coin
+            short=chance.random() < 0.5,
             times=chance.choice((1, 1, 1, 2, 3, 8, FOREVER)),
             seed=chance.randrange(1 << 30),
         )
-        faulty.armed = chance.random() < 0.2  # noqa: PLR2004 - one life in five
+        faulty.armed = chance.random() < 0.2
         return faulty
 
     def arm(self) -> None:
