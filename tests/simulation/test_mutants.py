@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from holdfast.bucket import birth
+from holdfast.bucket import birth, commit
 from holdfast.bucket.bucket import Bucket
-from holdfast.log.header import LogState
 from holdfast.log.log import Group, Log
 from holdfast.testing.simulator import Deviation, simulate
 
@@ -25,13 +24,10 @@ def _sync_that_syncs_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def _segments_end_unsynced(patch: pytest.MonkeyPatch) -> None:
-    switch = Log.switch
+    def hasty(bucket: Bucket) -> None:
+        bucket.log.synced = bucket.log.stop
 
-    def hasty(log: Log, state: LogState) -> None:
-        log.synced = log.stop
-        switch(log, state)
-
-    patch.setattr(Log, "switch", hasty)
+    patch.setattr(commit, "_sync_active", hasty)
 
 
 def _highest_key_forgotten(patch: pytest.MonkeyPatch) -> None:
