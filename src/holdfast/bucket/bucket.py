@@ -19,7 +19,7 @@ from holdfast.bucket.group import Gathering
 from holdfast.bucket.locks import Locks
 from holdfast.bucket.read import EXPIRES_SLICE, NEVER, Reader
 from holdfast.bucket.settings import Settings
-from holdfast.errors import HoldfastError, Moved, StorageFailed
+from holdfast.errors import Corrupt, HoldfastError, Moved, StorageFailed
 from holdfast.limits import OVERLAY_RECORDS
 from holdfast.log.entry import Entry, Extent, unpack
 from holdfast.log.header import Birth, LogState
@@ -82,6 +82,7 @@ class Bucket(Reader):
         self.closed_at: Position | None = None
         self.born_at = self.frozen_at = log.position
         self.broken: str | None = None
+        self.damage: Corrupt | None = None  # of a log that does not verify (repair.py)
         self.closed = False
         self.weight = 0
         self.special = 0

@@ -57,7 +57,7 @@ class GroupHead(NamedTuple):
     stop: int
 
 
-def seal_head(
+def seal_head(  # noqa: PLR0917 - a header has this many fields
     kind: int, count: int, length: int, body_crc: int, synced_to: int, previous: int
 ) -> tuple[bytes, int]:
     """A group's header and the chain digest after it."""
@@ -108,11 +108,26 @@ def durable_beyond(data: bytes | memoryview, base: int, at: int, stop: int) -> b
     Bytes at ``at`` do not verify; if something behind them was written after
     they were synced, they are damage and not a torn tail (rule 5).
     """
-    view = bytes(memoryview(data)[: stop - base])
-    found = view.find(MAGIC, at - base + 1)
+    return any(head.synced_to > at for head, _ in groups_behind(data, base, at, stop))
+
+
+def groups_behind(
+    data: bytes | memoryview, base: int, at: int, stop: int
+) -> Iterator[tuple[GroupHead, memoryview]]:
+    """Groups that verify anywhere behind ``at``, whatever stands between them.
+
+    A value may look like a group. So one counts only whole, and only if it speaks
+    of nothing behind its own beginning, which a value can't know.
+    """
+    view = memoryview(bytes(memoryview(data)[: stop - base]))
+    whole = view.obj
+    found = whole.find(MAGIC, at - base + 1)
     while found >= 0:
         head = read_head(view, found, base + found)
-        if head is not None and head.synced_to > at:
-            return True
-        found = view.find(MAGIC, found + 1)
-    return False
+        after = found + 1
+        if head is not None and head.synced_to <= head.start and head.stop <= stop:
+            body = view[head.body - base : head.stop - base]
+            if crc32c(body) == head.body_crc:
+                yield head, body
+                after = head.stop - base
+        found = whole.find(MAGIC, after)

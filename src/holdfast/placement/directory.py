@@ -58,6 +58,12 @@ class Directory:
         )
         self.version += 1
 
+    def swap(self, old: Bucket, new: Bucket) -> None:
+        """Put a bucket in the place of one with the same range."""
+        starts, buckets = self.table
+        self.table = (starts, [new if bucket is old else bucket for bucket in buckets])
+        self.version += 1
+
     def remove(self, gone: Bucket) -> None:
         """Take a bucket out; its left neighbour holds its range now."""
         buckets = [bucket for bucket in self.table[1] if bucket is not gone]

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import RLock
 
-from holdfast.bucket import birth, commit, fork
+from holdfast.bucket import birth, commit, fork, repair
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace, no_pace
-from holdfast.bucket.collect import expel
+from holdfast.bucket.collect import HALF, Collected, candidates, collect, expel, prepare
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt, OutcomeUnknown, StorageFailed
 from holdfast.log.header import LogState
 from holdfast.placement.choose import middle
+from holdfast.placement import mending
 from holdfast.placement.directory import HIGHEST, LOWEST, Directory
 from holdfast.placement.merging import Merging, never, shares_too_many
 from holdfast.placement.reserve import Reserve
 
 ID_BYTES = 8
+CROWD_TIMES = 4  # segments there may be for each that a full bucket needs
+# Damage that no reading mends: somebody has to put the right file in its place.
+FOREIGN = ("this segment belongs elsewhere", "this segment is of another life of the store")
+MISSING = Corrupt(position="directory", what="no segment of the bucket is left")
 
 
 class Placement:
@@ -33,7 +38,8 @@ class Placement:
         self.reserve = Reserve(settings)
         self.directory = Directory(self._open_all())
         for bucket in list(self.directory):
-            self._finish(bucket)
+            if bucket.damage is None:
+                self._finish(bucket)
         self._merging = Merging(self.directory, settings.bucket_bytes, self._merge)
 
     # -- opening ------------------------------------------------------------------
@@ -42,35 +48,62 @@ class Placement:
         """Every bucket, parents and children in whatever order they can be opened."""
         ground = self.settings.ground
         opened: dict[str, Bucket] = {}
+        damage: dict[str, Corrupt] = {}
         waiting = set(ground.listing())
         while waiting:
             # Listed anew each round: what was tried before may have dropped torn segments.
             listed = ground.listing()
-            trouble: Corrupt | None = None
             redone: set[str] = set()
             before = len(opened), len(waiting)
             for name in sorted(waiting):
                 if name in redone:  # what is listed of it is no longer all
                     continue
                 try:
-                    bucket = birth.open_bucket(self.settings, name, listed.get(name, []))
+                    bucket, children = self._open(name, listed.get(name, []), opened)
                 except Corrupt as error:
                     # A child may wait for what its parent must share with it first.
-                    trouble = error
+                    damage[name] = error
                     continue
                 waiting.discard(name)
+                damage.pop(name, None)
                 if bucket is None:
                     ground.retire(name)
                     continue
                 opened[name] = bucket
-                redone.update(self._redo(bucket, opened))
+                redone.update(children)
             waiting |= redone - opened.keys()
             waiting -= _retired(opened)  # half buried perhaps; their segments live elsewhere
-            if (len(opened), len(waiting)) == before and trouble is not None:
-                raise trouble
-        for name in _retired(opened) & opened.keys():
+            if (len(opened), len(waiting)) == before:
+                break
+        return self._placed(opened, {name: damage[name] for name in waiting})
+
+    def _open(
+        self, name: str, numbers: list[int], opened: dict[str, Bucket]
+    ) -> tuple[Bucket | None, list[str]]:
+        """A bucket, and the children of its splits that have to be opened (again)."""
+        bucket = birth.open_bucket(self.settings, name, numbers)
+        if bucket is None:
+            return None, []
+        try:
+            return bucket, self._redo(bucket, opened)
+        except Corrupt:
+            bucket.close()
+            raise
+
+    def _placed(self, opened: dict[str, Bucket], damage: dict[str, Corrupt]) -> list[Bucket]:
+        """The buckets that live, with one that refuses wherever one is damaged."""
+        states = mending.states_of(self.settings, damage)
+        unborn = mending.children(states)
+        for name, error in damage.items():
+            if error.facts.get("what") in FOREIGN and name not in unborn:
+                raise error
+        for name in (_retired(opened) | mending.swallowed(states)) & opened.keys():
             opened.pop(name).close()
-        return list(opened.values()) or [self._first()]
+        living = list(opened.values())
+        if not living and not damage:
+            return [self._first()]
+        gaps = mending.gaps_of(living, (LOWEST, HIGHEST))
+        return [*living, *mending.stand_ins(self.settings, gaps, damage, states)]
 
     def _redo(self, parent: Bucket, opened: dict[str, Bucket]) -> list[str]:
         """Do again what follows from the splits in a parent's log; the children to open."""
@@ -93,6 +126,36 @@ class Placement:
             fork.confirm(bucket, planned.child)
         for gone in bucket.retired:
             fork.bury(bucket, gone)
+
+    def mend(self, bucket: Bucket) -> list[str]:
+        """Keep what verifies of a damaged bucket and open it again; what could not be kept.
+
+        Raises:
+            Corrupt: it cannot be mended, or is still damaged; StorageFailed.
+        """
+        with self.changing:
+            if bucket.closed:
+                return []
+            if bucket.damage is None:
+                self._settle(bucket)
+            span = bucket.start, bucket.stop
+            with commit.alone(bucket):
+                bucket.stop = bucket.start  # whoever is on the way looks again
+                bucket.close()
+            try:
+                others = {other.id for other in self.directory}
+                return repair.mend(self.settings, bucket.id, span, others)
+            finally:
+                self.directory.swap(bucket, self._reopened(bucket, span))
+
+    def _reopened(self, bucket: Bucket, span: tuple[bytes, bytes]) -> Bucket:
+        """A bucket opened once more, or one that refuses where it cannot be."""
+        numbers = self.settings.ground.listing().get(bucket.id, [])
+        try:
+            opened = birth.open_bucket(self.settings, bucket.id, numbers)
+        except Corrupt as error:
+            return repair.damaged(self.settings, bucket.id, span, error)
+        return opened or repair.damaged(self.settings, bucket.id, span, MISSING)
 
     def new_id(self) -> str:
         """An id that no bucket had before."""
@@ -127,8 +190,16 @@ class Placement:
     def _split(self, bucket: Bucket) -> Bucket | None:
         """Cut a bucket near the middle, once nothing of its last split is left to do."""
         self._settle(bucket)
+        self._lighten(bucket)
         start = middle(bucket)
         return None if start is None else fork.split(bucket, self.new_id(), start)
+
+    def _lighten(self, bucket: Bucket) -> None:
+        """Drop what splits left behind, before it is shared on and on."""
+        usual = -(-self.settings.bucket_bytes // self.settings.segment_bytes)
+        if len(bucket.log.ended) > CROWD_TIMES * usual:
+            prepare(bucket)
+            collect(bucket, candidates(bucket, HALF), Collected())
 
     def _settle(self, bucket: Bucket) -> None:
         """Let a bucket read through nobody, and nobody through it."""

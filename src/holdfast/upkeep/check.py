@@ -46,6 +46,8 @@ def check(placement: Placement, *, repair: bool) -> CheckReport:
 
 
 def _check_bucket(bucket: Bucket) -> tuple[int, list[Problem]]:
+    if bucket.damage is not None:
+        return 0, [_problem(bucket, bucket.damage)]
     problems: list[Problem] = []
     bucket.finish_birth()
     records = 0
@@ -64,12 +66,19 @@ def _check_bucket(bucket: Bucket) -> tuple[int, list[Problem]]:
 def _check_parts(placement: Placement) -> Iterator[Problem]:
     """Whether every large object has all its parts, wherever they lie."""
     for bucket in list(placement.directory):
-        for key, _ in _view_rows(bucket) if bucket.special else ():
-            entry = _large(placement, key)
-            lost = [part for part in parts_of(key, entry) if _row(placement, part) is None]
-            if lost and _large(placement, key) == entry:
-                what = f"{len(lost)} parts of a large object are missing"
-                yield Problem(bucket.id, f"object {key[:64].hex()}", what)
+        try:
+            for key, _ in _view_rows(bucket) if bucket.special else ():
+                yield from _lost_parts(placement, bucket, key)
+        except Corrupt as error:  # of this bucket, or of one that should have the parts
+            yield _problem(bucket, error)
+
+
+def _lost_parts(placement: Placement, bucket: Bucket, key: bytes) -> Iterator[Problem]:
+    entry = _large(placement, key)
+    lost = [part for part in parts_of(key, entry) if _row(placement, part) is None]
+    if lost and _large(placement, key) == entry:
+        what = f"{len(lost)} parts of a large object are missing"
+        yield Problem(bucket.id, f"object {key[:64].hex()}", what)
 
 
 def _row(placement: Placement, key: bytes) -> bytes | None:
@@ -226,12 +235,14 @@ def _meaning(row: bytes) -> tuple[object, ...]:
 
 
 def _repair(placement: Placement, bucket: Bucket, problems: list[Problem]) -> list[Problem]:
-    """Derive the view again; what the log itself lost stays named."""
+    """Derive the view again, or begin the log anew from what verifies; what was lost is named."""
+    lost: list[str] = []
     try:
-        placement.rebuild(bucket)
+        if all(problem.position.startswith("view") for problem in problems):
+            placement.rebuild(bucket)
+        else:
+            lost = placement.mend(bucket)
     except (HoldfastError, OSError) as error:
         return [*problems, _problem(bucket, error)]
-    return [
-        Problem(p.bucket, p.position, p.what, repaired=p.position.startswith("view"))
-        for p in problems
-    ]
+    mended = [Problem(p.bucket, p.position, p.what, repaired=True) for p in problems]
+    return [*mended, *(Problem(bucket.id, "", what) for what in lost)]

@@ -1,0 +1,244 @@
+"""A bucket whose log is damaged: refused while it is, mended when somebody asks.
+
+While it is damaged nobody knows what its log would have said, so every read
+and write of its range raises ``Corrupt`` with the position, and the other
+buckets go on (design 6.6). ``mend`` keeps what verifies: the segments without
+a gap as they are, and of the others every record that can be read, copied to a
+new segment. Nothing is changed in place, and until the last step the log is as
+damaged as before, so a crash in between loses nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from crc32c import crc32c
+
+from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.settings import Settings
+from holdfast.errors import Corrupt
+from holdfast.log.header import Birth, LogState, SegmentInfo
+from holdfast.log.keyblock import Row
+from holdfast.log.log import Log, refused
+from holdfast.log.records import Flag, Record, Type, encode
+from holdfast.log.salvage import Remains, Salvage, remains, salvage
+from holdfast.views.port import Table, View, Writer
+
+GROUP_BYTES = 1 << 20
+VERSIONS = 1 << 40  # as after a restore: what was lost had versions too
+NAMED = 100  # lost records that are named one by one
+
+
+class DamagedLog(Log):
+    """A log that nobody reads: it takes no bytes that anybody could free."""
+
+    def sizes(self) -> dict[int, int]:
+        """None: what is on the disk is told once it is mended."""
+        return {}
+
+
+class DamagedView(View):
+    """Answers every question with what is wrong.
+
+    Args:
+        damage: what was found, with its position.
+    """
+
+    def __init__(self, damage: Corrupt) -> None:
+        self._damage = damage
+
+    def _refuse(self) -> Corrupt:
+        return Corrupt(**self._damage.facts)
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """Corrupt."""
+        del table, key
+        raise self._refuse()
+
+    def get_many(self, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Corrupt, but for no keys at all."""
+        del table
+        if keys:
+            raise self._refuse()
+        return {}
+
+    def scan(
+        self, table: Table, start: bytes, stop: bytes | None, limit: int
+    ) -> list[tuple[bytes, bytes]]:
+        """Corrupt."""
+        del table, start, stop, limit
+        raise self._refuse()
+
+    def count(self, table: Table) -> int:
+        """Nobody knows: 0."""
+        del table
+        return 0
+
+    def writer(self) -> Writer:  # type: ignore[override]
+        """Corrupt."""
+        raise self._refuse()
+
+    def disk_bytes(self) -> int:
+        """None."""
+        return 0
+
+    def park(self) -> None:
+        """There is nothing to give back."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def damaged(settings: Settings, name: str, span: tuple[bytes, bytes], damage: Corrupt) -> Bucket:
+    """A bucket in the place of one whose log does not verify."""
+    log = DamagedLog(settings.ground, name, settings.identity)
+    start, stop = span
+    bucket = Bucket(settings, log, LogState(start, stop, 0, 0), DamagedView(damage))
+    bucket.damage = damage
+    bucket.broken = str(damage)
+    return bucket
+
+
+def last_state(settings: Settings, name: str, numbers: list[int]) -> LogState | None:
+    """What a damaged log last said of itself, as far as that can be read."""
+    return remains(Log(settings.ground, name, settings.identity), numbers).state
+
+
+def mend(
+    settings: Settings, name: str, span: tuple[bytes, bytes], others: set[str]
+) -> list[str]:
+    """Begin a damaged log anew from what verifies.
+
+    Args:
+        settings: what all buckets share.
+        name: the bucket, which nobody has open.
+        span: the range of keys that is its own.
+        others: the buckets that live. A split whose child is not among them is undone.
+
+    Returns:
+        What could not be kept, in words.
+
+    Raises:
+        StorageFailed: the disk refused; the log is as damaged as before.
+    """
+    ground = settings.ground
+    numbers = ground.listing().get(name, [])
+    log = Log(ground, name, settings.identity)
+    left = remains(log, numbers)
+    births = left.state.births if left.state else ()
+    parts = [salvage(log, number, info) for number, info in sorted(left.infos.items())]
+    copied = [part for part in parts if part.gaps or part.number >= left.newest]
+    kept = [left.infos[part.number] for part in parts if part not in copied]
+    try:
+        for birth in births:
+            if birth.child in others:
+                _share(log, birth, numbers)
+        _rewrite(log, left, copied, kept, (max(numbers, default=0) + 1, span))
+        for part in copied:
+            ground.drop(name, part.number)
+        for birth in births:
+            if birth.child not in others:
+                ground.retire(birth.child)
+    except OSError as error:
+        raise refused(name, error) from error
+    return [told for part in parts for told in _lost(log, part)]
+
+
+def _share(log: Log, birth: Birth, numbers: list[int]) -> None:
+    """Give a child what it still has to get, damaged or not: it mends its own."""
+    for info in birth.segments:
+        if info.number in numbers:
+            log.ground.share(log.bucket, info.number, birth.child, info.number)
+
+
+def _rewrite(
+    log: Log,
+    left: Remains,
+    copied: list[Salvage],
+    kept: list[SegmentInfo],
+    where: tuple[int, tuple[bytes, bytes]],
+) -> None:
+    """Two new segments: one with what was copied, then one that says that this is the log."""
+    number, (start, stop) = where
+    version, time_ns, highest = _floors(left, copied)
+    before = tuple(left.infos.values())
+    first = LogState(start, stop, version, time_ns, before, highest=highest)
+    first = msgspec.structs.replace(first, births=left.state.births if left.state else ())
+    log.begin(number, None, first)
+    for batch in _batches(copied):
+        buffers = [buffer for record, value in batch for buffer in _again(record, value)]
+        log.append(buffers, len(batch), sum(map(len, buffers)))
+    log.sync()
+    ending = SegmentInfo(number, log.bucket, number, log.stop, log.digest)
+    retired = left.state.retired if left.state else ()
+    after = LogState(
+        start,
+        stop,
+        (version // VERSIONS + 1) * VERSIONS,
+        time_ns,
+        (*kept, ending),
+        retired=retired,
+        highest=highest,
+    )
+    log.begin(number + 1, ending, after)
+
+
+def _floors(left: Remains, copied: list[Salvage]) -> tuple[int, int, bytes]:
+    state = left.state
+    version, time_ns = (state.version, state.time_ns) if state else (0, 0)
+    highest = state.highest if state else b""
+    for part in copied:
+        for record, _ in part.records():
+            version = max(version, record.version)
+            time_ns = max(time_ns, record.modified_ns)
+            highest = max(highest, record.key)
+    return version, time_ns, highest
+
+
+def _batches(copied: list[Salvage]) -> Iterator[list[tuple[Record, bytes]]]:
+    batch: list[tuple[Record, bytes]] = []
+    size = 0
+    for part in copied:
+        for record, value in part.records():
+            batch.append((record, value))
+            size += len(value)
+            if size >= GROUP_BYTES:
+                yield batch
+                batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _again(record: Record, value: bytes) -> tuple[bytes, bytes | memoryview, bytes]:
+    """A record as it was, marked moved."""
+    return encode(
+        record.type,
+        record.key,
+        value,
+        record.version,
+        record.modified_ns,
+        flags=record.flags | Flag.MOVED,
+        expires_ns=record.expires_ns,
+        attrs=record.attrs,
+        value_crc=crc32c(value),
+    )
+
+
+def _lost(log: Log, part: Salvage) -> Iterator[str]:
+    """What of a segment could not be kept: by name where its key block tells, else by place."""
+    rows = part.lost()
+    for row in rows[:NAMED]:
+        yield f"lost: {_named(row)}"
+    if len(rows) > NAMED:
+        yield f"lost: {len(rows) - NAMED} more records of segment {part.number}"
+    if not rows:
+        for gap in part.gaps:
+            yield f"lost: bytes {gap.start} to {gap.stop} of {log.where(gap.segment, gap.start)}"
+
+
+def _named(row: Row) -> str:
+    namespace, _, key = row.key.partition(b"\\0")
+    kind = Type(row.type).name.lower() if row.type in set(Type) else str(row.type)
+    told = f"{namespace.decode(errors='replace')}/{key.decode(errors='replace')}"
+    return f"{kind} of {told} version {row.version}"

@@ -1,0 +1,243 @@
+"""Salvage: what can still be read of a damaged log (design 6.3).
+
+A log that does not verify is never read as if it did. This reads it the other
+way: every group that verifies on its own, whatever lies between, each segment
+up to where its log is known to end. What is kept is copied to new segments by
+whoever repairs (bucket/repair.py); nothing is changed in place, since a damaged
+segment may be shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+from crc32c import crc32c
+
+from holdfast.errors import Corrupt
+from holdfast.log.entry import ENTRY
+from holdfast.log.group import GROUP_HEAD_BYTES, Kind, groups_behind, read_head, scan
+from holdfast.log.header import (
+    SEGMENT_HEAD_BYTES,
+    Birth,
+    LogState,
+    Merge,
+    SegmentHead,
+    SegmentInfo,
+    decode_state,
+    unpack_head,
+)
+from holdfast.log.keyblock import KeyBlock, Row
+from holdfast.log.log import Group, Log
+from holdfast.log.records import Record, Type
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Bytes of a segment's log that do not verify: from ``start`` to ``stop``."""
+
+    segment: int
+    start: int
+    stop: int
+
+
+class Salvage(msgspec.Struct):
+    """One segment: the groups that verify, the gaps between them, and its key block if whole."""
+
+    number: int
+    groups: list[Group]
+    gaps: list[Gap]
+    block: KeyBlock | None = None
+
+    def records(self) -> Iterator[tuple[Record, bytes]]:
+        """Every record that can be read, with its value."""
+        for group in self.groups:
+            if group.head.kind == Kind.RECORDS:
+                for record in group.records():
+                    yield record, group.value(record)
+
+    def lost(self) -> list[Row]:
+        """Records that the key block names and that lie in a gap."""
+        rows = self.block if self.block is not None else ()
+        return [row for row in rows if self._in_gap(row)]
+
+    def _in_gap(self, row: Row) -> bool:
+        at = ENTRY.unpack_from(row.entry)[8]
+        return any(gap.start <= at < gap.stop for gap in self.gaps)
+
+
+def salvage(log: Log, number: int, info: SegmentInfo | None) -> Salvage:
+    """Read what verifies of a segment.
+
+    Args:
+        log: of the bucket, for its ground and names; it need not be recovered.
+        number: the segment.
+        info: where its log ends, if that is known; else at its last group.
+    """
+    try:
+        data = bytes(log.read(number, 0, log.segment(number).size))
+    except Corrupt:  # the file is missing
+        return Salvage(number, [], [Gap(number, 0, info.stop if info else 0)])
+    stop = min(info.stop, len(data)) if info is not None else len(data)
+    digest = _digest(data, log.where(number, 0))
+    groups = list(_groups(data, stop, digest))
+    gaps = list(_gaps(number, groups, stop if info is not None else None))
+    if digest is None:
+        gaps.append(Gap(number, 0, SEGMENT_HEAD_BYTES))
+    if info is not None and len(data) < info.stop:
+        gaps.append(Gap(number, len(data), info.stop))
+    return Salvage(number, groups, gaps, _block(data, number, info))
+
+
+def _digest(data: bytes, where: str) -> int | None:
+    try:
+        return unpack_head(data[:SEGMENT_HEAD_BYTES], where).digest
+    except Corrupt:
+        return None
+
+
+def _groups(data: bytes, stop: int, digest: int | None) -> Iterator[Group]:
+    """The chain from the segment's head, and what verifies behind where it breaks."""
+    at = SEGMENT_HEAD_BYTES
+    if digest is not None:
+        for head, body in scan(data[at:stop], at, stop, digest):
+            yield Group(head, body)
+            at = head.stop
+    for head, body in groups_behind(data, 0, at - 1, stop):
+        yield Group(head, body)
+
+
+def _gaps(number: int, groups: list[Group], stop: int | None) -> Iterator[Gap]:
+    at = SEGMENT_HEAD_BYTES
+    for group in groups:
+        if group.head.start > at:
+            yield Gap(number, at, group.head.start)
+        at = group.head.stop
+    if stop is not None and at < stop:
+        yield Gap(number, at, stop)
+
+
+def _block(data: bytes, number: int, info: SegmentInfo | None) -> KeyBlock | None:
+    """The key block behind the log's end, if it verifies on its own."""
+    if info is None:
+        return None
+    head = read_head(data, info.stop, info.stop)
+    body = data[info.stop + GROUP_HEAD_BYTES : head.stop] if head is not None else b""
+    if head is None or head.kind != Kind.KEY_BLOCK or crc32c(body) != head.body_crc:
+        return None
+    return KeyBlock(body, number)
+
+
+class Remains(msgspec.Struct):
+    """What is left of a damaged log.
+
+    ``state`` is what it last said of itself, as far as that can be told, or None
+    where no segment's beginning can be read; ``infos`` are its segments, with
+    the active one where its readable groups end.
+    """
+
+    state: LogState | None
+    infos: dict[int, SegmentInfo]
+    newest: int
+
+
+def remains(log: Log, numbers: Iterable[int]) -> Remains:
+    """What a damaged log says of itself and its segments.
+
+    Args:
+        log: a log of the bucket that was not recovered.
+        numbers: the segments that exist.
+    """
+    known = sorted(numbers)
+    ends = _ends(log, known)
+    for number in reversed(known):
+        if not _is_own(log, number):
+            continue
+        found = salvage(log, number, None)
+        state = _state(found)
+        if state is not None:
+            named = {info.number: info for info in state.segments}
+            state = _replayed(state, found, named)
+            return Remains(state, named | {number: _info(log, found)}, number)
+    newest = max((number for number in known if _is_own(log, number)), default=0)
+    # Segments of other buckets below were shared; above they are in the wrong place.
+    taken = [number for number in known if number <= newest]
+    infos = {n: ends.get(n) or _info(log, salvage(log, n, None)) for n in taken}
+    return Remains(None, infos, newest)
+
+
+def _info(log: Log, found: Salvage) -> SegmentInfo:
+    last = found.groups[-1].head if found.groups else None
+    stop, digest = (last.stop, last.digest) if last else (SEGMENT_HEAD_BYTES, 0)
+    head = _head(log, found.number)
+    origin = (head.bucket, head.number) if head is not None else (log.bucket, found.number)
+    return SegmentInfo(found.number, *origin, stop, digest)
+
+
+def _is_own(log: Log, number: int) -> bool:
+    head = _head(log, number)
+    return head is None or (head.bucket, head.number) == (log.bucket, number)
+
+
+def _head(log: Log, number: int) -> SegmentHead | None:
+    try:
+        data = bytes(log.read(number, 0, SEGMENT_HEAD_BYTES))
+        return unpack_head(data, log.where(number, 0))
+    except Corrupt:
+        return None
+
+
+def _ends(log: Log, numbers: list[int]) -> dict[int, SegmentInfo]:
+    """Where segments end, as the heads of those behind them say."""
+    ends = {}
+    for number in numbers:
+        head = _head(log, number)
+        if head is None or not head.previous or head.number != number:
+            continue  # the first, or under a number that a merge gave it
+        before = _head(log, head.previous)
+        if before is None or before.bucket == head.bucket:
+            ends[head.previous] = SegmentInfo(
+                head.previous, head.bucket, head.previous, head.previous_stop, head.previous_digest
+            )
+    return ends
+
+
+def _state(found: Salvage) -> LogState | None:
+    for group in found.groups[:1]:
+        if group.head.kind == Kind.CONTROL:
+            for record in group.records():
+                if record.type == Type.STATE:
+                    return decode_state(group.value(record))
+    return None
+
+
+def _replayed(state: LogState, found: Salvage, named: dict[int, SegmentInfo]) -> LogState:
+    """The state brought up to what control records behind it say; ``named`` follows."""
+    births, retired = {b.child: b for b in state.births}, list(state.retired)
+    start, stop = state.start, state.stop
+    for kind, value in _controls(found):
+        if kind == Type.SPLIT:
+            birth = msgspec.msgpack.decode(value, type=Birth)
+            births[birth.child] = birth
+            stop = birth.start
+        elif kind == Type.BORN:
+            births.pop(value.decode(), None)
+        elif kind == Type.MERGE:
+            merge = msgspec.msgpack.decode(value, type=Merge)
+            start, stop = min(start, merge.start), max(stop, merge.stop)
+            named.update({info.number: info for info in merge.segments})
+            retired.append(merge.bucket)
+        elif kind == Type.RETIRED:
+            retired = [name for name in retired if name != value.decode()]
+        elif kind == Type.DROP:
+            for number in msgspec.msgpack.decode(value, type=list[int]):
+                named.pop(number, None)
+    return msgspec.structs.replace(
+        state, start=start, stop=stop, births=tuple(births.values()), retired=tuple(retired)
+    )
+
+
+def _controls(found: Salvage) -> Iterator[tuple[int, bytes]]:
+    for group in found.groups:
+        if group.head.kind == Kind.CONTROL:
+            for record in group.records():
+                yield record.type, group.value(record)
