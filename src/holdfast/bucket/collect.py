@@ -10,7 +10,7 @@ another bucket or a backup shares is only let go of, never changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 BATCH_BYTES = 1 << 20
 BATCH_ROWS = 100
-CHUNK = 64  # segments dropped by one record
+CHUNK = 256  # segments dropped by one record
 LOOKS = 150  # rows between two calls of pace
+SEEK_ROWS = 8  # rows of a key block that are passed over in the time of one search
 HALF = 0.5
 DEAD_PART = 4  # of a segment that must be dead before the active one is ended for it
 ENDINGS = REMOVALS | {Type.UNLOCK}  # keep nothing alive, but hold something dead
@@ -51,6 +52,12 @@ class Collected(msgspec.Struct):
     freed: int = 0
     moved: int = 0
     segments: int = 0
+
+    def add(self, other: Collected) -> None:
+        """Count another collection in."""
+        self.freed += other.freed
+        self.moved += other.moved
+        self.segments += other.segments
 
 
 def candidates(bucket: Bucket, most_alive: float, *, again: bool = True) -> list[int]:
@@ -87,21 +94,27 @@ def is_absorbed(bucket: Bucket, number: int) -> bool:
     return foreign and absorbed.segment == log.number
 
 
-def collect(bucket: Bucket, numbers: list[int], done: Collected, pace: Pace = no_pace) -> None:
-    """Evacuate and drop segments, as many at a time as leave one segment's worth alive."""
+def collect(
+    bucket: Bucket, numbers: list[int], done: Collected, pace: Pace = no_pace, *, room: int = 0
+) -> None:
+    """Evacuate and drop segments, as many at a time as leave one segment's worth alive.
+
+    Where there is ``room`` for more bytes, more go at a time: deletes are held
+    against fewer segments that stay.
+    """
     endings = Endings(bucket, pace)
-    for chunk in _chunks(bucket, numbers):
-        endings.going = frozenset(chunk)
-        _collect_chunk(bucket, endings, done, pace)
+    for chunk in _chunks(bucket, numbers, max(bucket.settings.segment_bytes, room)):
+        endings.look(chunk)
+        _collect_chunk(bucket, chunk, endings, done)
 
 
-def _chunks(bucket: Bucket, numbers: list[int]) -> Iterator[list[int]]:
+def _chunks(bucket: Bucket, numbers: list[int], most: int) -> Iterator[list[int]]:
     live = bucket.tally().live
     chunk: list[int] = []
     size = 0
     for number in numbers:
         taken = live.get(number, 0) + bucket.kept.get(number, 0)
-        if chunk and (size + taken > bucket.settings.segment_bytes or len(chunk) >= CHUNK):
+        if chunk and (size + taken > most or len(chunk) >= CHUNK):
             yield chunk
             chunk, size = [], 0
         chunk.append(number)
@@ -110,14 +123,14 @@ def _chunks(bucket: Bucket, numbers: list[int]) -> Iterator[list[int]]:
         yield chunk
 
 
-def _collect_chunk(bucket: Bucket, endings: Endings, done: Collected, pace: Pace) -> None:
+def _collect_chunk(bucket: Bucket, chunk: list[int], endings: Endings, done: Collected) -> None:
     """Evacuate some segments and drop them by one record, all or none.
 
     None, where one of them is needed meanwhile: deletes are left behind in view of
     all that goes. The log is durable beyond what was moved before it says so.
     """
     log = bucket.log
-    chunk = sorted(endings.going)
+    pace = endings.pace
     sizes = {}
     for number in chunk:
         if number not in log.ended:
@@ -216,33 +229,52 @@ def _is_alive(state: State, row: Row, number: int) -> bool:
 class Endings:
     """Which deletes and unlocks must stay: those that stand against a record that stays.
 
-    ``going`` are the segments that are dropped together.
-
     Args:
         bucket: whose records.
         pace: called between slices of work.
     """
 
     def __init__(self, bucket: Bucket, pace: Pace) -> None:
-        self.going: frozenset[int] = frozenset()
         self._bucket = bucket
-        self._pace = pace
+        self.pace = pace
         self._unwritten: dict[int, KeyBlock] = {}  # of segments that are not sealed yet
         self._oldest: dict[int, int] = {}  # by segment: the lowest version it could revive
+        self._older: dict[tuple[bytes, bool], int] = {}
+
+    def look(self, going: list[int]) -> None:
+        """Find what stays behind when these segments are dropped together."""
+        self._older = {}
+        asked: dict[bytes, int] = {}
+        for number in going:
+            for row in self._paced(segment_rows(self._bucket.log, number)):
+                if row.type in ENDINGS:
+                    asked[row.key] = max(row.version, asked.get(row.key, 0))
+        if not asked:
+            return
+        latest = max(asked.values())
+        for number in sorted(set(self._bucket.log.ended) - set(going)):
+            if self._oldest_in(number) < latest:
+                block = self._block(number)
+                few = len(asked) * SEEK_ROWS < block.count
+                for row in self._paced(_found(block, asked) if few else block):
+                    self._note(row, asked)
 
     def is_needed(self, row: Row) -> bool:
-        """Whether a segment that stays may hold what this record ended."""
-        if row.type != Type.UNLOCK:
-            with self._bucket.lock:
-                entry = self._bucket.state.entry(row.key)
-            if entry is not None and unpack(entry).extents[0].version > row.version:
-                return False  # the object that came after it says as much
-        ended = LOCKS if row.type == Type.UNLOCK else OBJECTS
-        return any(
-            self._oldest_in(number) < row.version and _holds_older(self._block(number), row, ended)
-            for number in list(self._bucket.log.ended)
-            if number not in self.going
-        )
+        """Whether a segment that stays holds what this record ended."""
+        unlocks = row.type == Type.UNLOCK
+        if self._older.get((row.key, unlocks), NEVER) >= row.version:
+            return False
+        if unlocks:
+            return True
+        with self._bucket.lock:
+            entry = self._bucket.state.entry(row.key)
+        # The object that came after it says as much.
+        return entry is None or unpack(entry).extents[0].version < row.version
+
+    def _note(self, row: Row, asked: dict[bytes, int]) -> None:
+        if row.type in REVIVED and row.version < asked.get(row.key, 0):
+            name = (row.key, row.type in LOCKS)
+            self._older[name] = min(row.version, self._older.get(name, NEVER))
 
     def _block(self, number: int) -> KeyBlock:
         block = self._bucket.log.key_block(number) or self._unwritten.get(number)
@@ -254,20 +286,22 @@ class Endings:
     def _oldest_in(self, number: int) -> int:
         oldest = self._oldest.get(number)
         if oldest is None:
-            oldest = NEVER
-            for index, row in enumerate(self._block(number)):
-                if row.type in REVIVED:
-                    oldest = min(oldest, row.version)
-                if index % LOOKS == LOOKS - 1:
-                    self._pace()
+            rows = self._paced(self._block(number))
+            oldest = min((row.version for row in rows if row.type in REVIVED), default=NEVER)
             self._oldest[number] = oldest
         return oldest
 
+    def _paced(self, rows: Iterable[Row]) -> Iterator[Row]:
+        for index, row in enumerate(rows):
+            if index % LOOKS == LOOKS - 1:
+                self.pace()
+            yield row
 
-def _holds_older(block: KeyBlock, row: Row, kinds: frozenset[Type]) -> bool:
-    return any(
-        other.version < row.version and other.type in kinds for other in block.rows_of(row.key)
-    )
+
+def _found(block: KeyBlock, keys: Iterable[bytes]) -> Iterator[Row]:
+    """The rows of some keys."""
+    for key in keys:
+        yield from block.rows_of(key)
 
 
 def _operation(bucket: Bucket, row: Row, number: int) -> Evacuate:

@@ -15,7 +15,7 @@ from holdfast.placement.directory import Directory
 from holdfast.views.port import Table
 
 MOST_TIMES: Final = 2  # buckets there may be for each that the live bytes need
-FULLER: Final = (8, 12, 15)  # sixteenths of the bound that neighbours may fill together
+FULLER: Final = (12, 15, 16)  # sixteenths of the bound that neighbours may fill together
 EMPTY: Final = 12  # where one of them is empty
 SIXTEENTHS: Final = 16
 LONG_TABLES: Final = (Table.KEYS, Table.LOCKS, Table.UPLOADS)  # rows under an object's own key

@@ -30,6 +30,7 @@ MARGIN_BYTES: Final = 4 << 10  # for a new segment and what the log says of itse
 GAIN_BYTES: Final = 2 << 10  # dead in a segment that is worth moving on a full disk
 SQUEEZED: Final = 16  # segments moved in one go while somebody waits
 ROOMY: Final = 3  # segments that are free: enough for now
+AT_ONCE_BYTES: Final = 4 << 20  # moved before what held them is dropped, where there is room
 LOOKS: Final = 16  # at the whole store while its buckets are collected
 
 
@@ -133,7 +134,9 @@ class Reclaim:
         numbers = collector.candidates(bucket, collector.HALF)
         live = bucket.tally().live
         room = self._ground.free_bytes(bucket.id) - self._segment_bytes
-        if compact or room > sum(live.get(number, 0) for number in numbers):
+        if room > sum(live.get(number, 0) for number in numbers):
+            collector.collect(bucket, numbers, done, pace, room=min(room, AT_ONCE_BYTES))
+        elif compact:
             with self._lent_reserve(bucket):
                 collector.collect(bucket, numbers, done, pace)
 

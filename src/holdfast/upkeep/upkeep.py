@@ -336,8 +336,9 @@ class Upkeep:
                 removed += expire.sweep_expired(bucket, pace)
                 removed += expire.sweep_marked(bucket, pace)
             removed += expire.sweep_parts(self._corridor, pace)
-            self._placement.shrink(pace)
             done = self._reclaim.on_demand(mode, pace)
+            if self._placement.shrink(pace):  # what was taken in may be collected further
+                done.add(self._reclaim.on_demand(mode, pace))
         seconds = (self._clock.monotonic_ns() - started) / SECOND_NS
         return CollectReport(done.freed, done.moved, done.segments, mode, seconds, removed)
 
