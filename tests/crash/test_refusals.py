@@ -289,7 +289,7 @@ def base() -> MemoryDisk:
     return disk
 
 
-def run(base: MemoryDisk, scenario: Callable[[Book], None], sync: Sync, armed: Armed) -> Book:
+def run(scenario: Callable[[Book], None], sync: Sync, armed: Armed) -> Book:
     """Run a scenario on a disk that refuses; then judge what is left, refusing nothing."""
     clock = ManualClock()
     store = opened(armed, clock, sync, 2)
@@ -342,7 +342,7 @@ def everything(
     base: MemoryDisk, scenario: Callable[[Book], None], sync: Sync, kinds: frozenset[str]
 ) -> None:
     quiet = Armed(copy_of(base), 0, kinds=kinds)  # type: ignore[arg-type]
-    run(base, scenario, sync, quiet)
+    run(scenario, sync, quiet)
     for number in range(1, quiet.calls + 1):
         for error, short in ERRORS if kinds is MUTATING else ERRORS[:1]:
             for times in (1, FOREVER):
@@ -356,7 +356,7 @@ def everything(
                     seed=number,
                 )
                 try:
-                    run(base, scenario, sync, disk)
+                    run(scenario, sync, disk)
                 except Exception as failure:
                     told = f"call {number}, {errno.errorcode[error]}, short={short}, {times} times"
                     raise AssertionError(told) from failure

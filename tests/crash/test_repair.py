@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from random import Random
 
 import pytest
@@ -96,7 +97,7 @@ def mended(disk: MemoryDisk, store: Store, most_lost: int) -> None:
         missing = VALUES.keys() - found.keys()
         assert len(missing) <= most_lost
         assert bool(missing) <= bool(lost)
-        assert not [key for key in one.namespace("n").list("gone/")]
+        assert not list(one.namespace("n").list("gone/"))
     version = one.namespace("n").put("key/000", VALUES["key/000"]).version
     assert version > 0
     one.namespace("n").put_many(VALUES)
@@ -167,10 +168,8 @@ def test_a_repair_that_fails_leaves_everything_as_it_was(base: MemoryDisk) -> No
     opened(calls).check(repair=True)
     for number in range(1, calls.calls + 1):
         one = copy_of(disk)
-        try:
+        with suppress(StorageFailed):
             opened(FailingDisk(one, number, times=FOREVER)).check(repair=True)
-        except StorageFailed:
-            pass
         again = opened(one)
         found, refused = readable(again)
         assert all(found[key] == VALUES[key] for key in found)

@@ -189,7 +189,7 @@ def test_fences_and_versions_grow_over_crashes_splits_and_merges(machine: Machin
             store.collect()
 
 
-# -- folders that are gone --------------------------------------------------------------------------
+# -- folders that are gone --------------------------------------------------------------------
 
 
 def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -202,7 +202,7 @@ def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 def test_a_deleted_index_is_rebuilt(tmp_path: Path) -> None:
     home, index = tmp_path / "home", tmp_path / "fast"
-    with holdfast.open(home, bucket_bytes=BUCKET_BYTES, index_dir=index, upkeep=False) as store:
+    with holdfast.open(home, bucket_bytes=BUCKET_BYTES, index_dir=index) as store:
         store.namespace("n").put_many(VALUES)
         store.rebuild()
     assert everything(index)
@@ -210,12 +210,13 @@ def test_a_deleted_index_is_rebuilt(tmp_path: Path) -> None:
     with holdfast.open(home, bucket_bytes=BUCKET_BYTES, upkeep=False) as store:
         assert dict(store.namespace("n").mapping()) == VALUES
         assert store.check().ok
+        store.rebuild()
     assert everything(index)
 
 
 def test_a_missing_data_folder_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     home, folders = tmp_path / "home", [tmp_path / "one", tmp_path / "two"]
-    with holdfast.open(home, bucket_bytes=BUCKET_BYTES, data_dirs=folders, upkeep=False) as store:
+    with holdfast.open(home, bucket_bytes=BUCKET_BYTES, data_dirs=folders) as store:
         store.namespace("n").put_many(VALUES)
     for gone in folders:
         gone.rename(tmp_path / "away")

@@ -105,9 +105,7 @@ def last_state(settings: Settings, name: str, numbers: list[int]) -> LogState | 
     return remains(Log(settings.ground, name, settings.identity), numbers).state
 
 
-def mend(
-    settings: Settings, name: str, span: tuple[bytes, bytes], others: set[str]
-) -> list[str]:
+def mend(settings: Settings, name: str, span: tuple[bytes, bytes], others: set[str]) -> list[str]:
     """Begin a damaged log anew from what verifies.
 
     Args:
@@ -134,7 +132,8 @@ def mend(
         for birth in births:
             if birth.child in others:
                 _share(log, birth, numbers)
-        _rewrite(log, left, copied, kept, (max(numbers, default=0) + 1, span))
+        state = _state_of(left, copied, span)
+        _rewrite(log, left, state, (copied, kept))
         for part in copied:
             ground.drop(name, part.number)
         for birth in births:
@@ -153,38 +152,27 @@ def _share(log: Log, birth: Birth, numbers: list[int]) -> None:
 
 
 def _rewrite(
-    log: Log,
-    left: Remains,
-    copied: list[Salvage],
-    kept: list[SegmentInfo],
-    where: tuple[int, tuple[bytes, bytes]],
+    log: Log, left: Remains, state: LogState, parts: tuple[list[Salvage], list[SegmentInfo]]
 ) -> None:
     """Two new segments: one with what was copied, then one that says that this is the log."""
-    number, (start, stop) = where
-    version, time_ns, highest = _floors(left, copied)
-    before = tuple(left.infos.values())
-    first = LogState(start, stop, version, time_ns, before, highest=highest)
-    first = msgspec.structs.replace(first, births=left.state.births if left.state else ())
-    log.begin(number, None, first)
+    copied, kept = parts
+    number = max(log.ground.listing().get(log.bucket, []), default=0) + 1
+    # Until the second is there, the log is what it was: all its segments, damaged or not.
+    births = left.state.births if left.state else ()
+    segments = tuple(left.infos.values())
+    log.begin(number, None, msgspec.structs.replace(state, segments=segments, births=births))
     for batch in _batches(copied):
         buffers = [buffer for record, value in batch for buffer in _again(record, value)]
         log.append(buffers, len(batch), sum(map(len, buffers)))
     log.sync()
     ending = SegmentInfo(number, log.bucket, number, log.stop, log.digest)
-    retired = left.state.retired if left.state else ()
-    after = LogState(
-        start,
-        stop,
-        (version // VERSIONS + 1) * VERSIONS,
-        time_ns,
-        (*kept, ending),
-        retired=retired,
-        highest=highest,
-    )
+    version = (state.version // VERSIONS + 1) * VERSIONS
+    after = msgspec.structs.replace(state, segments=(*kept, ending), version=version)
     log.begin(number + 1, ending, after)
 
 
-def _floors(left: Remains, copied: list[Salvage]) -> tuple[int, int, bytes]:
+def _state_of(left: Remains, copied: list[Salvage], span: tuple[bytes, bytes]) -> LogState:
+    """What can be said of the whole bucket: nothing of it below what was seen."""
     state = left.state
     version, time_ns = (state.version, state.time_ns) if state else (0, 0)
     highest = state.highest if state else b""
@@ -193,7 +181,8 @@ def _floors(left: Remains, copied: list[Salvage]) -> tuple[int, int, bytes]:
             version = max(version, record.version)
             time_ns = max(time_ns, record.modified_ns)
             highest = max(highest, record.key)
-    return version, time_ns, highest
+    retired = state.retired if state else ()
+    return LogState(*span, version, time_ns, retired=retired, highest=highest)
 
 
 def _batches(copied: list[Salvage]) -> Iterator[list[tuple[Record, bytes]]]:

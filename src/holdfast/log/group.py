@@ -75,9 +75,7 @@ def read_head(data: bytes | memoryview, at: int, start: int) -> GroupHead | None
     if xxh3_64_intdigest(data[at : at + HEAD.size]) != digest:
         return None
     body = start + GROUP_HEAD_BYTES
-    return GroupHead(
-        kind, count, body_crc, synced_to, previous, digest, start, body, body + length
-    )
+    return GroupHead(kind, count, body_crc, synced_to, previous, digest, start, body, body + length)
 
 
 def scan(
@@ -119,8 +117,8 @@ def groups_behind(
     A value may look like a group. So one counts only whole, and only if it speaks
     of nothing behind its own beginning, which a value can't know.
     """
-    view = memoryview(bytes(memoryview(data)[: stop - base]))
-    whole = view.obj
+    whole = bytes(memoryview(data)[: stop - base])
+    view = memoryview(whole)
     found = whole.find(MAGIC, at - base + 1)
     while found >= 0:
         head = read_head(view, found, base + found)
