@@ -12,8 +12,8 @@ from holdfast.bucket.collect import HALF, Collected, candidates, collect, expel,
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt, OutcomeUnknown, StorageFailed
 from holdfast.log.header import LogState
-from holdfast.placement.choose import middle
 from holdfast.placement import mending
+from holdfast.placement.choose import middle
 from holdfast.placement.directory import HIGHEST, LOWEST, Directory
 from holdfast.placement.merging import Merging, never, shares_too_many
 from holdfast.placement.reserve import Reserve
