@@ -185,6 +185,7 @@ class Placement:
             if child is None:
                 return False
             self.directory.add(child)
+            self.reserve.fit(self.directory)
             return True
 
     def _split(self, bucket: Bucket) -> Bucket | None:

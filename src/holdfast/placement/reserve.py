@@ -1,19 +1,24 @@
 """What is set aside on the disk, so that a full one can still be emptied (rule 10).
 
 A segment and a quarter are the collectors': evacuating one segment needs at most
-that. Another quarter is for deletes, locks and time marks, and to begin new segments.
+that. Another quarter is for deletes, locks and time marks, and to begin new
+segments. Measured by the largest segment there is, so a small store sets little
+aside; it grows with the store, by doubling.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
+from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.settings import Settings
 
 QUARTERS: Final = 6  # of a segment that are set aside
 COLLECTORS: Final = (5, 4, 2)  # that stay aside when there is not room for all
-LEAST_BYTES: Final = 8 << 10  # that must be free, or a log might not go on
 ROOM: Final = 2  # segments that must be free for growth, and before the reserve is lent
+LEAST_BYTES: Final = 8 << 10  # that must be free, or a log might not go on
+SMALLEST: Final = 64 << 10  # segment that is reckoned with
 
 
 class Reserve:
@@ -25,7 +30,20 @@ class Reserve:
 
     def __init__(self, settings: Settings) -> None:
         self._ground = settings.ground
-        self._segment_bytes = settings.segment_bytes
+        self._most = settings.segment_bytes
+        self._segment = min(SMALLEST, self._most)
+
+    def fit(self, buckets: Iterable[Bucket]) -> None:
+        """Set aside what the largest segment asks for."""
+        largest = 0
+        for bucket in buckets:
+            stops = (info.stop for info in list(bucket.log.ended.values()))
+            largest = max(largest, bucket.log.stop, *stops, 0)
+            if largest >= self._most:
+                break
+        while self._segment < min(largest, self._most):
+            self._segment = min(2 * self._segment, self._most)
+        self.fill()
 
     def fill(self) -> bool:
         """Set aside what belongs there; whether there was room for all of it."""
@@ -45,9 +63,9 @@ class Reserve:
         """Whether a bucket's log can take what is not growth."""
         return self._ground.free_bytes(bucket) >= LEAST_BYTES
 
-    def _quarters(self, count: int) -> int:
-        return self._segment_bytes * count // 4
-
     def is_roomy(self, bucket: str) -> bool:
         """Whether a bucket's disk has room to grow."""
-        return self._ground.free_bytes(bucket) >= ROOM * self._segment_bytes
+        return self._ground.free_bytes(bucket) >= ROOM * self._segment
+
+    def _quarters(self, count: int) -> int:
+        return self._segment * count // 4

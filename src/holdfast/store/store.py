@@ -65,7 +65,7 @@ class Store:
         self.corridor = Corridor(self.placement, self._has_room)
         self.upkeep = Upkeep(self.corridor)
         self.soon = Soon(self.corridor, self.sync)
-        self.placement.reserve.fill()
+        self.placement.reserve.fit(self.placement.directory)
         if upkeep:
             self.upkeep.start()
 

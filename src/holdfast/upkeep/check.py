@@ -51,16 +51,16 @@ def _check_bucket(bucket: Bucket) -> tuple[int, list[Problem]]:
     problems: list[Problem] = []
     bucket.finish_birth()
     records = 0
-    with bucket.lock:
-        numbers = [*bucket.log.ended, bucket.log.number]
-    for number in numbers:
-        try:
-            records += _check_segment(bucket, number)
-        except (HoldfastError, OSError) as error:
-            problems.append(_problem(bucket, error))
-    if not problems:
-        problems += _check_view(bucket)
-    return records, problems
+    with _pinned(bucket) as numbers:
+        for number in numbers:
+            try:
+                records += _check_segment(bucket, number)
+            except (HoldfastError, OSError) as error:
+                problems.append(_problem(bucket, error))
+        if not problems:
+            problems += _check_view(bucket)
+    # One that was merged away meanwhile lives on in its neighbour.
+    return (0, []) if bucket.closed else (records, problems)
 
 
 def _check_parts(placement: Placement) -> Iterator[Problem]:
@@ -129,22 +129,21 @@ def _check_segment(bucket: Bucket, number: int) -> int:
 def _check_view(bucket: Bucket) -> list[Problem]:
     """Hold the view against what the log says, row by row, while writers go on."""
     try:
-        with _pinned(bucket):
-            doubtful = list(_differences(_view_rows(bucket), _derived_rows(bucket)))
-            return _judged(bucket, doubtful) if doubtful else []
+        doubtful = list(_differences(_view_rows(bucket), _derived_rows(bucket)))
+        return _judged(bucket, doubtful) if doubtful else []
     except HoldfastError as error:
         return [_problem(bucket, error)]
 
 
 @contextmanager
-def _pinned(bucket: Bucket) -> Iterator[None]:
-    """Keep the segments that exist now, as a backup does."""
+def _pinned(bucket: Bucket) -> Iterator[list[int]]:
+    """Keep the segments that exist now, as a backup does; their numbers."""
     log = bucket.log
     with bucket.lock:
-        numbers = list(log.ended)
+        numbers = [*log.ended, log.number]
         log.pinned.update(numbers)
     try:
-        yield
+        yield numbers
     finally:
         with bucket.lock:
             log.pinned.subtract(numbers)

@@ -16,9 +16,8 @@ from holdfast.bucket.checkpoint import Pace, no_pace
 from holdfast.log.log import Position
 from holdfast.views.state import Tally
 
-DISK_FACTOR: Final = (
-    1.4  # the bound is 1.5 times what is alive, and two segments: keep away from it
-)
+# The bound is 1.5 times what is alive, and two segments: keep away from it.
+DISK_FACTOR: Final = 1.45
 WORTH_PARTS: Final = 8  # less than 1/8 of the live bytes dead is not worth moving the others
 VIEW_PARTS: Final = 8
 
@@ -100,11 +99,12 @@ class Space:
     """The figures of a store, counted again only where a bucket changed.
 
     Args:
-        segment_bytes: of the store; one of the two that the bound allows is the reserve.
+        segment_bytes: of the store; the reserve takes one and a half of the two that the
+            bound allows.
     """
 
     def __init__(self, segment_bytes: int) -> None:
-        self._allowed = segment_bytes
+        self._allowed = segment_bytes // 2
         self._known: dict[str, tuple[Position, Held]] = {}
 
     def look(self, buckets: Iterable[Bucket], pace: Pace = no_pace) -> dict[str, Held]:

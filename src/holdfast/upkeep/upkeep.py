@@ -249,10 +249,12 @@ class Upkeep:
         )
 
     def _ease(self) -> None:
-        """Where the disk was full: look whether there is room again, or make some."""
+        """Set enough aside; where the disk was full, see whether there is room, or make some."""
         pressure = self._corridor.pressure
         bucket = next(iter(self._corridor.directory))
-        if pressure.full and not pressure.ease(bucket) and self.make_room():
+        if not pressure.full:
+            self._placement.reserve.fit(self._corridor.directory)
+        elif not pressure.ease(bucket) and self.make_room():
             pressure.ease(bucket)
 
     def _reclaim_due(self) -> None:

@@ -49,7 +49,7 @@ class House:
             ns.put(f"k{number:03d}", bytes(1_000), consumers=["x"] if number % 10 == 0 else None)
         for number in range(0, count, 7):
             ns.append(f"k{number:03d}", b"more")
-        for number in range(0, count, 5):
+        for number in range(0, count, 15):  # too few for a collection
             ns.delete(f"k{number:03d}")
         ns.lock("k001", ttl=100)
         self.store.tick()
