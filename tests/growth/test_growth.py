@@ -103,44 +103,49 @@ def test_ticks_alone_bring_few_objects_into_few_buckets() -> None:
         assert status.disk_bytes < 1.5 * status.live_bytes + LEAST
 
 
+class Reader(threading.Thread):
+    """Reads keys that nobody touches, until it is told to stop; remembers what it missed."""
+
+    def __init__(self, store: Store, keys: list[str], seed: int) -> None:
+        super().__init__()
+        self.missed: list[str] = []
+        self.done = threading.Event()
+        self._ns = store.namespace("acme")
+        self._keys = keys
+        self._apart = [key for key in keys if key.startswith("user/001")]
+        self._chance = Random(seed)
+
+    def run(self) -> None:
+        while not self.done.is_set():
+            key = self._chance.choice(self._keys)
+            if self._ns.get(key) != value_of(key) or key not in self._ns:
+                self.missed.append(key)
+            if self._chance.random() < 0.01 and list(self._ns.list("user/001")) != self._apart:
+                self.missed.append("a list")
+
+
 @pytest.mark.push
-def test_readers_see_every_key_while_its_bucket_splits_and_merges(  # noqa: C901 - four threads
-    tmp_path: Path,
-) -> None:
+def test_readers_see_every_key_while_its_bucket_splits_and_merges(tmp_path: Path) -> None:
     keys = sorted(map(key_of, range(2_000)))
+    between = [f"{key}-{n}" for key in keys for n in range(3) if not key.startswith("user/001")]
     with holdfast.open(tmp_path / "data", bucket_bytes=LEAST, sync="never", upkeep=True) as store:
         ns = store.namespace("acme")
         ns.put_many([(key, value_of(key)) for key in keys])
-        stop = threading.Event()
-        missed: list[str] = []
-
-        def read() -> None:
-            chance = Random(1)
-            while not stop.is_set():
-                key = chance.choice(keys)
-                if ns.get(key) != value_of(key) or key not in ns:
-                    missed.append(key)
-                if chance.random() < 0.01 and list(ns.list("user/001")) != mine:
-                    missed.append("a list")
-
-        mine = [key for key in keys if key.startswith("user/001")]
-        readers = [threading.Thread(target=read) for _ in range(3)]
+        readers = [Reader(store, keys, seed) for seed in range(3)]
         for reader in readers:
             reader.start()
         try:
             for _ in range(3):
-                between = [f"{key}-{number}" for key in keys for number in range(3)]
-                others = [key for key in between if not key.startswith("user/001")]
-                for part in batches(others):
+                for part in batches(between):
                     ns.put_many([(key, value_of(key)) for key in part])
-                for key in others:
+                for key in between:
                     ns.delete(key)
                 store.collect()
         finally:
-            stop.set()
             for reader in readers:
+                reader.done.set()
                 reader.join()
-        assert missed == []
+        assert [reader.missed for reader in readers] == [[], [], []]
         assert store.check().problems == ()
 
 
