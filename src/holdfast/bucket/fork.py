@@ -79,6 +79,7 @@ def _fork(bucket: Bucket, child: str, start: bytes, segments: tuple[SegmentInfo,
     born.may_expire = bucket.may_expire
     bucket.births = (*bucket.births, birth)
     bucket.stop = start
+    bucket.locks.leave(start)
     if segments:
         _lend(bucket, born)
     else:

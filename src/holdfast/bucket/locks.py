@@ -68,6 +68,10 @@ class Locks:
         if held is not None:
             self._ends[held.lock_id] = held.ends_ns
 
+    def leave(self, start: bytes) -> None:
+        """Know nothing of keys from ``start`` on: a child holds them now, and ends them."""
+        self._held = {key: held for key, held in self._held.items() if key < start}
+
     def forget(self, key: bytes) -> None:
         """Know nothing of a key any more, as what was written of it failed: ask the state again.
 
