@@ -95,7 +95,7 @@ class Reader:
     def _load_row(self, key: bytes, row: bytes | None) -> bytes | Entry:
         """The value that an index entry leads to."""
         if not row:
-            raise NotFound
+            raise self._absence(key)
         version, _, expires, size, _, flags, _, segment, offset = ENTRY.unpack_from(row)
         if expires and expires <= self.time.now_ns():
             raise NotFound
@@ -125,21 +125,29 @@ class Reader:
                 )
             except (Corrupt, StorageFailed):
                 again = self.state.entry(key)
+                if again is None:
+                    raise self._absence(key) from None
+                self._hold_range(key)
                 if again == row:
                     raise
-                if again is None:
-                    raise NotFound from None
                 row = again
                 if unpack(row).flags & Flag.LARGE or len(unpack(row).extents) > 1:
                     return unpack(row)
 
-    def object(self, key: bytes) -> Object:
-        """What is known of a live object; NotFound, Moved otherwise."""
+    def _hold_range(self, key: bytes) -> None:
         if not self.start <= key < self.stop:
             raise Moved(bucket=self.id)
+
+    def _absence(self, key: bytes) -> Moved | NotFound:
+        """Why a key is not here: the range may have been cut since it was looked at."""
+        return NotFound() if self.start <= key < self.stop else Moved(bucket=self.id)
+
+    def object(self, key: bytes) -> Object:
+        """What is known of a live object; NotFound, Moved otherwise."""
+        self._hold_range(key)
         row = self.state.entry(key)
         if row is None:
-            raise NotFound
+            raise self._absence(key)
         entry = unpack(row)
         if entry.expires_ns and entry.expires_ns <= self.time.now_ns():
             raise NotFound
@@ -152,9 +160,9 @@ class Reader:
 
     def row(self, key: bytes) -> bytes | None:
         """An object's index entry as it stands, or None; Moved."""
-        if not self.start <= key < self.stop:
-            raise Moved(bucket=self.id)
-        return self.state.entry(key)
+        row = self.state.entry(key)
+        self._hold_range(key)  # behind the look: what was given away is not absent
+        return row
 
     def consumers(self, key: bytes) -> list[str | bytes]:
         """The ids of an object's reference list, in order."""
@@ -183,6 +191,7 @@ class Reader:
                 )
             except (Corrupt, StorageFailed):
                 row = self.state.entry(key)
+                self._hold_range(key)
                 found = unpack(row).extents if row else ()
                 moved = next((e for e in found if e.version == extent.version), None)
                 if moved == extent:
