@@ -1,4 +1,6 @@
-"""Twenty rounds of overwriting, deleting and expiring: the disk holds what is alive, and little more."""
+"""Twenty rounds of overwriting, deleting and expiring: the disk holds what is alive, and
+little more.
+"""
 
 from __future__ import annotations
 
