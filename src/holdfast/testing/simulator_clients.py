@@ -215,8 +215,8 @@ class Clients(Asking):
             return True
 
         allowed: Allowed = (NotFound,) if old is None else DONE
-        if self.ask(f"release {name}", call, steps, allowed) is not None:
-            self.acknowledge(steps)
+        if self.ask(f"release {name}", call, steps, allowed) is not None and after != old:
+            self.acknowledge(steps)  # where nothing changed nothing was written
 
     def change_consumers(self) -> None:
         """Set, extend or shorten a reference list."""
@@ -237,7 +237,8 @@ class Clients(Asking):
             return
         if action == "remove" and list(answer[0]) != missing:
             raise Deviation(f"{told}: {answer[0]} not found instead of {missing}")
-        self.acknowledge(steps)
+        if after is not old:  # else nothing was written
+            self.acknowledge(steps)
 
     # -- batches ------------------------------------------------------------------------------
 
