@@ -51,6 +51,8 @@ class Soon:
                 raise Closed(what="store")
             while self._bytes > QUEUE_BYTES and not self._stopping:
                 self._changed.wait()
+            if self._stopping:
+                raise Closed(what="store")
             self._queue.append((namespace, operation))
             self._bytes += len(operation.value)
             if self._worker is None:
@@ -86,6 +88,9 @@ class Soon:
                 return
             try:
                 self._store(batch)
+            except Exception as error:  # noqa: BLE001 - a worker that ended would hold up flush
+                for item in batch:
+                    self._bury(item, HoldfastError(cause=repr(error)))
             finally:
                 with self._changed:
                     self._busy = False

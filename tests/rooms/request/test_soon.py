@@ -1,0 +1,113 @@
+"""Store soon: in order per key, once, tried again, and never lost in silence."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from holdfast.engines.memory import MemoryDisk
+from holdfast.engines.port import Buffer, File
+from holdfast.errors import Closed, InvalidValue
+from holdfast.limits import MIB
+from holdfast.testing.around import Around, Kind
+from holdfast.testing.disk import FailingDisk, FullDisk
+from tests.growth.growing import in_memory
+
+
+class GatedDisk(Around):
+    """Holds every write of a segment back until it is opened."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryDisk())
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def write(self, file: File, offset: int, buffers: Sequence[Buffer]) -> int:
+        assert self.gate.wait(30)
+        return super().write(file, offset, buffers)
+
+
+def test_what_was_queued_is_there_after_a_flush() -> None:
+    with in_memory(sync="always") as (store, _):
+        ns = store.namespace("acme")
+        for number in range(2_000):
+            ns.put_soon(f"{number % 50:02d}", b"%d" % number)
+        assert store.flush() == []
+        assert [int(ns.get(f"{key:02d}")) for key in range(50)] == list(range(1_950, 2_000))
+        assert store.dead_letters() == []
+        assert store.status().dead_letters == 0
+
+
+def test_it_returns_while_the_disk_is_busy() -> None:
+    disk = GatedDisk()
+    with in_memory(disk, sync="always") as (store, _):
+        ns = store.namespace("acme")
+        ns.put("a", b"before")
+        disk.gate.clear()
+        for number in range(100):
+            ns.put_soon("a", b"%d" % number)
+        assert ns.get("a") == b"before"
+        disk.gate.set()
+        assert store.flush() == []
+        assert ns.get("a") == b"99"
+
+
+def test_closing_stores_what_is_queued() -> None:
+    disk = MemoryDisk()
+    with in_memory(disk) as (store, _):
+        ns = store.namespace("acme")
+        for number in range(500):
+            ns.put_soon(f"{number:03d}", b"x")
+    with pytest.raises(Closed):
+        ns.put_soon("more", b"x")
+    with in_memory(disk, seed=1) as (again, _):
+        assert len(list(again.namespace("acme").list())) == 500
+
+
+def test_what_can_never_be_stored_is_told_once_and_kept() -> None:
+    with in_memory() as (store, _):
+        ns = store.namespace("acme")
+        ns.put("kept", b"old", permanent=True)
+        ns.put_soon("kept", b"new")
+        ns.put_soon("other", b"new")
+        (failure,) = store.flush()
+        assert (failure.namespace, failure.key, failure.code) == ("acme", "kept", "permanent")
+        assert store.flush() == []
+        assert store.dead_letters() == [failure]
+        assert store.status().dead_letters == 1
+        assert (ns.get("kept"), ns.get("other")) == (b"old", b"new")
+        with pytest.raises(InvalidValue):
+            ns.put_soon("large", b"x" * (MIB + 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "sync"), [("write", "always"), ("write", "never"), ("sync", "always")]
+)
+def test_a_disk_that_fails_for_a_moment_loses_nothing(kind: Kind, sync: str) -> None:
+    for nth in range(1, 40, 3):
+        disk = FailingDisk(MemoryDisk(), 0, error=errno.EIO, kinds={kind})
+        with in_memory(disk, sync=sync) as (store, _):
+            ns = store.namespace("acme")
+            ns.put("z", b"")
+            disk._span = range(disk.calls + nth, disk.calls + nth + 1)
+            for number in range(30):
+                ns.put_soon(f"{number % 3}", b"%d" % number)
+                if number % 7 == 0:
+                    assert store.flush() == []
+            assert store.flush() == []
+            assert [ns.get(f"{key}") for key in range(3)] == [b"27", b"28", b"29"]
+
+
+def test_a_full_disk_is_told_in_letters() -> None:
+    with in_memory(FullDisk(MemoryDisk(), 1 << 20), bucket_bytes=1 << 20) as (store, _):
+        ns = store.namespace("acme")
+        for number in range(2_000):
+            ns.put_soon(f"{number:04d}", b"x" * 1_000)
+        failures = store.flush()
+        assert {failure.code for failure in failures} == {"storage_failed"}
+        stored = set(ns.list())
+        assert len(stored) + len(failures) == 2_000
+        assert stored.isdisjoint(failure.key for failure in failures)
