@@ -151,10 +151,12 @@ def confirm(parent: Bucket, child: str) -> None:
         _confirm(parent, child)
 
 
-def confirm_standing(parent: Bucket) -> None:
-    """Say again what could not be written down when a child began to stand on its own."""
-    for child in list(parent.standing):
-        confirm(parent, child)
+def finish_moves(bucket: Bucket) -> None:
+    """Do again what failed behind a decision: say that a child stands, bury what was merged in."""
+    for child in list(bucket.standing):
+        confirm(bucket, child)
+    for gone in bucket.retired:
+        bury(bucket, gone)
 
 
 def share_segments(parent: Bucket, birth: Birth, pace: Pace = no_pace) -> None:
@@ -278,6 +280,7 @@ def merge(left: Bucket, right: Bucket) -> bool:
     """
     for bucket in (left, right):
         bucket.finish_birth()
+        finish_moves(bucket)  # what the right still has to bury nobody would know of after it
     seal_before = [n for n in right.log.ended if right.log.key_block(n) is None]
     for number in seal_before:
         seal(right, number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from threading import RLock
 
 from holdfast.bucket import birth, commit, fork, repair
@@ -120,12 +121,12 @@ class Placement:
         now = self.settings.time.now_ns()
         return birth.create(self.settings, self.new_id(), LogState(LOWEST, HIGHEST, 0, now))
 
-    def _finish(self, bucket: Bucket) -> None:
-        """Settle what a crash left between a decision and its last step."""
-        for planned in bucket.births:
-            fork.confirm(bucket, planned.child)
-        for gone in bucket.retired:
-            fork.bury(bucket, gone)
+    @staticmethod
+    def _finish(bucket: Bucket) -> None:
+        """Settle what a crash left between a decision and its last step, or leave it to upkeep."""
+        bucket.standing.update(planned.child for planned in bucket.births)
+        with suppress(StorageFailed, OutcomeUnknown):  # a full disk can be read all the same
+            fork.finish_moves(bucket)
 
     def mend(self, bucket: Bucket) -> list[str]:
         """Keep what verifies of a damaged bucket and open it again; what could not be kept.
@@ -175,7 +176,7 @@ class Placement:
             if not self.reserve.is_roomy(bucket.id):
                 return False  # a full disk has no room for a split that is half done
             try:
-                fork.confirm_standing(bucket)
+                fork.finish_moves(bucket)
                 if key > bucket.highest:
                     child = fork.roll(bucket, self.new_id())
                 else:

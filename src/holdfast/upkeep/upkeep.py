@@ -16,7 +16,7 @@ from typing import NamedTuple
 from holdfast.bucket import commit
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
-from holdfast.bucket.fork import confirm_standing
+from holdfast.bucket.fork import finish_moves
 from holdfast.bucket.seal import seal_all
 from holdfast.errors import Closed, HoldfastError
 from holdfast.limits import (
@@ -208,8 +208,8 @@ class Upkeep:
             return
         if bucket.lender is not None:
             bucket.finish_birth(self._pace)
-        if bucket.standing:
-            confirm_standing(bucket)
+        if bucket.standing or bucket.retired:
+            finish_moves(bucket)
         if checkpoint_due(bucket):
             checkpoint(bucket, self._pace)
         if self._seen.get(bucket.id) != bucket.published:
