@@ -104,7 +104,7 @@ class RealViews(World):
     ) -> None:
         super().__init__(seed, settings)
         self.folder = folder
-        (folder / "live").mkdir()
+        (folder / "live").mkdir(parents=True)
         self.copies: dict[int, Path] = {}
         self._points = points
 

@@ -115,7 +115,7 @@ def test_what_two_halves_of_a_fork_collect_leaves_the_other_as_it_was() -> None:
             prepare(one)
             collect(one, candidates(one, 1), done)
             assert done.segments > 0
-            for key in model:
-                assert ns.get(key) == model[key]
+            for key, value in model.items():
+                assert ns.get(key) == value
             assert store.check().problems == ()
             assert other.id in {bucket.id for bucket in store.status().buckets}
