@@ -164,6 +164,31 @@ class CrossBucket(Correctable):
     message = "the keys of an atomic batch lie in more than one bucket"
 
 
+class Unauthenticated(Correctable):
+    """Nobody known asks: no credential, or one that does not verify (``reason`` says what)."""
+
+    code = "unauthenticated"
+    message = "the caller is not authenticated"
+
+
+class AttestationInvalid(Correctable):
+    """An attestation document does not verify.
+
+    ``reason`` is one of encoding, signature, chain, root, expired, stale, future, debug,
+    image, nonce.
+    """
+
+    code = "attestation_invalid"
+    message = "the attestation document does not verify"
+
+
+class Forbidden(Correctable):
+    """The caller is known and has no right to do this (``reason`` says which is missing)."""
+
+    code = "forbidden"
+    message = "the caller may not do this"
+
+
 class SessionUnknown(Correctable):
     """The session of a numbered write is not known here (any more)."""
 
@@ -214,6 +239,27 @@ class Moved(Waitable):
 
     code = "moved"
     message = "the key lives in another bucket"
+
+
+class RateLimited(Waitable):
+    """Too many requests of this caller at once or per second (``retry_after_s`` says when)."""
+
+    code = "rate_limited"
+    message = "too many requests"
+
+
+class Unavailable(Waitable):
+    """The server cannot be reached or is going down; the request was not begun."""
+
+    code = "unavailable"
+    message = "the server is not available"
+
+
+class DeadlineExceeded(Waitable):
+    """The deadline had passed before the request was begun."""
+
+    code = "deadline_exceeded"
+    message = "the deadline has passed"
 
 
 class Changed(Waitable):

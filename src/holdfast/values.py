@@ -120,6 +120,41 @@ class CollectReport(msgspec.Struct, frozen=True):
     removed: int = 0
 
 
+Right = Literal["read", "write", "delete", "admin"]
+
+
+class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What somebody may do in a namespace ("*" is every namespace).
+
+    Each further field narrows it: keys below ``prefix``, only the named ``operations``,
+    until ``until_ns`` (nanoseconds since 1970), values of at most ``bytes_max`` bytes,
+    ``uses`` times in all, from the ``networks`` given ("10.0.0.0/8").
+    """
+
+    namespace: str
+    rights: tuple[Right, ...]
+    prefix: str = ""
+    operations: tuple[str, ...] | None = None
+    until_ns: int | None = None
+    bytes_max: int | None = None
+    uses: int | None = None
+    networks: tuple[str, ...] = ()
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who asks, once that is settled: a name, and what was granted to it.
+
+    ``kind`` is how it was settled; ``credential`` identifies the token or link, so that its
+    uses can be counted and it can be revoked; ``until_ns`` is when the credential ends.
+    """
+
+    kind: Literal["token", "enclave", "operator", "link", "anonymous"]
+    name: str
+    grants: tuple[Grant, ...] = ()
+    credential: str = ""
+    until_ns: int | None = None
+
+
 class DeadLetter(msgspec.Struct, frozen=True):
     """A ``put_soon`` that could not be stored: which key, and why (an error code)."""
 

@@ -22,12 +22,14 @@ LEAVES: list[type[HoldfastError]] = [
     leaf for branch in BRANCHES for leaf in branch.__subclasses__()
 ]
 
-# The names that callers were promised (issue of step 1).
+# The names that callers were promised (the issues of steps 1 and 2).
 PROMISED = {
     *("NotFound", "Exists", "VersionMismatch", "FenceTooOld", "LockHeld", "LockLost"),
     *("Permanent", "LimitExceeded", "InvalidKey", "InvalidNamespace", "InvalidValue"),
     *("InvalidExpiry", "Moved", "Corrupt", "InUse", "Closed", "StorageFailed", "FormatTooNew"),
     *("OutcomeUnknown", "Busy", "Changed", "CrossBucket", "SessionUnknown"),
+    *("Unauthenticated", "AttestationInvalid", "Forbidden"),
+    *("RateLimited", "Unavailable", "DeadlineExceeded"),
 }
 
 
