@@ -44,6 +44,8 @@ class FileSegments(Segments):
         create: make folders that are absent, durably. Without it FileNotFoundError
             names the first absent one, before anything was done.
         open_files: descriptors to keep open at most, files and maps together.
+        part: names this process where several share the folders: each sets bytes aside for
+            itself. Without one, what such processes left set aside is given back.
 
     Raises:
         FileExistsError: a bucket has segments in two of the folders.
@@ -64,6 +66,7 @@ class FileSegments(Segments):
         *,
         create: bool = False,
         open_files: int = OPEN_BUCKETS,
+        part: str = "",
     ) -> None:
         if not folders:
             raise ValueError("at least one folder is needed")
@@ -78,7 +81,10 @@ class FileSegments(Segments):
                 self._make_home(folder)
             else:
                 self._require(folder)
+        self._reserve_name = f"{RESERVE}-{part}" if part else RESERVE
         for folder in self._folders:
+            if not part:
+                self._give_back(folder)
             # A killed process may have left names here that no crash was to survive.
             disk.sync_folder(folder)
         self._homes.update((bucket, home) for bucket, (home, _) in self._scan().items())
@@ -86,7 +92,11 @@ class FileSegments(Segments):
     # -- the port ------------------------------------------------------------------
 
     def listing(self) -> dict[str, list[int]]:
-        return {bucket: numbers for bucket, (_, numbers) in sorted(self._scan().items())}
+        found = self._scan()
+        with self._lock:  # another process of the store may have made some of them
+            for bucket, (home, _) in found.items():
+                self._homes.setdefault(bucket, home)
+        return {bucket: numbers for bucket, (_, numbers) in sorted(found.items())}
 
     def begin(self, bucket: str, number: int, head: Sequence[Buffer]) -> Segment:
         home = self._place(bucket)
@@ -296,9 +306,9 @@ class FileSegments(Segments):
 
     def _reserve(self, folder: str, size: int) -> bool:
         """Hold exactly ``size`` bytes in a folder; on failure hold none."""
-        path = f"{folder}/{RESERVE}"
+        path = f"{folder}/{self._reserve_name}"
         try:
-            if RESERVE in self._disk.list(folder):
+            if self._reserve_name in self._disk.list(folder):
                 if size and self._disk.open(path).size() == size:
                     return True
                 self._disk.unlink(path)
@@ -311,6 +321,12 @@ class FileSegments(Segments):
             return False
         return True
 
+    def _give_back(self, folder: str) -> None:
+        """Remove what processes that shared the store had set aside."""
+        for name in self._disk.list(folder):
+            if name.startswith(f"{RESERVE}-"):
+                self._disk.unlink(f"{folder}/{name}")
+
     def _fill(self, path: str, size: int) -> None:
         # Not zeros: a file system that compresses would set nothing aside for them.
         chunk = memoryview(hashlib.shake_256(b"holdfast reserve").digest(min(size, CHUNK_BYTES)))
@@ -322,7 +338,7 @@ class FileSegments(Segments):
 
 
 def _is_bucket(name: str) -> bool:
-    return name != RESERVE and _BUCKET.fullmatch(name) is not None
+    return name.partition("-")[0] != RESERVE and _BUCKET.fullmatch(name) is not None
 
 
 def _folder(home: str, bucket: str) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.errors import Closed, Corrupt
+from holdfast.placement.elsewhere import Elsewhere
 
 LOWEST = b""
 HIGHEST = b"\xff"  # namespaces begin with ASCII, so every composite key is below this
@@ -16,18 +18,23 @@ class Directory:
     """An ordered table of ranges, replaced as a whole at each change.
 
     Readers take ``table`` once and search it; they need no lock. ``version``
-    counts the changes.
+    counts the changes. Where several processes share a store, ranges of the
+    others stand in the table as ``Elsewhere``, which answers what a request asks
+    of a bucket; whoever walks over the directory meets only buckets of our own.
     """
 
-    def __init__(self, buckets: Iterable[Bucket]) -> None:
+    def __init__(self, buckets: Iterable[Bucket], others: Iterable[Elsewhere] = ()) -> None:
         self.version = 0
         self.closed = False
+        self.shared = False
         self.table: tuple[list[bytes], list[Bucket]] = ([], [])
-        self.replace(buckets)
+        self.replace(buckets, others)
 
-    def replace(self, buckets: Iterable[Bucket]) -> None:
-        """Begin anew from these buckets; Corrupt where their ranges do not tile the keyspace."""
-        ordered = sorted(buckets, key=lambda bucket: bucket.start)
+    def replace(self, buckets: Iterable[Bucket], others: Iterable[Elsewhere] = ()) -> None:
+        """Begin anew from these ranges; Corrupt where they do not tile the keyspace."""
+        strangers = [cast("Bucket", other) for other in others if other.start < other.stop]
+        self.shared = bool(strangers)
+        ordered = sorted([*buckets, *strangers], key=lambda bucket: bucket.start)
         edge = LOWEST
         for bucket in ordered:
             if bucket.start != edge:
@@ -70,8 +77,14 @@ class Directory:
         self.table = ([bucket.start for bucket in buckets], buckets)
         self.version += 1
 
+    def others(self) -> list[Elsewhere]:
+        """The ranges that other processes hold."""
+        return [bucket for bucket in self.table[1] if isinstance(bucket, Elsewhere)]
+
     def __iter__(self) -> Iterator[Bucket]:
-        return iter(self.table[1])
+        if not self.shared:
+            return iter(self.table[1])
+        return (bucket for bucket in self.table[1] if not isinstance(bucket, Elsewhere))
 
     def __len__(self) -> int:
-        return len(self.table[1])
+        return sum(1 for _ in self)

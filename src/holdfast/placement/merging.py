@@ -12,6 +12,7 @@ from holdfast.errors import HoldfastError
 from holdfast.limits import MERGE_PART, VIEW_KEY_BYTES, VIEW_KEYS_SHARED
 from holdfast.log.log import Position
 from holdfast.placement.directory import Directory
+from holdfast.placement.elsewhere import Elsewhere
 from holdfast.views.port import Table
 
 MOST_TIMES: Final = 2  # buckets there may be for each that the live bytes need
@@ -69,7 +70,7 @@ class Merging:
 
     def too_many(self) -> bool:
         """Whether there are over twice the buckets that the live bytes need."""
-        buckets = self._directory.table[1]
+        buckets = list(self._directory)
         live = sum(bucket.weight for bucket in buckets)
         least = max(1, -(-live // self._bound))
         return len(buckets) > MOST_TIMES * least
@@ -81,6 +82,9 @@ class Merging:
             if at + 1 >= len(buckets):
                 break
             left, right = buckets[at], buckets[at + 1]
+            if isinstance(left, Elsewhere) or isinstance(right, Elsewhere):
+                at += 1
+                continue
             if self._should(left, right, most) and self._attempt(left, right):
                 merged += 1
             else:

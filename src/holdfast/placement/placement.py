@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from threading import RLock
+from typing import NamedTuple
 
 from holdfast.bucket import birth, commit, fork, repair
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace, no_pace
 from holdfast.bucket.collect import HALF, Collected, candidates, collect, expel, prepare
 from holdfast.bucket.settings import Settings
-from holdfast.errors import Corrupt, OutcomeUnknown, StorageFailed
+from holdfast.errors import Corrupt, InvalidValue, OutcomeUnknown, StorageFailed
 from holdfast.log.header import LogState
+from holdfast.log.records import Type
 from holdfast.placement import mending
 from holdfast.placement.choose import middle
 from holdfast.placement.directory import HIGHEST, LOWEST, Directory
+from holdfast.placement.elsewhere import Elsewhere
 from holdfast.placement.merging import Merging, never, shares_too_many
 from holdfast.placement.reserve import Reserve
 
@@ -26,18 +29,36 @@ FOREIGN = ("this segment belongs elsewhere", "this segment is of another life of
 MISSING = Corrupt(position="directory", what="no segment of the bucket is left")
 
 
+class Share(NamedTuple):
+    """The part of a store that this process holds: one range, and who holds the others.
+
+    ``name`` is the process's among those that share the store, empty where it is alone.
+    """
+
+    start: bytes = LOWEST
+    stop: bytes = HIGHEST
+    others: tuple[Elsewhere, ...] = ()
+    name: str = ""
+
+
+WHOLE = Share()
+
+
 class Placement:
     """The buckets of one store and the directory over them.
 
     Args:
         settings: what all buckets share.
+        share: the part that this process holds. Buckets never leave it by growing: a child
+            lies in its parent's range, and only neighbours of the same process merge.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, share: Share = WHOLE) -> None:
         self.settings = settings
+        self.share = share
         self.changing = RLock()  # one change of ranges at a time
         self.reserve = Reserve(settings)
-        self.directory = Directory(self._open_all())
+        self.directory = Directory(self._open_all(share), share.others)
         for bucket in list(self.directory):
             if bucket.damage is None:
                 self._finish(bucket)
@@ -45,12 +66,12 @@ class Placement:
 
     # -- opening ------------------------------------------------------------------
 
-    def _open_all(self) -> list[Bucket]:
-        """Every bucket, parents and children in whatever order they can be opened."""
+    def _open_all(self, share: Share) -> list[Bucket]:
+        """Every bucket of a range, parents and children in whatever order they can be opened."""
         ground = self.settings.ground
         opened: dict[str, Bucket] = {}
         damage: dict[str, Corrupt] = {}
-        waiting = set(ground.listing())
+        waiting = self._names(share)
         while waiting:
             # Listed anew each round: what was tried before may have dropped torn segments.
             listed = ground.listing()
@@ -76,7 +97,19 @@ class Placement:
             waiting -= _retired(opened)  # half buried perhaps; their segments live elsewhere
             if (len(opened), len(waiting)) == before:
                 break
-        return self._placed(opened, {name: damage[name] for name in waiting})
+        return self._placed(opened, {name: damage[name] for name in waiting}, share)
+
+    def _names(self, share: Share) -> set[str]:
+        """The buckets to open. Where a bucket begins never changes, so that tells whose it is."""
+        listed = self.settings.ground.listing()
+        if not share.name:
+            return set(listed)
+        states = mending.states_of(self.settings, listed)
+        return {
+            name
+            for name, state in states.items()
+            if state is not None and share.start <= state.start < share.stop
+        }
 
     def _open(
         self, name: str, numbers: list[int], opened: dict[str, Bucket]
@@ -91,7 +124,9 @@ class Placement:
             bucket.close()
             raise
 
-    def _placed(self, opened: dict[str, Bucket], damage: dict[str, Corrupt]) -> list[Bucket]:
+    def _placed(
+        self, opened: dict[str, Bucket], damage: dict[str, Corrupt], share: Share
+    ) -> list[Bucket]:
         """The buckets that live, with one that refuses wherever one is damaged."""
         states = mending.states_of(self.settings, damage)
         unborn = mending.children(states)
@@ -102,8 +137,8 @@ class Placement:
             opened.pop(name).close()
         living = list(opened.values())
         if not living and not damage:
-            return [self._first()]
-        gaps = mending.gaps_of(living, (LOWEST, HIGHEST))
+            return [self._first()] if not share.name else []
+        gaps = mending.gaps_of(living, (share.start, share.stop))
         return [*living, *mending.stand_ins(self.settings, gaps, damage, states)]
 
     def _redo(self, parent: Bucket, opened: dict[str, Bucket]) -> list[str]:
@@ -161,6 +196,48 @@ class Placement:
     def new_id(self) -> str:
         """An id that no bucket had before."""
         return self.settings.entropy.bytes(ID_BYTES).hex()
+
+    # -- sharing a store among processes ---------------------------------------------
+
+    def give(self, start: bytes, stop: bytes, to: Elsewhere) -> None:
+        """Let another process hold a range from now on: settle its buckets and close them.
+
+        Raises:
+            InvalidValue: the range is not made of whole buckets at an edge of ours.
+        """
+        with self.changing:
+            leaving = [b for b in self.directory if start <= b.start < stop]
+            staying = [b for b in self.directory if b not in leaving]
+            if not leaving or leaving[0].start != start or leaving[-1].stop != stop:
+                raise InvalidValue(argument="start", reason="no whole buckets")
+            share = _without(self.share, start, stop)
+            for bucket in self.directory:
+                bucket.finish_birth()
+            for bucket in leaving:
+                fork.finish_moves(bucket)  # or whoever opens it would open its children too
+            for bucket in leaving:
+                self._leave(bucket)
+            self.directory.replace(staying, [*self.directory.others(), to])
+            self.share = share
+
+    @staticmethod
+    def _leave(bucket: Bucket) -> None:
+        """Close a bucket that another process will open; whoever is on the way looks again."""
+        bucket.sync_published()
+        with bucket.absorbing, commit.alone(bucket):
+            commit.write_mark(bucket, Type.CLOSE, bucket.time.now_ns())
+            bucket.close()
+
+    def take(self, start: bytes, stop: bytes) -> None:
+        """Hold a range that another process gave up, and open its buckets."""
+        with self.changing:
+            opened = self._open_all(self.share._replace(start=start, stop=stop))
+            others = [o for o in self.directory.others() if not start <= o.start < stop]
+            self.directory.replace([*self.directory, *opened], others)
+            self.share = _with(self.share, start, stop)
+            for bucket in opened:
+                if bucket.damage is None:
+                    self._finish(bucket)
 
     # -- growing ------------------------------------------------------------------
 
@@ -253,6 +330,26 @@ class Placement:
                     self.directory.remove(right)
             fork.bury(left, right.id)
         return True
+
+
+def _without(share: Share, start: bytes, stop: bytes) -> Share:
+    """A share less a range at one of its edges."""
+    if start == share.start:
+        return share._replace(start=stop)
+    if stop == share.stop:
+        return share._replace(stop=start)
+    raise InvalidValue(argument="start", reason="not at an edge")
+
+
+def _with(share: Share, start: bytes, stop: bytes) -> Share:
+    """A share and a range beside it."""
+    if share.start == share.stop:
+        return share._replace(start=start, stop=stop)
+    if stop == share.start:
+        return share._replace(start=start)
+    if start == share.stop:
+        return share._replace(stop=stop)
+    raise InvalidValue(argument="start", reason="not beside the share")
 
 
 def _is_gone(bucket: Bucket) -> bool:

@@ -205,6 +205,18 @@ class Corridor:
             except Moved:
                 self.directory.look_again()
 
+    def is_writing(self, upload: bytes) -> bool:
+        """Whether somebody writes an upload's parts now, here or in another process.
+
+        One that cannot be asked may be writing them.
+        """
+        if upload in self.uploads:
+            return True
+        try:
+            return any(other.is_writing(upload) for other in self.directory.others())
+        except HoldfastError:
+            return True
+
     def read(self, key: bytes, ask: Callable[[Bucket], T]) -> T:
         """Ask the bucket that holds a key; follow it where it moved meanwhile."""
         while True:

@@ -8,11 +8,13 @@ from holdfast.bucket.read import Object
 from holdfast.errors import NotFound
 from holdfast.log.entry import Entry, unpack
 from holdfast.log.records import Flag
+from holdfast.placement.elsewhere import Elsewhere
+from holdfast.request.arguments import VISIBLE
 from holdfast.request.corridor import Corridor
 from holdfast.request.listing import PAST_SEPARATOR, SEPARATOR, Row, any_below
 from holdfast.values import Stat, State
 
-__all__ = ["Object", "directory_stat", "entries", "is_directory", "stat"]
+__all__ = ["Object", "directory_stat", "entries", "holder", "is_directory", "stat"]
 
 
 def stat(name: str, entry: Entry, consumers: int, bucket: str) -> Stat:
@@ -77,4 +79,12 @@ def _told(corridor: Corridor, composite: bytes, name: str, row: bytes) -> Stat |
             held = corridor.read(composite, lambda bucket: bucket.object(composite)).consumers
         except NotFound:
             return None
-    return stat(name, entry, held, corridor.directory.find(composite).id)
+    return stat(name, entry, held, holder(corridor, composite))
+
+
+def holder(corridor: Corridor, composite: bytes) -> str:
+    """The id of the bucket that holds a key."""
+    bucket = corridor.directory.find(composite)
+    if isinstance(bucket, Elsewhere):
+        return bucket.place(composite, composite[: composite.find(VISIBLE)]).bucket
+    return bucket.id

@@ -16,14 +16,18 @@ from collections.abc import Iterator
 
 from crc32c import crc32c
 
-from holdfast.errors import Changed, Corrupt, HoldfastError, LimitExceeded, NotFound
-from holdfast.limits import OBJECT_BYTES, VALUE_RECORD_BYTES
+from holdfast.bucket import rows
+from holdfast.bucket.bucket import Bucket
+from holdfast.errors import Changed, Corrupt, HoldfastError, LimitExceeded, Moved, NotFound
+from holdfast.limits import OBJECT_BYTES, READ_GRACE_NS, VALUE_RECORD_BYTES
 from holdfast.log.entry import Entry, unpack
 from holdfast.log.records import Flag
 from holdfast.operations import Append, Delete, Parts, Store, StoreOptions, Upload
+from holdfast.placement.elsewhere import Elsewhere
 from holdfast.request.arguments import HIDDEN, VISIBLE
 from holdfast.request.corridor import Corridor
 from holdfast.values import Receipt
+from holdfast.views.port import Table
 
 PART_BYTES = VALUE_RECORD_BYTES
 NUMBER = struct.Struct(">I")
@@ -135,7 +139,7 @@ class LargeWriter:
             return
         first = part_key(self._key, self._upload, 0)
         last = part_key(self._key, self._upload, self._number)
-        for bucket in list(self._corridor.directory):
+        for bucket in self._corridor.directory.table[1]:
             if bucket.start <= last and first < bucket.stop:
                 bucket.sync_published()
 
@@ -275,3 +279,27 @@ def _same(entry: Entry, row: bytes) -> StoreOptions:
         content_type=entry.attributes.content_type,
         expect=row,
     )
+
+
+def disowned(corridor: Corridor, bucket: Bucket, part: tuple[bytes, bytes, int]) -> bool:
+    """Whether nobody needs a part, given as its object's key, upload and number.
+
+    Only the bucket of the object's key can say it.
+    """
+    key, upload, number = part
+    if isinstance(bucket, Elsewhere):
+        return bucket.disowned(key, upload, number)
+    if not bucket.start <= key < bucket.stop:
+        raise Moved(bucket=bucket.id)
+    if corridor.is_writing(upload):
+        return False
+    with bucket.lock:
+        entry = bucket.peek_entry(key)
+        row = bucket.peek(Table.UPLOADS, key)
+    if entry is not None and entry.flags & Flag.LARGE and entry.attributes.upload == upload:
+        return number * PART_BYTES >= entry.attributes.parts_bytes
+    notes = rows.unpack_uploads(rows.unpack_row(row).payload) if row else []
+    note = next((note for note in notes if note.upload == upload), None)
+    if note is None or note.state == rows.BEGUN:
+        return True
+    return note.time_ns + READ_GRACE_NS <= bucket.time.now_ns()

@@ -15,6 +15,7 @@ from holdfast.errors import LimitExceeded, Moved
 from holdfast.limits import VIEW_KEY_BYTES, VIEW_KEYS_SHARED
 from holdfast.operations import Append, Operation, Store
 from holdfast.placement.directory import Directory
+from holdfast.placement.elsewhere import Elsewhere
 from holdfast.views.port import Table
 
 
@@ -42,7 +43,10 @@ def hold_shared(directory: Directory, operation: Operation, beside: Collection[b
         except Moved:
             directory.look_again()
             continue
-        shared += sharing(bucket, Table.KEYS, key)
+        if isinstance(bucket, Elsewhere):
+            shared += bucket.sharing(key)
+        else:
+            shared += sharing(bucket, Table.KEYS, key)
         at = bucket.stop
     if shared >= VIEW_KEYS_SHARED:
         raise LimitExceeded(limit="VIEW_KEYS_SHARED", most=VIEW_KEYS_SHARED, key=operation.name)

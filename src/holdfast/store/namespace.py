@@ -292,8 +292,8 @@ class Namespace:
             if describe.is_directory(self._corridor, composite):
                 return describe.directory_stat(key)
             raise
-        bucket = self._directory.find(composite)
-        return describe.stat(key, found.entry, found.consumers, bucket.id)
+        held_by = describe.holder(self._corridor, composite)
+        return describe.stat(key, found.entry, found.consumers, held_by)
 
     def list(
         self,

@@ -24,6 +24,7 @@ from holdfast.limits import (
     SEGMENTS_PER_BUCKET,
 )
 from holdfast.log.header import Identity
+from holdfast.placement.placement import WHOLE, Share
 from holdfast.store.ownership import (
     NAME,
     Ownership,
@@ -125,8 +126,13 @@ def open_on(
     upkeep: bool = False,
     open_view: Callable[[str], View] | None = None,
     in_place: bool = True,
+    share: Share = WHOLE,
 ) -> Store:
-    """Open a store on any disk. ``open_view`` overrides the view (simulation, tests)."""
+    """Open a store on any disk, or the part of it that is this process's.
+
+    ``open_view`` overrides the view (simulation, tests). With a ``share`` somebody else owns
+    the folder and sees to it that no two processes hold the same range.
+    """
     real = isinstance(disk, OsDisk)
     root = os.path.abspath(path) if real else path.strip(":") or "store"  # noqa: PTH100
     try:
@@ -142,6 +148,7 @@ def open_on(
             upkeep,
             open_view,
             in_place=in_place,
+            share=share,
         )
     except OSError as error:
         raise StorageFailed(path=error.filename or root, cause=str(error)) from error
@@ -160,14 +167,15 @@ def _open(  # noqa: PLR0917
     open_view: Callable[[str], View] | None,
     *,
     in_place: bool,
+    share: Share,
 ) -> Store:
     real = isinstance(disk, OsDisk)
     refuse_others(disk, root)
     _make_root(disk, root)
-    owner = Ownership(root) if real else None
+    owner = Ownership(root) if real and share is WHOLE else None
     try:
         found, fresh = _store_file(disk, root, entropy, index_dir, data_dirs, real=real)
-        ground = _ground(disk, root, found, create=fresh)
+        ground = _ground(disk, root, found, create=fresh, part=share.name)
         views = _Views(str(_under(root, found.index_dir)), real=real, given=open_view)
         if fresh:
             found = write_store_file(disk, root, found)
@@ -185,7 +193,7 @@ def _open(  # noqa: PLR0917
             segment_bytes=segment_bytes(bucket_bytes),
             in_place=in_place,
         )
-        return Store(settings, root, owner, disk=disk, file=found, upkeep=upkeep)
+        return Store(settings, root, owner, disk=disk, file=found, upkeep=upkeep, share=share)
     except BaseException:
         if owner is not None:
             owner.release()
@@ -254,9 +262,10 @@ def _under(root: str, folder: str) -> str:
     return folder if folder.startswith("/") else f"{root}/{folder}"
 
 
-def _ground(disk: Disk, root: str, found: StoreFile, *, create: bool) -> FileSegments:
+def _ground(disk: Disk, root: str, found: StoreFile, *, create: bool, part: str) -> FileSegments:
     folders = [_under(root, folder) for folder in found.data_dirs]
-    ground = FileSegments(disk, folders, create=create, open_files=_descriptors() // 2)
+    open_files = _descriptors() // 2
+    ground = FileSegments(disk, folders, create=create, open_files=open_files, part=part)
     if create and ground.listing():
         raise Corrupt(position=NAME, what="the store file is missing")
     return ground

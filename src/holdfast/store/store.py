@@ -24,9 +24,10 @@ from holdfast.errors import (
 from holdfast.log.records import Flag
 from holdfast.operations import Delete
 from holdfast.operations import Store as StoreOperation
-from holdfast.placement.placement import Placement
+from holdfast.placement.placement import WHOLE, Placement, Share
 from holdfast.request import arguments, describe, listing
 from holdfast.request.corridor import Corridor
+from holdfast.request.relay import Relay
 from holdfast.request.soon import Soon
 from holdfast.store.namespace import Namespace
 from holdfast.store.ownership import Ownership, StoreFile
@@ -52,6 +53,7 @@ class Store:
         disk: Disk,
         file: StoreFile,
         upkeep: bool,
+        share: Share = WHOLE,
     ) -> None:
         self.path = path
         self.clock = settings.clock
@@ -61,8 +63,10 @@ class Store:
         self._settings = settings
         self._owner = owner
         self._closed = False
-        self.placement = Placement(settings)
+        self.address = "local"  # where others reach this process, once a door says so
+        self.placement = Placement(settings, share)
         self.corridor = Corridor(self.placement, self._has_room)
+        self.relay = Relay(self.corridor, self._place)
         self.upkeep = Upkeep(self.corridor)
         self.soon = Soon(self.corridor, self.sync)
         self.placement.reserve.fit(self.placement.directory)
@@ -86,7 +90,7 @@ class Store:
         self._require_open()
         space = arguments.namespace_bytes(name)
         start, stop = space + arguments.VISIBLE, space + arguments.HIDDEN
-        if any(bucket.special for bucket in self.placement.directory):
+        if any(bucket.special for bucket in self.placement.directory.table[1]):
             self._refuse_permanent(start, stop)
         for page in listing.rows(self.corridor, start, stop):
             cut = len(start)
@@ -108,7 +112,10 @@ class Store:
         self._require_open()
         space = arguments.namespace_bytes(namespace)
         composite = arguments.compose(space + arguments.VISIBLE, key)
-        return place_of(self.placement.directory, composite, space)
+        return self._place(composite, space)
+
+    def _place(self, composite: bytes, space: bytes) -> Place:
+        return place_of(self.placement.directory, composite, space, self.address)
 
     def bucket(self, id: str) -> DirectBucket:  # noqa: A002 - the face
         """A bucket by its id; NotFound where there is none."""

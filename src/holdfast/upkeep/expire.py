@@ -9,14 +9,13 @@ from holdfast.bucket import rows
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import WHEN, Pace
 from holdfast.errors import HoldfastError, Moved
-from holdfast.limits import READ_GRACE_NS
 from holdfast.log.entry import unpack
 from holdfast.log.log import Position
 from holdfast.log.records import Flag
 from holdfast.operations import Delete, Operation, Upload
 from holdfast.request.arguments import BEYOND, HIDDEN, VISIBLE
 from holdfast.request.corridor import Corridor
-from holdfast.request.large import PART_BYTES, owner_of
+from holdfast.request.large import disowned, owner_of
 from holdfast.request.listing import rows as live_rows
 from holdfast.views.port import Table
 
@@ -176,7 +175,7 @@ def _noted(corridor: Corridor, bucket: Bucket) -> Iterator[tuple[bytes, bytes]]:
         page, at = bucket.page(at, bucket.stop, BATCH, Table.UPLOADS)
         for key, row in page:
             for note in rows.unpack_uploads(rows.unpack_row(row).payload):
-                if _disowned(corridor, bucket, (key, note.upload, 0)):
+                if disowned(corridor, bucket, (key, note.upload, 0)):
                     yield key, note.upload
 
 
@@ -212,23 +211,4 @@ def _hidden_pages(corridor: Corridor) -> Iterator[list[tuple[bytes, bytes]]]:
 def _is_garbage(corridor: Corridor, hidden: bytes) -> bool:
     """Ask the bucket of the object's key; nobody else may decide it."""
     part = owner_of(hidden)
-    return corridor.read(part[0], lambda bucket: _disowned(corridor, bucket, part))
-
-
-def _disowned(corridor: Corridor, bucket: Bucket, part: tuple[bytes, bytes, int]) -> bool:
-    """Whether nobody needs a part, given as its object's key, upload and number."""
-    key, upload, number = part
-    if not bucket.start <= key < bucket.stop:
-        raise Moved(bucket=bucket.id)
-    if upload in corridor.uploads:
-        return False  # it is being written
-    with bucket.lock:
-        entry = bucket.peek_entry(key)
-        row = bucket.peek(Table.UPLOADS, key)
-    if entry is not None and entry.flags & Flag.LARGE and entry.attributes.upload == upload:
-        return number * PART_BYTES >= entry.attributes.parts_bytes
-    notes = rows.unpack_uploads(rows.unpack_row(row).payload) if row else []
-    note = next((note for note in notes if note.upload == upload), None)
-    if note is None or note.state == rows.BEGUN:
-        return True
-    return note.time_ns + READ_GRACE_NS <= bucket.time.now_ns()
+    return corridor.read(part[0], lambda bucket: disowned(corridor, bucket, part))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.placement.directory import HIGHEST, LOWEST, Directory
+from holdfast.placement.elsewhere import Elsewhere
 from holdfast.request.arguments import BEYOND
 from holdfast.upkeep.space import Held, dead_of, held
 from holdfast.values import BucketStatus, Place, Status
@@ -70,10 +71,19 @@ def _bound(composite: bytes) -> Bound:
     return composite[:at].decode(), composite[at + 1 :].decode("utf-8", "backslashreplace")
 
 
-def place_of(directory: Directory, composite: bytes, space: bytes) -> Place:
-    """Where a key lives; the range is cut to the caller's namespace (rule 15)."""
+def place_of(directory: Directory, composite: bytes, space: bytes, address: str = "local") -> Place:
+    """Where a key lives; the range is cut to the caller's namespace.
+
+    Args:
+        directory: of the buckets.
+        composite: the key.
+        space: the namespace.
+        address: where this process answers.
+    """
     bucket = directory.find(composite)
+    if isinstance(bucket, Elsewhere):
+        return bucket.place(composite, space)
     inside = space < bucket.start < space + BEYOND
     start = _bound(bucket.start) if inside else None
     stop = _bound(bucket.stop) if bucket.stop < space + BEYOND else None
-    return Place(bucket.id, start, stop, "local", directory.version)
+    return Place(bucket.id, start, stop, address, directory.version)

@@ -251,7 +251,9 @@ class Upkeep:
     def _ease(self) -> None:
         """Set enough aside; where the disk was full, see whether there is room, or make some."""
         pressure = self._corridor.pressure
-        bucket = next(iter(self._corridor.directory))
+        bucket = next(iter(self._corridor.directory), None)
+        if bucket is None:
+            return
         if not pressure.full:
             self._placement.reserve.fit(self._corridor.directory)
         elif not pressure.ease(bucket) and self.make_room():

@@ -1,0 +1,135 @@
+"""Ranges that another process of the same store holds, seen from here.
+
+``Elsewhere`` stands in the directory where a bucket would, and answers what a
+request asks of a bucket by asking the process that holds the range. So lists,
+large objects and batches that cross the border need no way of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from holdfast.clock import BucketTime
+from holdfast.log.entry import Entry
+from holdfast.operations import Operation, Store
+from holdfast.values import Place
+from holdfast.views.port import Table
+
+Page = tuple[list[tuple[bytes, bytes]], bytes | None]
+
+
+class Link(Protocol):
+    """The way to another process: ``ask`` returns what it answered, or raises its error.
+
+    Unavailable where it cannot be reached and nothing was begun; OutcomeUnknown
+    where a write was on its way.
+    """
+
+    def ask(self, method: str, *arguments: object) -> Any: ...  # noqa: ANN401, D102 - as it says
+
+
+class Elsewhere:
+    """A range of keys that another process holds.
+
+    Args:
+        start: where it begins; ``stop`` is where it ends, exclusive.
+        link: the way there.
+        time: bucket time, which all processes of a store draw from one wall clock.
+    """
+
+    crowded = False  # whoever holds the range sees to its growth,
+    may_expire = False  # and leaves out what has expired
+    special = 1  # it may hold anything
+
+    def __init__(self, start: bytes, stop: bytes, link: Link, time: BucketTime) -> None:
+        self.start = start
+        self.stop = stop
+        self.link = link
+        self.time = time
+        self.id = ""
+
+    def is_full(self) -> bool:
+        """Never, seen from here."""
+        return False
+
+    # -- writing ----------------------------------------------------------------------
+
+    def apply(self, operations: Sequence[Operation], *, atomic: bool = False) -> list[Any]:
+        """As ``Bucket.apply``."""
+        return list(self.link.ask("apply", list(operations), atomic))
+
+    def apply_one(self, operation: Operation) -> Any:  # noqa: ANN401 - what the verb returns
+        """As ``Bucket.apply_one``."""
+        (outcome,) = self.apply((operation,))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def store_one(self, key: bytes, name: str, value: bytes | memoryview) -> Any:  # noqa: ANN401
+        """As ``Bucket.store_one``."""
+        return self.apply_one(Store(key, name, value))
+
+    def store_many(self, batch: object, low: bytes, high: bytes) -> None:
+        """Nothing quick: the caller goes by ``apply``."""
+        del batch, low, high
+
+    def sync_published(self) -> None:
+        """Make what was answered durable."""
+        self.link.ask("sync", self.start, self.stop)
+
+    # -- reading ----------------------------------------------------------------------
+
+    def load(self, key: bytes) -> bytes | Entry:
+        """As ``Bucket.load``."""
+        found: bytes | Entry = self.link.ask("load", key)
+        return found
+
+    load_here = load
+
+    def object(self, key: bytes) -> Any:  # noqa: ANN401 - bucket.read.Object
+        """As ``Bucket.object``."""
+        return self.link.ask("object", key)
+
+    def row(self, key: bytes) -> bytes | None:
+        """As ``Bucket.row``."""
+        found: bytes | None = self.link.ask("row", key)
+        return found
+
+    def consumers(self, key: bytes) -> list[str | bytes]:
+        """As ``Bucket.consumers``."""
+        found: list[str | bytes] = self.link.ask("consumers", key)
+        return found
+
+    def read_extents(self, key: bytes, entry: Entry, start: int, stop: int) -> bytes:
+        """As ``Bucket.read_extents``."""
+        found: bytes = self.link.ask("read_extents", key, entry, start, stop)
+        return found
+
+    def page(self, start: bytes, stop: bytes, limit: int, table: Table = Table.KEYS) -> Page:
+        """Live rows from ``start``, and where to go on within this range."""
+        found: Page = self.link.ask("page", start, min(stop, self.stop), limit, int(table))
+        return found
+
+    def sharing(self, key: bytes) -> int:
+        """How many keys there share the row of a long ``key``."""
+        count: int = self.link.ask("sharing", key)
+        return count
+
+    def disowned(self, key: bytes, upload: bytes, number: int) -> bool:
+        """Whether nobody needs a part of an object that belongs there."""
+        answer: bool = self.link.ask("disowned", key, upload, number)
+        return answer
+
+    def is_writing(self, upload: bytes) -> bool:
+        """Whether that process itself writes an upload's parts now."""
+        answer: bool = self.link.ask("is_writing", upload)
+        return answer
+
+    def place(self, key: bytes, space: bytes) -> Place:
+        """Which bucket holds a key there; its range is cut to the namespace ``space``."""
+        found: Place = self.link.ask("place", key, space)
+        return found
+
+    def __repr__(self) -> str:
+        return f"Elsewhere({self.start!r}, {self.stop!r})"

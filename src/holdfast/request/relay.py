@@ -1,0 +1,113 @@
+"""What other processes of the same store ask of the ranges that this one holds.
+
+The other half of placement/elsewhere.py. Only buckets of our own are asked: a
+range that is on its way between two processes answers ``Moved``, and whoever
+asked looks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.read import Object
+from holdfast.bucket.sharing import sharing
+from holdfast.errors import InvalidValue, Moved
+from holdfast.log.entry import Entry
+from holdfast.operations import Operation
+from holdfast.placement.elsewhere import Elsewhere, Page
+from holdfast.request.corridor import Corridor
+from holdfast.request.large import disowned
+from holdfast.request.listing import lives
+from holdfast.values import Place
+from holdfast.views.port import Table
+
+T = TypeVar("T")
+
+
+class Relay:
+    """Answers for the ranges of this process.
+
+    Args:
+        corridor: the way to them.
+        place: tells where a composite key lives, for a namespace.
+    """
+
+    def __init__(self, corridor: Corridor, place: Callable[[bytes, bytes], Place]) -> None:
+        self._corridor = corridor
+        self._directory = corridor.directory
+        self._place = place
+        self._methods: dict[str, Callable[..., Any]] = {
+            "apply": self._apply,
+            "sync": self._sync,
+            "load": lambda key: self._ask(key, lambda bucket: bucket.load(key)),
+            "object": self._object,
+            "row": lambda key: self._ask(key, lambda bucket: bucket.row(key)),
+            "consumers": lambda key: self._ask(key, lambda bucket: bucket.consumers(key)),
+            "read_extents": self._read_extents,
+            "page": self._page,
+            "sharing": lambda key: self._ask(key, lambda b: sharing(b, Table.KEYS, key)),
+            "disowned": self._disowned,
+            "is_writing": lambda upload: upload in corridor.uploads,
+            "place": self._place_of,
+        }
+
+    def answer(self, method: str, arguments: Sequence[object]) -> Any:  # noqa: ANN401 - the method's
+        """Do what ``Elsewhere`` asks; its errors are raised."""
+        known = self._methods.get(method)
+        if known is None:
+            raise InvalidValue(argument="method", reason="not known")
+        return known(*arguments)
+
+    def _mine(self, key: bytes) -> Bucket:
+        bucket = self._directory.find(key)
+        if isinstance(bucket, Elsewhere):
+            raise Moved
+        return bucket
+
+    def _ask(self, key: bytes, ask: Callable[[Bucket], T]) -> T:
+        while True:
+            bucket = self._mine(key)
+            try:
+                return ask(bucket)
+            except Moved:
+                self._directory.look_again()
+
+    def _apply(self, operations: list[Operation], atomic: bool) -> list[object]:  # noqa: FBT001
+        for operation in operations:
+            self._mine(operation.key)
+        return self._corridor.write_many(operations, atomic=atomic)
+
+    def _sync(self, start: bytes, stop: bytes) -> None:
+        for bucket in self._directory:
+            if bucket.start < stop and start < bucket.stop:
+                bucket.sync_published()
+
+    def _object(self, key: bytes) -> Object:
+        return self._ask(key, lambda bucket: bucket.object(key))
+
+    def _read_extents(self, key: bytes, entry: Entry, start: int, stop: int) -> bytes:
+        return self._ask(key, lambda bucket: bucket.read_extents(key, entry, start, stop))
+
+    def _page(self, start: bytes, stop: bytes, limit: int, table: int) -> Page:
+        """One bucket's page, and where to go on below ``stop``."""
+
+        def turned(bucket: Bucket) -> Page:
+            page, after = bucket.page(start, stop, limit, Table(table))
+            if bucket.may_expire and table == Table.KEYS:
+                now = bucket.time.now_ns()
+                page = [row for row in page if lives(row[1], now)]
+            if after is None and bucket.stop < stop:
+                after = bucket.stop
+            return page, after
+
+        return self._ask(start, turned)
+
+    def _disowned(self, key: bytes, upload: bytes, number: int) -> bool:
+        part = (key, upload, number)
+        return self._ask(key, lambda bucket: disowned(self._corridor, bucket, part))
+
+    def _place_of(self, key: bytes, space: bytes) -> Place:
+        self._mine(key)
+        return self._place(key, space)

@@ -1,0 +1,212 @@
+"""Two processes' halves of one store, in one process: what each holds, asks and gives away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Any, cast
+
+import pytest
+
+from holdfast.clock import BucketTime
+from holdfast.engines.memory import MemoryDisk
+from holdfast.errors import HoldfastError, InvalidValue, NotFound
+from holdfast.placement.directory import HIGHEST, LOWEST
+from holdfast.placement.elsewhere import Elsewhere
+from holdfast.placement.placement import Share
+from holdfast.store.opening import open_on
+from holdfast.store.store import Store
+from holdfast.testing.clock import ManualClock, SeededEntropy
+from holdfast.views.memory_view import MemoryView
+
+BOUND = 64 * 1024
+
+
+class Straight:
+    """A link without a wire: asks another half's relay at once."""
+
+    def __init__(self) -> None:
+        self.to: Store | None = None
+        self.asked = 0
+
+    def ask(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 - as the port says
+        assert self.to is not None
+        self.asked += 1
+        return self.to.relay.answer(method, arguments)
+
+
+class Halves:
+    """A store on one disk, cut at a key between two that share it."""
+
+    def __init__(self, disk: MemoryDisk, border: bytes) -> None:
+        self.clock = ManualClock()
+        self.links = (Straight(), Straight())
+        self.stores = tuple(self._open(disk, border, at) for at in range(2))
+        for link, store in zip(self.links, reversed(self.stores), strict=True):
+            link.to = store  # each asks the other
+
+    def _open(self, disk: MemoryDisk, border: bytes, at: int) -> Store:
+        time = time_of(self)
+        ranges = ((LOWEST, border), (border, HIGHEST))
+        other = Elsewhere(*ranges[1 - at], self.links[at], time)
+        share = Share(*ranges[at], others=(other,), name=str(at))
+        return open_on(
+            disk,
+            "store",
+            bucket_bytes=BOUND,
+            clock=self.clock,
+            entropy=SeededEntropy(at),
+            open_view=lambda _: MemoryView(),
+            share=share,
+        )
+
+    def close(self) -> None:
+        for store in self.stores:
+            store.close()
+
+
+class ManualTime:
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+
+    def now_ns(self) -> int:
+        return self._clock.wall_ns()
+
+
+def whole(disk: MemoryDisk) -> Store:
+    clock, entropy = ManualClock(), SeededEntropy(9)
+    view = lambda _: MemoryView()  # noqa: E731 - as short as it is
+    return open_on(disk, "store", bucket_bytes=BOUND, clock=clock, entropy=entropy, open_view=view)
+
+
+def filled(disk: MemoryDisk) -> tuple[dict[str, bytes], bytes]:
+    """A store with many buckets, and a border between two of them."""
+    chance = Random(4)
+    values = {f"k{number:04d}": chance.randbytes(700) for number in range(400)}
+    with whole(disk) as store:
+        store.namespace("acme").put_many(values)
+        starts = [bucket.start for bucket in store.placement.directory]
+    assert len(starts) > 3
+    return values, starts[len(starts) // 2]
+
+
+@contextmanager
+def halves() -> Iterator[tuple[Halves, dict[str, bytes], MemoryDisk]]:
+    disk = MemoryDisk()
+    values, border = filled(disk)
+    both = Halves(disk, border)
+    yield both, values, disk
+    both.close()
+
+
+def test_either_half_answers_for_the_whole() -> None:
+    with halves() as (both, values, _):
+        ids = [{bucket.id for bucket in store.placement.directory} for store in both.stores]
+        assert ids[0]
+        assert ids[1]
+        assert not ids[0] & ids[1]
+        for store in both.stores:
+            ns = store.namespace("acme")
+            assert list(ns.list()) == sorted(values)
+            assert {key: ns.get(key) for key in values} == values
+            assert ns.stat("k0000").bucket in ids[0]
+            assert ns.stat("k0399").bucket in ids[1]
+            assert store.namespaces() == ["acme"]
+            with pytest.raises(NotFound):
+                ns.get("absent")
+        assert all(link.asked for link in both.links)
+
+
+def test_what_one_half_writes_the_other_reads() -> None:
+    with halves() as (both, values, disk):
+        left, right = (store.namespace("acme") for store in both.stores)
+        large = Random(1).randbytes(3 * 1024 * 1024 + 5)
+        for at, ns in enumerate((left, right)):
+            receipts = ns.put_many([(key, key.encode()) for key in sorted(values)[at::2]])
+            assert [receipt.key for receipt in receipts] == sorted(values)[at::2]
+            ns.put(f"k0000/large{at}", large)
+            ns.put(f"k0399/large{at}", large)
+            ns.append(f"k0399/log{at}", b"ab")
+            ns.append(f"k0399/log{at}", b"c")
+            with ns.lock(f"k0399/lock{at}") as lock:
+                ns.put(f"k0399/lock{at}", b"held", fence=lock.fence)
+            ns.consumers(f"k0399/log{at}").set(["one"])
+        for ns in (right, left):
+            for at in range(2):
+                assert ns.get(f"k0000/large{at}") == ns.get(f"k0399/large{at}") == large
+                assert ns.get(f"k0399/log{at}") == b"abc"
+                assert ns.consumers(f"k0399/log{at}").list() == ["one"]
+            assert all(ns.get(key) == key.encode() for key in values)
+        for store in both.stores:
+            store.collect()
+            assert store.check().problems == ()
+        assert right.get("k0000/large0") == large
+        right.delete("k0000")
+        with pytest.raises(NotFound):
+            left.get("k0000")
+        both.close()
+        with whole(disk) as store:
+            assert store.check().ok
+            assert store.namespace("acme").get("k0000/large1") == large
+
+
+def test_parts_that_the_other_half_is_writing_are_not_swept() -> None:
+    with halves() as (both, _, _):
+        left, right = both.stores
+        ns = right.namespace("acme")
+        with ns.open("k0000/stream", "wb") as file:
+            file.write(b"x" * (2 * 1024 * 1024))
+            left.collect()
+            right.collect()
+            file.write(b"y" * (1024 * 1024))
+        assert len(left.namespace("acme").get("k0000/stream")) == 3 * 1024 * 1024
+
+
+def test_a_range_changes_hands_and_nothing_is_lost() -> None:
+    with halves() as (both, values, disk):
+        left, right = both.stores
+        starts = [bucket.start for bucket in left.placement.directory]
+        stop = left.placement.share.stop
+        given = starts[-2]
+        left.namespace("acme").put("k0000", b"new")
+        left.placement.give(given, stop, Elsewhere(given, stop, both.links[0], time_of(both)))
+        right.placement.take(given, stop)
+        assert [bucket.start for bucket in right.placement.directory][:2] == starts[-2:]
+        values["k0000"] = b"new"
+        for store in both.stores:
+            ns = store.namespace("acme")
+            assert {key: ns.get(key) for key in values} == values
+            ns.put_many([(key, value[::-1]) for key, value in values.items()])
+            values.update({key: value[::-1] for key, value in values.items()})
+            assert list(ns.list()) == sorted(values)
+            store.collect()
+            assert store.check().problems == ()
+        both.close()
+        with whole(disk) as store:
+            ns = store.namespace("acme")
+            assert {key: ns.get(key) for key in ns.list()} == values
+            assert store.check().ok
+
+
+def time_of(both: Halves) -> BucketTime:
+    return cast("BucketTime", ManualTime(both.clock))
+
+
+def test_only_whole_buckets_at_an_edge_change_hands() -> None:
+    with halves() as (both, values, _):
+        left, _ = both.stores
+        stop = left.placement.share.stop
+        nowhere = Elsewhere(b"acme\0k", stop, both.links[0], time_of(both))
+        with pytest.raises(InvalidValue):
+            left.placement.give(b"acme\0k00001", stop, nowhere)
+        assert {key: left.namespace("acme").get(key) for key in values} == values
+
+
+def test_an_atomic_batch_of_the_other_half_is_all_or_nothing() -> None:
+    with halves() as (both, _, _):
+        ns = both.stores[0].namespace("acme")
+        with pytest.raises(HoldfastError):
+            ns.put_many([("k0398", b"a"), ("k0399", b"b")], atomic=True, if_absent=True)
+        assert ns.get("k0398") != b"a"
+        assert len(ns.put_many([("k0399/a", b"a"), ("k0399/b", b"b")], atomic=True)) == 2
