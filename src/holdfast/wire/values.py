@@ -1,0 +1,120 @@
+"""Values as JSON and as msgpack: receipts, stats, places, reports, pages, lists of ids.
+
+A struct becomes an object with its fields; bytes are bytes in msgpack. A consumer id is a
+string, or ``{"base64": "..."}`` for bytes, in both forms.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+
+from holdfast.errors import InvalidValue
+from holdfast.values import Stat
+from holdfast.wire.problems import unreadable
+
+T = TypeVar("T")
+Form = Literal["json", "msgpack"]
+JSON, MSGPACK, BYTES = "application/json", "application/msgpack", "application/octet-stream"
+MEDIA: Final[dict[Form, str]] = {"json": JSON, "msgpack": MSGPACK}
+ENCODERS: Final = {"json": msgspec.json.encode, "msgpack": msgspec.msgpack.encode}
+
+ConsumerId = str | bytes | dict[str, str]  # as it travels: msgspec reads it as anything
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """One page of a list; ``next`` goes into ``after``, None at the end."""
+
+    keys: tuple[str, ...]
+    next: str | None
+
+
+class Objects(msgspec.Struct, frozen=True):
+    """One page of a list with details."""
+
+    objects: tuple[Stat, ...]
+    next: str | None
+
+
+class Locked(msgspec.Struct, frozen=True):
+    """A lease: its id as 40 hex digits, and its fence."""
+
+    lock_id: str
+    fence: int
+
+
+class Consumers(msgspec.Struct, frozen=True):
+    """A reference list, as asked and as answered."""
+
+    consumers: tuple[Any, ...]
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """The ids that a removal did not find."""
+
+    missing: tuple[Any, ...]
+
+
+def encode(value: object, form: Form = "json") -> bytes:
+    """A value of values.py, a page of this file or plain data, as bytes.
+
+    Example:
+        >>> encode({"exists": True})
+        b'{"exists":true}'
+    """
+    return ENCODERS[form](value)
+
+
+def decode(body: bytes | memoryview, kind: type[T], form: Form = "json") -> T:
+    """A value of a kind from bytes that came in.
+
+    Raises:
+        InvalidValue: they are not of that form, or say something else (status 400).
+    """
+    try:
+        if form == "json":
+            return msgspec.json.decode(body, type=kind)
+        return msgspec.msgpack.decode(body, type=kind)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise unreadable(_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    """Why it cannot be read, without the bytes themselves."""
+    return str(error) if isinstance(error, msgspec.ValidationError) else "it does not decode"
+
+
+def form_of(media_type: str | None) -> Form:
+    """The form that an ``Accept`` or ``Content-Type`` header asks for: msgpack, else JSON."""
+    return "msgpack" if media_type is not None and MSGPACK in media_type else "json"
+
+
+# -- consumer ids ------------------------------------------------------------------------
+
+
+def told_ids(ids: Iterable[str | bytes]) -> tuple[ConsumerId, ...]:
+    """Ids as they travel.
+
+    Example:
+        >>> told_ids(["a", b"b"])
+        ('a', {'base64': 'Yg=='})
+    """
+    return tuple(i if isinstance(i, str) else {"base64": base64.b64encode(i).decode()} for i in ids)
+
+
+def consumer_ids(told: Iterable[object]) -> list[str | bytes]:
+    """Ids as callers know them, from what travelled; InvalidValue where one is none."""
+    return [i if isinstance(i, str | bytes) else _from_base64(i) for i in told]
+
+
+def _from_base64(told: object) -> bytes:
+    if isinstance(told, Mapping) and set(told) == {"base64"}:
+        try:
+            return base64.b64decode(told["base64"], validate=True)
+        except (binascii.Error, ValueError, TypeError):
+            pass
+    raise InvalidValue(argument="consumers", reason="an id is a string or base64")
