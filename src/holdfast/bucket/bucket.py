@@ -71,6 +71,7 @@ class Bucket(Reader):
         self.locks = Locks(settings.clock)
         self.lock = RLock()
         self.absorbing = RLock()
+        self.collecting = RLock()
         self.sealing = RLock()
         self.before_flight = log.position
         self.absorbed: Position | None = None

@@ -100,12 +100,27 @@ def collect(
     """Evacuate and drop segments, as many at a time as leave one segment's worth alive.
 
     Where there is ``room`` for more bytes, more go at a time: deletes are held
-    against fewer segments that stay.
+    against fewer segments that stay. Whoever comes second waits: upkeep and a writer
+    that splits may choose the same segments, and one would read what the other drops.
     """
-    endings = Endings(bucket, pace)
-    for chunk in _chunks(bucket, numbers, max(bucket.settings.segment_bytes, room)):
-        endings.look(chunk)
-        _collect_chunk(bucket, chunk, endings, done)
+    with bucket.collecting:
+        there = [number for number in numbers if number in bucket.log.ended]
+        endings = Endings(bucket, pace)
+        for chunk in _chunks(bucket, there, max(bucket.settings.segment_bytes, room)):
+            endings.look(chunk)
+            _collect_chunk(bucket, chunk, endings, done)
+
+
+def try_collect(bucket: Bucket) -> bool:
+    """Copy what is less than half alive, unless somebody collects already; whether it was done."""
+    if not bucket.collecting.acquire(blocking=False):
+        return False
+    try:
+        prepare(bucket)
+        collect(bucket, candidates(bucket, HALF), Collected())
+    finally:
+        bucket.collecting.release()
+    return True
 
 
 def _chunks(bucket: Bucket, numbers: list[int], most: int) -> Iterator[list[int]]:

@@ -72,14 +72,18 @@ class Reader:
         state = self.state
         row = state.keys.get(key)
         if row is not None or state.frozen:
-            return self._load_row(key, row or state.entry(key))
+            return self._load_row(key, row or self.entry(key))
         prints = self.prints
         if prints is None:
-            return self._load_row(key, state.view.get(Table.KEYS, key))
+            view = state.view
+            row = view.get(Table.KEYS, key)
+            if row is None and (state.view is not view or self.state is not state):
+                row = self.entry(key)
+            return self._load_row(key, row)
         at = prints.find(xxh3_64_intdigest(key, prints.seed) >> 1, ABSENT)
         mapped = self.log.maps.get(at >> OFFSET_BITS)
         if mapped is None:
-            return self._load_row(key, state.entry(key))
+            return self._load_row(key, self.entry(key))
         # A guess that the record must confirm: its check binds key, version and value.
         offset = at & OFFSET_MASK
         size, version = LENGTH_AND_VERSION.unpack_from(mapped, offset - len(key) - BEHIND)
@@ -90,7 +94,15 @@ class Reader:
             == CHECK.unpack_from(mapped, stop)[0]
         ):
             return value
-        return self._load_row(key, state.entry(key))
+        return self._load_row(key, self.entry(key))
+
+    def entry(self, key: bytes) -> bytes | None:
+        """The index entry of a key, or None; asked again where the state was derived anew."""
+        while True:
+            state = self.state
+            row = state.entry(key)
+            if row is not None or self.state is state:
+                return row
 
     def _load_row(self, key: bytes, row: bytes | None) -> bytes | Entry:
         """The value that an index entry leads to."""
@@ -124,7 +136,7 @@ class Reader:
                     key, extent.version, extent.segment, extent.offset, extent.length
                 )
             except (Corrupt, StorageFailed):
-                again = self.state.entry(key)
+                again = self.entry(key)
                 if again is None:
                     raise self._absence(key) from None
                 self._hold_range(key)
@@ -145,7 +157,7 @@ class Reader:
     def object(self, key: bytes) -> Object:
         """What is known of a live object; NotFound, Moved otherwise."""
         self._hold_range(key)
-        row = self.state.entry(key)
+        row = self.entry(key)
         if row is None:
             raise self._absence(key)
         entry = unpack(row)
@@ -160,7 +172,7 @@ class Reader:
 
     def row(self, key: bytes) -> bytes | None:
         """An object's index entry as it stands, or None; Moved."""
-        row = self.state.entry(key)
+        row = self.entry(key)
         self._hold_range(key)  # behind the look: what was given away is not absent
         return row
 
@@ -190,7 +202,7 @@ class Reader:
                     key, extent.version, extent.segment, extent.offset, extent.length
                 )
             except (Corrupt, StorageFailed):
-                row = self.state.entry(key)
+                row = self.entry(key)
                 self._hold_range(key)
                 found = unpack(row).extents if row else ()
                 moved = next((e for e in found if e.version == extent.version), None)

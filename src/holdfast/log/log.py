@@ -108,6 +108,8 @@ class Log:
         body = b"".join(encode(Type.STATE, b"", encode_state(state), state.version, state.time_ns))
         group, after = seal_head(Kind.CONTROL, 1, len(body), crc32c(body), len(head), digest)
         segment = self.ground.begin(self.bucket, number, (head, group, body))
+        if previous is not None:  # before the end moves: who reads it asks no lock
+            self.ended[previous.number] = previous
         self._open[number] = self.active = segment
         self.number = number
         self.last = len(head)
@@ -132,7 +134,6 @@ class Log:
         except LeftBehind:
             self.reserved = number  # the next must lie above what may be left of this one
             raise
-        self.ended[ending.number] = ending
 
     def next_number(self) -> int:
         """The first number above every segment's, and above those set aside for a merge."""

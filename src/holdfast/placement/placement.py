@@ -10,7 +10,7 @@ from typing import NamedTuple
 from holdfast.bucket import birth, commit, fork, repair
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace, no_pace
-from holdfast.bucket.collect import HALF, Collected, candidates, collect, expel, prepare
+from holdfast.bucket.collect import expel, try_collect
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt, InvalidValue, OutcomeUnknown, StorageFailed
 from holdfast.log.header import LogState
@@ -277,8 +277,7 @@ class Placement:
         """Drop what splits left behind, before it is shared on and on."""
         usual = -(-self.settings.bucket_bytes // self.settings.segment_bytes)
         if len(bucket.log.ended) > CROWD_TIMES * usual:
-            prepare(bucket)
-            collect(bucket, candidates(bucket, HALF), Collected())
+            try_collect(bucket)
 
     def _settle(self, bucket: Bucket) -> None:
         """Let a bucket read through nobody, and nobody through it."""

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from threading import Condition, Thread
 
-from holdfast.errors import Closed, HoldfastError, StorageFailed, Waitable
+from holdfast.errors import Closed, HoldfastError, OutcomeUnknown, StorageFailed, Waitable
 from holdfast.limits import BATCH_BYTES, BATCH_OPERATIONS, SOON_DURABLE_S
 from holdfast.operations import Store
 from holdfast.request.corridor import Corridor
@@ -90,7 +90,7 @@ class Soon:
                 self._store(batch)
             except Exception as error:  # noqa: BLE001 - a worker that ended would hold up flush
                 for item in batch:
-                    self._bury(item, HoldfastError(cause=repr(error)))
+                    self._bury(item, OutcomeUnknown(cause=repr(error)))
             finally:
                 with self._changed:
                     self._busy = False

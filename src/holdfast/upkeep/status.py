@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdfast.bucket.bucket import Bucket
+from holdfast.errors import Corrupt
 from holdfast.placement.directory import HIGHEST, LOWEST, Directory
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.request.arguments import BEYOND
@@ -19,7 +20,20 @@ def status(directory: Directory, dead_letters: int) -> Status:
     A segment that buckets share is on disk once: each counts what it keeps alive
     of it, and an equal part of the rest.
     """
-    buckets = _settled(directory)
+    while True:  # a bucket that was merged away meanwhile is counted with its neighbour
+        buckets = _settled(directory)
+        try:
+            told = _status(buckets, dead_letters)
+        except Corrupt:
+            if not any(bucket.closed for bucket in buckets):
+                raise
+        else:
+            if not any(bucket.closed for bucket in buckets):
+                return told
+        directory.look_again()
+
+
+def _status(buckets: list[Bucket], dead_letters: int) -> Status:
     tallies = {bucket.id: bucket.resolve_all() for bucket in buckets}
     all_held = {bucket.id: held(bucket, tallies[bucket.id]) for bucket in buckets}
     dead = dead_of(all_held)

@@ -209,7 +209,8 @@ class Upkeep:
         if bucket.lender is not None:
             bucket.finish_birth(self._pace)
         if bucket.standing or bucket.retired:
-            finish_moves(bucket)
+            with self._placement.changing:  # a writer that grows it does the same
+                finish_moves(bucket)
         if checkpoint_due(bucket):
             checkpoint(bucket, self._pace)
         if self._seen.get(bucket.id) != bucket.published:

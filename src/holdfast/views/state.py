@@ -164,8 +164,20 @@ class State:
                 if found is not None:
                     break
             else:
-                return self.view.get(Table.KEYS, key)
+                return self._viewed(Table.KEYS, key)
         return found or None
+
+    def _viewed(self, table: Table, key: bytes) -> bytes | None:
+        """A row of the view; asked again where another view took its place meanwhile.
+
+        What a child read through its parent's view is taken out of that once the
+        child has its own.
+        """
+        while True:
+            view = self.view
+            row = view.get(table, key)
+            if row is not None or self.view is view:
+                return row
 
     def below(self, key: bytes) -> bytes | None:
         """The entry that the active overlay's row stands in front of, or None."""
@@ -181,7 +193,7 @@ class State:
             found = layer.tables[table].get(key)
             if found is not None:
                 return found or None
-        return self.view.get(table, key)
+        return self._viewed(table, key)
 
     def put_entry(self, key: bytes, row: bytes) -> None:
         """Set an object's entry; ``DELETED`` removes it. The caller holds the bucket's lock."""

@@ -1,0 +1,156 @@
+"""Two at once: a step of one just where the other has looked and not yet acted."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from threading import Thread
+
+import pytest
+
+from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.checkpoint import checkpoint
+from holdfast.bucket.collect import Collected, candidates, collect, prepare
+from holdfast.errors import StorageFailed
+from holdfast.log.log import Log
+from holdfast.store.store import Store
+from holdfast.views.port import Table, View
+from tests.growth.growing import in_memory
+
+KEYS = [f"k{number:03d}" for number in range(40)]
+LAST = b"acme\x00k039"
+
+
+def only(store: Store) -> Bucket:
+    (bucket,) = store.placement.directory
+    return bucket
+
+
+def fill(store: Store, value: bytes = b"v" * 500) -> None:
+    ns = store.namespace("acme")
+    for key in KEYS:
+        ns.put(key, value)
+
+
+def before_the_view_is_asked(view: View, change: Callable[[], object]) -> None:
+    ask = view.get
+
+    def get(table: Table, key: bytes) -> bytes | None:
+        view.get = ask  # type: ignore[method-assign]
+        change()
+        return ask(table, key)
+
+    view.get = get  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("table", [Table.KEYS, Table.CONSUMERS])
+def test_a_child_that_took_over_lost_nothing_for_who_still_asks_the_parents_view(
+    table: Table,
+) -> None:
+    with in_memory() as (store, _):
+        fill(store)
+        store.namespace("acme").consumers("k039").append(["one"])
+        parent = only(store)
+        checkpoint(parent)
+        assert store.placement.grow(parent, b"acme\x00k000")
+        child = store.placement.directory.find(LAST)
+        assert child.doing() == "borrowing"
+        before_the_view_is_asked(parent.view, child.finish_birth)
+        found = child.entry(LAST) if table is Table.KEYS else child.state.get(table, LAST)
+        assert found is not None
+        assert child.doing() == "open"
+        assert parent.view.get(table, LAST) is None
+
+
+@pytest.mark.parametrize("absorbed", [False, True])
+def test_who_asks_while_a_view_is_derived_anew_finds_what_is_there(*, absorbed: bool) -> None:
+    with in_memory() as (store, _):
+        fill(store)
+        bucket = only(store)
+        checkpoint(bucket)
+
+        def derive() -> None:
+            begin, calls = bucket.view.writer, count()
+
+            def writer() -> object:
+                if next(calls) and not absorbed:  # the view is empty now
+                    raise OSError(errno.EIO, "refused")
+                return begin()
+
+            with pytest.MonkeyPatch.context() as patch, suppress(OSError):
+                patch.setattr(bucket.view, "writer", writer)
+                store.placement.rebuild(bucket)
+
+        before_the_view_is_asked(bucket.view, derive)
+        assert bucket.load(LAST) == b"v" * 500
+
+
+def test_a_writer_that_splits_leaves_collecting_to_who_does_it() -> None:
+    with in_memory(bucket_bytes=1 << 20) as (store, _):
+        ns = store.namespace("acme")
+        for turn in range(150):
+            ns.put_many([(f"k{number:03d}", bytes([turn]) * 100) for number in range(400)])
+        bucket = only(store)
+        prepare(bucket)
+        numbers = candidates(bucket, 0.5)
+        assert len(bucket.log.ended) > 64
+        assert len(numbers) > 8
+        writers: list[Thread] = []
+        done = Collected()
+
+        def split() -> None:
+            if not writers:
+                writers.append(Thread(target=store.placement.grow, args=(bucket, b"acme\x00k100")))
+                writers[0].start()
+                writers[0].join(30)
+                assert not writers[0].is_alive()
+
+        collect(bucket, numbers, done, split)
+        assert writers
+        assert store.check().problems == ()
+        assert {ns.get(f"k{number:03d}") for number in range(400)} == {bytes([149]) * 100}
+
+
+class Watched(Log):
+    """A log whose first segment is read at every change of its end."""
+
+    watched: int
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name in {"number", "stop"}:
+            assert sum(group.head.records for group in self.groups(self.watched)) > len(KEYS)
+
+
+def test_a_segment_is_whole_for_its_readers_while_it_ends() -> None:
+    with in_memory() as (store, _):
+        fill(store)
+        log = only(store).log
+        Watched.watched = log.number
+        log.__class__ = Watched
+        ns = store.namespace("acme")
+        with suppress(StorageFailed):
+            for number in range(100):
+                ns.put(f"more{number}", b"v" * 500)
+        assert Watched.watched in log.ended
+
+
+def test_a_bucket_that_is_merged_away_while_it_is_counted_counts_once() -> None:
+    with in_memory() as (store, _):
+        fill(store, b"v" * 100)
+        assert store.placement.grow(only(store), b"acme\x00k000")
+        assert sum(told.keys for told in store.status().buckets) == len(KEYS)
+        left, right = store.placement.directory
+        resolve = left.resolve_all
+
+        def merge_first() -> object:
+            left.resolve_all = resolve  # type: ignore[method-assign]
+            store.collect()
+            return resolve()
+
+        left.resolve_all = merge_first  # type: ignore[assignment, method-assign]
+        status = store.status()
+        assert right.closed
+        assert sum(told.keys for told in status.buckets) == len(KEYS)
