@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequenc
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
-from holdfast.bucket.rows import encode_ids
-from holdfast.errors import HoldfastError, InvalidExpiry, InvalidValue, LockHeld, NotFound
+from holdfast.errors import HoldfastError, InvalidValue, LockHeld, NotFound
 from holdfast.limits import KEY_BYTES, LIST_PAGE, LOCK_TTL_S, VALUE_RECORD_BYTES
-from holdfast.operations import Append, Delete, Lock, Release, Store, StoreOptions, Unlock
+from holdfast.operations import Append, Delete, Lock, Release, Store, Unlock
 from holdfast.request import arguments, describe, handles, large, listing, streams
 from holdfast.request.large import LargeWriter
+from holdfast.request.options import known, put_options
 from holdfast.values import Receipt, Stat
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Namespace:
                 return plain
             options = None
         else:
-            options = _options(
+            options = put_options(
                 ttl, keep_ttl, if_absent, if_version, fence, consumers, permanent, content_type
             )
         operation = Store(
@@ -198,7 +198,7 @@ class Namespace:
             The receipts, in order. The first refusal is raised (``index`` says
             which), after the others were stored, unless ``atomic``.
         """
-        common = _options(**_known(options)) if options else None  # type: ignore[arg-type]
+        common = put_options(**known(options)) if options else None  # type: ignore[arg-type]
         items = list(pairs.items()) if isinstance(pairs, Mapping) else list(pairs)
         names = [key for key, _ in items]
         keys = list(map(self._composite, names))
@@ -402,54 +402,6 @@ class Namespace:
 
     def __repr__(self) -> str:
         return f"Namespace({self.name!r})"
-
-
-def _options(  # noqa: PLR0917 - the face
-    ttl: object = None,
-    keep_ttl: object = False,  # noqa: FBT002
-    if_absent: object = False,  # noqa: FBT002
-    if_version: object = None,
-    fence: object = None,
-    consumers: Iterable[str | bytes] | None = None,
-    permanent: object = False,  # noqa: FBT002
-    content_type: object = None,
-) -> StoreOptions:
-    """The options of a put, checked."""
-    options = StoreOptions(
-        None if ttl is None else arguments.duration_ns(ttl),
-        arguments.flag(keep_ttl, "keep_ttl"),
-        arguments.flag(if_absent, "if_absent"),
-        arguments.optional_integer(if_version, "if_version"),
-        arguments.optional_integer(fence, "fence"),
-        None if consumers is None else encode_ids(consumers),
-        arguments.flag(permanent, "permanent"),
-        arguments.content_type(content_type),
-    )
-    if options.ttl_ns is not None and (options.keep_ttl or options.permanent):
-        raise InvalidExpiry(ttl=ttl, reason="excluded by keep_ttl or permanent")
-    return options
-
-
-OPTIONS = frozenset(
-    (
-        "ttl",
-        "keep_ttl",
-        "if_absent",
-        "if_version",
-        "fence",
-        "consumers",
-        "permanent",
-        "content_type",
-    )
-)
-
-
-def _known(options: dict[str, object]) -> dict[str, object]:
-    unknown = set(options) - OPTIONS
-    if unknown:
-        message = f"put_many() got an unexpected keyword argument {min(unknown)!r}"
-        raise TypeError(message)
-    return options
 
 
 def _receipts(outcomes: Sequence[object]) -> list[Receipt]:
