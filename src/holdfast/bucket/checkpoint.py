@@ -54,6 +54,11 @@ def no_pace() -> None:
     """Do not wait between slices."""
 
 
+def never() -> bool:
+    """Go on to the end: there is never enough."""
+    return False
+
+
 def checkpoint(bucket: Bucket, pace: Pace = no_pace) -> bool:
     """Absorb what was in memory when this was called; whether there was anything.
 

@@ -10,14 +10,14 @@ another bucket or a backup shares is only let go of, never changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from holdfast.bucket import commit
 from holdfast.bucket.birth import segment_rows
-from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
+from holdfast.bucket.checkpoint import Pace, checkpoint, never, no_pace
 from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.bucket.rows import unpack_row
 from holdfast.bucket.seal import seal
@@ -95,13 +95,21 @@ def is_absorbed(bucket: Bucket, number: int) -> bool:
 
 
 def collect(
-    bucket: Bucket, numbers: list[int], done: Collected, pace: Pace = no_pace, *, room: int = 0
+    bucket: Bucket,
+    numbers: list[int],
+    done: Collected,
+    pace: Pace = no_pace,
+    *,
+    room: int = 0,
+    enough: Callable[[], bool] = never,
 ) -> None:
     """Evacuate and drop segments, as many at a time as leave one segment's worth alive.
 
     Where there is ``room`` for more bytes, more go at a time: deletes are held
-    against fewer segments that stay. Whoever comes second waits: upkeep and a writer
-    that splits may choose the same segments, and one would read what the other drops.
+    against fewer segments that stay. ``enough`` is asked behind each lot.
+
+    Whoever comes second waits: upkeep and a writer that splits may choose the same
+    segments, and one would read what the other drops.
     """
     with bucket.collecting:
         there = [number for number in numbers if number in bucket.log.ended]
@@ -109,6 +117,8 @@ def collect(
         for chunk in _chunks(bucket, there, max(bucket.settings.segment_bytes, room)):
             endings.look(chunk)
             _collect_chunk(bucket, chunk, endings, done)
+            if enough():
+                return
 
 
 def try_collect(bucket: Bucket) -> bool:

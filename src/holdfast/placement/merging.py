@@ -30,11 +30,6 @@ class Seen(NamedTuple):
     most: int
 
 
-def never() -> bool:
-    """Go on until all is done."""
-    return False
-
-
 class Merging:
     """Finds neighbours that are small together and has them merged.
 

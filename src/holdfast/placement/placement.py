@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from holdfast.bucket import birth, commit, fork, repair
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.checkpoint import Pace, no_pace
+from holdfast.bucket.checkpoint import Pace, never, no_pace
 from holdfast.bucket.collect import expel, try_collect
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt, InvalidValue, OutcomeUnknown, StorageFailed
@@ -19,7 +19,7 @@ from holdfast.placement import mending
 from holdfast.placement.choose import middle
 from holdfast.placement.directory import HIGHEST, LOWEST, Directory
 from holdfast.placement.elsewhere import Elsewhere
-from holdfast.placement.merging import Merging, never, shares_too_many
+from holdfast.placement.merging import Merging, shares_too_many
 from holdfast.placement.reserve import Reserve
 
 ID_BYTES = 8

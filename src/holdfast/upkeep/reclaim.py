@@ -16,7 +16,7 @@ from typing import Final
 
 from holdfast.bucket import collect as collector
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
+from holdfast.bucket.checkpoint import Pace, checkpoint, never, no_pace
 from holdfast.bucket.collect import Collected
 from holdfast.errors import HoldfastError
 from holdfast.log.log import Position
@@ -90,7 +90,8 @@ class Reclaim:
                     return
                 if not again and self._tried.get((bucket.id, share)) == bucket.published:
                     continue
-                self._attempt(bucket, partial(self._compact, share, done, pace, again=again))
+                compact = partial(self._compact, share, done, pace, again=again, bounded=True)
+                self._attempt(bucket, compact)
                 self._tried[bucket.id, share] = bucket.published
 
     def _deadest(self, pace: Pace) -> list[Bucket]:
@@ -141,13 +142,24 @@ class Reclaim:
                 collector.collect(bucket, numbers, done, pace)
 
     def _compact(
-        self, share: float, done: Collected, pace: Pace, bucket: Bucket, *, again: bool = True
+        self,
+        share: float,
+        done: Collected,
+        pace: Pace,
+        bucket: Bucket,
+        *,
+        again: bool = True,
+        bounded: bool = False,
     ) -> None:
-        """Evacuate segments whose live share is below ``share``: one segment's worth at a time."""
+        """Evacuate segments whose live share is below ``share``: one segment's worth at a time.
+
+        Only until the bound is kept, if ``bounded``: the fuller they are the more is moved.
+        """
         self._prepare(bucket, pace)
+        enough = (lambda: not self._is_over(pace)) if bounded else never
         with self._lent_reserve(bucket):
             numbers = collector.candidates(bucket, share, again=again)
-            collector.collect(bucket, numbers, done, pace)
+            collector.collect(bucket, numbers, done, pace, enough=enough)
 
     # -- a full disk ------------------------------------------------------------------
 

@@ -17,9 +17,13 @@ from holdfast.log.log import Position
 from holdfast.views.state import Tally
 
 # The bound is 1.5 times what is alive, and two segments: keep away from it.
-DISK_FACTOR: Final = 1.45
+DISK_FACTOR: Final = 1.48
 WORTH_PARTS: Final = 8  # less than 1/8 of the live bytes dead is not worth moving the others
-VIEW_PARTS: Final = 8
+# What views take is made up for by moving records: all of it up to a third of what is
+# alive, an eighth where they take over half (tiny values): nothing would keep the bound.
+VIEWS_MOST: Final = 3
+VIEWS_LEAST: Final = 8
+VIEWS_HOPELESS: Final = 2
 
 SegmentName = tuple[str, int]  # bucket of origin and number there: one file, however shared
 
@@ -123,9 +127,9 @@ class Space:
     def is_over(self, now: Figures) -> bool:
         """Whether the store takes more of the disk than its bound, and collecting would help.
 
-        Views larger than an eighth of what is alive (tiny buckets, tiny values) are
-        not made up for by moving records without end.
+        Views of tiny buckets or tiny values are not made up for without end.
         """
         most = now.live * DISK_FACTOR + self._allowed
-        taken = now.log + min(now.views, now.live // VIEW_PARTS)
+        parts = VIEWS_LEAST if now.views * VIEWS_HOPELESS > now.live else VIEWS_MOST
+        taken = now.log + min(now.views, now.live // parts)
         return taken > most and now.dead * WORTH_PARTS > now.live
