@@ -47,6 +47,15 @@ UNABSORBED_RECORDS: Final = 1_000_000
 UNABSORBED_BYTES: Final = GIB
 OPEN_BUCKETS: Final = 256
 
+# -- enclaves --------------------------------------------------------------------
+ENCLAVE_IMAGES: Final = 100  # images that one namespace may be held by
+ENCLAVE_SESSIONS: Final = 10_000
+ENCLAVE_SESSIONS_PER_IMAGE: Final = 100  # one more ends the oldest of that image
+ENCLAVE_SESSION_S: Final = 3_600
+ENCLAVE_DOCUMENTS: Final = 1_000  # verified documents in memory
+CHALLENGE_S: Final = 60
+CHALLENGES_SPENT: Final = 100_000  # nonces that were used and have not ended
+
 # -- times ---------------------------------------------------------------------
 INTERVAL_SYNC_S: Final = 0.1
 SYNC_MARK_S: Final = 1.0  # an idle bucket writes down what it knows durable within this
@@ -69,6 +78,7 @@ def _check() -> None:
         "two overlays fit what recovery may replay": 2 * OVERLAY_RECORDS <= UNABSORBED_RECORDS,
         "a view key fits LMDB": VIEW_KEY_BYTES + 9 + 1 <= 511,  # noqa: PLR2004 - LMDB's own
         "a batch fits a group": BATCH_BYTES < 1 << 32,
+        "one image leaves room for others": ENCLAVE_SESSIONS_PER_IMAGE < ENCLAVE_SESSIONS,
         "all consumers fit a record": CONSUMERS * (CONSUMER_BYTES + 1) < VALUE_RECORD_BYTES,
     }
     for relation, holds in relations.items():

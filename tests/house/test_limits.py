@@ -23,6 +23,7 @@ EDITS = {
     "two overlays fit what recovery may replay": "OVERLAY_RECORDS = UNABSORBED_RECORDS",
     "a view key fits LMDB": "VIEW_KEY_BYTES = 512",
     "a batch fits a group": "BATCH_BYTES = 4 * GIB",
+    "one image leaves room for others": "ENCLAVE_SESSIONS = 100",
     "all consumers fit a record": "CONSUMERS = MIB",
 }
 

@@ -51,7 +51,8 @@ class Link:
             extensions = self.certificate.extensions
             key = self.certificate.public_key()
             self.begins_ns = int(self.certificate.not_valid_before_utc.timestamp()) * SECOND_NS
-            self.ends_ns = int(self.certificate.not_valid_after_utc.timestamp()) * SECOND_NS
+            # The last second still counts (RFC 5280, 4.1.2.5).
+            self.ends_ns = int(self.certificate.not_valid_after_utc.timestamp() + 1) * SECOND_NS
             self.constraints = extensions.get_extension_for_class(x509.BasicConstraints)
             self.usage = extensions.get_extension_for_class(x509.KeyUsage)
         except (*UNREADABLE, x509.ExtensionNotFound):
@@ -91,7 +92,7 @@ class Link:
         A leaf begins at the very second it is asked for, so a clock that is a little
         slow would refuse honest enclaves; only this end has a leeway.
         """
-        if at_ns >= self.ends_ns + SECOND_NS:  # the last second counts (RFC 5280, 4.1.2.5)
+        if at_ns >= self.ends_ns:
             raise AttestationInvalid(
                 reason="expired", position=self.position, ends_ns=self.ends_ns, at_ns=at_ns
             )
@@ -126,7 +127,7 @@ class Chain:
 
     @property
     def ends_ns(self) -> int:
-        """When the first of them ends, nanoseconds since 1970."""
+        """From when on the first of them counts no more, nanoseconds since 1970."""
         return min(link.ends_ns for link in self._links)
 
     def judge(self, at_ns: int, leeway_ns: int) -> None:

@@ -39,8 +39,8 @@ class Attestation(msgspec.Struct, frozen=True):
     ``image_id`` (hex) is the SHA-256 of which registers it is made of, as a
     big-endian 32-bit mask, and of PCR 0, 1, 2 and 16 (zeros where it was never
     extended); the formula of Oyster. ``pcrs`` are the registers by number,
-    ``timestamp_ns`` when the document was signed, ``ends_ns`` when the first
-    certificate of its chain ends, both nanoseconds since 1970.
+    ``timestamp_ns`` when the document was signed, ``ends_ns`` from when on
+    its chain counts no more, both nanoseconds since 1970.
     """
 
     image_id: str
