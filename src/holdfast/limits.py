@@ -27,6 +27,13 @@ LIST_PAGE: Final = 1_000
 TTL_NS: Final = (1 << 62) - 1
 LOCK_TTL_S: Final = 30
 
+# -- what callers over the network meet ------------------------------------------
+REQUEST_HEADER_BYTES: Final = 32 * KIB  # 16 KiB is what others promise to take
+REQUEST_HEADERS: Final = 100
+REQUEST_BYTES: Final = MIB  # of a body that is JSON
+BATCH_BODY_BYTES: Final = BATCH_BYTES + 2 * MIB  # values and what stands around them
+REQUESTS_DUE: Final = 64  # of one connection, before nothing more is read of it
+
 # -- buckets and segments ------------------------------------------------------
 BUCKET_BYTES: Final = 4 * GIB
 BUCKET_BYTES_LEAST: Final = 64 * KIB

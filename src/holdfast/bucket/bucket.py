@@ -195,6 +195,7 @@ class Bucket(Reader):
                 outcomes.append(plan.PLANNERS[type(operation)](self, operation, group))
             except HoldfastError as error:
                 if atomic:
+                    error.facts.setdefault("index", len(outcomes))
                     self.unstage(group.roll_back(mark))
                     raise
                 outcomes.append(error)
