@@ -68,7 +68,8 @@ class Connection(HttpToolsProtocol):
         self.since_s = self.site.now_s
         self.body_bytes = 0
         self.body_since_s = 0.0
-        self.header_bytes = 0
+        self.header_bytes = 0  # in lines that were told
+        self.head_received = 0  # of a header that is not whole
         self.header_count = 0
         self.url = b""
         self.out: list[bytes] | None = None  # answers that are gathered while parsing
@@ -181,8 +182,8 @@ class Connection(HttpToolsProtocol):
         else:
             if self.stage is HEAD:
                 # A line that is not ended yet was told to nobody: count it all the same.
-                self.header_bytes += len(data) if self.header_bytes else 0
-                if self.header_bytes > self.site.settings.header_bytes + SLICE_BYTES:
+                self.head_received += len(data)
+                if self.head_received > self.site.settings.header_bytes + SLICE_BYTES:
                     self._refuse_head()
 
     # -- the parser's callbacks --------------------------------------------------------
@@ -192,7 +193,7 @@ class Connection(HttpToolsProtocol):
         self.site.requests += 1
         self.request = Request(self, self.site.requests)
         self.url = b""
-        self.header_bytes = 1
+        self.header_bytes = self.head_received = 0
         self.header_count = 0
         self.stage, self.since_s = HEAD, self.site.now_s
 

@@ -183,7 +183,9 @@ class Site:
     def are_of_a_kind(one: Request, other: Request) -> bool:
         """Whether two requests may be under way side by side."""
         if one.route is None or other.route is None:
-            return one.route is other.route or other.reply is not None
+            return other.reply is not None
+        if one.sink is not None or other.sink is not None:
+            return False
         return one.route.kind == other.route.kind != "alone"
 
     def deadline_ns(self, request: Request) -> int | None:
