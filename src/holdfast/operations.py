@@ -41,6 +41,18 @@ class StoreOptions(msgspec.Struct, frozen=True, gc=False):
     expect: bytes | None = None
 
 
+class Once(msgspec.Struct, frozen=True, gc=False):
+    """A write's number in its session: applied once, however often it is asked for (rule 9).
+
+    ``session`` are the 16 bytes of its id; every number below ``floor`` is settled:
+    whoever asks wants no answer to it any more.
+    """
+
+    session: bytes
+    number: int
+    floor: int = 0
+
+
 class Store(msgspec.Struct, gc=False):
     """Create or replace an object."""
 
@@ -48,6 +60,7 @@ class Store(msgspec.Struct, gc=False):
     name: str
     value: bytes | memoryview
     options: StoreOptions | None = None
+    once: Once | None = None
 
 
 class Append(msgspec.Struct, gc=False):
@@ -56,6 +69,7 @@ class Append(msgspec.Struct, gc=False):
     key: bytes
     name: str
     value: bytes | memoryview
+    once: Once | None = None
 
 
 class Delete(msgspec.Struct, gc=False):
@@ -68,6 +82,7 @@ class Delete(msgspec.Struct, gc=False):
     key: bytes
     name: str
     why: Literal["asked", "expired", "unreferenced", "dropped"] = "asked"
+    once: Once | None = None
 
 
 class Release(msgspec.Struct, gc=False):
@@ -75,6 +90,7 @@ class Release(msgspec.Struct, gc=False):
 
     key: bytes
     name: str
+    once: Once | None = None
 
 
 class Consumers(msgspec.Struct, gc=False):
@@ -84,6 +100,7 @@ class Consumers(msgspec.Struct, gc=False):
     name: str
     action: Literal["set", "append", "remove"]
     ids: tuple[bytes, ...]
+    once: Once | None = None
 
 
 class Lock(msgspec.Struct, gc=False):
@@ -93,6 +110,7 @@ class Lock(msgspec.Struct, gc=False):
     name: str
     lock_id: bytes
     ttl_ns: int
+    once: Once | None = None
 
 
 class Unlock(msgspec.Struct, gc=False):
@@ -101,6 +119,7 @@ class Unlock(msgspec.Struct, gc=False):
     key: bytes
     name: str
     lock_id: bytes
+    once: Once | None = None
 
 
 class Renew(msgspec.Struct, gc=False):
@@ -109,6 +128,7 @@ class Renew(msgspec.Struct, gc=False):
     key: bytes
     name: str
     lock_id: bytes
+    once: Once | None = None
 
 
 class Upload(msgspec.Struct, gc=False):
@@ -118,6 +138,7 @@ class Upload(msgspec.Struct, gc=False):
     name: str
     upload: bytes
     state: Literal["begun", "given_up"]
+    once: Once | None = None
 
 
 class Evacuate(msgspec.Struct, gc=False):
@@ -132,6 +153,7 @@ class Evacuate(msgspec.Struct, gc=False):
     modified_ns: int
     expires_ns: int
     segment: int
+    once: Once | None = None
 
 
 Operation = (

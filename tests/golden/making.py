@@ -22,9 +22,14 @@ from holdfast.log.group import Kind, seal_head
 from holdfast.log.header import (
     Birth,
     Identity,
+    KeptNumbers,
+    KeptSession,
+    KeptSpace,
     LogState,
     Merge,
+    NumberedState,
     SegmentInfo,
+    SessionRecord,
     encode_state,
     pack_head,
 )
@@ -57,6 +62,14 @@ INFO = SegmentInfo(1, PARENT, 3, 4096, 0x0123456789ABCDEF)
 STATE = LogState(
     b"", b"\xff", 7, NOW, (INFO,), (Birth(CHILD, b"m", b"\xff", 7, NOW, (INFO,)),), (CHILD,), KEY
 )
+SESSION = bytes(range(16))
+KEPT = ((6, b"\x94\x00\x07\x05\xc0"), (8, b"\x92\x01\xc0"))
+NUMBERED = NumberedState(
+    **msgspec.structs.asdict(STATE),
+    numbers=KeptNumbers(
+        NOW - 7, (KeptSpace(b"acme", NOW - 5, (KeptSession(SESSION, 6, NOW, KEPT),)),)
+    ),
+)
 UPLOAD = b"uploaded"
 UPLOADS = (
     rows.UploadNote(UPLOAD, rows.BEGUN, 9, NOW),
@@ -76,10 +89,13 @@ VALUES: dict[Type, bytes] = {
     Type.UPLOAD: rows.pack_uploads(UPLOADS),
     Type.RELEASE: b"",
     Type.JOIN: b"hello, world",
-    Type.STATE: encode_state(STATE),
+    Type.SESSION: msgspec.msgpack.encode(SessionRecord(SESSION, 6, KEPT)),
+    Type.STATE: encode_state(NUMBERED),
     Type.SPLIT: msgspec.msgpack.encode(STATE.births[0]),
     Type.BORN: CHILD.encode(),
-    Type.MERGE: msgspec.msgpack.encode(Merge(CHILD, b"m", b"\xff", 7, NOW, (INFO,), KEY)),
+    Type.MERGE: msgspec.msgpack.encode(
+        Merge(CHILD, b"m", b"\xff", 7, NOW, (INFO,), KEY, NUMBERED.numbers)
+    ),
     Type.RETIRED: CHILD.encode(),
     Type.DROP: msgspec.msgpack.encode([3]),
     Type.TIME: b"",
@@ -234,7 +250,7 @@ def example_segment() -> bytes:
         store.namespace("acme").put("a", b"hello")
         (bucket,) = store.placement.directory
         with commit.alone(bucket):
-            bucket.log.switch(bucket.log_state())
+            bucket.log.switch(bucket.segment_state())
         seal_all(bucket)
         name = f"store/log/{bucket.id}/{1:016x}.seg"
         return content(disk, name)

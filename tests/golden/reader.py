@@ -31,7 +31,7 @@ MASK = 0xFFFFFFFF
 
 RECORDS, KEY_BLOCK, CONTROL = 1, 2, 3
 STORE, APPEND, DELETE, EXPIRE, UNREFERENCED, CONSUMERS = range(1, 7)
-LOCK, UNLOCK, UPLOAD, RELEASE, JOIN = range(7, 12)
+LOCK, UNLOCK, UPLOAD, RELEASE, JOIN, SESSION = range(7, 13)
 STATE, SPLIT, BORN, MERGE, RETIRED, DROP, TIME, CLOSE, INTEND = range(32, 41)
 PERMANENT, MANAGED, MARKED, LARGE, FRESH, MOVED = 1, 2, 4, 8, 16, 128
 REMOVALS = (DELETE, EXPIRE, UNREFERENCED)
@@ -291,14 +291,31 @@ class Bucket:
         (state,) = records(self.tail[0])
         require((state.type, self.tail[0].kind) == (STATE, CONTROL), "no state")
         told = msgspec.msgpack.decode(state.value)
-        self.start, self.stop, _, _, segments, births, retired, _ = told
+        self.start, self.stop, _, _, segments, births, retired, _, *more = told
+        self.numbers: dict[tuple[bytes, bytes], tuple[int, dict[int, bytes]]] = {}
+        self._know(more[0] if more else None)
         self.segments = {info[0]: info for info in segments}
         self.births = {birth[0]: birth for birth in births}
         self.retired = set(retired)
         for group in self.tail[1:]:
-            if group.kind == CONTROL:
-                for record in records(group):
+            for record in records(group):
+                if group.kind == CONTROL:
                     self._control(record)
+                elif record.type == SESSION:
+                    session, floor, kept = msgspec.msgpack.decode(record.value)
+                    self._know_one((record.key.partition(b"\0")[0], session), floor, kept)
+
+    def _know(self, told: list[Any] | None) -> None:
+        for namespace, _, sessions in told[1] if told else ():
+            for session, floor, _, kept in sessions:
+                self._know_one((namespace, session), floor, kept)
+
+    def _know_one(self, whose: tuple[bytes, bytes], floor: int, kept: list[Any]) -> None:
+        """The numbers of one session are those of all that is said of it, above its floor."""
+        least, known = self.numbers.get(whose, (0, {}))
+        least = max(least, floor)
+        together = {**known, **dict(kept)}
+        self.numbers[whose] = (least, {n: o for n, o in together.items() if n >= least})
 
     @staticmethod
     def _own(head: Head, name: str, number: int) -> bool:
@@ -313,7 +330,8 @@ class Bucket:
         elif record.type == BORN:
             self.births.pop(value.decode(), None)
         elif record.type == MERGE:
-            gone, start, stop, _, _, segments, _ = msgspec.msgpack.decode(value)
+            gone, start, stop, _, _, segments, _, *more = msgspec.msgpack.decode(value)
+            self._know(more[0] if more else None)
             self.start, self.stop = min(self.start, start), max(self.stop, stop)
             self.retired.add(gone)
             self.segments |= {info[0]: info for info in segments}
@@ -356,6 +374,7 @@ class Bucket:
             for group in groups(data[:stop])
             if group.kind == RECORDS
             for r in records(group)
+            if r.type != SESSION
         ]
         require(told == sorted(counted), "a key block differs from the records")
 

@@ -228,6 +228,9 @@ def test_the_limits_are_those_of_the_product() -> None:
         "consumer id": f"{limits.CONSUMER_BYTES} bytes",
         "content type": f"{limits.CONTENT_TYPE_BYTES} bytes",
         "extents of an object": f"{limits.EXTENTS}",
+        "numbers of a session above its floor, in one bucket": f"{limits.SESSION_NUMBERS:,}",
+        "sessions of a namespace in one bucket": f"{limits.SESSIONS:,}",
+        "numbers of all of them": f"{limits.SPACE_NUMBERS:,}",
         f"keys over {limits.VIEW_KEY_BYTES} bytes that share their first "
         f"{limits.VIEW_KEY_BYTES}": f"{limits.VIEW_KEYS_SHARED:,}",
     }

@@ -41,6 +41,8 @@ class Driven:
         self.random = Random(seed)
         self.clock = ManualClock()
         self.store = self.opened()
+        self.session = self.store.begin_session()
+        self.number = 0
 
     def opened(self) -> Store:
         """Open it again."""
@@ -101,6 +103,14 @@ def _collect(driven: Driven, _ns: Namespace, _key: str) -> None:
     driven.store.collect(driven.random.choice(("auto", "compacting")))
 
 
+def _numbered(driven: Driven, ns: Namespace, key: str) -> None:
+    number = driven.number + driven.random.choice((1, 1, 1, 0, -1))
+    driven.number = max(driven.number, number)
+    floor = max(0, number - driven.random.choice((3, 20)))
+    space = ns.numbered(driven.session, max(number, 0), floor)
+    driven.random.choice((_append, _put, lambda _, to, name: to.delete(name)))(driven, space, key)
+
+
 WAYS: list[tuple[Callable[[Driven, Namespace, str], object], int]] = [
     (_put, 40),
     (_put_with_options, 10),
@@ -111,6 +121,7 @@ WAYS: list[tuple[Callable[[Driven, Namespace, str], object], int]] = [
     (lambda _, ns, key: ns.put(key, b"kept", permanent=True), 2),
     (lambda _, ns, key: ns.release(key), 3),
     (lambda _, ns, key: ns.lock(key, ttl=5), 2),
+    (_numbered, 15),
     (lambda driven, _ns, _key: driven.store.tick(1), 3),
     (_collect, 3),
     (_pass_time, 3),
@@ -152,6 +163,21 @@ def read(folder: Path, now_ns: int) -> Seen:
     }
 
 
+def hold_numbers(folder: Path, store: Store) -> int:
+    """The reader finds every number that the product knows; how many sessions there are."""
+    count = 0
+    for found, bucket in zip(StoreReader(folder).buckets, store.placement.directory, strict=True):
+        told = bucket.sessions.told(0)
+        known = {(s.namespace, one.session): one for s in told.spaces for one in s.sessions}
+        assert known.keys() == found.numbers.keys()
+        for whose, one in known.items():
+            floor, kept = found.numbers[whose]
+            assert floor <= one.floor  # a floor alone is not worth a record
+            assert dict(one.kept) == {n: o for n, o in kept.items() if n >= one.floor}
+            count += 1
+    return count
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_reader_sees_what_the_product_sees(seed: int, tmp_path: Path) -> None:
     driven = Driven(tmp_path / "store", seed)
@@ -161,5 +187,6 @@ def test_the_reader_sees_what_the_product_sees(seed: int, tmp_path: Path) -> Non
             copied = Path(shutil.copytree(driven.folder, tmp_path / str(step)))
             now_ns = driven.store.placement.settings.time.now_ns()
             assert read(copied, now_ns) == seen(driven.store)
+            assert hold_numbers(copied, driven.store)
     driven.store.close()
     assert StoreReader(driven.folder).buckets

@@ -11,11 +11,13 @@ import pytest
 from crc32c import crc32c
 from xxhash import xxh3_64_intdigest
 
-from holdfast.errors import FormatTooNew
+from holdfast.bucket.sessions import Sessions, new_session
+from holdfast.errors import FormatTooNew, SessionUnknown
 from holdfast.log.entry import ATTRIBUTES, Attributes
-from holdfast.log.header import LogState, decode_state, encode_state
-from holdfast.testing import ManualClock
-from tests.golden.making import STATE
+from holdfast.log.header import Identity, LogState, NumberedState, decode_state, encode_state
+from holdfast.operations import Once
+from holdfast.testing import ManualClock, SeededEntropy
+from tests.golden.making import NUMBERED, STATE
 from tests.golden.old import open_store
 
 
@@ -59,11 +61,24 @@ def test_a_segment_of_a_later_format(folder: Path) -> None:
 
 
 def test_a_state_may_grow_and_may_lack_what_came_later() -> None:
-    listed = msgspec.msgpack.decode(encode_state(STATE))
+    listed = msgspec.msgpack.decode(encode_state(NUMBERED))
     longer = msgspec.msgpack.encode([*listed, "what a later version adds"])
-    assert decode_state(longer) == STATE
+    assert decode_state(longer) == NUMBERED
     shorter = msgspec.msgpack.encode(listed[:4])
-    assert decode_state(shorter) == LogState(STATE.start, STATE.stop, STATE.version, STATE.time_ns)
+    first = LogState(STATE.start, STATE.stop, STATE.version, STATE.time_ns)
+    assert decode_state(shorter) == NumberedState(**msgspec.structs.asdict(first))
+
+
+def test_a_state_without_sessions_ends_those_begun_before_it() -> None:
+    listed = msgspec.msgpack.decode(encode_state(STATE))
+    identity = Identity(bytes(16), 1)
+    sessions = Sessions(identity)
+    sessions.take_in(decode_state(msgspec.msgpack.encode(listed)).numbers, STATE.time_ns)
+    before = new_session(identity, STATE.time_ns - 1, SeededEntropy(1))
+    with pytest.raises(SessionUnknown):
+        sessions.admit(b"acme", Once(before, 1), STATE.time_ns)
+    after = new_session(identity, STATE.time_ns, SeededEntropy(1))
+    assert sessions.admit(b"acme", Once(after, 1), STATE.time_ns).numbers() == 0
 
 
 def test_attributes_may_lack_and_may_not_grow() -> None:

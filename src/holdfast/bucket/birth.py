@@ -413,7 +413,10 @@ def _begins_anew(row: Row) -> bool:
 
 
 def _note_floors(opened: Bucket, groups: Iterable[Group]) -> None:
-    """Versions, bucket time and the highest key never go back, whatever the last record was."""
+    """Versions, bucket time and the highest key never go back, whatever the last record was.
+
+    What sessions applied is told by the state and by these records alone, not by views.
+    """
     latest = 0
     for group in groups:
         if group.head.kind == Kind.KEY_BLOCK:
@@ -421,6 +424,8 @@ def _note_floors(opened: Bucket, groups: Iterable[Group]) -> None:
         for record in group.records():
             if group.head.kind == Kind.RECORDS:
                 latest = max(latest, record.modified_ns)
+                if record.type == Type.SESSION:
+                    opened.sessions.replay(record.key, group.value(record), record.modified_ns)
             opened.version = max(opened.version, record.version)
             opened.highest = max(opened.highest, record.key)
     opened.time.raise_to(latest)
@@ -465,6 +470,7 @@ def _apply_control(opened: Bucket, kind: int, value: bytes) -> None:
         opened.highest = max(opened.highest, merge.highest)
         opened.retired = (*opened.retired, merge.bucket)
         opened.time.raise_to(merge.time_ns)
+        opened.sessions.take_in(merge.numbers, merge.time_ns)
     elif kind == Type.RETIRED:
         gone = value.decode()
         opened.retired = tuple(b for b in opened.retired if b != gone)

@@ -13,18 +13,21 @@ from collections.abc import Sequence
 from threading import Lock as Gate
 from threading import RLock
 
-from holdfast.bucket import commit, plain, plan, rewrite, rows
+import msgspec
+
+from holdfast.bucket import commit, once, plain, plan, rows
 from holdfast.bucket.checkpoint import Checkpoint, Pace, no_pace
 from holdfast.bucket.group import Gathering
 from holdfast.bucket.locks import Locks
 from holdfast.bucket.read import EXPIRES_SLICE, NEVER, Reader
+from holdfast.bucket.sessions import Sessions
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt, HoldfastError, Moved, StorageFailed
 from holdfast.limits import OVERLAY_RECORDS
 from holdfast.log.entry import Entry, Extent, unpack
-from holdfast.log.header import Birth, LogState
+from holdfast.log.header import Birth, LogState, NumberedState
 from holdfast.log.log import Log, Position
-from holdfast.operations import Append, Operation, Store
+from holdfast.operations import Operation, Store
 from holdfast.views.port import Table, View
 from holdfast.views.prints import Prints
 from holdfast.views.state import Overlay, State, Tally, needs_care
@@ -69,6 +72,9 @@ class Bucket(Reader):
         self.view_tally = Tally()
         self.kept: dict[int, int] = {}  # bytes of evacuated removals, by segment
         self.locks = Locks(settings.clock)
+        self.sessions = Sessions(settings.identity)
+        numbers = state.numbers if isinstance(state, NumberedState) else None
+        self.sessions.take_in(numbers, state.time_ns)
         self.lock = RLock()
         self.absorbing = RLock()
         self.collecting = RLock()
@@ -190,27 +196,22 @@ class Bucket(Reader):
     ) -> list[object]:
         mark = group.mark()
         outcomes: list[object] = []
+        numbered = False
         for operation in operations:
             try:
-                outcomes.append(plan.PLANNERS[type(operation)](self, operation, group))
+                if operation.once is None:
+                    outcomes.append(plan.PLANNERS[type(operation)](self, operation, group))
+                else:
+                    numbered = True
+                    outcomes.append(once.decide(self, operation, operation.once, group))
             except HoldfastError as error:
                 if atomic:
-                    error.facts.setdefault("index", len(outcomes))
                     self.unstage(group.roll_back(mark))
                     raise
                 outcomes.append(error)
-            except plan.MustJoin:
-                outcomes.append(self._join_and_append(operation, group))
+        if numbered:
+            once.write_down(self, group, mark[1])
         return outcomes
-
-    def _join_and_append(self, operation: Operation, group: Gathering) -> object:
-        if not isinstance(operation, Append):
-            raise TypeError(operation)
-        try:
-            rewrite.join(self, operation.key, operation.name, group)
-            return plan.append(self, operation, group)
-        except HoldfastError as error:
-            return error
 
     def next_version(self) -> int:
         """The next number of the bucket's one counter."""
@@ -257,6 +258,8 @@ class Bucket(Reader):
         for table, key, _ in changes:
             if table is Table.LOCKS:
                 self.locks.forget(key)
+            elif table is Table.SESSIONS:
+                self.sessions.forget(key)
 
     def read_extent(self, key: bytes, extent: Extent) -> bytes:
         """The verified bytes of one extent, from memory where it is not written yet."""
@@ -282,6 +285,8 @@ class Bucket(Reader):
             elif table is Table.SEGMENTS:
                 held = self.kept.get(group.segment, 0)
                 self.kept[group.segment] = held + len(key) + rows.REMOVAL_BYTES
+            elif table is Table.SESSIONS:
+                self.sessions.settle(key)
             else:
                 self.state.put_side(table, key, row)
 
@@ -346,7 +351,7 @@ class Bucket(Reader):
     # -- log state -------------------------------------------------------------------
 
     def log_state(self) -> LogState:
-        """What the next segment's STATE record must say."""
+        """What the log must be told about itself to begin from here."""
         return LogState(
             self.start,
             self.stop,
@@ -357,6 +362,12 @@ class Bucket(Reader):
             self.retired,
             self.highest,
         )
+
+    def segment_state(self) -> NumberedState:
+        """What the next segment's STATE record must say: that, and what sessions applied."""
+        state = self.log_state()
+        told = self.sessions.told(state.time_ns)
+        return NumberedState(**msgspec.structs.asdict(state), numbers=told)
 
     def sync_to(self, position: Position) -> None:
         """Make the log durable up to a position that was published."""

@@ -253,7 +253,9 @@ def _write_alone(bucket: Bucket, kind: Type, value: bytes, time_ns: int) -> None
 def _prepare(bucket: Bucket, group: Gathering) -> None:
     """Begin a new segment where the active one is full, and fix the group's place."""
     log = bucket.log
-    if log.stop >= bucket.settings.segment_bytes and group.count:
+    # A segment takes at least as many records as its state takes bytes, however long that is.
+    full = max(bucket.settings.segment_bytes, 2 * log.begun)
+    if log.stop >= full and group.count:
         switch(bucket)
     if (group.segment, group.base - log.stop) != (log.number, 0):
         group.relocate(log.number, log.stop)
@@ -303,7 +305,7 @@ def _save_unsynced(bucket: Bucket) -> OSError | None:
 
 
 def _switch_with_reserve(bucket: Bucket) -> None:
-    with_reserve(bucket.settings.ground, lambda: bucket.log.switch(bucket.log_state()))
+    with_reserve(bucket.settings.ground, lambda: bucket.log.switch(bucket.segment_state()))
 
 
 def with_reserve(ground: Segments, begin: Callable[[], T]) -> T:

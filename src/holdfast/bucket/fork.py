@@ -32,7 +32,7 @@ from holdfast.bucket.rows import pack_row, unpack_row
 from holdfast.bucket.seal import seal
 from holdfast.errors import HoldfastError, OutcomeUnknown, StorageFailed
 from holdfast.log.entry import pack, unpack
-from holdfast.log.header import Birth, LogState, Merge, SegmentInfo
+from holdfast.log.header import Birth, Merge, NumberedState, SegmentInfo
 from holdfast.log.log import refused
 from holdfast.log.records import Type
 from holdfast.log.recovery import stands
@@ -106,13 +106,14 @@ def _deliver(bucket: Bucket, birth: Birth) -> Bucket:
 
 def be_born(bucket: Bucket, birth: Birth) -> Bucket:
     """The child's own first segment, durable; OSError where the ground refuses."""
-    state = LogState(
+    state = NumberedState(
         birth.start,
         birth.stop,
         birth.version + 1,
         birth.time_ns,
         birth.segments,
         highest=bucket.highest,
+        numbers=bucket.sessions.told(bucket.time.now_ns()),
     )
     return create(bucket.settings, birth.child, state)
 
@@ -317,6 +318,7 @@ def _swallow(left: Bucket, right: Bucket) -> None:
         right.time.now_ns(),
         infos,
         right.highest,
+        right.sessions.told(right.time.now_ns()),
     )
     rows = list(_rows_of(right))  # before it is decided: reading may find damage
     left.log.reserved = first + len(infos) - 1
@@ -324,7 +326,7 @@ def _swallow(left: Bucket, right: Bucket) -> None:
     for info in infos:
         left.log.adopt(info)
     _put_rows(left, right, rows, renumbered)
-    _take_in(left, right)
+    _take_in(left, right, taken)
 
 
 def _decide_merge(left: Bucket, right: Bucket, taken: Merge, renumbered: dict[int, int]) -> None:
@@ -350,9 +352,10 @@ def _decide_merge(left: Bucket, right: Bucket, taken: Merge, renumbered: dict[in
         raise
 
 
-def _take_in(left: Bucket, right: Bucket) -> None:
+def _take_in(left: Bucket, right: Bucket, taken: Merge) -> None:
     """What follows from a merge that was decided: nothing here may undo it."""
     left.highest = max(left.highest, right.highest)
+    left.sessions.take_in(taken.numbers, taken.time_ns)
     left.stop = right.stop
     left.retired = (*left.retired, right.id)
     right.stop = right.start

@@ -157,7 +157,7 @@ class Gathering:
         self.segment, self.base = segment, base
 
     def _moved(self, table: Table, row: bytes, segment: int, base: int) -> bytes:
-        if not row:
+        if not row or table is Table.SESSIONS:
             return row
         if table is not Table.KEYS:
             side = unpack_row(row)

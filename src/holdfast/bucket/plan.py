@@ -14,7 +14,7 @@ from crc32c import crc32c
 
 from holdfast.bucket import rows
 from holdfast.bucket.locks import Held
-from holdfast.bucket.rewrite import evacuate
+from holdfast.bucket.rewrite import evacuate, join
 from holdfast.bucket.sharing import has_room, hold_room
 from holdfast.errors import (
     Changed,
@@ -276,6 +276,15 @@ def append(bucket: Bucket, operation: Append, group: Gathering) -> int:
     return old.size
 
 
+def append_joining(bucket: Bucket, operation: Append, group: Gathering) -> int:
+    """The same; where its entry is full, extents are joined first."""
+    try:
+        return append(bucket, operation, group)
+    except MustJoin:
+        join(bucket, operation.key, operation.name, group)
+        return append(bucket, operation, group)
+
+
 def delete(bucket: Bucket, operation: Delete, group: Gathering) -> int:
     """Remove an object; the bytes of its value."""
     key, why = operation.key, operation.why
@@ -373,14 +382,10 @@ def unlock(bucket: Bucket, operation: Unlock, group: Gathering) -> None:
     bucket.locks.release(operation.key)
 
 
-def renew(bucket: Bucket, operation: Renew, _group: Gathering) -> int:
-    """Begin a lease's time anew; its fence, which stays.
-
-    Needs no record: a reopened lock runs its full time anyway.
-    """
+def renew(bucket: Bucket, operation: Renew, _group: Gathering) -> None:
+    """Begin a lease's time anew. Needs no record: a reopened lock runs its full time anyway."""
     held = _held_by(bucket, operation)
     bucket.locks.take(operation.key, held)
-    return held.fence
 
 
 def _held_by(bucket: Bucket, operation: Unlock | Renew) -> Held:
@@ -404,7 +409,7 @@ def upload(bucket: Bucket, operation: Upload, group: Gathering) -> None:
 Planner = Callable[["Bucket", Any, "Gathering"], object]
 PLANNERS: dict[type[Operation], Planner] = {
     Store: store,
-    Append: append,
+    Append: append_joining,
     Delete: delete,
     Release: release,
     Consumers: consumers,

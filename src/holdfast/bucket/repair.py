@@ -18,7 +18,7 @@ from crc32c import crc32c
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt
-from holdfast.log.header import Birth, LogState, SegmentInfo
+from holdfast.log.header import Birth, KeptNumbers, LogState, NumberedState, SegmentInfo
 from holdfast.log.keyblock import Row
 from holdfast.log.log import Log, refused
 from holdfast.log.records import Flag, Record, Type, encode
@@ -182,7 +182,8 @@ def _state_of(left: Remains, copied: list[Salvage], span: tuple[bytes, bytes]) -
             time_ns = max(time_ns, record.modified_ns)
             highest = max(highest, record.key)
     retired = state.retired if state else ()
-    return LogState(*span, version, time_ns, retired=retired, highest=highest)
+    ended = KeptNumbers(time_ns + 1)  # what sessions applied may be among what is lost
+    return NumberedState(*span, version, time_ns, retired=retired, highest=highest, numbers=ended)
 
 
 def _batches(copied: list[Salvage]) -> Iterator[list[tuple[Record, bytes]]]:

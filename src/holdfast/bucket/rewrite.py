@@ -26,7 +26,6 @@ SIDE_TABLES = {
     Type.CONSUMERS: Table.CONSUMERS,
     Type.LOCK: Table.LOCKS,
     Type.UPLOAD: Table.UPLOADS,
-    Type.SESSION: Table.SESSIONS,
 }
 
 

@@ -82,6 +82,45 @@ class Birth(msgspec.Struct, frozen=True, array_like=True):
     segments: tuple[SegmentInfo, ...] = ()
 
 
+class KeptSession(msgspec.Struct, frozen=True, array_like=True):
+    """What a bucket knows of one session: numbers below ``floor`` are settled.
+
+    ``kept`` are the numbers applied from there on, each with its outcome
+    (bucket/outcomes.py); ``used_ns`` is the bucket time of the last of them.
+    """
+
+    session: bytes
+    floor: int
+    used_ns: int
+    kept: tuple[tuple[int, bytes], ...] = ()
+
+
+class KeptSpace(msgspec.Struct, frozen=True, array_like=True):
+    """The sessions that wrote to one namespace; of those begun before ``since_ns`` all of them."""
+
+    namespace: bytes
+    since_ns: int
+    sessions: tuple[KeptSession, ...] = ()
+
+
+class KeptNumbers(msgspec.Struct, frozen=True, array_like=True):
+    """Every session that a bucket knows; ``since_ns`` is a floor for each namespace's."""
+
+    since_ns: int
+    spaces: tuple[KeptSpace, ...] = ()
+
+
+class SessionRecord(msgspec.Struct, frozen=True, array_like=True):
+    """The value of a SESSION record: numbers applied together, and what they came to.
+
+    The namespace is that of the record's key, the time used its ``modified``.
+    """
+
+    session: bytes
+    floor: int
+    kept: tuple[tuple[int, bytes], ...]
+
+
 class LogState(msgspec.Struct, frozen=True, array_like=True):
     """The STATE record: what a segment's beginning says of the whole bucket.
 
@@ -102,6 +141,12 @@ class LogState(msgspec.Struct, frozen=True, array_like=True):
     highest: bytes = b""
 
 
+class NumberedState(LogState, frozen=True, array_like=True):
+    """A state that also says which sessions are known; None where none begun before it is."""
+
+    numbers: KeptNumbers | None = None
+
+
 class Merge(msgspec.Struct, frozen=True, array_like=True):
     """A merge that the log has decided: the bucket it swallowed, up to which key.
 
@@ -115,6 +160,7 @@ class Merge(msgspec.Struct, frozen=True, array_like=True):
     time_ns: int
     segments: tuple[SegmentInfo, ...] = ()
     highest: bytes = b""
+    numbers: KeptNumbers | None = None
 
 
 def encode_state(state: LogState) -> bytes:
@@ -122,9 +168,9 @@ def encode_state(state: LogState) -> bytes:
     return msgspec.msgpack.encode(state)
 
 
-def decode_state(data: bytes) -> LogState:
+def decode_state(data: bytes) -> NumberedState:
     """The state in a STATE record's value; raises msgspec.DecodeError."""
-    return msgspec.msgpack.decode(data, type=LogState)
+    return msgspec.msgpack.decode(data, type=NumberedState)
 
 
 def pack_head(

@@ -46,6 +46,7 @@ from holdfast.log.records import (
 )
 
 GROUP_OF_RECORDS = int(Kind.RECORDS)
+SESSION = int(Type.SESSION)
 SMALL_BYTES = 1 << 16
 JOIN_BYTES = 1 << 14  # a group of larger buffers is written gathered instead of joined
 
@@ -87,6 +88,7 @@ class Log:
         self.active: Segment  # what is appended to; set by ``begin`` or by recovery
         self.reserved = 0  # the highest number that a merge has set aside
         self.stop = 0  # where the active segment's groups end
+        self.begun = 0  # where its state ends
         self.last = 0  # where its last group starts
         self.digest = 0
         self.synced = 0  # what of the active segment is known durable
@@ -113,7 +115,7 @@ class Log:
         self._open[number] = self.active = segment
         self.number = number
         self.last = len(head)
-        self.stop = self.synced = len(head) + len(group) + len(body)
+        self.stop = self.synced = self.begun = len(head) + len(group) + len(body)
         self.digest = after
         self.durable = self.position
 
@@ -257,19 +259,6 @@ class Log:
             check = CHECK.unpack(self._bytes(number, stop, stop + CHECK_BYTES))[0]
             return self._bytes(number, offset, stop), check
         data = self._bytes(number, offset, stop + CHECK_BYTES)
-        return data[:length], CHECK.unpack_from(data, length)[0]
-
-    def read_now(self, number: int, offset: int, length: int) -> tuple[bytes, int] | None:
-        """As ``read_value``, or None where it would have to wait for the disk (rule 12)."""
-        segment = self._open.get(number)
-        if segment is None:
-            return None
-        try:
-            data = segment.read_now(offset, offset + length + CHECK_BYTES)
-        except OSError:
-            return None  # whoever asks again, and waits, is told
-        if data is None or len(data) != length + CHECK_BYTES:
-            return None
         return data[:length], CHECK.unpack_from(data, length)[0]
 
     def value(  # noqa: PLR0917 - what names a value, and where it lies
@@ -458,7 +447,8 @@ class Group(NamedTuple):
     def rows(self, segment: int) -> Iterator[tuple[bytes, int, int, bytes]]:
         """The rows of a key block for these records: key, version, type, entry (keyblock.py).
 
-        The same as ``row_of`` makes of each of ``records``, without the record.
+        The same as ``row_of`` makes of each of ``records``, without the record; none
+        of a SESSION record.
         """
         body, base, at = bytes(self.body), self.head.body, 0
         unpack, pack = HEAD.unpack_from, ENTRY.pack
@@ -467,6 +457,9 @@ class Group(NamedTuple):
             version, modified, expires = times
             attrs_at = at + HEAD_BYTES + key_len
             value_at = attrs_at + attrs_len
+            if kind == SESSION:  # is state of the bucket, not of a key
+                at = value_at + size + CHECK_BYTES
+                continue
             entry = pack(
                 version, modified, expires, size, crc, flags, attrs_len, segment, base + value_at
             )

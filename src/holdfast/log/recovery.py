@@ -133,7 +133,7 @@ def _end(log: Log, number: int, absorbed: Position | None) -> Recovered | None:
         return None
     log.active = segment
     log.number, log.stop, log.last = number, stop, found[-1].head.start
-    log.digest = found[-1].head.digest
+    log.digest, log.begun = found[-1].head.digest, found[0].head.stop
     if not _was_closed(found[-1], torn=torn):
         segment.sync()
     log.synced = stop

@@ -116,7 +116,14 @@ class LargeWriter:
         except HoldfastError:
             self.give_up()
             raise
+        if operation.once is not None and self._upload is not None and not self._is_manifest():
+            self.give_up()  # the number was applied before, by an upload of its own
         return receipt
+
+    def _is_manifest(self) -> bool:
+        """Whether the object is the one that this upload made."""
+        row = self._corridor.read(self._key, lambda bucket: bucket.row(self._key))
+        return row is not None and unpack(row).attributes.upload == self._upload
 
     def give_up(self) -> None:
         """Abandon the upload; its parts are garbage at once."""
@@ -247,16 +254,11 @@ def append(corridor: Corridor, operation: Append) -> int:
         try:
             total: int = corridor.write(operation)
         except LimitExceeded as error:
-            if not wants_folding(error):
+            if error.limit != "EXTENTS":
                 raise
             _fold_into_parts(corridor, operation.key, operation.name)
         else:
             return total
-
-
-def wants_folding(outcome: object) -> bool:
-    """Whether an append was refused only because its extents must become parts first."""
-    return isinstance(outcome, LimitExceeded) and outcome.facts.get("limit") == "EXTENTS"
 
 
 def _fold_into_parts(corridor: Corridor, key: bytes, name: str) -> None:

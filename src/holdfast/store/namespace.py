@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 
 from holdfast.errors import HoldfastError, InvalidValue, LockHeld, NotFound
 from holdfast.limits import KEY_BYTES, LIST_PAGE, LOCK_TTL_S, VALUE_RECORD_BYTES
-from holdfast.operations import Append, Delete, Lock, Release, Store, Unlock
+from holdfast.operations import Append, Delete, Lock, Once, Release, Store, Unlock
 from holdfast.request import arguments, describe, handles, large, listing, streams
 from holdfast.request.large import LargeWriter
+from holdfast.request.once import NumberedCorridor, once
 from holdfast.request.options import known, put_options
-from holdfast.store.sharing import Sharing
 from holdfast.values import Receipt, Stat
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ LOCK_POLL_S = 0.01
 By = Literal["text", "component"]
 
 
-class Namespace(Sharing):
+class Namespace:
     """One namespace of an open store. Made by ``store.namespace(name)``.
 
     Keys are strings of 1 to 1024 UTF-8 bytes; values are bytes up to 5 TiB.
@@ -40,16 +40,46 @@ class Namespace(Sharing):
         b'paid'
     """
 
-    def __init__(self, store: HoldfastStore, name: str) -> None:
+    def __init__(self, store: HoldfastStore, name: str, first: Once | None = None) -> None:
         raw = arguments.namespace_bytes(name)
+        corridor = store.corridor
         self.name = name
         self._store = store
-        self._corridor = store.corridor
-        self._directory = store.corridor.directory
+        self._corridor = corridor if first is None else NumberedCorridor(corridor, first)
+        self._directory = corridor.directory
         self._space = raw + arguments.VISIBLE
         self._near = self._directory.find(self._space)
         self._least = len(self._space)
         self._most = len(self._space) + KEY_BYTES
+
+    def numbered(self, session: str, number: int, floor: int = 0) -> Namespace:
+        """The same namespace for writes that may be sent again: each is applied once.
+
+        The first write through what is returned has ``number`` in the session, each
+        operation behind it the next one. A number that was applied answers what it came
+        to and changes nothing, a refusal by the object included; numbers are the
+        client's, each for one write. What had no effect and may pass is decided anew.
+
+        Args:
+            session: of ``store.begin_session()``.
+            number: 0 to 2^63 - 1.
+            floor: nothing below it will be asked for again.
+
+        Returns:
+            A namespace whose writes raise besides: SessionUnknown where the session has
+            ended (7 idle days, a restore), InvalidValue below the floor, LimitExceeded
+            for more than 1,000 numbers above it in one bucket. Not for ``put_soon``.
+
+        Example:
+            >>> import holdfast
+            >>> with holdfast.open(":memory:") as store:
+            ...     acme, session = store.namespace("acme"), store.begin_session()
+            ...     first = acme.numbered(session, 1).append("log", b"x")
+            ...     again = acme.numbered(session, 1).append("log", b"x")
+            ...     first, again, acme.get("log")
+            (1, 1, b'x')
+        """
+        return Namespace(self._store, self.name, once(session, number, floor))
 
     # -- values ---------------------------------------------------------------------
 
@@ -218,10 +248,9 @@ class Namespace(Sharing):
     def _put_some_large(
         self, operations: builtins.list[Store], *, atomic: bool
     ) -> builtins.list[Receipt]:
-        if atomic:
-            raise InvalidValue(
-                argument="pairs", reason="a large value cannot be in an atomic batch"
-            )
+        if atomic or self._corridor.numbered:
+            reason = "a large value cannot be in an atomic or a numbered batch"
+            raise InvalidValue(argument="pairs", reason=reason)
         outcomes: builtins.list[object] = []
         for operation in operations:
             try:
@@ -243,6 +272,8 @@ class Namespace(Sharing):
         operation = Store(arguments.compose(self._space, key), key, arguments.payload(data))
         if len(operation.value) > VALUE_RECORD_BYTES:
             raise InvalidValue(argument="data", reason="put_soon takes at most 1 MiB")
+        if self._corridor.numbered:
+            raise InvalidValue(argument="number", reason="put_soon has no use for it")
         self._store.soon.put(self.name, operation)
 
     def append(self, key: str, data: bytes | bytearray | memoryview) -> int:
@@ -252,6 +283,8 @@ class Namespace(Sharing):
         """
         composite = arguments.compose(self._space, key)
         value = arguments.payload(data)
+        if self._corridor.numbered and len(value) > VALUE_RECORD_BYTES:
+            raise InvalidValue(argument="data", reason="a numbered append takes at most 1 MiB")
         total = 0
         for at in builtins.range(0, max(len(value), 1), VALUE_RECORD_BYTES):
             piece = value[at : at + VALUE_RECORD_BYTES]
@@ -379,15 +412,15 @@ class Namespace(Sharing):
         composite = arguments.compose(self._space, key)
         ttl_ns = arguments.duration_ns(ttl)
         left = arguments.seconds(wait, "wait")
-        lock_id = self._store.entropy.bytes(LOCK_ID_BYTES)
+        lease = Lock(composite, key, self._store.entropy.bytes(LOCK_ID_BYTES), ttl_ns)
         while True:
             try:
-                fence = self._corridor.write(Lock(composite, key, lock_id, ttl_ns))
+                fence = self._corridor.write(lease)
             except LockHeld:
                 if left <= 0:
                     raise
             else:
-                return handles.Lock(self._corridor, composite, key, lock_id, fence)
+                return handles.Lock(self._corridor, composite, key, lease.lock_id, fence)
             pause = min(left, LOCK_POLL_S)
             self._store.clock.sleep(pause)
             left -= pause

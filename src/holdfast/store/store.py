@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import builtins
 import os
-from threading import Lock
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.sessions import new_session
 from holdfast.bucket.settings import Settings
 from holdfast.engines.disk import OsDisk
 from holdfast.engines.memory import MemoryDisk
@@ -38,10 +38,6 @@ from holdfast.upkeep.status import place_of, status
 from holdfast.upkeep.upkeep import Pacer, Upkeep
 from holdfast.values import CheckReport, CollectReport, DeadLetter, Place, Receipt, Stat, Status
 
-if TYPE_CHECKING:
-    from holdfast.access.access import Access
-    from holdfast.identity.tokens import Tokens
-
 MODES = ("auto", "copying", "compacting")
 BATCH = 500
 
@@ -61,10 +57,6 @@ class Store:
         share: Share = WHOLE,
     ) -> None:
         self.path = path
-        self.base_url: str | None = None  # where a server of this store answers, for links
-        self._tokens: Tokens | None = None
-        self._access: Access | None = None
-        self._tenancy = Lock()
         self.clock = settings.clock
         self.entropy = settings.entropy
         self.file = file
@@ -101,11 +93,6 @@ class Store:
         start, stop = space + arguments.VISIBLE, space + arguments.HIDDEN
         if any(bucket.special for bucket in self.placement.directory.table[1]):
             self._refuse_permanent(start, stop)
-        reserved = arguments.RESERVED
-        if listing.any_below(
-            self.corridor, reserved + arguments.VISIBLE, reserved + arguments.HIDDEN
-        ):
-            self.access.forget(name)  # first: whoever has the name next begins with nothing given
         for page in listing.rows(self.corridor, start, stop):
             cut = len(start)
             self.corridor.write_many([Delete(key, key[cut:].decode()) for key, _ in page])
@@ -116,29 +103,17 @@ class Store:
                 if row[36] & Flag.PERMANENT:
                     raise Permanent(key=key[len(start) :].decode())
 
-    # -- rights ------------------------------------------------------------------------
+    # -- numbered writes ----------------------------------------------------------------
 
-    @property
-    def tokens(self) -> Tokens:
-        """Issues, verifies and revokes tokens; made, with its signing key, when first used."""
-        with self._tenancy:
-            if self._tokens is None:
-                self._require_open()
-                from holdfast.store.tenancy import make_tokens  # noqa: PLC0415 - 50 ms
+    def begin_session(self) -> str:
+        """A session for numbered writes, as 32 hex digits (``Namespace.numbered``).
 
-                self._tokens = make_tokens(self)
-            return self._tokens
-
-    @property
-    def access(self) -> Access:
-        """What was granted and published, and the decisions of every door; made at first use."""
-        with self._tenancy:
-            if self._access is None:
-                self._require_open()
-                from holdfast.store.tenancy import make_access  # noqa: PLC0415 - 50 ms
-
-                self._access = make_access(self)
-            return self._access
+        Every bucket knows it at once. It is good for 7 days, and beyond them in every
+        bucket that it wrote to in the 7 days before.
+        """
+        self._require_open()
+        settings = self._settings
+        return new_session(settings.identity, settings.time.now_ns(), self.entropy).hex()
 
     # -- direct access ----------------------------------------------------------------
 
@@ -256,8 +231,6 @@ class Store:
             return
         self._closed = True
         try:
-            if self._access is not None:
-                self._access.close()
             self.soon.close()
             self.upkeep.stop()
             self.upkeep.settle()
