@@ -26,6 +26,16 @@ BATCH_BYTES: Final = 64 * MIB
 LIST_PAGE: Final = 1_000
 TTL_NS: Final = (1 << 62) - 1
 LOCK_TTL_S: Final = 30
+TENANT_ENTRIES: Final = 1_000  # grants, published prefixes or web origins of one namespace
+TOKEN_CHARS: Final = 8 * KIB
+TOKEN_TTL_S: Final = 10 * 366 * 86_400
+
+# -- what callers over the network meet ------------------------------------------
+REQUEST_HEADER_BYTES: Final = 32 * KIB  # 16 KiB is what others promise to take
+REQUEST_HEADERS: Final = 100
+REQUEST_BYTES: Final = MIB  # of a body that is JSON
+BATCH_BODY_BYTES: Final = BATCH_BYTES + 2 * MIB  # values and what stands around them
+REQUESTS_DUE: Final = 64  # of one connection, before nothing more is read of it
 
 # -- buckets and segments ------------------------------------------------------
 BUCKET_BYTES: Final = 4 * GIB
@@ -55,6 +65,10 @@ ENCLAVE_SESSION_S: Final = 3_600
 ENCLAVE_DOCUMENTS: Final = 1_000  # verified documents in memory
 CHALLENGE_S: Final = 60
 CHALLENGES_SPENT: Final = 100_000  # nonces that were used and have not ended
+
+# -- rights ---------------------------------------------------------------------
+TOKENS_CACHED: Final = 4_096  # verified tokens in memory
+COUNTED_GRANTS: Final = 10_000  # counted grants of which uses are held in memory
 
 # -- times ---------------------------------------------------------------------
 INTERVAL_SYNC_S: Final = 0.1

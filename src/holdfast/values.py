@@ -6,10 +6,14 @@ They are ``msgspec.Struct`` because one is made per operation on the hot path
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Final, Literal
 
 import msgspec
 
+from holdfast.limits import NAMESPACE_CHARS
+
+NAMESPACE_NAME: Final = re.compile(rf"[A-Za-z0-9._-]{{1,{NAMESPACE_CHARS}}}")
 State = Literal["unmanaged", "managed", "marked"]
 
 
@@ -123,12 +127,13 @@ class CollectReport(msgspec.Struct, frozen=True):
 Right = Literal["read", "write", "delete", "admin"]
 
 
-class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
+class Grant(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What somebody may do in a namespace ("*" is every namespace).
 
-    Each further field narrows it: keys below ``prefix``, only the named ``operations``,
+    Each further field narrows it: keys below ``prefix``, one ``key``, some ``operations``,
     until ``until_ns`` (nanoseconds since 1970), values of at most ``bytes_max`` bytes,
-    ``uses`` times in all, from the ``networks`` given ("10.0.0.0/8").
+    ``uses`` times in all, from the ``networks`` given ("10.0.0.0/8"). A field that this version
+    does not know could narrow it further, so it is refused when it is read.
     """
 
     namespace: str
@@ -139,6 +144,7 @@ class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
     bytes_max: int | None = None
     uses: int | None = None
     networks: tuple[str, ...] = ()
+    key: str | None = None
 
 
 class Principal(msgspec.Struct, frozen=True):

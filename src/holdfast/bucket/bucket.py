@@ -206,6 +206,7 @@ class Bucket(Reader):
                     outcomes.append(once.decide(self, operation, operation.once, group))
             except HoldfastError as error:
                 if atomic:
+                    error.facts.setdefault("index", len(outcomes))
                     self.unstage(group.roll_back(mark))
                     raise
                 outcomes.append(error)

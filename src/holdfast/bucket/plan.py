@@ -382,10 +382,14 @@ def unlock(bucket: Bucket, operation: Unlock, group: Gathering) -> None:
     bucket.locks.release(operation.key)
 
 
-def renew(bucket: Bucket, operation: Renew, _group: Gathering) -> None:
-    """Begin a lease's time anew. Needs no record: a reopened lock runs its full time anyway."""
+def renew(bucket: Bucket, operation: Renew, _group: Gathering) -> int:
+    """Begin a lease's time anew; its fence, which stays.
+
+    Needs no record: a reopened lock runs its full time anyway.
+    """
     held = _held_by(bucket, operation)
     bucket.locks.take(operation.key, held)
+    return held.fence
 
 
 def _held_by(bucket: Bucket, operation: Unlock | Renew) -> Held:

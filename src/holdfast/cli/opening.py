@@ -34,7 +34,7 @@ def opened(path: Path, options: StoreOptions, *, create: bool = False) -> Iterat
     if not create and not holds_store(path):
         message = f"there is no store at {str(path)!r}"
         raise typer.BadParameter(message, param_hint="PATH")
-    with open_store(str(path), **_keywords(options)) as store:
+    with open_store(str(path), **keywords(options)) as store:
         yield store
 
 
@@ -52,7 +52,8 @@ class _Keywords(TypedDict, total=False):
     data_dirs: tuple[Path, ...]
 
 
-def _keywords(options: StoreOptions) -> _Keywords:
+def keywords(options: StoreOptions) -> _Keywords:
+    """The options that were said, as keywords of ``holdfast.open``."""
     said: _Keywords = {}
     if options.sync is not None:
         said["sync"] = options.sync

@@ -8,7 +8,7 @@ import mmap
 import os
 import sys
 from collections.abc import Sequence
-from os import pread, pwrite, pwritev
+from os import pread, preadv, pwrite, pwritev
 
 from holdfast.engines.port import Buffer, Disk, File, Mapped
 
@@ -75,6 +75,18 @@ class OsFile(File):
 
     def read(self, offset: int, length: int) -> bytes:
         return pread(self._fd, length, offset)
+
+    if hasattr(os, "RWF_NOWAIT"):
+
+        def read_now(self, offset: int, length: int) -> bytes | None:
+            buffer = bytearray(length)
+            try:
+                count = preadv(self._fd, (buffer,), offset, os.RWF_NOWAIT)
+            except OSError as error:
+                if error.errno in {errno.EAGAIN, errno.EOPNOTSUPP}:
+                    return None
+                raise
+            return bytes(buffer) if count == length else None
 
     def map(self) -> Mapped:
         # The kernel maps no empty file. No file here is ever shortened, so the

@@ -42,6 +42,10 @@ class File(Protocol):
     def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes at ``offset``; fewer at the end of the file."""
 
+    def read_now(self, offset: int, length: int) -> bytes | None:
+        """The same, or None where some of it would have to be waited for (rule 12)."""
+        return self.read(offset, length)
+
     def map(self) -> Mapped:
         """The whole file, readable in place; only for files that no longer change.
 
@@ -108,6 +112,10 @@ class Segment(Protocol):
 
     def read(self, start: int, stop: int) -> bytes:
         """The bytes from ``start`` to ``stop``; fewer where the segment ends."""
+
+    def read_now(self, start: int, stop: int) -> bytes | None:
+        """The same, or None where some of it would have to be waited for (rule 12)."""
+        return self.read(start, stop)
 
     def map(self) -> Mapped:
         """The whole segment in place; only once nothing more will be appended.

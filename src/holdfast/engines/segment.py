@@ -176,6 +176,13 @@ class FileSegment(Segment):
         file = self._file
         return (file if file is not None else self._opened()).read(start, stop - start)
 
+    def read_now(self, start: int, stop: int) -> bytes | None:
+        self.used = True
+        file = self._file
+        if file is None or stop > self.size:
+            return None  # to open it is to wait
+        return file.read_now(start, stop - start)
+
     def map(self) -> Mapped:
         self.used = True
         mapped = self._map

@@ -261,6 +261,19 @@ class Log:
         data = self._bytes(number, offset, stop + CHECK_BYTES)
         return data[:length], CHECK.unpack_from(data, length)[0]
 
+    def read_now(self, number: int, offset: int, length: int) -> tuple[bytes, int] | None:
+        """As ``read_value``, or None where it would have to wait for the disk (rule 12)."""
+        segment = self._open.get(number)
+        if segment is None:
+            return None
+        try:
+            data = segment.read_now(offset, offset + length + CHECK_BYTES)
+        except OSError:
+            return None  # whoever asks again, and waits, is told
+        if data is None or len(data) != length + CHECK_BYTES:
+            return None
+        return data[:length], CHECK.unpack_from(data, length)[0]
+
     def value(  # noqa: PLR0917 - what names a value, and where it lies
         self, key: bytes, version: int, number: int, offset: int, length: int
     ) -> bytes:

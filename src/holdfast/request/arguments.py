@@ -9,7 +9,8 @@ import math
 import re
 
 from holdfast.errors import InvalidExpiry, InvalidKey, InvalidNamespace, InvalidValue
-from holdfast.limits import CONTENT_TYPE_BYTES, KEY_BYTES, NAMESPACE_CHARS, TTL_NS
+from holdfast.limits import CONTENT_TYPE_BYTES, KEY_BYTES, TTL_NS
+from holdfast.values import NAMESPACE_NAME
 
 SECOND_NS = 1_000_000_000
 UNITS_NS = {
@@ -20,15 +21,18 @@ UNITS_NS = {
     "d": 86_400 * SECOND_NS,
     "w": 7 * 86_400 * SECOND_NS,
 }
-NAMESPACE = re.compile(rf"[A-Za-z0-9._-]{{1,{NAMESPACE_CHARS}}}")
 HEX = re.compile(r"[0-9a-f]{40}")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", re.ASCII)
 VISIBLE, HIDDEN, BEYOND = b"\x00", b"\x01", b"\x02"  # what follows a namespace's name
+# What the store keeps for itself: a name that no caller can spell, below every one that can be,
+# so that the keys of callers stay the highest there are and an ascending load still rolls.
+RESERVED = b"!holdfast"
+LEAST_NAME = b"-"
 
 
 def namespace_bytes(name: object) -> bytes:
     """A namespace's name as bytes: 1 to 128 of ``[A-Za-z0-9._-]``."""
-    if not isinstance(name, str) or not NAMESPACE.fullmatch(name):
+    if not isinstance(name, str) or not NAMESPACE_NAME.fullmatch(name):
         raise InvalidNamespace(namespace=name)
     return name.encode()
 

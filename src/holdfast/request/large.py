@@ -254,11 +254,16 @@ def append(corridor: Corridor, operation: Append) -> int:
         try:
             total: int = corridor.write(operation)
         except LimitExceeded as error:
-            if error.limit != "EXTENTS":
+            if not wants_folding(error):
                 raise
             _fold_into_parts(corridor, operation.key, operation.name)
         else:
             return total
+
+
+def wants_folding(outcome: object) -> bool:
+    """Whether an append was refused only because its extents must become parts first."""
+    return isinstance(outcome, LimitExceeded) and outcome.facts.get("limit") == "EXTENTS"
 
 
 def _fold_into_parts(corridor: Corridor, key: bytes, name: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from holdfast.errors import InvalidValue, Moved
 from holdfast.limits import LIST_PAGE
 from holdfast.log.entry import ENTRY
+from holdfast.request.arguments import LEAST_NAME
 from holdfast.request.corridor import Corridor
 
 SEPARATOR = b"/"
@@ -140,8 +141,8 @@ class Listing:
 
 
 def namespaces(corridor: Corridor) -> Iterator[bytes]:
-    """Names of namespaces that hold a live object, in byte order."""
-    at = b""
+    """Names of namespaces that hold a live object, in byte order; none that is reserved."""
+    at = LEAST_NAME
     while True:
         found = _first_key(corridor, at)
         if found is None:

@@ -15,6 +15,7 @@ from holdfast.request import arguments, describe, handles, large, listing, strea
 from holdfast.request.large import LargeWriter
 from holdfast.request.once import NumberedCorridor, once
 from holdfast.request.options import known, put_options
+from holdfast.store.sharing import Sharing
 from holdfast.values import Receipt, Stat
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ LOCK_POLL_S = 0.01
 By = Literal["text", "component"]
 
 
-class Namespace:
+class Namespace(Sharing):
     """One namespace of an open store. Made by ``store.namespace(name)``.
 
     Keys are strings of 1 to 1024 UTF-8 bytes; values are bytes up to 5 TiB.

@@ -55,6 +55,7 @@ def open_store(
     entropy: Entropy | None = None,
     upkeep: bool = True,
     in_place: bool = True,
+    base_url: str | None = None,
 ) -> Store:
     """Open the store in a folder, creating it where there is none.
 
@@ -70,6 +71,7 @@ def open_store(
         entropy: gives ids; the machine's own if None.
         upkeep: run upkeep from a thread; False leaves it to ``tick``.
         in_place: read through memory maps; False: by calls, which never hold the interpreter.
+        base_url: where a server of this store answers, for ``Namespace.share``.
 
     Raises:
         InUse: another process owns the store (``pid``).
@@ -85,7 +87,7 @@ def open_store(
         []
     """
     _refuse_nonsense(path, sync, bucket_bytes, data_dirs)
-    return open_on(
+    store = open_on(
         OsDisk() if path != MEMORY else MemoryDisk(),
         os.fspath(path),
         sync=sync,
@@ -97,6 +99,8 @@ def open_store(
         upkeep=upkeep,
         in_place=in_place,
     )
+    store.base_url = base_url
+    return store
 
 
 def _refuse_nonsense(path: object, sync: object, bucket_bytes: object, data_dirs: object) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import builtins
 import os
+from threading import Lock
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.sessions import new_session
@@ -38,6 +39,10 @@ from holdfast.upkeep.status import place_of, status
 from holdfast.upkeep.upkeep import Pacer, Upkeep
 from holdfast.values import CheckReport, CollectReport, DeadLetter, Place, Receipt, Stat, Status
 
+if TYPE_CHECKING:
+    from holdfast.access.access import Access
+    from holdfast.identity.tokens import Tokens
+
 MODES = ("auto", "copying", "compacting")
 BATCH = 500
 
@@ -57,6 +62,10 @@ class Store:
         share: Share = WHOLE,
     ) -> None:
         self.path = path
+        self.base_url: str | None = None  # where a server of this store answers, for links
+        self._tokens: Tokens | None = None
+        self._access: Access | None = None
+        self._tenancy = Lock()
         self.clock = settings.clock
         self.entropy = settings.entropy
         self.file = file
@@ -93,6 +102,11 @@ class Store:
         start, stop = space + arguments.VISIBLE, space + arguments.HIDDEN
         if any(bucket.special for bucket in self.placement.directory.table[1]):
             self._refuse_permanent(start, stop)
+        reserved = arguments.RESERVED
+        if listing.any_below(
+            self.corridor, reserved + arguments.VISIBLE, reserved + arguments.HIDDEN
+        ):
+            self.access.forget(name)  # first: whoever has the name next begins with nothing given
         for page in listing.rows(self.corridor, start, stop):
             cut = len(start)
             self.corridor.write_many([Delete(key, key[cut:].decode()) for key, _ in page])
@@ -102,6 +116,30 @@ class Store:
             for key, row in page:
                 if row[36] & Flag.PERMANENT:
                     raise Permanent(key=key[len(start) :].decode())
+
+    # -- rights ------------------------------------------------------------------------
+
+    @property
+    def tokens(self) -> Tokens:
+        """Issues, verifies and revokes tokens; made, with its signing key, when first used."""
+        with self._tenancy:
+            if self._tokens is None:
+                self._require_open()
+                from holdfast.store.tenancy import make_tokens  # noqa: PLC0415 - 50 ms
+
+                self._tokens = make_tokens(self)
+            return self._tokens
+
+    @property
+    def access(self) -> Access:
+        """What was granted and published, and the decisions of every door; made at first use."""
+        with self._tenancy:
+            if self._access is None:
+                self._require_open()
+                from holdfast.store.tenancy import make_access  # noqa: PLC0415 - 50 ms
+
+                self._access = make_access(self)
+            return self._access
 
     # -- numbered writes ----------------------------------------------------------------
 
@@ -231,6 +269,8 @@ class Store:
             return
         self._closed = True
         try:
+            if self._access is not None:
+                self._access.close()
             self.soon.close()
             self.upkeep.stop()
             self.upkeep.settle()

@@ -97,6 +97,10 @@ class AroundFile(File):
     def read(self, offset: int, length: int) -> bytes:
         return self._disk.read(self._inner, offset, length)
 
+    def read_now(self, offset: int, length: int) -> bytes | None:
+        del offset, length
+        return None  # whoever asks goes by ``read``, which meets the disk's faults
+
     def map(self) -> Mapped:
         self._disk.before("map")
         return self._inner.map()

@@ -56,7 +56,13 @@ def plain(text: str) -> str:
 @pytest.mark.push
 def test_every_example_prints_what_the_page_says(tmp_path: Path) -> None:
     wanted = examples(DOCUMENT.read_text())
-    script = [f'holdfast() {{ "{sys.executable}" -m holdfast "$@"; }}', "exec 2>&1"]
+    command = tmp_path / "bin" / "holdfast"  # no function: what runs in the background is ended
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m holdfast "$@"\n')
+    command.chmod(0o700)
+    here = tmp_path / "here"
+    here.mkdir()
+    script = [f'PATH="{command.parent}:$PATH"', "exec 2>&1"]
     for example in wanted:
         script += [example.command, f"echo; echo '{MARK}'"]
     environment = {
@@ -64,7 +70,7 @@ def test_every_example_prints_what_the_page_says(tmp_path: Path) -> None:
     }
     done = subprocess.run(
         ["bash", "-c", "\n".join(script)],
-        cwd=tmp_path,
+        cwd=here,
         env=environment | {"PYTHONUNBUFFERED": ""},
         capture_output=True,
         text=True,

@@ -1,0 +1,78 @@
+"""The command that serves a store over HTTP."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.opening import keywords
+from holdfast.cli.options import StorePath, settings_of
+from holdfast.store import open_store
+from holdfast.store.store import Store
+
+TOKEN_NAME = "admin.token"  # noqa: S105 - the name of the file
+OWNER_ONLY = 0o600
+TOKEN_BYTES = 32
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command()(serve)
+
+
+def serve(
+    context: typer.Context,
+    *,
+    path: StorePath,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="TCP port; 0 lets the system choose.")] = 8080,
+    unix_socket: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Listen on a Unix socket as well.")
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Certificate and chain, PEM.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key, PEM.")] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Serve other machines without TLS all the same.")
+    ] = False,
+) -> None:
+    """Serve the store over HTTP until SIGTERM or Ctrl-C; a new store where there is none."""
+    from holdfast.server import Settings  # noqa: PLC0415 - needs an extra
+    from holdfast.server import serve as serve_store  # noqa: PLC0415
+    from holdfast.server.door import OperatorDoor  # noqa: PLC0415
+
+    settings = Settings(
+        host=host,
+        port=port,
+        unix_socket=str(unix_socket) if unix_socket is not None else None,
+        tls_cert=str(tls_cert) if tls_cert is not None else None,
+        tls_key=str(tls_key) if tls_key is not None else None,
+        insecure=insecure,
+    )
+    with open_store(str(path), in_place=False, **keywords(settings_of(context).store)) as store:
+        file = path / TOKEN_NAME
+        door = OperatorDoor(_secret(file, store))
+        sys.stderr.write(f"the operator's token is in {file}\n")
+        serve_store(store, settings=settings, door=door, started=_tell)
+
+
+def _tell(url: str) -> None:
+    sys.stdout.write(f"listening on {url}\n")
+    sys.stdout.flush()
+
+
+def _secret(file: Path, store: Store) -> str:
+    """The operator's token, made at the first start, for the owner's eyes alone."""
+    try:
+        return file.read_text().strip()
+    except FileNotFoundError:
+        secret = store.entropy.bytes(TOKEN_BYTES).hex()
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
+    with open(handle, "w", encoding="ascii") as out:  # noqa: PTH123 - a descriptor
+        out.write(secret + "\n")
+    return secret

@@ -1,0 +1,70 @@
+"""A value together with what is known of it, from one look: for doors, whose readers need both.
+
+``look_now`` never waits for the disk, ``look`` may. Bytes that it does not bring
+come from ``pieces``, which belong to the entry they are asked for with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from holdfast.bucket.read import NOW_BYTES
+from holdfast.errors import Changed, NotFound
+from holdfast.log.entry import Entry, unpack
+from holdfast.request import large
+from holdfast.request.corridor import Corridor
+
+
+class Found(msgspec.Struct, frozen=True, gc=False):
+    """An object's entry, and its value where it is small and was to be had at once."""
+
+    entry: Entry
+    value: bytes | None
+
+
+def look_now(corridor: Corridor, composite: bytes) -> Found:
+    """What is there, without waiting for the disk.
+
+    Raises:
+        NotFound: nothing is.
+    """
+    row, value = corridor.read(composite, lambda bucket: bucket.load_now(composite))
+    return Found(unpack(row), value)
+
+
+def look(corridor: Corridor, composite: bytes, name: str) -> Found:
+    """What is there, with its value unless that is large; waits for the disk.
+
+    Raises:
+        NotFound, Corrupt.
+    """
+    while True:
+        try:
+            entry = corridor.read(composite, lambda bucket: bucket.object(composite)).entry
+            if entry.size > NOW_BYTES:
+                return Found(entry, None)
+            read = pieces(corridor, composite, name, entry)
+            return Found(entry, b"".join(read))
+        except Changed:
+            continue  # replaced meanwhile: the new one, then
+        except NotFound:
+            raise NotFound(key=name) from None
+
+
+def pieces(  # noqa: PLR0917 - an object and what of it
+    corridor: Corridor,
+    composite: bytes,
+    name: str,
+    entry: Entry,
+    start: int = 0,
+    stop: int | None = None,
+) -> Iterator[bytes]:
+    """The bytes ``start`` to ``stop`` of an object, of this entry and no other.
+
+    Raises:
+        Changed: it was replaced meanwhile.
+    """
+    end = entry.size if stop is None else stop
+    return large.pieces(corridor, composite, name, entry, start, end)

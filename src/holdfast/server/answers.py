@@ -1,0 +1,113 @@
+"""Answers, and how they become bytes.
+
+HTTP/1.1 200 OK
+Date: ...                        once a second
+Content-Length: ...              but for 204 and 304
+<headers of the answer>
+Holdfast-Cost: ...
+Holdfast-Request: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+from holdfast.errors import HoldfastError, RateLimited
+from holdfast.wire.problems import MEDIA_TYPE, problem_of
+from holdfast.wire.values import Form, encode
+
+NO_CONTENT, NOT_MODIFIED, UNAUTHORIZED = 204, 304, 401
+WAITABLE = frozenset((429, 503))
+BODILESS = frozenset((NO_CONTENT, NOT_MODIFIED))
+RETRY_AFTER_S: Final = 1
+JSON_TYPE = b"Content-Type: application/json\r\n"
+MEDIA: Final = {"json": JSON_TYPE, "msgpack": b"Content-Type: application/msgpack\r\n"}
+TEXT_TYPE = b"Content-Type: text/plain; charset=utf-8\r\n"
+STATUS: Final = {
+    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode())
+    for status in HTTPStatus
+}
+
+
+class Answer(msgspec.Struct, gc=False):
+    """What a request is answered with.
+
+    ``headers`` are whole lines. ``length`` is told where it is not that of ``body``: of a
+    HEAD, or of ``pieces``, which are sent behind one another as they can be had.
+    """
+
+    status: int = 200
+    headers: bytes = b""
+    body: bytes = b""
+    length: int | None = None
+    pieces: Iterator[bytes] | None = None
+    cost_atto: int = 0
+    code: str = ""  # of the error that it tells
+
+
+def head_of(answer: Answer, date: bytes, number: bytes, *, close: bool) -> bytes:
+    """The header of an answer, as it is sent."""
+    status = answer.status
+    if status in BODILESS:
+        length = b""
+    else:
+        known = answer.length
+        length = b"Content-Length: %d\r\n" % (len(answer.body) if known is None else known)
+    return b"%b%b%b%bHoldfast-Cost: %d\r\nHoldfast-Request: %b\r\n%b\r\n" % (
+        STATUS.get(status) or b"HTTP/1.1 %d -\r\n" % status,
+        date,
+        length,
+        answer.headers,
+        answer.cost_atto,
+        number,
+        b"Connection: close\r\n" if close else b"",
+    )
+
+
+def told(value: object, form: Form = "json", status: int = 200, headers: bytes = b"") -> Answer:
+    """A value as an answer."""
+    return Answer(status, MEDIA[form] + headers, encode(value, form))
+
+
+def refused(error: HoldfastError) -> Answer:
+    """An error as an answer: a problem document."""
+    problem = problem_of(error)
+    status = problem["status"]
+    if not isinstance(status, int):
+        raise TypeError(status)
+    headers = b"Content-Type: " + MEDIA_TYPE.encode() + b"\r\n"
+    if status in WAITABLE:
+        headers += b"Retry-After: %d\r\n" % _retry_after_s(error)
+    if status == UNAUTHORIZED:
+        headers += b"WWW-Authenticate: Bearer\r\n"
+    return Answer(status, headers, encode(problem), code=error.code)
+
+
+def _retry_after_s(error: HoldfastError) -> int:
+    if isinstance(error, RateLimited):
+        asked = error.facts.get("retry_after_s")
+        if isinstance(asked, int | float):
+            return max(1, round(asked))
+    return RETRY_AFTER_S
+
+
+def plain(status: int, code: str, title: str) -> Answer:
+    """A refusal that no error of the tree stands for: this is not HTTP as we take it."""
+    problem = {
+        "type": f"urn:holdfast:error:{code}",
+        "title": title,
+        "status": status,
+        "code": code,
+        "effect": "none",
+        "facts": {},
+    }
+    headers = b"Content-Type: " + MEDIA_TYPE.encode() + b"\r\n"
+    return Answer(status, headers, encode(problem), code=code)
+
+
+EMPTY = Answer()
+GONE = Answer(NO_CONTENT)

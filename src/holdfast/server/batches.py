@@ -1,0 +1,201 @@
+"""Many operations in one request: each has its own result, neighbouring writes are one group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from holdfast.bucket import rows
+from holdfast.errors import HoldfastError, InvalidExpiry, InvalidValue, NotFound, Unauthenticated
+from holdfast.limits import LOCK_TTL_S, TTL_NS, VALUE_RECORD_BYTES
+from holdfast.operations import (
+    Append,
+    Consumers,
+    Delete,
+    Lock,
+    Operation,
+    Release,
+    Renew,
+    Store,
+    Unlock,
+)
+from holdfast.request import arguments, large
+from holdfast.request.arguments import SECOND_NS, compose
+from holdfast.server.answers import MEDIA, Answer
+from holdfast.server.locks import LOCK_ID_BYTES
+from holdfast.server.requests import Request
+from holdfast.wire.batch import Batch, Call, decode_batch, encode_results, options_of
+from holdfast.wire.values import consumer_ids, told_ids
+
+if TYPE_CHECKING:
+    from holdfast.server.site import Site
+
+Arguments = Mapping[str, Any]  # of kinds that decode_batch has seen to
+READS = frozenset(("load", "exists", "stat"))
+
+
+def batch(site: Site, request: Request) -> None:
+    """Carry out a batch on a thread of its own."""
+    if request.principal is None or request.principal.kind == "anonymous":
+        raise Unauthenticated(reason="no credential")
+    asked = decode_batch(bytes(request.body))
+    run = _Run(site, request)
+    work = partial(run.atomic if asked.atomic else run.each, asked)
+    site.work(request, work, _told)
+
+
+def _told(body: object) -> Answer:
+    if not isinstance(body, bytes):
+        raise TypeError(body)
+    return Answer(200, MEDIA["msgpack"], body)
+
+
+class _Run:
+    """One batch at work.
+
+    Args:
+        site: has the store and the door.
+        request: whose batch it is.
+    """
+
+    def __init__(self, site: Site, request: Request) -> None:
+        tenant = site.tenant_of(request)
+        self._site = site
+        self._request = request
+        self._tenant = tenant
+        self._space = site.store.namespace(tenant.name)
+
+    def each(self, asked: Batch) -> bytes:
+        """Every operation for itself; the results as the body of the answer."""
+        results: list[object] = []
+        for alone, calls in groupby(asked.operations, _stands_alone):
+            if alone:
+                results += [self._attempt(partial(self._alone, call)) for call in calls]
+            else:
+                results += self._group(list(calls))
+        return encode_results(results)
+
+    def atomic(self, asked: Batch) -> bytes:
+        """All, or nothing: the first refusal is raised."""
+        operations = []
+        for index, call in enumerate(asked.operations):
+            try:
+                operations.append(self._operation(call))
+            except HoldfastError as error:
+                error.facts.setdefault("index", index)
+                raise
+        outcomes = self._site.corridor.write_many(operations, atomic=True)
+        return encode_results(map(_result, asked.operations, operations, outcomes))
+
+    def _group(self, calls: list[Call]) -> list[object]:
+        """Writes that may share a commit; those that cannot be begun are left out of it."""
+        planned = [self._attempt(partial(self._operation, call)) for call in calls]
+        operations = [one for one in planned if isinstance(one, Operation)]
+        outcomes = iter(self._site.corridor.write_many(operations) if operations else ())
+        return [
+            self._settled(call, one, next(outcomes)) if isinstance(one, Operation) else one
+            for call, one in zip(calls, planned, strict=True)
+        ]
+
+    def _settled(self, call: Call, operation: Operation, outcome: object) -> object:
+        if isinstance(operation, Append) and large.wants_folding(outcome):
+            return self._attempt(partial(large.append, self._site.corridor, operation))
+        return _result(call, operation, outcome)
+
+    @staticmethod
+    def _attempt(work: Callable[[], object]) -> object:
+        try:
+            return work()
+        except HoldfastError as error:
+            return error
+
+    def _allow(self, call: Call) -> Arguments:
+        """Hold one operation against the caller's rights; its arguments."""
+        given = call.arguments or {}
+        name = f"consumers.{given['action']}" if call.verb == "consumers" else call.verb
+        size = len(given.get("value", b""))
+        request = self._request
+        if request.principal is None:
+            raise Unauthenticated(reason="no credential")
+        door = self._site.door
+        door.allow(request.principal, name, self._tenant.name, call.key, size, request.address)
+        return given
+
+    def _operation(self, call: Call) -> Operation:
+        """The operation that a call asks for; one that only reads has no place here."""
+        given = self._allow(call)
+        plan = PLANS.get(call.verb)
+        if plan is None or _stands_alone(call):
+            raise InvalidValue(argument="operations", reason="not in an atomic batch")
+        return plan(self, compose(self._tenant.space, call.key), call.key, given)
+
+    def _alone(self, call: Call) -> object:
+        """The result of a call that is no write, or too large for a group."""
+        given = self._allow(call)
+        space, key = self._space, call.key
+        match call.verb:
+            case "load":
+                return space.get(key, range=(given["start"], given["stop"]) if given else None)
+            case "exists":
+                return space.exists(key)
+            case "stat":
+                return space.stat(key)
+            case "consumers":
+                return told_ids(space.consumers(key).list())
+            case "append":
+                return space.append(key, given["value"])
+        operation = Store(compose(self._tenant.space, key), key, given["value"], options_of(given))
+        return large.store_large(self._site.corridor, operation, operation.value)
+
+    def lock(self, key: bytes, name: str, given: Arguments) -> Lock:
+        """A lease under an id that is drawn here."""
+        ttl_ns = given.get("ttl_ns", LOCK_TTL_S * SECOND_NS)
+        if not 0 < ttl_ns <= TTL_NS:
+            raise InvalidExpiry(ttl_ns=ttl_ns)
+        return Lock(key, name, self._site.store.entropy.bytes(LOCK_ID_BYTES), ttl_ns)
+
+
+def _stands_alone(call: Call) -> bool:
+    """Whether a call has no place in a commit group."""
+    if call.verb in READS:
+        return True
+    given = call.arguments or {}
+    if call.verb == "consumers":
+        return bool(given["action"] == "list")
+    value = given.get("value")
+    return isinstance(value, bytes) and len(value) > VALUE_RECORD_BYTES
+
+
+Planner = Callable[[_Run, bytes, str, Arguments], Operation]
+PLANS: dict[str, Planner] = {
+    "store": lambda _, key, name, given: Store(key, name, given["value"], options_of(given)),
+    "append": lambda _, key, name, given: Append(key, name, given["value"]),
+    "delete": lambda _, key, name, _given: Delete(key, name),
+    "release": lambda _, key, name, _given: Release(key, name),
+    "consumers": lambda _, key, name, given: Consumers(
+        key, name, given["action"], rows.encode_ids(consumer_ids(given["ids"]))
+    ),
+    "lock": _Run.lock,
+    "renew": lambda _, key, name, given: Renew(key, name, arguments.lock_id(given["lock_id"])),
+    "unlock": lambda _, key, name, given: Unlock(key, name, arguments.lock_id(given["lock_id"])),
+}
+
+
+def _result(call: Call, operation: Operation, outcome: object) -> object:
+    """What a write's outcome is called in the answer."""
+    if isinstance(outcome, HoldfastError):
+        lenient = bool((call.arguments or {}).get("missing_ok"))
+        return None if lenient and isinstance(outcome, NotFound) else outcome
+    if isinstance(operation, Lock):
+        return operation.lock_id.hex(), outcome
+    if isinstance(operation, Consumers):
+        return told_ids(map(rows.decode_id, _ids(outcome)))
+    return outcome
+
+
+def _ids(outcome: object) -> Iterator[bytes]:
+    """The ids that a removal did not find; what was set for the rest."""
+    if isinstance(outcome, tuple | list):
+        yield from outcome

@@ -1,0 +1,50 @@
+"""Reference lists over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from holdfast.bucket import rows
+from holdfast.errors import NotFound
+from holdfast.operations import Consumers
+from holdfast.server.answers import Answer, told
+from holdfast.server.requests import Request
+from holdfast.wire import values
+from holdfast.wire.values import consumer_ids, decode, form_of, told_ids
+
+if TYPE_CHECKING:
+    from holdfast.server.site import Site
+
+
+def listed(site: Site, request: Request) -> Answer:
+    """The ids, in order."""
+    composite = site.tenant_of(request).space + request.key.encode()
+    try:
+        ids = site.corridor.read(composite, lambda bucket: bucket.consumers(composite))
+    except NotFound:
+        raise NotFound(key=request.key) from None
+    return told(values.Consumers(told_ids(ids)), request.form)
+
+
+def _change(action: Literal["set", "append", "remove"], site: Site, request: Request) -> None:
+    form = form_of(request.headers.get("content-type"))
+    asked = decode(bytes(request.body), values.Consumers, form)
+    encoded = rows.encode_ids(consumer_ids(asked.consumers))
+    key = site.tenant_of(request).space + request.key.encode()
+    operation = Consumers(key, request.key, action, encoded)
+    site.commit(request, operation, partial(_changed, request, action, asked), len(request.body))
+
+
+def _changed(request: Request, action: str, asked: values.Consumers, outcome: object) -> Answer:
+    """What was not found of a removal; else what was asked for."""
+    if action == "remove" and isinstance(outcome, Iterable):
+        missing = told_ids(rows.decode_id(one) for one in outcome)
+        return told(values.Missing(missing), request.form)
+    return told(asked, request.form)
+
+
+replaced = partial(_change, "set")
+appended = partial(_change, "append")
+removed = partial(_change, "remove")

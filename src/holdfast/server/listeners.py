@@ -1,0 +1,118 @@
+"""Sockets to listen on: TCP, with TLS or for this machine alone, and Unix sockets."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+
+from holdfast.errors import InvalidValue, StorageFailed
+from holdfast.server.settings import Settings
+
+BACKLOG = 2048
+OWNER_ONLY = 0o600
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A bound socket, the TLS that it speaks, and its URL."""
+
+    socket: socket.socket
+    tls: ssl.SSLContext | None
+    url: str
+    path: str | None = None
+    backlog: int = BACKLOG
+
+    def close(self) -> None:
+        """Let go of the socket, and of its name."""
+        self.socket.close()
+        if self.path is not None and os.path.exists(self.path):  # noqa: PTH110 - plain paths
+            os.unlink(self.path)  # noqa: PTH108
+
+
+def bind(settings: Settings) -> list[Listener]:
+    """The sockets that the settings ask for, bound.
+
+    Raises:
+        InvalidValue: strangers would be served without TLS, or the certificate cannot be used.
+        StorageFailed: the system refused an address.
+    """
+    tls = _tls(settings)
+    if tls is None and not settings.insecure and not is_loopback(settings.host):
+        raise InvalidValue(argument="host", reason="not a loopback address, and no TLS")
+    try:
+        listeners = [_tcp(settings, tls)]
+        if settings.unix_socket is not None:
+            listeners.append(_unix(settings.unix_socket))
+    except OSError as error:
+        raise StorageFailed(address=settings.host, port=settings.port, cause=str(error)) from error
+    return listeners
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _tcp(settings: Settings, tls: ssl.SSLContext | None) -> Listener:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.bind((settings.host, settings.port))
+    except OSError:
+        made.close()
+        raise
+    port = made.getsockname()[1]
+    host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
+    return Listener(made, tls, f"{'https' if tls else 'http'}://{host}:{port}")
+
+
+def _unix(path: str) -> Listener:
+    """A socket that only its owner can reach: whoever can open it is on this machine."""
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _forget_dead(path)
+        mask = os.umask(0o777 & ~OWNER_ONLY)
+        try:
+            made.bind(path)
+        finally:
+            os.umask(mask)
+    except OSError:
+        made.close()
+        raise
+    return Listener(made, None, f"unix:{path}", path)
+
+
+def _forget_dead(path: str) -> None:
+    """Remove the name of a socket that nobody listens on any more."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            os.unlink(path)  # noqa: PTH108
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None and settings.tls_key is None:
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise InvalidValue(argument="tls_key", reason="certificate and key go together")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidValue(argument="tls_cert", reason=str(error)) from None
+    return context

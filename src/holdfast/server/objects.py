@@ -1,0 +1,227 @@
+"""Objects: put, get, head, delete, stat, exists, append, release."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from holdfast.bucket.read import NOW_BYTES
+from holdfast.errors import HoldfastError, NotFound, VersionMismatch
+from holdfast.limits import VALUE_RECORD_BYTES
+from holdfast.log.entry import Entry
+from holdfast.operations import Append, Delete, Release, Store, StoreOptions
+from holdfast.request import large, reading
+from holdfast.server.answers import GONE, JSON_TYPE, NOT_MODIFIED, Answer, told
+from holdfast.server.ranges import Span, span_of
+from holdfast.server.requests import Request
+from holdfast.values import Receipt
+from holdfast.wire.headers import IF_MATCH, IF_NONE_MATCH, OCTETS, options_of
+from holdfast.wire.paths import decode_query
+from holdfast.wire.values import encode
+
+if TYPE_CHECKING:
+    from holdfast.server.site import Site
+
+PARTIAL = 206
+ASKING = frozenset(
+    (
+        *("holdfast-ttl", "holdfast-keep-ttl", "holdfast-fence", "holdfast-consumers"),
+        *("holdfast-permanent", "if-match", "if-none-match", "content-type"),
+    )
+)
+
+
+# -- put ---------------------------------------------------------------------------------
+
+
+def store_options(request: Request) -> StoreOptions | None:
+    """The options that a put asks for."""
+    headers = request.headers
+    return None if ASKING.isdisjoint(headers) else options_of(headers)
+
+
+def put(site: Site, request: Request) -> None:
+    """Store the body."""
+    tenant = site.tenant_of(request)
+    value = bytes(request.body)
+    operation = Store(
+        tenant.space + request.key.encode(), request.key, value, store_options(request)
+    )
+    site.commit(request, operation, partial(stored, request), len(value))
+
+
+def stored(request: Request, receipt: object) -> Answer:
+    """A receipt, as the answer to a put."""
+    if not isinstance(receipt, Receipt):
+        raise TypeError(receipt)
+    version, expires = receipt.version, receipt.expires_ns
+    headers = b'%bETag: "%d"\r\nHoldfast-Version: %d\r\nHoldfast-Bucket: %b\r\n%b' % (
+        JSON_TYPE,
+        version,
+        version,
+        receipt.bucket.encode(),
+        b"Holdfast-Expires: %d\r\n" % expires if expires is not None else b"",
+    )
+    if request.form == "msgpack":
+        headers = headers.replace(JSON_TYPE, b"Content-Type: application/msgpack\r\n", 1)
+    return Answer(200, headers, encode(receipt, request.form), cost_atto=receipt.cost_atto)
+
+
+# -- get ---------------------------------------------------------------------------------
+
+
+def get(site: Site, request: Request) -> Answer | None:
+    """The value, or a range of it; at once where it lies in memory."""
+    composite = site.tenant_of(request).space + request.key.encode()
+    try:
+        found = reading.look_now(site.corridor, composite)
+    except NotFound:
+        raise NotFound(key=request.key) from None
+    if found.value is not None or found.entry.size > NOW_BYTES or request.method == "HEAD":
+        return _told(site, request, composite, found)
+    look = partial(reading.look, site.corridor, composite, request.key)
+    site.ask(request, look, partial(_told, site, request, composite))
+    return None
+
+
+def _told(site: Site, request: Request, composite: bytes, found: object) -> Answer:
+    """What was found, by the conditions and the range of the request."""
+    if not isinstance(found, reading.Found):
+        raise TypeError(found)
+    entry = found.entry
+    headers = _headers_of(entry)
+    conditions = request.headers
+    if IF_MATCH in conditions and not _names(conditions[IF_MATCH], entry.version):
+        raise VersionMismatch(key=request.key, version=entry.version)
+    if IF_NONE_MATCH in conditions and _names(conditions[IF_NONE_MATCH], entry.version):
+        return Answer(NOT_MODIFIED, headers)
+    span = span_of(conditions, entry.version, entry.size) if "range" in conditions else None
+    if span is None:
+        return _whole(site, request, composite, found, headers)
+    return _part(site, request, composite, found, span)
+
+
+def _whole(  # noqa: PLR0917 - an object and how it is told
+    site: Site, request: Request, composite: bytes, found: reading.Found, headers: bytes
+) -> Answer:
+    if found.value is not None:
+        return Answer(200, headers, found.value)
+    entry = found.entry
+    pieces = reading.pieces(site.corridor, composite, request.key, entry)
+    return Answer(200, headers, length=entry.size, pieces=pieces)
+
+
+def _part(  # noqa: PLR0917 - an object and what of it
+    site: Site, request: Request, composite: bytes, found: reading.Found, span: Span
+) -> Answer:
+    entry = found.entry
+    start, stop = span
+    headers = b"%bContent-Range: bytes %d-%d/%d\r\n" % (
+        _headers_of(entry),
+        start,
+        stop - 1,
+        entry.size,
+    )
+    if found.value is not None:
+        return Answer(PARTIAL, headers, found.value[start:stop])
+    pieces = reading.pieces(site.corridor, composite, request.key, entry, start, stop)
+    return Answer(PARTIAL, headers, length=stop - start, pieces=pieces)
+
+
+def _headers_of(entry: Entry) -> bytes:
+    kind = entry.attributes.content_type if entry.attrs else None
+    return (
+        b'Content-Type: %b\r\nETag: "%d"\r\nHoldfast-Version: %d\r\nHoldfast-Modified: %d\r\n'
+        b"Accept-Ranges: bytes\r\n%b"
+        % (
+            (kind or OCTETS).encode(),
+            entry.version,
+            entry.version,
+            entry.modified_ns,
+            b"Holdfast-Expires: %d\r\n" % entry.expires_ns if entry.expires_ns else b"",
+        )
+    )
+
+
+def _names(tags: str, version: int) -> bool:
+    """Whether a list of entity tags names a version; "*" names any."""
+    return tags.strip() == "*" or f'"{version}"' in (
+        tag.strip().removeprefix("W/") for tag in tags.split(",")
+    )
+
+
+# -- delete, stat, exists, append, release ---------------------------------------------------
+
+
+def delete(site: Site, request: Request) -> None:
+    """Remove the object; whether there was one is told in a header."""
+    strict = decode_query(request.query).get("strict") == "true" if request.query else False
+    key = site.tenant_of(request).space + request.key.encode()
+    site.commit_all(
+        request, Delete(key, request.key), partial(_deleted, request.key, strict=strict), 0
+    )
+
+
+def _deleted(key: str, outcome: object, *, strict: bool) -> Answer:
+    if isinstance(outcome, NotFound):
+        if strict:
+            raise NotFound(key=key)
+        return Answer(204, b"Holdfast-Existed: false\r\n")
+    if isinstance(outcome, HoldfastError):
+        raise outcome
+    return Answer(204, b"Holdfast-Existed: true\r\n")
+
+
+def stat(site: Site, request: Request) -> None:
+    """What is known of an object, or of a name that others lie below."""
+    space = site.store.namespace(site.tenant_of(request).name)
+    site.ask(request, partial(space.stat, request.key), partial(_as_asked, request))
+
+
+def _as_asked(request: Request, value: object) -> Answer:
+    return told(value, request.form)
+
+
+def exists(site: Site, request: Request) -> Answer:
+    """Whether there is an object."""
+    composite = site.tenant_of(request).space + request.key.encode()
+    try:
+        site.corridor.read(composite, lambda bucket: bucket.object(composite))
+    except NotFound:
+        return told({"exists": False}, request.form)
+    return told({"exists": True}, request.form)
+
+
+def append(site: Site, request: Request) -> None:
+    """Add the body to the object."""
+    value = bytes(request.body)
+    key = site.tenant_of(request).space + request.key.encode()
+    if len(value) > VALUE_RECORD_BYTES:
+        _append_slowly(site, request, value)
+        return
+
+    def told_size(outcome: object) -> Answer | None:
+        if large.wants_folding(outcome):
+            _append_slowly(site, request, value)
+            return None
+        if isinstance(outcome, HoldfastError):
+            raise outcome
+        return _size_told(request, outcome)
+
+    site.commit_all(request, Append(key, request.key, value), told_size, len(value))
+
+
+def _append_slowly(site: Site, request: Request, value: bytes) -> None:
+    """An append of several records, or one that has the extents before it joined."""
+    space = site.store.namespace(site.tenant_of(request).name)
+    site.work(request, partial(space.append, request.key, value), partial(_size_told, request))
+
+
+def _size_told(request: Request, size: object) -> Answer:
+    return told({"size": size}, request.form)
+
+
+def release(site: Site, request: Request) -> None:
+    """Lift ``permanent``."""
+    key = site.tenant_of(request).space + request.key.encode()
+    site.commit(request, Release(key, request.key), lambda _: GONE, 0)

@@ -1,0 +1,127 @@
+"""One request on its way: what was asked, by whom, and its answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from holdfast.errors import HoldfastError
+from holdfast.server.answers import Answer, refused
+from holdfast.wire.values import Form, form_of
+
+if TYPE_CHECKING:
+    from holdfast.server.routes import Route
+    from holdfast.server.tenants import Tenant
+    from holdfast.values import Principal
+
+# Headers that mean something here, by every spelling that clients are known to use.
+CONDITIONS = ("if-match", "if-none-match", "if-range", "range")
+FRAMING = ("host", "content-length", "content-type", "transfer-encoding", "expect", "origin")
+CREDENTIALS = ("authorization", "attestation")
+OURS = tuple(
+    f"holdfast-{name}"
+    for name in (
+        *("ttl", "keep-ttl", "fence", "consumers", "permanent", "session", "timeout"),
+        *("enclave", "counter", "signature"),
+    )
+)
+LISTED = ("accept", "if-match", "if-none-match", "access-control-request-method")
+NAMES = {
+    spelling.encode(): name
+    for name in (*CONDITIONS, *FRAMING, *CREDENTIALS, *OURS, *LISTED)
+    for spelling in (name, name.title(), name.upper())
+} | {b"Holdfast-TTL": "holdfast-ttl", b"Holdfast-Keep-TTL": "holdfast-keep-ttl"}
+REPEATABLE = frozenset(LISTED)
+
+
+class Owner(Protocol):
+    """What a request needs of the connection it came in by."""
+
+    def answered(self, request: Request) -> None:
+        """The request has its answer."""
+
+    def read_on(self) -> None:
+        """Its sink has room again."""
+
+
+class Request:
+    """One request. The connection fills it in, a handler answers it.
+
+    ``answer`` may be called once, at once or later, on the loop.
+    """
+
+    __slots__ = (
+        "address",
+        "began_ns",
+        "body",
+        "closes",
+        "headers",
+        "key",
+        "left",
+        "method",
+        "number",
+        "owner",
+        "path",
+        "principal",
+        "query",
+        "reply",
+        "route",
+        "sink",
+        "tenant",
+    )
+
+    def __init__(self, owner: Owner, number: int) -> None:
+        self.owner = owner
+        self.number = number
+        self.address = ""
+        self.method = ""
+        self.path = b""
+        self.query = b""
+        self.headers: dict[str, str] = {}
+        self.body: bytes | bytearray = b""
+        self.left = 0  # bytes that the body may still have
+        self.closes = False  # the connection ends behind this answer
+        self.key = ""
+        self.route: Route | None = None
+        self.tenant: Tenant | None = None
+        self.principal: Principal | None = None
+        self.reply: Answer | None = None
+        self.sink: Sink | None = None
+        self.began_ns = 0
+
+    @property
+    def form(self) -> Form:
+        """The form that the caller wants its answer in."""
+        return form_of(self.headers.get("accept"))
+
+    def has_more_than(self, size: int) -> bool:
+        """Whether more of a body may still come than ``size`` bytes."""
+        headers = self.headers
+        if "transfer-encoding" in headers or "expect" in headers:
+            return True
+        return int(headers.get("content-length", "0")) > size
+
+    def answer(self, answer: Answer) -> None:
+        """Answer it."""
+        if self.reply is None:
+            self.reply = answer
+            self.owner.answered(self)
+
+    def refuse(self, error: HoldfastError) -> None:
+        """Answer it with an error."""
+        self.answer(refused(error))
+
+
+class Sink(Protocol):
+    """Takes a body that is too large to be gathered, as it comes in."""
+
+    def take(self, data: bytes) -> bool:
+        """Take bytes; False where no more should be read for now."""
+
+    def start(self) -> None:
+        """Everything that was asked before is answered."""
+
+    def complete(self) -> None:
+        """The body is whole."""
+
+    def abandon(self) -> None:
+        """It will never be."""

@@ -1,0 +1,83 @@
+"""The one table of routes: what may be asked, which right it needs, who answers it.
+
+The data routes are found by a look into a dict; what is not here goes to the Starlette
+application behind (app.py). ``/openapi.json`` is made from the same tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from holdfast.server.answers import Answer
+
+if TYPE_CHECKING:
+    from holdfast.server.requests import Request
+    from holdfast.server.site import Site
+
+Body = Literal["none", "small", "batch", "value"]
+# Requests of one kind are begun side by side; "alone" has nothing beside it.
+Kind = Literal["read", "write", "alone"]
+Handler = Callable[["Site", "Request"], Answer | None]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One kind of request.
+
+    Args:
+        operation: its name in the table of rights (access), in logs and metrics; "" is open.
+        handle: answers it, at once or later.
+        kind: what it may be begun beside.
+        body: which body it takes.
+        summary: what it does, for people.
+        answers: the status of success.
+    """
+
+    operation: str
+    handle: Handler
+    kind: Kind = "read"
+    body: Body = "none"
+    summary: str = ""
+    answers: int = 200
+
+
+Methods = dict[str, Route]
+
+
+class Found(msgspec.Struct, frozen=True, gc=False):
+    """What a path leads to; namespace and key as they stand in it."""
+
+    methods: Methods
+    namespace: bytes | None = None
+    key: bytes | None = None
+
+
+class Routes:
+    """Finds the route of a request."""
+
+    def __init__(self) -> None:
+        self.keyed: dict[bytes, Methods] = {}  # /v1/namespaces/{ns}/<noun>/{key}
+        self.spaced: dict[bytes, Methods] = {}  # /v1/namespaces/{ns}/<noun>
+        self.fixed: dict[bytes, Methods] = {}  # the whole path
+        self.direct: dict[bytes, Methods] = {}  # /v1/buckets/{id}/namespaces/{ns}/<noun>/{key}
+
+    def find(self, path: bytes) -> Found | None:
+        """What a path leads to, or None."""
+        match path.split(b"/", 5):
+            case [_, b"v1", b"namespaces", namespace, noun, key]:
+                methods = self.keyed.get(noun)
+                return Found(methods, namespace, key) if methods else None
+            case [_, b"v1", b"namespaces", namespace, noun] if noun in self.spaced:
+                return Found(self.spaced[noun], namespace)
+            case [_, b"v1", b"buckets", _, b"namespaces", rest]:
+                return self._find_direct(rest)
+        methods = self.fixed.get(path)
+        return Found(methods) if methods else None
+
+    def _find_direct(self, rest: bytes) -> Found | None:
+        match rest.split(b"/", 2):
+            case [namespace, noun, key] if noun in self.direct:
+                return Found(self.direct[noun], namespace, key)
+        return None

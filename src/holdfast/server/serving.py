@@ -1,0 +1,140 @@
+"""A server from its first socket to its last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from holdfast.server.connection import Connection
+from holdfast.server.deadlines import look_at
+from holdfast.server.door import Door
+from holdfast.server.listeners import Listener, bind
+from holdfast.server.settings import Settings
+from holdfast.server.site import Site
+from holdfast.server.table import data_routes
+
+if TYPE_CHECKING:
+    from holdfast.store.store import Store
+
+TICK_S = 0.25
+SWITCH_S = 0.0005  # a computing thread keeps the loop waiting for no longer (rule 11)
+
+
+class Server:
+    """Serves a store. One event loop, on the thread that calls ``run``.
+
+    Args:
+        store: what is served; it stays open.
+        settings: where to listen, and the bounds.
+        door: settles who asks and whether they may.
+        started: called with the URL once the server listens.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        door: Door,
+        started: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.door = door
+        self.url = ""
+        self._started = started
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending: asyncio.Event | None = None
+        self._state = ServerState()
+
+    def run(self, *, signals: bool = False) -> None:
+        """Serve until ``stop``, or a signal where ``signals`` are heard."""
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve(signals=signals))
+
+    def stop(self) -> None:
+        """Take no more, answer what is due, and let ``run`` return. From any thread."""
+        loop, ending = self._loop, self._ending
+        if loop is not None and ending is not None:
+            with suppress(RuntimeError):  # it has ended already
+                loop.call_soon_threadsafe(ending.set)
+
+    async def _serve(self, *, signals: bool) -> None:
+        loop = self._loop = asyncio.get_running_loop()
+        self._ending = asyncio.Event()
+        listeners = bind(self.settings)
+        site = Site(self.store, self.settings, self.door, data_routes())
+        servers = [await self._listen(listener, site) for listener in listeners]
+        site.address = self.url = listeners[0].url
+        if signals:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._ending.set)
+        ticking = asyncio.ensure_future(self._tick(site))
+        try:
+            self._started(self.url)
+            await self._ending.wait()
+        finally:
+            await self._drain(site, servers)
+            ticking.cancel()
+            await asyncio.to_thread(site.close)
+            for listener in listeners:
+                listener.close()
+
+    async def _listen(self, listener: Listener, site: Site) -> asyncio.AbstractServer:
+        config = Config(_nothing, lifespan="off", ws="none", log_config=None, http=Connection)
+        config.load()
+        make = partial(Connection, config, self._state, {"site": site})
+        return await asyncio.get_running_loop().create_server(
+            make, sock=listener.socket, ssl=listener.tls, backlog=listener.backlog
+        )
+
+    async def _tick(self, site: Site) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            site.tick()
+            for connection in list(self._connections()):
+                look_at(connection, site.now_s)
+
+    def _connections(self) -> set[Connection]:
+        return self._state.connections  # type: ignore[return-value] # no others are made
+
+    async def _drain(self, site: Site, servers: list[asyncio.AbstractServer]) -> None:
+        """Answer what is under way, for at most ``drain_s`` seconds."""
+        site.draining = True
+        for server in servers:
+            server.close()
+        for connection in list(self._connections()):
+            connection.shutdown()
+        until = asyncio.get_running_loop().time() + self.settings.drain_s
+        # uvicorn's set of connections tells nobody when it is empty.
+        while self._connections() and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(TICK_S / 25)
+        for connection in list(self._connections()):
+            connection.transport.abort()
+
+
+async def _nothing(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's own
+    """Uvicorn's configuration asks for an application; nothing is ever sent to it."""
+
+
+def serve(store: Store, *, door: Door, settings: Settings | None = None, **options: Any) -> None:  # noqa: ANN401 - settings by name
+    """Serve a store from this thread, until SIGTERM or SIGINT.
+
+    Args:
+        store: an open store, best opened with ``in_place=False`` (rule 12).
+        door: settles who asks and whether they may.
+        settings: where to listen, and the bounds; or these by name (``port=0``).
+        **options: fields of ``Settings``.
+    """
+    told = options.pop("started", lambda _: None)
+    sys.setswitchinterval(SWITCH_S)
+    Server(store, settings or Settings(**options), door=door, started=told).run(signals=True)

@@ -1,0 +1,54 @@
+"""What can be set about a server, with the defaults; frozen values with units in their names."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from holdfast.limits import MIB, REQUEST_HEADER_BYTES, REQUEST_HEADERS
+
+Logged = Literal["none", "problems", "all"]
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a server listens, what it bounds, what it tells.
+
+    Args:
+        host: address to listen on; any but a loopback one needs TLS, or ``insecure``.
+        port: TCP port; 0 lets the system choose.
+        unix_socket: path of a Unix socket to listen on as well.
+        tls_cert: PEM file of the certificate and its chain; with ``tls_key``.
+        tls_key: PEM file of its key.
+        insecure: serve strangers without TLS all the same.
+        connections: how many at once.
+        header_bytes: of one request, at most; ``header_count`` lines.
+        header_s: seconds in which a request's header must have come.
+        body_s: seconds without a byte of a body, and of grace before ``body_bytes_s`` counts.
+        body_bytes_s: a body that comes slower on average is given up.
+        idle_s: seconds that a connection without a request is kept.
+        send_s: seconds that a reader may leave the send buffer full.
+        drain_s: seconds for what is under way when the server stops.
+        tenant_requests: requests of one namespace under way at once.
+        queued_bytes: of values that wait for their commit, all together.
+        log: which requests are logged: none, those that were refused or failed, or all.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    unix_socket: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    insecure: bool = False
+    connections: int = 10_000
+    header_bytes: int = REQUEST_HEADER_BYTES
+    header_count: int = REQUEST_HEADERS
+    header_s: float = 10.0
+    body_s: float = 30.0
+    body_bytes_s: int = 1024
+    idle_s: float = 75.0
+    send_s: float = 60.0
+    drain_s: float = 10.0
+    tenant_requests: int = 1024
+    queued_bytes: int = 64 * MIB
+    log: Logged = "problems"

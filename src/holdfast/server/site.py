@@ -1,0 +1,339 @@
+"""What all connections of a server share: the store, the door, the lanes, the routes.
+
+``admit`` settles what a request is and whether it may be asked, from its header alone;
+``begin`` has it answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from holdfast.errors import (
+    DeadlineExceeded,
+    HoldfastError,
+    InvalidValue,
+    LimitExceeded,
+    Unavailable,
+)
+from holdfast.limits import BATCH_BODY_BYTES, OBJECT_BYTES, REQUEST_BYTES, VALUE_RECORD_BYTES
+from holdfast.operations import Operation
+from holdfast.server.answers import Answer, plain, refused
+from holdfast.server.direct import located
+from holdfast.server.door import Door
+from holdfast.server.lanes import Lanes, Settle
+from holdfast.server.requests import Request
+from holdfast.server.routes import Route, Routes
+from holdfast.server.settings import Settings
+from holdfast.server.tenants import Tenant, Tenants
+from holdfast.server.upload import Upload
+from holdfast.wire.headers import timeout_ns
+from holdfast.wire.paths import decode_key, decode_query
+from holdfast.wire.problems import unreadable
+
+if TYPE_CHECKING:
+    from holdfast.store.store import Store
+
+log = logging.getLogger("holdfast.server")
+Told = Callable[[object], Answer | None]
+READERS = 4
+WORKERS = 8
+NOT_FOUND, NOT_ALLOWED, BROKEN = 404, 405, 500
+MOST_OF = {"none": 0, "small": REQUEST_BYTES, "batch": BATCH_BODY_BYTES, "value": OBJECT_BYTES}
+
+
+class Site:
+    """The state that connections share; made and used on the event loop.
+
+    Args:
+        store: the store that is served.
+        settings: bounds and deadlines.
+        door: settles who asks and whether they may.
+        routes: what can be asked.
+    """
+
+    def __init__(self, store: Store, settings: Settings, door: Door, routes: Routes) -> None:
+        self.store = store
+        self.settings = settings
+        self.door = door
+        self.routes = routes
+        self.corridor = store.corridor
+        self.clock = store.clock
+        self.tenants = Tenants(settings.tenant_requests)
+        self.loop = asyncio.get_running_loop()
+        self.now_s = self.loop.time()
+        self.date = b""
+        self.requests = 0
+        self.draining = False
+        self.address = ""  # where direct callers reach this process
+        self.lanes = Lanes(store.corridor, store.clock, settings.queued_bytes)
+        self._readers = ThreadPoolExecutor(READERS, "holdfast-read")
+        self._workers = ThreadPoolExecutor(WORKERS, "holdfast-work")
+        self._name = store.entropy.bytes(4).hex().encode()
+        self.tick()
+
+    # -- time ----------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Take note of the time; called about twice a second."""
+        self.now_s = self.loop.time()
+        stamp = formatdate(self.clock.wall_ns() / 1e9, usegmt=True)
+        self.date = b"Date: %b\r\n" % stamp.encode()
+
+    def name_of(self, request: Request) -> bytes:
+        """What ``Holdfast-Request`` calls a request."""
+        return b"%b-%x" % (self._name, request.number)
+
+    # -- admitting -------------------------------------------------------------------
+
+    def refuse_connection(self, count: int) -> Answer | None:
+        """The answer to one connection too many."""
+        if self.draining or count > self.settings.connections:
+            return refused(Unavailable(reason="too many connections"))
+        return None
+
+    def admit(self, request: Request) -> Answer | None:
+        """Settle route, caller and right from the header; the answer where it is refused."""
+        try:
+            return self._admit(request)
+        except HoldfastError as error:
+            return refused(error)
+        except Exception:
+            log.exception("a request could not be admitted")
+            return plain(BROKEN, "holdfast", "the server has a fault")
+
+    def _admit(self, request: Request) -> Answer | None:
+        path = request.path
+        if not path.startswith(b"/"):
+            raise unreadable("not a path")
+        found = self.routes.find(path)
+        if found is None:
+            return plain(NOT_FOUND, "not_found", "there is nothing under this path")
+        if found.namespace is not None:
+            request.tenant = self.tenants.find(found.namespace)
+        if found.key is not None:
+            request.key = decode_key(found.key)
+        route = found.methods.get(request.method)
+        if route is None:
+            allowed = ", ".join(sorted(found.methods)).encode()
+            answer = plain(NOT_ALLOWED, "not_allowed", "this method is not for this path")
+            answer.headers += b"Allow: %b\r\n" % allowed
+            return answer
+        request.route = route
+        size = self._bound_body(request, route)
+        if route.operation:
+            self._hold(request, route, size)
+        if route.body == "value" and (size < 0 or size > VALUE_RECORD_BYTES):
+            request.sink = Upload(self, request)
+        return None
+
+    def _bound_body(self, request: Request, route: Route) -> int:
+        """Refuse a body that is too large before it is read; its size, -1 if nobody knows."""
+        most = request.left = MOST_OF[route.body]
+        if "transfer-encoding" in request.headers:
+            return -1
+        text = request.headers.get("content-length")
+        size = int(text) if text is not None else 0
+        if size > most:
+            raise _too_large(route, size)
+        return size
+
+    def too_large(self, request: Request) -> Answer:
+        """The answer to a body that turned out to be too large."""
+        route = request.route
+        return refused(_too_large(route, None) if route else unreadable("a body"))
+
+    def _hold(self, request: Request, route: Route, size: int) -> None:
+        """Hold a request against its caller's rights; Unauthenticated, Forbidden."""
+        headers = request.headers
+        grant = decode_query(request.query).get("grant") if b"grant=" in request.query else None
+        principal = request.principal = self.door.who(headers.get("authorization"), grant)
+        if route.operation == "batch":
+            return  # each of its operations is held against them
+        namespace, key = request.tenant.name if request.tenant is not None else "", request.key
+        if route.operation == "list":
+            key = decode_query(request.query).get("prefix", "")
+        elif route.operation == "locate":
+            namespace, key = located(request)
+        self.door.allow(principal, route.operation, namespace, key, size, request.address)
+
+    # -- answering -------------------------------------------------------------------
+
+    def begin(self, request: Request) -> None:
+        """Have a request answered, at once or later."""
+        request.began_ns = self.clock.monotonic_ns()
+        if request.sink is not None:
+            request.sink.start()
+            return
+        route = request.route
+        if route is None:
+            raise AssertionError("a request without a route is not begun")
+        self._answer(request, lambda: route.handle(self, request))
+
+    def fault(self, error: object) -> Answer:
+        """The answer where the mistake is ours."""
+        log.error("a request failed", exc_info=error if isinstance(error, Exception) else None)
+        return plain(BROKEN, "holdfast", "the server has a fault")
+
+    @staticmethod
+    def are_of_a_kind(one: Request, other: Request) -> bool:
+        """Whether two requests may be under way side by side."""
+        if one.route is None or other.route is None:
+            return other.reply is not None
+        if one.sink is not None or other.sink is not None:
+            return False
+        return one.route.kind == other.route.kind != "alone"
+
+    def deadline_ns(self, request: Request) -> int | None:
+        """When a request may no longer be begun, in monotonic nanoseconds.
+
+        Raises:
+            DeadlineExceeded: its time is over already.
+        """
+        left = timeout_ns(request.headers)
+        if left is None:
+            return None
+        if left <= 0:
+            raise DeadlineExceeded
+        return request.began_ns + left
+
+    def commit(
+        self, request: Request, operation: Operation, told: Callable[[object], Answer], size: int
+    ) -> None:
+        """Carry out a write in its bucket's lane; ``told`` makes the answer of its result."""
+
+        def told_or_raised(outcome: object) -> Answer:
+            if isinstance(outcome, HoldfastError):
+                raise outcome
+            return told(outcome)
+
+        self.commit_all(request, operation, told_or_raised, size)
+
+    def commit_all(self, request: Request, operation: Operation, told: Told, size: int) -> None:
+        """As ``commit``; ``told`` is given errors too, and None from it is no answer yet."""
+        tenant = request.tenant
+        deadline_ns = self.deadline_ns(request)
+        if tenant is not None:
+            self.tenants.admit(tenant)
+
+        def settle(outcome: object) -> None:
+            if tenant is not None:
+                tenant.under_way -= 1
+            self._answer(request, lambda: told(outcome))
+
+        try:
+            self.lanes.put(operation, settle, size, deadline_ns)
+        except HoldfastError:
+            if tenant is not None:
+                tenant.under_way -= 1
+            raise
+
+    def ask(
+        self, request: Request, work: Callable[[], object], told: Callable[[object], Answer]
+    ) -> None:
+        """Carry out a read on a thread."""
+        self._ask(self._readers, request, work, told)
+
+    def work(
+        self, request: Request, work: Callable[[], object], told: Callable[[object], Answer]
+    ) -> None:
+        """Carry out what may take long, or write, on another thread than reads."""
+        self._ask(self._workers, request, work, told)
+
+    def _ask(
+        self,
+        pool: ThreadPoolExecutor,
+        request: Request,
+        work: Callable[[], object],
+        told: Callable[[object], Answer],
+    ) -> None:
+        tenant = request.tenant
+        deadline_ns = self.deadline_ns(request)
+        if tenant is not None:
+            self.tenants.admit(tenant)
+
+        def in_time() -> object:
+            if deadline_ns is not None and self.clock.monotonic_ns() >= deadline_ns:
+                raise DeadlineExceeded
+            return work()
+
+        def settle(outcome: object) -> None:
+            if tenant is not None:
+                tenant.under_way -= 1
+            self._answer(request, lambda: _result(outcome, told))
+
+        self.on_thread(pool, in_time, settle)
+
+    def _answer(self, request: Request, make: Callable[[], Answer | None]) -> None:
+        try:
+            answer = make()
+        except HoldfastError as error:
+            answer = refused(error)
+        except Exception as error:  # noqa: BLE001 - the caller is told, and so is the log
+            answer = self.fault(error)
+        if answer is not None:
+            request.answer(answer)
+
+    def read(self, work: Callable[[], object], settle: Settle) -> None:
+        """Carry out a read for nobody's account (of a download that is under way)."""
+        self.on_thread(self._readers, work, settle)
+
+    def write(self, work: Callable[[], object], settle: Settle) -> None:
+        """Carry out a write for nobody's account (of an upload that is under way)."""
+        self.on_thread(self._workers, work, settle)
+
+    def on_thread(
+        self, pool: ThreadPoolExecutor, work: Callable[[], object], settle: Settle
+    ) -> None:
+        """Carry out work on a thread; ``settle`` is called on the loop with its result or error."""
+
+        def run() -> None:
+            outcome: object
+            try:
+                outcome = work()
+            except BaseException as error:  # noqa: BLE001 - whoever waits is told
+                outcome = error
+            try:
+                self.loop.call_soon_threadsafe(settle, outcome)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                return
+
+        try:
+            pool.submit(run)
+        except RuntimeError:
+            raise Unavailable from None
+
+    def tenant_of(self, request: Request) -> Tenant:
+        """The namespace that a request is about."""
+        if request.tenant is None:
+            raise InvalidValue(argument="namespace", reason="missing")
+        return request.tenant
+
+    def note(self, request: Request, answer: Answer) -> None:
+        """A request is answered: count it, log it."""
+
+    def forget(self, request: Request) -> None:
+        """A request whose caller is gone."""
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self.lanes.close()
+        self._workers.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+
+
+def _too_large(route: Route, size: int | None) -> HoldfastError:
+    if route.body == "none":
+        return unreadable("this request takes no body")
+    limit = {"small": "REQUEST_BYTES", "batch": "BATCH_BODY_BYTES", "value": "OBJECT_BYTES"}
+    return LimitExceeded(limit=limit[route.body], most=MOST_OF[route.body], asked=size)
+
+
+def _result(outcome: object, told: Callable[[object], Answer]) -> Answer:
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return told(outcome)

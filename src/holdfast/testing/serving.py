@@ -1,0 +1,74 @@
+"""A real server for tests: on a thread of its own, on a loopback port that the system chose."""
+
+from __future__ import annotations
+
+from threading import Event, Thread
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from holdfast.server.door import OperatorDoor
+from holdfast.server.serving import Server
+from holdfast.server.settings import Settings
+
+if TYPE_CHECKING:
+    from holdfast.store.store import Store
+
+WAIT_S = 30.0
+
+
+class Serving:
+    """Serves a store while its context lasts.
+
+    Args:
+        store: an open store; it stays open.
+        **options: fields of ``holdfast.server.Settings``.
+
+    Example:
+        >>> import holdfast
+        >>> with holdfast.open(":memory:") as store, Serving(store) as serving:
+        ...     serving.url.startswith("http://127.0.0.1:")
+        True
+    """
+
+    def __init__(self, store: Store, **options: Any) -> None:  # noqa: ANN401 - settings by name
+        self._ready = Event()
+        self._failure: BaseException | None = None
+        self._secret = store.entropy.bytes(16).hex()
+        settings = Settings(**{"port": 0, "host": "127.0.0.1", **options})
+        self.server = Server(
+            store, settings, door=OperatorDoor(self._secret), started=self._listening
+        )
+        self.url = ""
+        self._thread = Thread(target=self._run, name="holdfast-serving", daemon=True)
+
+    def token(self) -> str:
+        """A token that may do everything."""
+        return self._secret
+
+    def _listening(self, url: str) -> None:
+        self.url = url
+        self._ready.set()
+
+    def _run(self) -> None:
+        try:
+            self.server.run()
+        except BaseException as error:  # noqa: BLE001 - whoever waits is told
+            self._failure = error
+        finally:
+            self._ready.set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait(WAIT_S)
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.server.stop()
+        self._thread.join(WAIT_S)

@@ -1,0 +1,340 @@
+"""Rule 13, against raw sockets: whatever a caller does costs bounded memory and time."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from holdfast.store.store import Store
+from holdfast.testing.serving import Serving
+from tests.rooms.server.conftest import Serve
+from tests.rooms.server.raw import OBJECTS, Raw
+
+Dial = Callable[[Serving], Raw]
+QUICK = {"header_s": 0.3, "body_s": 0.3, "idle_s": 0.3, "send_s": 0.3}
+PING = b"GET /ping HTTP/1.1\r\nHost: h\r\n\r\n"
+MIB = 1 << 20
+
+
+# -- too slow --------------------------------------------------------------------------
+
+
+def test_who_connects_and_says_nothing_is_let_go(serve: Serve, connect: Dial) -> None:
+    assert connect(serve(**QUICK)).rest() == b""
+
+
+def test_a_header_that_does_not_come_in_time_is_refused(serve: Serve, connect: Dial) -> None:
+    raw = connect(serve(**QUICK))
+    raw.say(b"GET /ping HTTP/1.1\r\nHos")
+    assert raw.hear().status == 408
+    assert raw.rest() == b""
+
+
+def test_a_byte_at_a_time_does_not_buy_more_time(serve: Serve, connect: Dial) -> None:
+    raw = connect(serve(**QUICK))
+    raw.socket.settimeout(0.05)
+    sent = 0
+    try:
+        while sent < 2_000:
+            raw.say(b"G" if sent < 1 else b"ET /ping HTTP/1.1\r\nX: "[sent - 1 : sent] or b"x")
+            sent += 1
+            try:
+                raw.unread += raw.socket.recv(100)
+            except TimeoutError:
+                continue
+            break
+    except OSError:
+        pass
+    raw.socket.settimeout(20)
+    assert raw.unread.startswith(b"HTTP/1.1 408") or raw.rest().startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize("size", [100, 5 * MIB])
+def test_a_body_that_stops_coming_ends_the_request(
+    serve: Serve, connect: Dial, store: Store, size: int
+) -> None:
+    raw = connect(serve(**QUICK))
+    raw.say(raw.request("PUT", OBJECTS + "a", bytes(size))[: -size // 2])
+    told = raw.rest()
+    assert told == b"" or told.startswith(b"HTTP/1.1 408")
+    assert not store.namespace("acme").exists("a")
+
+
+def test_a_connection_without_a_request_is_let_go(serve: Serve, connect: Dial) -> None:
+    raw = connect(serve(**QUICK))
+    raw.say(PING)
+    assert raw.hear().status == 200
+    assert raw.rest() == b""
+
+
+def test_who_does_not_read_is_let_go_and_holds_little(
+    serve: Serve, connect: Dial, store: Store
+) -> None:
+    serving = serve(**QUICK)
+    store.namespace("acme").put("a", bytes(200_000))
+    raw = connect(serving)
+    raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    asked = raw.request("GET", OBJECTS + "a")
+    raw.socket.settimeout(10)
+    with pytest.raises(OSError):  # noqa: PT011 - reset, broken pipe or a full buffer: all are ends
+        raw.say(asked * 200_000)
+
+
+def test_reading_stops_while_too_much_is_due(serve: Serve, connect: Dial, store: Store) -> None:
+    store.namespace("acme").put("a", bytes(200_000))
+    raw = connect(serve())
+    asked = 500
+    raw.socket.settimeout(0.5)
+    sent = 0
+    data = raw.request("GET", OBJECTS + "a") * asked
+    try:
+        while sent < len(data):
+            sent += raw.socket.send(data[sent : sent + (1 << 16)])
+    except TimeoutError:
+        pass
+    raw.socket.settimeout(20)
+    heard = 0
+    whole = sent // (len(data) // asked)
+    while heard < whole:
+        assert len(raw.hear().body) == 200_000
+        heard += 1
+    assert heard == whole
+
+
+# -- too large -------------------------------------------------------------------------
+
+
+def test_a_header_of_16_kib_is_taken_and_one_of_64_is_not(serve: Serve, connect: Dial) -> None:
+    serving = serve()
+    raw = connect(serving)
+    assert raw.ask("GET", "/ping", X="x" * (16 << 10)).status == 200
+    refused = raw.ask("GET", "/ping", X="x" * (64 << 10))
+    assert (refused.status, json.loads(refused.body)["code"]) == (431, "limit_exceeded")
+    assert raw.rest() == b""
+
+
+def test_a_header_line_without_end_is_cut(serve: Serve, connect: Dial) -> None:
+    raw = connect(serve())
+    raw.say(b"GET /ping HTTP/1.1\r\nHost: h\r\nX: ")
+    raw.socket.settimeout(0)
+    for _ in range(100):
+        with suppress(BlockingIOError):
+            raw.socket.send(b"x" * 4096)
+    raw.socket.settimeout(20)
+    assert raw.hear().status == 431
+
+
+def test_too_many_headers_are_refused(serve: Serve, connect: Dial) -> None:
+    raw = connect(serve())
+    many = {f"x{number}": "1" for number in range(200)}
+    assert raw.ask("GET", "/ping", b"", **many).status == 431
+
+
+def test_an_address_without_end_is_refused(serve: Serve, connect: Dial) -> None:
+    assert connect(serve()).ask("GET", "/" + "a" * (64 << 10)).status == 431
+
+
+def test_a_body_over_its_bound_is_refused_before_it_is_read(serve: Serve, connect: Dial) -> None:
+    raw = connect(serve())
+    raw.say(raw.request("PUT", OBJECTS + "a").replace(b"Length: 0", b"Length: 9999999999999999"))
+    told = raw.hear()
+    assert (told.status, json.loads(told.body)["facts"]["limit"]) == (413, "OBJECT_BYTES")
+    assert raw.rest() == b""
+
+
+def test_a_chunked_body_is_cut_at_its_bound(serve: Serve, connect: Dial) -> None:
+    raw = connect(serve())
+    asked = raw.request("POST", "/v1/namespaces/acme/locks/a", Transfer_Encoding="chunked")
+    raw.say(asked.replace(b"Content-Length: 0\r\n", b""))
+    piece = b"%x\r\n%b\r\n" % (MIB // 2, bytes(MIB // 2))
+    for _ in range(3):
+        raw.say(piece)
+    assert raw.hear().status == 413
+
+
+def test_who_may_not_is_told_before_the_body_is_read(serve: Serve, connect: Dial) -> None:
+    raw = connect(serve())
+    raw.token = "x" * 8
+    raw.say(raw.request("PUT", OBJECTS + "a").replace(b"Length: 0", b"Length: 10000000"))
+    assert raw.hear().status == 401
+    assert raw.rest() == b""
+
+
+def test_one_connection_too_many_is_told_to_wait(serve: Serve, connect: Dial) -> None:
+    serving = serve(connections=1)
+    first = connect(serving)
+    first.say(PING)
+    assert first.hear().status == 200
+    told = connect(serving).hear()
+    assert (told.status, json.loads(told.body)["code"]) == (503, "unavailable")
+    assert "retry-after" in told.headers
+    first.say(PING)
+    assert first.hear().status == 200
+
+
+# -- smuggled and malformed --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5",
+        "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: 5\r\nContent-Length: 5",
+        "Content-Length: 5, 6",
+        "Content-Length: -5",
+        "Content-Length: +5",
+        "Content-Length: 0x5",
+        "Content-Length: 99999999999999999999999",
+        "Content-Length : 5",
+        "Content-Length\t: 5",
+        " Content-Length: 5",
+        "Transfer-Encoding: identity",
+        "Transfer-Encoding: chunked, identity",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: gzip",
+        "X: a\nTransfer-Encoding: chunked",
+        "X: a\x00b",
+        "X\x00: a",
+        "Host: other",
+        "Authorization: Bearer x",
+    ],
+)
+def test_what_two_servers_could_read_differently_is_refused(
+    serve: Serve, connect: Dial, store: Store, lines: str
+) -> None:
+    raw = connect(serve())
+    head = f"PUT {OBJECTS}a HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {raw.token}\r\n{lines}"
+    raw.say(head.encode("latin-1") + b"\r\n\r\n0\r\n\r\n" + PING)
+    told = raw.rest()
+    assert told.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413")), told
+    assert told.count(b"HTTP/1.1 ") == 1, told
+    assert not store.namespace("acme").exists("a")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\xff" * 100 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_refused(serve: Serve, connect: Dial, data: bytes) -> None:
+    raw = connect(serve())
+    raw.say(data)
+    assert raw.hear().status == 400
+    assert raw.rest() == b""
+
+
+def test_trailers_are_no_headers(serve: Serve, connect: Dial, store: Store) -> None:
+    raw = connect(serve())
+    asked = raw.request("PUT", OBJECTS + "a", Transfer_Encoding="chunked")
+    raw.say(asked.replace(b"Content-Length: 0\r\n", b""))
+    raw.say(b"1\r\nx\r\n0\r\nHoldfast-Permanent: true\r\n\r\n")
+    assert raw.hear().status == 200
+    assert not store.namespace("acme").stat("a").permanent
+
+
+# -- half closed, pipelined ----------------------------------------------------------------
+
+
+def test_who_has_finished_sending_still_gets_answers(serve: Serve, connect: Dial) -> None:
+    raw = connect(serve())
+    raw.say(raw.request("PUT", OBJECTS + "a", b"1") + raw.request("GET", OBJECTS + "a") + PING)
+    raw.socket.shutdown(socket.SHUT_WR)
+    assert [raw.hear().status for _ in range(3)] == [200, 200, 200]
+    assert raw.rest() == b""
+
+
+@pytest.mark.parametrize("size", [10, 3 * MIB])
+def test_half_a_body_stores_nothing(serve: Serve, connect: Dial, store: Store, size: int) -> None:
+    raw = connect(serve())
+    raw.say(PING + raw.request("PUT", OBJECTS + "a", bytes(size))[:-1])
+    raw.socket.shutdown(socket.SHUT_WR)
+    assert raw.hear().status == 200
+    assert raw.rest() == b""
+    assert not store.namespace("acme").exists("a")
+
+
+def test_answers_come_in_the_order_of_the_requests(serve: Serve, connect: Dial) -> None:
+    raw = connect(serve())
+    asked = b""
+    for number in range(300):
+        asked += raw.request("PUT", f"{OBJECTS}{number}", b"%d" % number)
+        asked += raw.request("GET", f"{OBJECTS}{number}")
+        asked += raw.request("GET", "/ping")
+        asked += raw.request("DELETE", f"{OBJECTS}{number}")
+    raw.say(asked)
+    for number in range(300):
+        put, got, ping, gone = (raw.hear() for _ in range(4))
+        assert json.loads(put.body)["key"] == str(number)
+        assert got.body == b"%d" % number
+        assert b"version" in ping.body
+        assert gone.headers["holdfast-existed"] == "true"
+
+
+def test_a_large_answer_keeps_its_place(serve: Serve, connect: Dial) -> None:
+    raw = connect(serve())
+    large = bytes(range(256)) * 8192
+    assert raw.ask("PUT", OBJECTS + "large", large).status == 200
+    asked = raw.request("GET", OBJECTS + "large") + PING
+    raw.say(asked * 5)
+    for _ in range(5):
+        assert raw.hear().body == large
+        assert raw.hear().body == b'{"version":"1.0.0"}'
+
+
+def test_large_bodies_behind_one_another(serve: Serve, connect: Dial) -> None:
+    raw = connect(serve())
+    asked = b"".join(
+        raw.request("PUT", OBJECTS + "a", bytes([number]) * (2 * MIB)) for number in range(4)
+    )
+    raw.socket.settimeout(60)
+    raw.say(asked + raw.request("GET", OBJECTS + "a"))
+    assert [raw.hear().status for _ in range(4)] == [200] * 4
+    assert raw.hear().body == b"\x03" * (2 * MIB)
+
+
+def test_a_connection_that_says_close_is_closed(serve: Serve, connect: Dial) -> None:
+    raw = connect(serve())
+    raw.say(raw.request("GET", "/ping", Connection="close") + PING)
+    told = raw.rest()
+    assert told.count(b"HTTP/1.1 200") == 1
+    assert b"Connection: close" in told
+
+
+def test_who_expects_to_be_told_to_go_on_is_told(serve: Serve, connect: Dial) -> None:
+    raw = connect(serve())
+    head, _, _ = raw.request("PUT", OBJECTS + "a", b"12345", Expect="100-continue").partition(
+        b"\r\n\r\n"
+    )
+    raw.say(head + b"\r\n\r\n")
+    assert raw.hear().status == 100
+    raw.say(b"12345")
+    assert raw.hear().status == 200
+
+
+# -- going down -------------------------------------------------------------------------------
+
+
+def test_a_write_that_is_under_way_is_answered_before_the_end(
+    serve: Serve, connect: Dial, store: Store
+) -> None:
+    serving = serve()
+    raw = connect(serving)
+    raw.say(b"".join(raw.request("PUT", f"{OBJECTS}{n}", b"x" * 1000) for n in range(50)))
+    assert raw.hear().status == 200
+    serving.server.stop()
+    answered = 1 + raw.rest().count(b"HTTP/1.1 200")
+    assert answered == 50
+    assert len(list(store.namespace("acme").list())) == 50

@@ -1,0 +1,183 @@
+"""Objects over HTTP, by raw requests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from holdfast.testing.serving import Serving
+from tests.rooms.server.conftest import Serve
+from tests.rooms.server.raw import OBJECTS, Raw
+
+Dial = Callable[[Serving], Raw]
+
+
+@pytest.fixture
+def raw(serve: Serve, connect: Dial) -> Raw:
+    return connect(serve())
+
+
+def test_what_was_put_is_got_with_its_version(raw: Raw) -> None:
+    put = raw.ask("PUT", OBJECTS + "a", b"value", Content_Type="text/plain")
+    got = raw.ask("GET", OBJECTS + "a")
+    assert put.status == got.status == 200
+    receipt = json.loads(put.body)
+    assert (receipt["key"], receipt["size"], receipt["cost_atto"]) == ("a", 5, 0)
+    assert got.body == b"value"
+    assert got.headers["etag"] == put.headers["etag"] == f'"{receipt["version"]}"'
+    assert got.headers["content-type"] == "text/plain"
+    assert got.headers["holdfast-cost"] == "0"
+    assert got.headers["holdfast-request"] != put.headers["holdfast-request"]
+
+
+def test_head_tells_what_get_would(raw: Raw) -> None:
+    raw.ask("PUT", OBJECTS + "a", b"value")
+    got, head = raw.ask("GET", OBJECTS + "a"), raw.ask("HEAD", OBJECTS + "a")
+    assert head.body == b""
+    names = ("content-length", "etag", "holdfast-version", "holdfast-modified", "content-type")
+    assert [head.headers[name] for name in names] == [got.headers[name] for name in names]
+    assert raw.ask("HEAD", OBJECTS + "b").status == 404
+    assert raw.ask("GET", OBJECTS + "a").body == b"value"  # nothing of a body was sent before
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("bytes=0-3", (206, b"0123", "bytes 0-3/10")),
+        ("bytes=8-", (206, b"89", "bytes 8-9/10")),
+        ("bytes=-3", (206, b"789", "bytes 7-9/10")),
+        ("bytes=-99", (206, b"0123456789", "bytes 0-9/10")),
+        ("bytes=4-99", (206, b"456789", "bytes 4-9/10")),
+        ("bytes=10-", (416, None, None)),
+        ("bytes=-0", (416, None, None)),
+        ("bytes=5-4", (200, b"0123456789", None)),
+        ("bytes=0-1,4-5", (200, b"0123456789", None)),
+        ("lines=0-1", (200, b"0123456789", None)),
+    ],
+)
+def test_ranges(raw: Raw, asked: str, expected: tuple[int, bytes | None, str | None]) -> None:
+    raw.ask("PUT", OBJECTS + "a", b"0123456789")
+    told = raw.ask("GET", OBJECTS + "a", Range=asked)
+    status, body, placed = expected
+    assert told.status == status
+    assert body is None or told.body == body
+    assert told.headers.get("content-range") == placed
+
+
+def test_conditions_of_a_get(raw: Raw) -> None:
+    tag = raw.ask("PUT", OBJECTS + "a", b"1").headers["etag"]
+    assert raw.ask("GET", OBJECTS + "a", If_None_Match=tag).status == 304
+    assert raw.ask("GET", OBJECTS + "a", If_None_Match='"0", W/' + tag).status == 304
+    assert raw.ask("GET", OBJECTS + "a", If_None_Match='"0"').body == b"1"
+    assert raw.ask("GET", OBJECTS + "a", If_Match=tag).body == b"1"
+    assert raw.ask("GET", OBJECTS + "a", If_Match='"0"').status == 412
+    assert raw.ask("GET", OBJECTS + "a", Range="bytes=0-0", If_Range='"0"').status == 200
+
+
+def test_conditions_of_a_put(raw: Raw) -> None:
+    tag = raw.ask("PUT", OBJECTS + "a", b"1", If_None_Match="*").headers["etag"]
+    again = raw.ask("PUT", OBJECTS + "a", b"2", If_None_Match="*")
+    assert (again.status, json.loads(again.body)["code"]) == (412, "exists")
+    assert raw.ask("PUT", OBJECTS + "a", b"2", If_Match='"0"').status == 412
+    assert raw.ask("PUT", OBJECTS + "a", b"2", If_Match=tag).status == 200
+    assert raw.ask("GET", OBJECTS + "a").body == b"2"
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["a/../b", "//", "/", "a//b/", "..", ".", "%252F", "%C3%A4", "a%20b", "a+b"],
+)
+def test_keys_are_never_normalised(raw: Raw, key: str) -> None:
+    assert raw.ask("PUT", OBJECTS + key, key.encode()).status == 200
+    assert raw.ask("GET", OBJECTS + key).body == key.encode()
+    listed = json.loads(raw.ask("GET", OBJECTS.rstrip("/")).body)["keys"]
+    assert len(listed) == 1
+
+
+@pytest.mark.parametrize("key", ["", "%FF", "%zz", "a" * 1025])
+def test_what_is_no_key_is_refused(raw: Raw, key: str) -> None:
+    told = raw.ask("PUT", OBJECTS + key, b"")
+    assert (told.status, json.loads(told.body)["code"]) == (422, "invalid_key")
+
+
+def test_a_delete_says_whether_there_was_one(raw: Raw) -> None:
+    raw.ask("PUT", OBJECTS + "a", b"1")
+    first, second = raw.ask("DELETE", OBJECTS + "a"), raw.ask("DELETE", OBJECTS + "a")
+    assert (first.status, first.headers["holdfast-existed"]) == (204, "true")
+    assert (second.status, second.headers["holdfast-existed"]) == (204, "false")
+    assert raw.ask("DELETE", OBJECTS + "a?strict=true").status == 404
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 18, (1 << 18) + 1, 1 << 20, (1 << 20) + 1, 5 << 20])
+def test_a_value_of_any_size_comes_back(raw: Raw, size: int) -> None:
+    value = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    assert raw.ask("PUT", OBJECTS + "a", value).status == 200
+    assert raw.ask("GET", OBJECTS + "a").body == value
+    if size > 10:
+        part = raw.ask("GET", OBJECTS + "a", Range=f"bytes={size // 2}-{size - 2}")
+        assert part.body == value[size // 2 : size - 1]
+
+
+def test_a_chunked_body_is_one_value(raw: Raw) -> None:
+    head = raw.request("PUT", OBJECTS + "a", Transfer_Encoding="chunked")
+    raw.say(head.replace(b"Content-Length: 0\r\n", b""))
+    for piece in (b"5\r\nhello\r\n", b"1\r\n \r\n", b"5\r\nworld\r\n", b"0\r\n\r\n"):
+        raw.say(piece)
+    assert raw.hear().status == 200
+    assert raw.ask("GET", OBJECTS + "a").body == b"hello world"
+
+
+def test_a_batch_answers_each_operation(raw: Raw) -> None:
+    operations = [
+        ("store", "a", {"value": b"1"}),
+        ("store", "b", {"value": b"2", "if_version": 99}),
+        ("load", "a", None),
+        ("append", "a", {"value": b"2"}),
+        ("delete", "x", {"missing_ok": True}),
+        ("lock", "a", {"ttl_ns": 10**9}),
+        ("stat", "a", None),
+        ("exists", "b", None),
+    ]
+    body = msgspec.msgpack.encode({"atomic": False, "operations": operations})
+    told = raw.ask("POST", "/v1/namespaces/acme/batch", body)
+    assert told.status == 200
+    results = msgspec.msgpack.decode(told.body)
+    assert [flag for flag, _ in results] == [0, 1, 0, 0, 0, 0, 0, 0]
+    assert results[1][1]["code"] == "version_mismatch"
+    assert results[2][1] == b"1"
+    assert results[3][1] == 2
+    assert results[6][1]["size"] == 2
+    assert results[7][1] is False
+
+
+def test_an_atomic_batch_is_all_or_nothing(raw: Raw) -> None:
+    operations = [("store", "a", {"value": b"1"}), ("delete", "x", None)]
+    body = msgspec.msgpack.encode({"atomic": True, "operations": operations})
+    told = raw.ask("POST", "/v1/namespaces/acme/batch", body)
+    assert told.status == 404
+    assert json.loads(told.body)["facts"]["index"] == 1
+    assert raw.ask("GET", OBJECTS + "a").status == 404
+
+
+def test_nobody_is_let_in_without_a_credential(raw: Raw) -> None:
+    raw.token = raw.token[::-1]
+    refused = raw.ask("GET", OBJECTS + "a")
+    assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer")
+    raw.say(b"GET /ping HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert json.loads(raw.hear().body) == {"version": "1.0.0"}
+
+
+def test_a_timeout_that_has_passed_begins_nothing(raw: Raw) -> None:
+    told = raw.ask("PUT", OBJECTS + "a", b"1", Holdfast_Timeout="0")
+    assert (told.status, json.loads(told.body)["code"]) == (504, "deadline_exceeded")
+    assert raw.ask("GET", OBJECTS + "a").status == 404
+
+
+def test_a_path_or_method_that_is_none(raw: Raw) -> None:
+    assert raw.ask("GET", "/v1/nothing").status == 404
+    told = raw.ask("POST", OBJECTS + "a")
+    assert told.status == 405
+    assert "PUT" in told.headers["allow"]
