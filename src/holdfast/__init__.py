@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from holdfast import testing
     from holdfast.aio import aopen
+    from holdfast.client import aconnect, connect
     from holdfast.errors import (
         AttestationInvalid,
         Busy,
@@ -111,7 +112,9 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "VersionMismatch",
+    "aconnect",
     "aopen",
+    "connect",
     "open",
     "restore",
     "testing",
@@ -120,7 +123,9 @@ __all__ = [
 _ELSEWHERE = {
     "Namespace": ("holdfast.store", "Namespace"),
     "Store": ("holdfast.store", "Store"),
+    "aconnect": ("holdfast.client", "aconnect"),
     "aopen": ("holdfast.aio", "aopen"),
+    "connect": ("holdfast.client", "connect"),
     "open": ("holdfast.store", "open_store"),
     "restore": ("holdfast.store.restore", "restore"),
     "testing": ("holdfast.testing", ""),

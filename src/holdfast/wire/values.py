@@ -54,9 +54,9 @@ class Consumers(msgspec.Struct, frozen=True):
 
 
 class Missing(msgspec.Struct, frozen=True):
-    """The ids that a removal did not find."""
+    """The ids that a removal did not find; a change of another kind has none."""
 
-    missing: tuple[Any, ...]
+    missing: tuple[Any, ...] = ()
 
 
 def encode(value: object, form: Form = "json") -> bytes:

@@ -1,0 +1,158 @@
+"""``holdfast.connect`` and ``holdfast.aconnect``: the ways to a store behind a server."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from holdfast.aio import Taken
+from holdfast.client.address import Address, address_of
+from holdfast.client.box import Box
+from holdfast.client.line import Line
+from holdfast.client.outbox import Outbox
+from holdfast.client.places import Places
+from holdfast.client.soon import Soon
+from holdfast.client.store import RemoteStore
+from holdfast.client.sync import Sender, Tls
+from holdfast.client.tasks import AsyncRemoteStore, AsyncSender
+from holdfast.client.whole import SoonCalls
+from holdfast.clock import Clock, Entropy, SystemClock, SystemEntropy
+from holdfast.errors import InvalidValue
+from holdfast.request import arguments
+
+TIMEOUT_S: Final = 30.0
+Path = str | os.PathLike[str]
+
+
+def connect(
+    url: str,
+    *,
+    token: str | None = None,
+    outbox: Path | None = None,
+    direct: bool = False,
+    public_key: bytes | None = None,
+    timeout: float | None = TIMEOUT_S,
+    ca: Path | None = None,
+    clock: Clock | None = None,
+    entropy: Entropy | None = None,
+) -> RemoteStore:
+    """A store behind a server, with the face of ``holdfast.open``.
+
+    Nothing is sent before the first call. Calls are tried again, with pauses, where that can
+    do no harm: reads, and whatever the server cannot have begun.
+
+    Args:
+        url: ``http(s)://host[:port]``, or ``unix:/path`` of a socket.
+        token: the credential that every request carries.
+        outbox: a file that keeps what ``put_soon`` queued until the server has it; one process
+            at a time. Without it the queue is in memory.
+        direct: ask the directory once, then talk to the owner of each key.
+        public_key: refused until reads can prove themselves; it is never ignored.
+        timeout: seconds that a call may take, all tries included; None for no end.
+        ca: PEM file of the authorities that may vouch for the server, instead of the system's.
+        clock: tells how much time is left; a clock of its own waits on its own terms.
+        entropy: draws the pauses between tries.
+
+    Raises:
+        InvalidValue: an argument is not valid. InUse: another process has the outbox.
+
+    Example:
+        >>> with connect("http://127.0.0.1:8080", token="...") as store:
+        ...     acme = store.namespace("acme")
+    """
+    line, address, tls = _prepared(url, token, timeout, ca, clock, entropy)
+    _refuse_public_key(public_key)
+    places = Places() if arguments.flag(direct, "direct") else None
+    sender = Sender(address, tls, line.clock)
+    try:
+        store = RemoteStore(line, sender, places, _soon_maker(line, sender, outbox))
+        if outbox is not None:
+            store.start_queue()
+    except BaseException:
+        sender.close()
+        raise
+    return store
+
+
+def aconnect(
+    url: str,
+    *,
+    token: str | None = None,
+    outbox: Path | None = None,
+    direct: bool = False,
+    public_key: bytes | None = None,
+    timeout: float | None = TIMEOUT_S,
+    ca: Path | None = None,
+    clock: Clock | None = None,
+    entropy: Entropy | None = None,
+) -> Taken[AsyncRemoteStore]:
+    """A store behind a server for asyncio, with the arguments and errors of ``connect``.
+
+    To be awaited, or entered with ``async with``, which closes it at the end.
+    """
+    line, address, tls = _prepared(url, token, timeout, ca, clock, entropy)
+    _refuse_public_key(public_key)
+    places = Places() if arguments.flag(direct, "direct") else None
+
+    async def opened() -> AsyncRemoteStore:
+        sender = AsyncSender(address, tls, line.clock)
+        files = Sender(address, tls, line.clock)  # for what runs on threads: files, put_soon
+        store = AsyncRemoteStore(
+            line, sender, files, places=places, soon=_soon_maker(line, files, outbox)
+        )
+        try:
+            if outbox is not None:
+                await store.start_queue()
+        except BaseException:
+            await sender.close()
+            files.close()
+            raise
+        return store
+
+    return Taken(opened)
+
+
+def _prepared(  # noqa: PLR0917 - what both ways take
+    url: str,
+    token: str | None,
+    timeout: float | None,
+    ca: Path | None,
+    clock: Clock | None,
+    entropy: Entropy | None,
+) -> tuple[Line, Address, Tls]:
+    """What both ways share, checked."""
+    address = address_of(url)
+    if timeout is not None and not (arguments.seconds(timeout, "timeout") > 0):
+        raise InvalidValue(argument="timeout", reason="not above 0")
+    if token is not None and not _is_plain(token):
+        raise InvalidValue(argument="token", reason="not a token")
+    line = Line(token, timeout, clock or SystemClock(), entropy or SystemEntropy())
+    return line, address, _tls(ca)
+
+
+def _tls(ca: Path | None) -> Tls:
+    if ca is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=os.fspath(ca))
+    except (OSError, ssl.SSLError):
+        raise InvalidValue(argument="ca", reason="not a file of certificates") from None
+
+
+def _is_plain(token: object) -> bool:
+    return isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token
+
+
+def _refuse_public_key(public_key: object) -> None:
+    if public_key is not None:
+        raise InvalidValue(argument="public_key", reason="reads do not prove themselves yet")
+
+
+def _soon_maker(line: Line, sender: Sender, outbox: Path | None) -> Callable[[], Soon]:
+    def make() -> Soon:
+        box = Box() if outbox is None else Outbox(outbox)
+        return Soon(SoonCalls(line), sender.run, box)
+
+    return make

@@ -1,0 +1,158 @@
+"""The policy of a client, without I/O: deadlines, credentials, and when to ask once more.
+
+Asked again, after a pause that grows and is drawn by chance, is only what can do no harm:
+
+    nothing was sent, or the server said that it had not begun     any request
+    sent, and no answer came                                       reads, and numbered writes
+
+Any other write whose answer is lost is told as ``OutcomeUnknown``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from holdfast.client.asks import Answer, Ask, BrokenError, LostError, Pause, UnsentError, Work
+from holdfast.clock import Clock, Entropy
+from holdfast.errors import (
+    Busy,
+    Closed,
+    Correctable,
+    DeadlineExceeded,
+    HoldfastError,
+    OutcomeUnknown,
+    RateLimited,
+    Unavailable,
+)
+from holdfast.wire.headers import TIMEOUT, seconds_text
+from holdfast.wire.problems import MEDIA_TYPE, error_of
+
+SECOND_NS: Final = 1_000_000_000
+TRIES: Final = 8
+PAUSE_S, PAUSE_MOST_S = 0.05, 2.0
+BAD, SERVER_ERROR, NOT_BEGUN = 400, 500, 503
+NOT_BEGUN_ERRORS: Final = (Unavailable, RateLimited, Busy)
+
+
+class Line:
+    """What all calls of one client share.
+
+    Args:
+        token: the credential, or None.
+        timeout_s: seconds that a call may take, tries and pauses included.
+        clock: tells how much of them is left.
+        entropy: draws the pauses.
+    """
+
+    def __init__(
+        self, token: str | None, timeout_s: float | None, clock: Clock, entropy: Entropy
+    ) -> None:
+        self.timeout_s = timeout_s
+        self.clock = clock
+        self.entropy = entropy
+        self.closed = False
+        self._common = {} if token is None else {"authorization": f"Bearer {token}"}
+
+    def exchange(self, ask: Ask, *, patient: bool = False) -> Work[Answer]:
+        """Ask until there is an answer, for as long as that is safe and in time.
+
+        Args:
+            ask: what to ask.
+            patient: let the server take any time (a check of the whole store).
+
+        Raises:
+            HoldfastError: what the server answered.
+            Unavailable: it could not be reached; nothing was done.
+            DeadlineExceeded: a read took too long.
+            OutcomeUnknown: a write was sent and not answered.
+        """
+        begun_ns = self.clock.monotonic_ns()
+        for attempt in range(TRIES):
+            left_s = None if patient else self._left_s(begun_ns)
+            outcome = yield from self._try(ask, left_s)
+            if isinstance(outcome, Answer):
+                return outcome
+            pause_s = self._pause_s(attempt, outcome)
+            late = left_s is not None and pause_s >= left_s
+            if late or attempt == TRIES - 1:
+                raise outcome
+            yield Pause(pause_s)
+        raise AssertionError  # the last attempt raises
+
+    def _try(self, ask: Ask, left_s: float | None) -> Work[Answer | HoldfastError]:
+        """Ask once: the answer, or an error after which asking once more does no harm."""
+        if self.closed:
+            raise Closed(what="store")
+        try:
+            answer = yield self._dressed(ask, left_s)
+        except LostError as error:
+            failure = self._failure(error, ask)
+            if isinstance(failure, Unavailable):
+                return failure
+            raise failure from None
+        if answer.status < BAD:
+            return answer
+        failure = refusal_of(answer, ask)
+        if _was_not_begun(answer, failure):
+            return failure
+        raise failure
+
+    def _left_s(self, begun_ns: int) -> float | None:
+        if self.timeout_s is None:
+            return None
+        left_s = self.timeout_s - (self.clock.monotonic_ns() - begun_ns) / SECOND_NS
+        if left_s <= 0:
+            raise DeadlineExceeded(timeout_s=self.timeout_s)
+        return left_s
+
+    def _dressed(self, ask: Ask, left_s: float | None) -> Ask:
+        """The ask with what every request carries."""
+        headers = self._common | ask.headers
+        if left_s is not None:
+            headers[TIMEOUT] = seconds_text(round(left_s * 1000) * 1_000_000)
+        return msgspec.structs.replace(ask, headers=headers, timeout_s=left_s)
+
+    def dressed(self, ask: Ask) -> Ask:
+        """An ask as it is sent where no answer is waited for yet: a stream."""
+        return msgspec.structs.replace(
+            ask, headers=self._common | ask.headers, timeout_s=self.timeout_s
+        )
+
+    def _failure(self, error: LostError, ask: Ask) -> HoldfastError:
+        if isinstance(error, BrokenError) and not ask.repeatable:
+            return OutcomeUnknown(cause=error.cause)
+        if error.late and not isinstance(error, UnsentError):
+            return DeadlineExceeded(timeout_s=self.timeout_s, cause=error.cause)
+        return Unavailable(cause=error.cause)
+
+    def _pause_s(self, attempt: int, failure: HoldfastError) -> float:
+        """Twice as long each time, of which chance takes up to a half; never before it was said."""
+        most = min(PAUSE_S * (1 << attempt), PAUSE_MOST_S)
+        drawn = most * (1 - self.entropy.bytes(1)[0] / 512)
+        said = failure.facts.get("retry_after_s")
+        return max(drawn, said) if isinstance(said, int | float) else drawn
+
+
+def refusal_of(answer: Answer, ask: Ask) -> HoldfastError:
+    """The error that an answer tells; one that no Holdfast gave tells little."""
+    if answer.headers.get("content-type", "").startswith(MEDIA_TYPE):
+        try:
+            problem = msgspec.json.decode(answer.body, type=dict[str, object])
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            pass
+        else:
+            return error_of(problem)
+    if answer.status < SERVER_ERROR:
+        return Correctable(status=answer.status)
+    if ask.repeatable:
+        return Unavailable(status=answer.status)
+    return OutcomeUnknown(status=answer.status)
+
+
+def _was_not_begun(answer: Answer, failure: HoldfastError) -> bool:
+    """Whether the server says that it did nothing and that later may be better."""
+    return isinstance(failure, NOT_BEGUN_ERRORS) or (
+        isinstance(failure, Closed) and answer.status == NOT_BEGUN
+    )

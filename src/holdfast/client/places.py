@@ -1,0 +1,121 @@
+"""Where keys lie, as the directory last said: what direct mode goes by.
+
+A place is believed until somebody says otherwise: a bucket that answers Moved, an owner that
+cannot be reached.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from threading import Lock
+from typing import Final
+
+import msgspec
+
+from holdfast.client.asks import Answer, Ask, Work
+from holdfast.client.line import Line
+from holdfast.client.reading import read
+from holdfast.errors import Moved, NotFound, Unavailable
+from holdfast.values import Place
+from holdfast.wire.paths import encode_query, encode_text
+
+MOVES: Final = 5
+PLACES: Final = 10_000
+Point = tuple[str, bytes]
+LOWEST: Final[Point] = ("", b"")
+
+
+class Places:
+    """The ranges that are known, in order; safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._starts: list[Point] = []
+        self._places: list[Place] = []
+
+    def find(self, namespace: str, key: str) -> Place | None:
+        """The place of a key, where one is known."""
+        point = (namespace, key.encode())
+        with self._lock:
+            at = bisect_right(self._starts, point) - 1
+            if at < 0:
+                return None
+            place = self._places[at]
+        return place if place.stop is None or point < _point(place.stop) else None
+
+    def learn(self, place: Place) -> None:
+        """Believe a place, and nothing any more that it overlaps."""
+        start = LOWEST if place.start is None else _point(place.start)
+        with self._lock:
+            if len(self._places) >= PLACES:
+                self._starts, self._places = [], []
+            kept = [p for p in self._places if not _overlap(p, place)]
+            self._starts = [LOWEST if p.start is None else _point(p.start) for p in kept]
+            at = bisect_right(self._starts, start)
+            self._starts.insert(at, start)
+            self._places = [*kept[:at], place, *kept[at:]]
+
+    def forget(self, place: Place) -> None:
+        """Believe it no more."""
+        with self._lock:
+            kept = [p for p in self._places if p != place]
+            self._starts = [LOWEST if p.start is None else _point(p.start) for p in kept]
+            self._places = kept
+
+
+def _point(bound: tuple[str, str]) -> Point:
+    """A bound in the order of the keyspace: namespaces are ASCII, keys go by their bytes."""
+    return bound[0], bound[1].encode()
+
+
+def _overlap(one: Place, other: Place) -> bool:
+    return _begins_before_end(one, other) and _begins_before_end(other, one)
+
+
+def _begins_before_end(one: Place, other: Place) -> bool:
+    if one.start is None or other.stop is None:
+        return True
+    return _point(one.start) < _point(other.stop)
+
+
+def locate(line: Line, namespace: str, key: str) -> Work[Place]:
+    """Ask the directory where a key lies."""
+    query = encode_query({"namespace": namespace, "key": key})
+    answer = yield from line.exchange(Ask("GET", f"/v1/locate?{query}", repeatable=True))
+    return read(answer, Place)
+
+
+def ask_owner(line: Line, places: Places, about: tuple[str, str], ask: Ask) -> Work[Answer]:
+    """Ask the bucket that owns a key, at its owner's address; any server where that fails.
+
+    Args:
+        line: the client's.
+        places: what it knows.
+        about: namespace and key.
+        ask: as it would go to any server.
+    """
+    for _ in range(MOVES):
+        place = places.find(*about)
+        if place is None:
+            place = yield from locate(line, *about)
+            places.learn(place)
+        try:
+            return (yield from line.exchange(at_owner(ask, place)))
+        except Moved as error:
+            places.forget(place)
+            if isinstance(error.facts.get("place"), Place):
+                places.learn(error.facts["place"])  # type: ignore[arg-type] # just seen
+        except NotFound as error:
+            if "bucket" not in error.facts:
+                raise
+            places.forget(place)
+        except Unavailable:  # it did nothing: any other server may know the new owner
+            places.forget(place)
+            break
+    return (yield from line.exchange(ask))
+
+
+def at_owner(ask: Ask, place: Place) -> Ask:
+    """The same ask to one bucket, at the address of its owner."""
+    target = f"/v1/buckets/{encode_text(place.bucket)}{ask.target.removeprefix('/v1')}"
+    return msgspec.structs.replace(ask, target=target, origin=place.address or None)

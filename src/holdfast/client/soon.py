@@ -1,0 +1,265 @@
+"""``put_soon`` over HTTP: queued here, numbered, sent in order by one thread (rule 9).
+
+Every write has a number in a session that the server knows, so one that was sent and not
+answered is sent again and applied once. A round of tries that fails leaves everything queued;
+``flush`` raises what it failed with. With an outbox the queue is a file and outlives this
+process; what the server refuses for good becomes a dead letter.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from threading import Condition, Thread
+from typing import Final, Protocol
+
+from holdfast.client.asks import Work
+from holdfast.client.box import Box, Queued
+from holdfast.errors import (
+    Closed,
+    HoldfastError,
+    OutcomeUnknown,
+    SessionUnknown,
+    StorageFailed,
+    Unauthenticated,
+    Unavailable,
+    Waitable,
+)
+from holdfast.limits import BATCH_BYTES, MIB
+from holdfast.values import DeadLetter
+from holdfast.wire.headers import Numbered
+
+TRIES: Final = 5
+BATCH: Final = 500  # writes in one request: half of the numbers that a session has open
+PIECE_BYTES: Final = 8 * MIB
+QUEUE_BYTES: Final = 4 * BATCH_BYTES
+REST_S: Final = 0.5  # between rounds that failed
+KEPT_ERRORS: Final = (Waitable, StorageFailed, OutcomeUnknown, Unauthenticated)
+
+
+class Sending(Protocol):
+    """How the worker reaches the server."""
+
+    def begin_session(self) -> Work[bytes]:
+        """A new session."""
+
+    def store_numbered(
+        self, namespace: str, queued: Sequence[Queued], numbered: Numbered
+    ) -> Work[list[object]]:
+        """Store in one request, under numbers that follow one another."""
+
+
+class Soon:
+    """The queue of one client, and the thread that empties it.
+
+    Args:
+        sending: says the requests.
+        run: carries them out.
+        box: keeps what is queued.
+    """
+
+    def __init__(
+        self,
+        sending: Sending,
+        run: Callable[[Work[object]], object],
+        box: Box,
+    ) -> None:
+        self._sending = sending
+        self._run = run
+        self._box = box
+        self._changed = Condition()
+        self._queue = deque(box.pending[number] for number in sorted(box.pending))
+        self._bytes = sum(len(queued.value) for queued in self._queue)
+        self._busy = False
+        self._stopping = False
+        self._lost: set[bytes] = set()  # sessions that the server knows no more
+        self._tries: dict[int, int] = {}
+        self._sent = max(box.pending, default=0) if box.sessions else 0  # perhaps, up to here
+        self._rounds_failed = 0
+        self._failure: HoldfastError | None = None
+        self._untold: list[DeadLetter] = []
+        self._worker: Thread | None = None
+        if self._queue:
+            self._start()
+
+    # -- what callers do --------------------------------------------------------------
+
+    def put(self, namespace: str, key: str, value: bytes) -> None:
+        """Queue a store; on return it is in the outbox, where there is one, durably.
+
+        Waits while 256 MiB are queued already, unless the server cannot be reached.
+        """
+        with self._changed:
+            self._require_open()
+            while self._bytes > QUEUE_BYTES:
+                if self._failure is not None:
+                    raise self._failure
+                self._changed.wait()
+                self._require_open()
+            self._queue.append(self._box.write(namespace, key, value))
+            self._bytes += len(value)
+            self._start()
+            self._changed.notify_all()
+        self._box.sync()
+
+    def flush(self) -> list[DeadLetter]:
+        """Wait until all that was queued is stored or dead; what died since the last flush.
+
+        Raises:
+            Unavailable, DeadlineExceeded, ...: what a round of tries failed with; everything
+                that is not stored stays queued.
+        """
+        with self._changed:
+            failed = self._rounds_failed
+            self._changed.notify_all()
+            while self._queue or self._busy:
+                if self._rounds_failed > failed and self._failure is not None:
+                    raise self._failure
+                self._changed.wait()
+            untold, self._untold = self._untold, []
+            return untold
+
+    def letters(self) -> list[DeadLetter]:
+        """Every store that was refused for good."""
+        with self._changed:
+            return list(self._box.letters)
+
+    def close(self) -> None:
+        """Send what is queued, in one more round, and end.
+
+        Raises:
+            HoldfastError: what that round failed with, where no outbox keeps the rest.
+        """
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._worker is not None:
+            self._worker.join()
+        self._box.close()
+        if self._queue and not self._box.durable:
+            raise self._failure or Unavailable(queued=len(self._queue))
+
+    def _require_open(self) -> None:
+        if self._stopping:
+            raise Closed(what="store")
+
+    def _start(self) -> None:
+        if self._worker is None:
+            self._worker = Thread(target=self._work, name="holdfast-soon", daemon=True)
+            self._worker.start()
+
+    # -- what the worker does -----------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            run = self._take()
+            if run is None:
+                return
+            failure: HoldfastError | None
+            try:
+                failure = self._send(run)
+            except HoldfastError as error:
+                failure = error
+            except Exception as error:  # noqa: BLE001 - a worker that ended would hold up flush
+                failure = HoldfastError(cause=repr(error))
+            if not self._go_on(run, failure):
+                return
+
+    def _take(self) -> list[Queued] | None:
+        """The next writes that one request can hold: one namespace, numbers without a gap."""
+        with self._changed:
+            while not self._queue:
+                if self._stopping:
+                    return None
+                self._changed.wait()
+            self._busy = True
+            run = [self._queue.popleft()]
+            size = len(run[0].value)
+            while self._queue and len(run) < BATCH and size < PIECE_BYTES:
+                if not self._follows(run[-1], self._queue[0]):
+                    break
+                run.append(self._queue.popleft())
+                size += len(run[-1].value)
+            return run
+
+    def _follows(self, one: Queued, other: Queued) -> bool:
+        return (
+            other.namespace == one.namespace
+            and other.number == one.number + 1
+            and self._box.session_of(other.number) == self._box.session_of(one.number)
+            and (other.number > self._sent) is (one.number > self._sent)
+        )
+
+    def _go_on(self, run: list[Queued], failure: HoldfastError | None) -> bool:
+        """Put back what is not settled, and rest behind a failure; False where it was the last."""
+        with self._changed:
+            left = [queued for queued in run if queued.number in self._box.pending]
+            self._queue.extendleft(reversed(left))
+            self._bytes -= sum(len(q.value) for q in run) - sum(len(q.value) for q in left)
+            self._busy = False
+            self._failure = failure
+            self._rounds_failed += failure is not None
+            self._changed.notify_all()
+            if failure is not None:
+                if self._stopping:
+                    return False
+                self._changed.wait(REST_S)
+            return True
+
+    def _session_for(self, number: int) -> bytes:
+        """The session that a number goes out with: what was sent once keeps its own for ever."""
+        session = self._box.session_of(number)
+        if session is None or (session in self._lost and number > self._sent):
+            begun = self._run(self._sending.begin_session())
+            if not isinstance(begun, bytes):
+                raise TypeError(begun)
+            session = begun
+            with self._changed:
+                self._box.begin(session, number)
+        return session
+
+    def _send(self, run: list[Queued]) -> HoldfastError | None:
+        """Send writes in one request; why some of them are still to be stored, if they are."""
+        session = self._session_for(run[0].number)
+        self._sent = max(self._sent, run[-1].number)
+        floor = min(self._box.pending)
+        numbered = Numbered(session, run[0].number, floor)
+        try:
+            outcomes = self._run(self._sending.store_numbered(run[0].namespace, run, numbered))
+        except KEPT_ERRORS:
+            raise
+        except HoldfastError as error:
+            outcomes = [error] * len(run)
+        if not isinstance(outcomes, list):
+            raise TypeError(outcomes)
+        return self._settle(run, outcomes, session)
+
+    def _settle(
+        self, run: list[Queued], outcomes: list[object], session: bytes
+    ) -> HoldfastError | None:
+        waiting: dict[tuple[str, str], list[int]] = {}
+        letters: list[DeadLetter] = []
+        failure: HoldfastError | None = None
+        for queued, outcome in zip(run, outcomes, strict=True):
+            where = (queued.namespace, queued.key)
+            if not isinstance(outcome, HoldfastError):
+                waiting.pop(where, None)  # what waited is older than what is stored now
+            elif isinstance(outcome, KEPT_ERRORS) and self._may_try_again(queued.number):
+                waiting.setdefault(where, []).append(queued.number)
+                failure = outcome
+            else:
+                if isinstance(outcome, SessionUnknown):
+                    self._lost.add(session)
+                letters.append(DeadLetter(queued.namespace, queued.key, outcome.code, str(outcome)))
+        kept = {number for numbers in waiting.values() for number in numbers}
+        settled = [queued.number for queued in run if queued.number not in kept]
+        with self._changed:
+            self._box.settle(settled, letters)
+            self._untold += letters
+            for number in settled:
+                self._tries.pop(number, None)
+        return failure if kept else None
+
+    def _may_try_again(self, number: int) -> bool:
+        self._tries[number] = self._tries.get(number, 0) + 1
+        return self._tries[number] < TRIES

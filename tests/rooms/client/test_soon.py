@@ -1,0 +1,281 @@
+"""``put_soon`` against a server that fails at every point: each write is applied once, in order."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from holdfast.client.asks import Work
+from holdfast.client.box import Box, Queued
+from holdfast.client.outbox import Outbox
+from holdfast.client.soon import Soon
+from holdfast.errors import (
+    Busy,
+    Closed,
+    HoldfastError,
+    Permanent,
+    SessionUnknown,
+    Unauthenticated,
+    Unavailable,
+)
+from holdfast.wire.headers import Numbered
+
+
+class Ledger:
+    """What a server must do with numbered writes (rule 9), and a way to make it fail.
+
+    ``faults`` is asked before and after a request is carried out; what it raises is what the
+    caller sees.
+    """
+
+    def __init__(self, seed: int = 0, faults: float = 0) -> None:
+        self.random = random.Random(seed)
+        self.faults = faults
+        self.sessions: dict[bytes, dict[int, object]] = {}
+        self.applied: list[tuple[str, str, bytes]] = []
+        self.refused: set[str] = set()
+        self.busy: dict[str, int] = {}
+        self.largest = 0
+
+    def begin_session(self) -> Work[bytes]:
+        yield from ()
+        self.fail()
+        session = self.random.randbytes(16)
+        self.sessions[session] = {}
+        self.fail()
+        return session
+
+    def store_numbered(
+        self, namespace: str, queued: Sequence[Queued], numbered: Numbered
+    ) -> Work[list[object]]:
+        yield from ()
+        self.fail()
+        self.largest = max(self.largest, len(queued))
+        outcomes = [
+            self.store(namespace, one, numbered, numbered.number + at)
+            for at, one in enumerate(queued)
+        ]
+        self.fail()
+        return outcomes
+
+    def store(self, namespace: str, one: Queued, numbered: Numbered, number: int) -> object:
+        assert number == one.number
+        known = self.sessions.get(numbered.session)
+        if known is None:
+            return SessionUnknown()
+        for old in [old for old in known if old < numbered.floor]:
+            del known[old]
+        assert number >= numbered.floor, "a number below its own floor"
+        if number in known:
+            return known[number]
+        if self.busy.get(one.key, 0) > 0:
+            self.busy[one.key] -= 1
+            return Busy()
+        if one.key in self.refused:
+            known[number] = Permanent(key=one.key)
+        else:
+            self.applied.append((namespace, one.key, one.value))
+            known[number] = True
+        return known[number]
+
+    def fail(self) -> None:
+        if self.random.random() < self.faults:
+            raise Unavailable(cause="drawn")
+
+
+def run(work: Work[object]) -> object:
+    try:
+        next(work)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError
+
+
+@pytest.fixture(autouse=True)
+def _no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("holdfast.client.soon.REST_S", 0.001)
+
+
+@pytest.fixture(params=["memory", "outbox"])
+def box(request: pytest.FixtureRequest, tmp_path: Path) -> Box:
+    return Box() if request.param == "memory" else Outbox(tmp_path / "out")
+
+
+def flushed(soon: Soon) -> list[str]:
+    """Flush until it succeeds; the codes of what died."""
+    while True:
+        try:
+            return [letter.code for letter in soon.flush()]
+        except Unavailable:
+            continue
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_each_is_applied_once_and_in_order(box: Box, seed: int) -> None:
+    server = Ledger(seed, faults=0.3)
+    soon = Soon(server, run, box)
+    sent = [(f"n{at % 2}", f"k{at % 5}", b"%d" % at) for at in range(60)]
+    for at, (namespace, key, value) in enumerate(sent):
+        soon.put(namespace, key, value)
+        if at % 20 == 19:
+            flushed(soon)
+    assert flushed(soon) == []
+    assert server.applied == sent
+    server.faults = 0
+    soon.close()
+
+
+def test_writes_travel_together(box: Box) -> None:
+    server = Ledger(faults=1)
+    soon = Soon(server, run, box)
+    for at in range(50):
+        soon.put("n", f"k{at}", b"1")
+    server.faults = 0
+    assert flushed(soon) == []
+    assert server.largest > 10
+    soon.close()
+
+
+def test_what_is_refused_is_a_dead_letter_and_told_once(box: Box) -> None:
+    server = Ledger()
+    server.refused = {"a"}
+    soon = Soon(server, run, box)
+    for key in "abab":
+        soon.put("n", key, b"1")
+    assert flushed(soon) == ["permanent", "permanent"]
+    assert flushed(soon) == []
+    assert [(letter.namespace, letter.key) for letter in soon.letters()] == [("n", "a")] * 2
+    assert [key for _, key, _ in server.applied] == ["b", "b"]
+    soon.close()
+
+
+def test_an_older_write_never_overtakes_a_newer_one(box: Box) -> None:
+    server = Ledger()
+    server.busy = {"a": 1}
+    soon = Soon(server, run, box)
+    server.faults = 1
+    soon.put("n", "a", b"old")
+    soon.put("n", "a", b"new")
+    soon.put("n", "b", b"1")
+    server.faults = 0
+    assert flushed(soon) == []
+    assert [value for _, key, value in server.applied if key == "a"][-1] == b"new"
+    soon.close()
+
+
+def test_what_stays_busy_dies_in_the_end(box: Box) -> None:
+    server = Ledger()
+    server.busy = {"a": 1_000}
+    soon = Soon(server, run, box)
+    soon.put("n", "a", b"1")
+    soon.put("n", "b", b"1")
+    codes: list[str] = []
+    while not codes:
+        try:
+            codes = [letter.code for letter in soon.flush()]
+        except Busy:
+            continue
+    assert codes == ["busy"]
+    assert [key for _, key, _ in server.applied] == ["b"]
+    soon.close()
+
+
+def test_a_failed_round_is_told_and_loses_nothing(box: Box) -> None:
+    server = Ledger(faults=1)
+    soon = Soon(server, run, box)
+    soon.put("n", "a", b"1")
+    with pytest.raises(Unavailable):
+        soon.flush()
+    assert soon.letters() == []
+    server.faults = 0
+    assert flushed(soon) == []
+    assert server.applied == [("n", "a", b"1")]
+    soon.close()
+
+
+def test_what_was_sent_never_changes_its_session(box: Box) -> None:
+    # Rule 9: a write of an unknown session is not applied; it may have been, in the old one.
+    server = Ledger()
+    soon = Soon(server, run, box)
+    soon.put("n", "a", b"1")
+    assert flushed(soon) == []
+    server.sessions.clear()
+    soon.put("n", "b", b"1")
+    assert flushed(soon) == ["session_unknown"]
+    soon.put("n", "c", b"1")
+    assert flushed(soon) == []
+    assert [key for _, key, _ in server.applied] == ["a", "c"]
+    soon.close()
+
+
+def test_a_queue_in_memory_says_what_it_loses() -> None:
+    server = Ledger(faults=1)
+    soon = Soon(server, run, Box())
+    soon.put("n", "a", b"1")
+    with pytest.raises(Unavailable):
+        soon.close()
+    with pytest.raises(Closed):
+        soon.put("n", "a", b"1")
+
+
+def test_a_credential_that_ended_buries_nothing(tmp_path: Path) -> None:
+    class Closing(Ledger):
+        def fail(self) -> None:
+            raise Unauthenticated(reason="expired")
+
+    soon = Soon(Closing(), run, Outbox(tmp_path / "out"))
+    soon.put("n", "a", b"1")
+    with pytest.raises(Unauthenticated):
+        soon.flush()
+    assert soon.letters() == []
+    soon.close()
+    server = Ledger()
+    soon = Soon(server, run, Outbox(tmp_path / "out"))
+    assert flushed(soon) == []
+    assert server.applied == [("n", "a", b"1")]
+    soon.close()
+
+
+def test_a_failure_of_our_own_is_told_and_does_not_end_the_worker(box: Box) -> None:
+    class Broken(Ledger):
+        def fail(self) -> None:
+            if self.faults:
+                raise ZeroDivisionError
+
+    server = Broken(faults=1)
+    soon = Soon(server, run, box)
+    soon.put("n", "a", b"1")
+    with pytest.raises(HoldfastError, match="ZeroDivisionError"):
+        soon.flush()
+    server.faults = 0
+    assert flushed(soon) == []
+    soon.close()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_client_that_dies_at_any_moment_sends_the_rest_once(tmp_path: Path, seed: int) -> None:
+    """The file is copied while the client works, as a kill would leave it, and gone on with."""
+    server = Ledger(seed, faults=0.3)
+    sent: list[tuple[str, str, bytes]] = []
+    path = tmp_path / "0"
+    for life in range(5):
+        soon = Soon(server, run, Outbox(path))
+        for at in range(10):
+            sent.append(("n", f"k{at % 3}", b"%d-%d" % (life, at)))
+            soon.put(*sent[-1])
+        following = tmp_path / str(life + 1)
+        with soon._changed:  # the worker is between two steps
+            shutil.copy(path, following)
+            server.faults, before = 1, server.faults
+        soon.close()  # its last words reach nobody
+        server.faults = before
+        path = following
+    server.faults = 0
+    soon = Soon(server, run, Outbox(path))
+    assert flushed(soon) == []
+    soon.close()
+    assert server.applied == sent
