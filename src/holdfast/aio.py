@@ -335,6 +335,10 @@ class AsyncNamespace(Twin[Namespace]):
         """The namespace's name."""
         return self._inner.name
 
+    def numbered(self, session: str, number: int, floor: int = 0) -> AsyncNamespace:
+        """The same namespace for writes that may be sent again: each is applied once."""
+        return AsyncNamespace(self._threads, self._inner.numbered(session, number, floor))
+
     def consumers(self, key: str) -> AsyncConsumers:
         """The reference list of an object."""
         return AsyncConsumers(self._threads, self._inner.consumers(key))
@@ -399,6 +403,7 @@ class AsyncStore(Twin[Store]):
     namespaces = read(Store.namespaces)
     locate = read(Store.locate)
     dead_letters = read(Store.dead_letters)
+    begin_session = read(Store.begin_session)
     drop_namespace = written(Store.drop_namespace)
     status = written(Store.status)
     check = written(Store.check)

@@ -94,8 +94,11 @@ def test_objects(tmp_path: Path) -> None:
             assert (await ns.stat("a")).version == receipt.version
             assert await ns.get("a", range=(1, 3)) == b"23"
             assert await ns.append("a", b"67") == 7
+            session = await store.begin_session()
+            for _ in range(2):
+                assert await ns.numbered(session, 1).append("a", b"8") == 8
             assert [r.key for r in await ns.put_many([("b", b"1"), ("c", b"2")])] == ["b", "c"]
-            assert await ns.get_many(["a", "x", "c"]) == [b"1234567", None, b"2"]
+            assert await ns.get_many(["a", "x", "c"]) == [b"12345678", None, b"2"]
             await ns.put_soon("soon", b"1")
             assert await store.flush() == []
             assert await ns.exists("soon")
