@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import RLock
 from typing import NamedTuple
@@ -199,11 +199,15 @@ class Placement:
 
     # -- sharing a store among processes ---------------------------------------------
 
-    def give(self, start: bytes, stop: bytes, to: Elsewhere) -> None:
-        """Let another process hold a range from now on: settle its buckets and close them.
+    def give(self, start: bytes, stop: bytes, others: Sequence[Elsewhere]) -> None:
+        """Leave a range to another process: settle its buckets and close them.
+
+        Args:
+            start: where it begins; ``stop`` is where it ends. At an edge of our share.
+            others: who holds all that is not ours, once this is done.
 
         Raises:
-            InvalidValue: the range is not made of whole buckets at an edge of ours.
+            InvalidValue: the range is not made of whole buckets at an edge; nothing was done.
         """
         with self.changing:
             leaving = [b for b in self.directory if start <= b.start < stop]
@@ -217,7 +221,7 @@ class Placement:
                 fork.finish_moves(bucket)  # or whoever opens it would open its children too
             for bucket in leaving:
                 self._leave(bucket)
-            self.directory.replace(staying, [*self.directory.others(), to])
+            self.directory.replace(staying, others)
             self.share = share
 
     @staticmethod
@@ -228,16 +232,21 @@ class Placement:
             commit.write_mark(bucket, Type.CLOSE, bucket.time.now_ns())
             bucket.close()
 
-    def take(self, start: bytes, stop: bytes) -> None:
-        """Hold a range that another process gave up, and open its buckets."""
+    def take(self, start: bytes, stop: bytes, others: Sequence[Elsewhere]) -> None:
+        """Hold a range beside ours that another process left, and open its buckets."""
         with self.changing:
+            share = _with(self.share, start, stop)
             opened = self._open_all(self.share._replace(start=start, stop=stop))
-            others = [o for o in self.directory.others() if not start <= o.start < stop]
             self.directory.replace([*self.directory, *opened], others)
-            self.share = _with(self.share, start, stop)
+            self.share = share
             for bucket in opened:
                 if bucket.damage is None:
                     self._finish(bucket)
+
+    def route(self, others: Sequence[Elsewhere]) -> None:
+        """Take note of who holds what, after two others changed it between them."""
+        with self.changing:
+            self.directory.replace(list(self.directory), others)
 
     # -- growing ------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.clock import BucketTime
 from holdfast.engines.memory import MemoryDisk
-from holdfast.errors import HoldfastError, InvalidValue, NotFound
+from holdfast.errors import HoldfastError, InvalidValue, Moved, NotFound
 from holdfast.placement.directory import HIGHEST, LOWEST
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.placement.placement import Share
@@ -167,13 +167,18 @@ def test_a_range_changes_hands_and_nothing_is_lost() -> None:
     with halves() as (both, values, disk):
         left, right = both.stores
         starts = [bucket.start for bucket in left.placement.directory]
-        stop = left.placement.share.stop
-        given = starts[-2]
-        left.namespace("acme").put("k0000", b"new")
-        left.placement.give(given, stop, Elsewhere(given, stop, both.links[0], time_of(both)))
-        right.placement.take(given, stop)
-        assert [bucket.start for bucket in right.placement.directory][:2] == starts[-2:]
-        values["k0000"] = b"new"
+        assert len(starts) > 1
+        given, stop = starts[-1], left.placement.share.stop
+        key = given.removeprefix(b"acme\0").decode().rstrip("\0")
+        left.namespace("acme").put(key, b"new")
+        time = time_of(both)
+        left.placement.give(given, stop, [Elsewhere(given, HIGHEST, both.links[0], time)])
+        with pytest.raises(Moved):
+            both.links[1].ask("load", given)  # it is on its way: nobody answers for it
+        right.placement.take(given, stop, [Elsewhere(LOWEST, given, both.links[1], time)])
+        assert [bucket.start for bucket in left.placement.directory] == starts[:-1]
+        assert next(iter(right.placement.directory)).start == given
+        values[key] = b"new"
         for store in both.stores:
             ns = store.namespace("acme")
             assert {key: ns.get(key) for key in values} == values
@@ -197,7 +202,7 @@ def test_only_whole_buckets_at_an_edge_change_hands() -> None:
     with halves() as (both, values, _):
         left, _ = both.stores
         stop = left.placement.share.stop
-        nowhere = Elsewhere(b"acme\0k", stop, both.links[0], time_of(both))
+        nowhere = [Elsewhere(b"acme\0k00001", HIGHEST, both.links[0], time_of(both))]
         with pytest.raises(InvalidValue):
             left.placement.give(b"acme\0k00001", stop, nowhere)
         assert {key: left.namespace("acme").get(key) for key in values} == values
