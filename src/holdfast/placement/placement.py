@@ -203,7 +203,8 @@ class Placement:
         """Leave a range to another process: settle its buckets and close them.
 
         Args:
-            start: where it begins; ``stop`` is where it ends. At an edge of our share.
+            start: where it begins, at an edge of our share.
+            stop: where it ends, exclusive.
             others: who holds all that is not ours, once this is done.
 
         Raises:

@@ -36,6 +36,8 @@ ITEMS_MOST = 1000  # as many as a page of a list has
 
 BAD_REQUEST, NOT_SATISFIABLE, SERVER_ERROR, FULL = 400, 416, 500, 507
 
+NO_ROOM: Final = frozenset(("ENOSPC", "EDQUOT", errno.ENOSPC, errno.EDQUOT))
+
 STATUS: Final[dict[str, int]] = {
     "unauthenticated": 401,
     "attestation_invalid": 401,
@@ -90,10 +92,7 @@ def status_of(error: HoldfastError) -> int:
             return BAD_REQUEST
         if argument == "range":
             return NOT_SATISFIABLE
-    if isinstance(error, StorageFailed) and error.facts.get("errno") in {
-        errno.ENOSPC,
-        errno.EDQUOT,
-    }:
+    if isinstance(error, StorageFailed) and error.facts.get("errno") in NO_ROOM:
         return FULL
     return STATUS.get(error.code, SERVER_ERROR)
 

@@ -60,6 +60,7 @@ def test_what_the_status_depends_on() -> None:
     assert status_of(InvalidValue(argument="request")) == 400
     assert status_of(InvalidValue(argument="range")) == 416
     assert status_of(StorageFailed(errno=errno.ENOSPC)) == 507
+    assert status_of(StorageFailed(errno="ENOSPC")) == 507  # as the log and the reserve say it
     assert status_of(StorageFailed(errno=errno.EIO)) == 500
     assert status_of(HoldfastError()) == 500
 
