@@ -36,18 +36,21 @@ class Elsewhere:
         start: where it begins; ``stop`` is where it ends, exclusive.
         link: the way there.
         time: bucket time, which all processes of a store draw from one wall clock.
+        id: names that process.
     """
 
     crowded = False  # whoever holds the range sees to its growth,
     may_expire = False  # and leaves out what has expired
     special = 1  # it may hold anything
 
-    def __init__(self, start: bytes, stop: bytes, link: Link, time: BucketTime) -> None:
+    def __init__(  # noqa: PLR0917 - a range, and the way to it
+        self, start: bytes, stop: bytes, link: Link, time: BucketTime, id: str = "elsewhere"  # noqa: A002 - as of a bucket
+    ) -> None:
         self.start = start
         self.stop = stop
         self.link = link
         self.time = time
-        self.id = ""
+        self.id = id
 
     def is_full(self) -> bool:
         """Never, seen from here."""

@@ -16,6 +16,7 @@ from contextlib import suppress
 from threading import Lock, Thread
 from typing import Any, Final
 
+from holdfast.clock import Clock
 from holdfast.errors import HoldfastError, OutcomeUnknown, Unavailable
 from holdfast.wire.calls import (
     decode_answer,
@@ -30,6 +31,7 @@ FRAME_BYTES: Final = 128 << 20  # a batch is at most 64 MiB of values
 IDLE_CONNECTIONS: Final = 8
 BACKLOG: Final = 64
 TIMEOUT_S: Final = 30.0
+RETRY_S: Final = 0.01
 PIECE_BYTES: Final = 1 << 20
 ONLY_OWNER: Final = 0o177  # umask of the socket
 WRITES: Final = frozenset(("apply",))  # calls whose outcome matters where the answer is lost
@@ -46,11 +48,17 @@ class SocketLink:
 
     Args:
         path: of the socket.
+        clock: to wait by.
+        patience_s: how long to try where nobody listens: a process that died is replaced.
         timeout_s: how long to wait for an answer.
     """
 
-    def __init__(self, path: str, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, path: str, clock: Clock, *, patience_s: float = 0.0, timeout_s: float = TIMEOUT_S
+    ) -> None:
         self._path = path
+        self._clock = clock
+        self._patience_s = patience_s
         self._timeout_s = timeout_s
         self._lock = Lock()
         self._idle: list[socket.socket] = []
@@ -64,7 +72,7 @@ class SocketLink:
         """
         data = encode_call(method, arguments)
         try:
-            answer = self._exchange(data)
+            answer = self._patiently(data)
         except NotSent as error:
             raise Unavailable(cause=str(error)) from None
         except OSError as error:
@@ -79,6 +87,18 @@ class SocketLink:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+    def _patiently(self, data: bytes) -> bytes:
+        """As ``_exchange``, again and again while the call does not go out."""
+        left = self._patience_s
+        while True:
+            try:
+                return self._exchange(data)
+            except NotSent:
+                if left <= 0:
+                    raise
+            self._clock.sleep(RETRY_S)
+            left -= RETRY_S
 
     def _exchange(self, data: bytes) -> bytes:
         """Send a call and wait for its answer; NotSent, or OSError once it was sent."""

@@ -109,6 +109,11 @@ class Ownership:
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
+    @property
+    def descriptor(self) -> int:
+        """Of the lock's file: a process that inherits it holds the folder too."""
+        return self._fd
+
     def release(self) -> None:
         """Let the next owner in."""
         with contextlib.suppress(OSError):

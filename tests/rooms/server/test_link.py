@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.clock import SystemClock
 from holdfast.errors import InvalidValue, NotFound, OutcomeUnknown, Unavailable
 from holdfast.server.link import LENGTH, LinkServer, SocketLink, listen, receive
 
@@ -35,7 +36,7 @@ def server(path: str) -> Iterator[LinkServer]:
 
 @pytest.mark.usefixtures("server")
 def test_a_call_is_answered_and_its_connection_kept(path: str) -> None:
-    with closing(SocketLink(path)) as link:
+    with closing(SocketLink(path, SystemClock())) as link:
         for number in range(100):
             assert link.ask("load", b"k", number, (1, 2)) == ["load", b"k", number, (1, 2)]
         assert len(link._idle) == 1
@@ -44,13 +45,13 @@ def test_a_call_is_answered_and_its_connection_kept(path: str) -> None:
 @pytest.mark.usefixtures("server")
 def test_a_large_frame_goes_through(path: str) -> None:
     value = b"x" * (20 << 20)
-    with closing(SocketLink(path)) as link:
+    with closing(SocketLink(path, SystemClock())) as link:
         assert link.ask("load", value) == ["load", value]
 
 
 @pytest.mark.usefixtures("server")
 def test_an_error_is_raised_on_the_other_side(path: str) -> None:
-    with closing(SocketLink(path)) as link, pytest.raises(NotFound) as told:
+    with closing(SocketLink(path, SystemClock())) as link, pytest.raises(NotFound) as told:
         link.ask("raise", "k")
     assert told.value.facts == {"key": "k"}
 
@@ -61,12 +62,12 @@ def test_only_the_owner_may_connect(path: str) -> None:
 
 
 def test_a_process_that_is_not_there_began_nothing(path: str) -> None:
-    with closing(SocketLink(path)) as link, pytest.raises(Unavailable):
+    with closing(SocketLink(path, SystemClock())) as link, pytest.raises(Unavailable):
         link.ask("apply", [])
 
 
 def test_a_kept_connection_to_a_dead_process_is_not_used(path: str) -> None:
-    with closing(SocketLink(path)) as link:
+    with closing(SocketLink(path, SystemClock())) as link:
         with closing(LinkServer(path, answer)):
             link.ask("load", b"k")
         with pytest.raises(Unavailable):
@@ -85,7 +86,7 @@ def test_a_lost_answer_leaves_a_write_open(path: str, method: str, error: type[E
         heard.set()
         connection.close()
 
-    with closing(listen(path)) as listener, closing(SocketLink(path)) as link:
+    with closing(listen(path)) as listener, closing(SocketLink(path, SystemClock())) as link:
         thread = Thread(target=hang_up, args=(listener,))
         thread.start()
         with pytest.raises(error):
@@ -104,7 +105,22 @@ def test_a_stranger_is_hung_up_on_or_refused(path: str, data: bytes) -> None:
         stranger.settimeout(10)
         while stranger.recv(1 << 16):
             pass
-    with closing(SocketLink(path)) as link:
+    with closing(SocketLink(path, SystemClock())) as link:
         with pytest.raises(InvalidValue):
             link.ask("raise", b"\0", {"": "Nobody"})
         assert link.ask("load") == ["load"]
+
+
+def test_a_call_waits_for_the_process_that_takes_a_dead_ones_place(path: str) -> None:
+    class Slow(SystemClock):
+        """Has the successor begin while the call waits."""
+
+        def sleep(self, seconds: float) -> None:  # type: ignore[override]
+            begun.append(LinkServer(path, answer))
+            assert seconds > 0
+
+    begun: list[LinkServer] = []
+    with closing(SocketLink(path, Slow(), patience_s=1.0)) as link:
+        assert link.ask("apply", []) == ["apply", []]
+    assert len(begun) == 1
+    begun[0].close()
