@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from holdfast.clock import BucketTime
-from holdfast.log.entry import Entry
+from holdfast.log.entry import Entry, pack
 from holdfast.operations import Operation, Store
 from holdfast.values import Place
 from holdfast.views.port import Table
@@ -44,7 +44,12 @@ class Elsewhere:
     special = 1  # it may hold anything
 
     def __init__(  # noqa: PLR0917 - a range, and the way to it
-        self, start: bytes, stop: bytes, link: Link, time: BucketTime, id: str = "elsewhere"  # noqa: A002 - as of a bucket
+        self,
+        start: bytes,
+        stop: bytes,
+        link: Link,
+        time: BucketTime,
+        id: str = "elsewhere",  # noqa: A002 - as of a bucket
     ) -> None:
         self.start = start
         self.stop = stop
@@ -89,6 +94,16 @@ class Elsewhere:
         return found
 
     load_here = load
+
+    def load_now(self, key: bytes) -> tuple[bytes, bytes | None]:
+        """As ``Bucket.load_now``, for a key that went there a moment ago: this may wait."""
+        entry, value = self.look(key, "")
+        return pack(entry), value
+
+    def look(self, key: bytes, name: str) -> tuple[Entry, bytes | None]:
+        """What is known of an object, and its value where that is small."""
+        found: tuple[Entry, bytes | None] = self.link.ask("look", key, name)
+        return found
 
     def object(self, key: bytes) -> Any:  # noqa: ANN401 - bucket.read.Object
         """As ``Bucket.object``."""

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import msgspec
 
 from holdfast.bucket.read import NOW_BYTES
-from holdfast.errors import Changed, NotFound
+from holdfast.errors import Changed, Moved, NotFound
 from holdfast.log.entry import Entry, unpack
+from holdfast.placement.elsewhere import Elsewhere
 from holdfast.request import large
 from holdfast.request.corridor import Corridor
 
@@ -24,8 +25,13 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     value: bytes | None
 
 
+def is_near(corridor: Corridor, composite: bytes) -> bool:
+    """Whether this process holds a key itself, and need not ask another for it."""
+    return not isinstance(corridor.directory.find(composite), Elsewhere)
+
+
 def look_now(corridor: Corridor, composite: bytes) -> Found:
-    """What is there, without waiting for the disk.
+    """What is there, without waiting for the disk; only of keys that are near.
 
     Raises:
         NotFound: nothing is.
@@ -42,6 +48,9 @@ def look(corridor: Corridor, composite: bytes, name: str) -> Found:
     """
     while True:
         try:
+            bucket = corridor.directory.find(composite)
+            if isinstance(bucket, Elsewhere):
+                return Found(*bucket.look(composite, name))
             entry = corridor.read(composite, lambda bucket: bucket.object(composite)).entry
             if entry.size > NOW_BYTES:
                 return Found(entry, None)
@@ -49,6 +58,8 @@ def look(corridor: Corridor, composite: bytes, name: str) -> Found:
             return Found(entry, b"".join(read))
         except Changed:
             continue  # replaced meanwhile: the new one, then
+        except Moved:
+            corridor.directory.look_again()
         except NotFound:
             raise NotFound(key=name) from None
 

@@ -20,6 +20,7 @@ from holdfast.placement.elsewhere import Elsewhere, Page
 from holdfast.request.corridor import Corridor
 from holdfast.request.large import disowned
 from holdfast.request.listing import lives
+from holdfast.request.reading import look
 from holdfast.values import Place
 from holdfast.views.port import Table
 
@@ -42,6 +43,7 @@ class Relay:
             "apply": self._apply,
             "sync": self._sync,
             "load": lambda key: self._ask(key, lambda bucket: bucket.load(key)),
+            "look": self._look,
             "object": self._object,
             "row": lambda key: self._ask(key, lambda bucket: bucket.row(key)),
             "consumers": lambda key: self._ask(key, lambda bucket: bucket.consumers(key)),
@@ -83,6 +85,11 @@ class Relay:
         for bucket in self._directory:
             if bucket.start < stop and start < bucket.stop:
                 bucket.sync_published()
+
+    def _look(self, key: bytes, name: str) -> tuple[Entry, bytes | None]:
+        self._mine(key)
+        found = look(self._corridor, key, name)
+        return found.entry, found.value
 
     def _object(self, key: bytes) -> Object:
         return self._ask(key, lambda bucket: bucket.object(key))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from holdfast.bucket import rows
 from holdfast.errors import NotFound
 from holdfast.operations import Consumers
+from holdfast.request import reading
 from holdfast.server.answers import Answer, told
 from holdfast.server.requests import Request
 from holdfast.wire import values
@@ -18,14 +19,22 @@ if TYPE_CHECKING:
     from holdfast.server.site import Site
 
 
-def listed(site: Site, request: Request) -> Answer:
+def listed(site: Site, request: Request) -> Answer | None:
     """The ids, in order."""
     composite = site.tenant_of(request).space + request.key.encode()
+    look = partial(_look, site, request.key, composite)
+    if reading.is_near(site.corridor, composite):
+        return told(look(), request.form)
+    site.ask(request, look, lambda ids: told(ids, request.form))
+    return None
+
+
+def _look(site: Site, name: str, composite: bytes) -> values.Consumers:
     try:
         ids = site.corridor.read(composite, lambda bucket: bucket.consumers(composite))
     except NotFound:
-        raise NotFound(key=request.key) from None
-    return told(values.Consumers(told_ids(ids)), request.form)
+        raise NotFound(key=name) from None
+    return values.Consumers(told_ids(ids))
 
 
 def _change(action: Literal["set", "append", "remove"], site: Site, request: Request) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from holdfast.errors import InvalidValue, Moved, NotFound
 from holdfast.server import objects
 from holdfast.server.answers import Answer, told
 from holdfast.server.requests import Request
+from holdfast.server.routes import Handler
 from holdfast.values import Place
 from holdfast.wire.paths import decode_query
 
@@ -18,10 +17,10 @@ if TYPE_CHECKING:
     from holdfast.server.site import Site
 
 
-def locate(site: Site, request: Request) -> Answer:
+def locate(site: Site, request: Request) -> None:
     """Where a key lives, or would."""
-    namespace, key = located(request)
-    return told(place(site, namespace, key), request.form)
+    look = partial(site.store.locate, *located(request))
+    site.ask(request, look, lambda place: told(place, request.form))
 
 
 def located(request: Request) -> tuple[str, str]:
@@ -33,41 +32,38 @@ def located(request: Request) -> tuple[str, str]:
     return fields["namespace"], fields["key"]
 
 
-def place(site: Site, namespace: str, key: str) -> Place:
-    """Where a key lives, with the address where its owner answers."""
-    found = site.store.locate(namespace, key)
-    return msgspec.structs.replace(found, address=site.address)
-
-
-def _mine(site: Site, request: Request) -> None:
-    """Moved where the key is not of the bucket that was asked."""
+def _by_its_bucket(site: Site, request: Request, handle: Handler) -> Answer | None:
+    """Have the bucket that was asked handle it; Moved where the key is not its."""
     asked = request.path.split(b"/", 4)[3]
-    composite = site.tenant_of(request).space + request.key.encode()
-    bucket = site.corridor.directory.find(composite)
+    tenant = site.tenant_of(request)
+    bucket = site.corridor.directory.find(tenant.space + request.key.encode())
     if bucket.id.encode() == asked:
-        return
-    if all(other.id.encode() != asked for other in site.corridor.directory):
-        raise NotFound(bucket=asked.decode("latin-1"))
-    there = place(site, site.tenant_of(request).name, request.key)
-    raise Moved(bucket=asked.decode(), place=there)
+        return handle(site, request)
+    look = partial(site.store.locate, tenant.name, request.key)
+    site.ask(request, look, partial(_moved, site, asked.decode("latin-1")))
+    return None
+
+
+def _moved(site: Site, asked: str, place: object) -> Answer:
+    """Where the key is; a bucket of another process is known by that alone."""
+    if not isinstance(place, Place):
+        raise TypeError(place)
+    directory = site.corridor.directory
+    if not directory.shared and all(bucket.id != asked for bucket in directory):
+        raise NotFound(bucket=asked)
+    raise Moved(bucket=asked, place=place)
 
 
 def get(site: Site, request: Request) -> Answer | None:
     """As ``objects.get``, by this bucket."""
-    _mine(site, request)
-    return objects.get(site, request)
+    return _by_its_bucket(site, request, objects.get)
 
 
-def put(site: Site, request: Request) -> None:
+def put(site: Site, request: Request) -> Answer | None:
     """As ``objects.put``, by this bucket."""
-    _mine(site, request)
-    objects.put(site, request)
+    return _by_its_bucket(site, request, objects.put)
 
 
-def stat(site: Site, request: Request) -> None:
+def stat(site: Site, request: Request) -> Answer | None:
     """What this bucket knows of an object."""
-    _mine(site, request)
-    tenant = site.tenant_of(request)
-    bucket = site.store.bucket(request.path.split(b"/", 4)[3].decode("latin-1"))
-    work = partial(bucket.stat, tenant.name, request.key)
-    site.ask(request, work, lambda found: told(found, request.form))
+    return _by_its_bucket(site, request, objects.stat)

@@ -39,7 +39,7 @@ def bind(settings: Settings) -> list[Listener]:
         InvalidValue: strangers would be served without TLS, or the certificate cannot be used.
         StorageFailed: the system refused an address.
     """
-    tls = _tls(settings)
+    tls = tls_of(settings)
     if tls is None and not settings.insecure and not is_loopback(settings.host):
         raise InvalidValue(argument="host", reason="not a loopback address, and no TLS")
     try:
@@ -103,7 +103,8 @@ def _forget_dead(path: str) -> None:
             os.unlink(path)  # noqa: PTH108
 
 
-def _tls(settings: Settings) -> ssl.SSLContext | None:
+def tls_of(settings: Settings) -> ssl.SSLContext | None:
+    """What the settings say of TLS; InvalidValue where the certificate cannot be used."""
     if settings.tls_cert is None and settings.tls_key is None:
         return None
     if settings.tls_cert is None or settings.tls_key is None:

@@ -73,12 +73,13 @@ def stored(request: Request, receipt: object) -> Answer:
 def get(site: Site, request: Request) -> Answer | None:
     """The value, or a range of it; at once where it lies in memory."""
     composite = site.tenant_of(request).space + request.key.encode()
-    try:
-        found = reading.look_now(site.corridor, composite)
-    except NotFound:
-        raise NotFound(key=request.key) from None
-    if found.value is not None or found.entry.size > NOW_BYTES or request.method == "HEAD":
-        return _told(site, request, composite, found)
+    if reading.is_near(site.corridor, composite):
+        try:
+            found = reading.look_now(site.corridor, composite)
+        except NotFound:
+            raise NotFound(key=request.key) from None
+        if found.value is not None or found.entry.size > NOW_BYTES or request.method == "HEAD":
+            return _told(site, request, composite, found)
     look = partial(reading.look, site.corridor, composite, request.key)
     site.ask(request, look, partial(_told, site, request, composite))
     return None
@@ -182,14 +183,22 @@ def _as_asked(request: Request, value: object) -> Answer:
     return told(value, request.form)
 
 
-def exists(site: Site, request: Request) -> Answer:
+def exists(site: Site, request: Request) -> Answer | None:
     """Whether there is an object."""
     composite = site.tenant_of(request).space + request.key.encode()
+    look = partial(_is_there, site, composite)
+    if reading.is_near(site.corridor, composite):
+        return _as_asked(request, look())
+    site.ask(request, look, partial(_as_asked, request))
+    return None
+
+
+def _is_there(site: Site, composite: bytes) -> dict[str, bool]:
     try:
         site.corridor.read(composite, lambda bucket: bucket.object(composite))
     except NotFound:
-        return told({"exists": False}, request.form)
-    return told({"exists": True}, request.form)
+        return {"exists": False}
+    return {"exists": True}
 
 
 def append(site: Site, request: Request) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,7 @@ class Server:
         settings: where to listen, and the bounds.
         door: settles who asks and whether they may.
         started: called with the URL once the server listens.
+        listeners: sockets that are bound already; the last is this process's own.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Server:
         *,
         door: Door,
         started: Callable[[str], object] = lambda _: None,
+        listeners: Sequence[Listener] = (),
     ) -> None:
         self.store = store
         self.settings = settings
         self.door = door
         self.url = ""
         self._started = started
+        self._bound = listeners
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending: asyncio.Event | None = None
         self._state = ServerState()
@@ -71,10 +74,11 @@ class Server:
     async def _serve(self, *, signals: bool) -> None:
         loop = self._loop = asyncio.get_running_loop()
         self._ending = asyncio.Event()
-        listeners = bind(self.settings)
+        listeners = self._bound or bind(self.settings)
         site = Site(self.store, self.settings, self.door, data_routes())
         servers = [await self._listen(listener, site) for listener in listeners]
-        site.address = self.url = listeners[0].url
+        self.url = listeners[0].url
+        self.store.address = listeners[-1].url if self._bound else self.url
         if signals:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._ending.set)

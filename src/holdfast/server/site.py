@@ -69,7 +69,6 @@ class Site:
         self.date = b""
         self.requests = 0
         self.draining = False
-        self.address = ""  # where direct callers reach this process
         self.lanes = Lanes(store.corridor, store.clock, settings.queued_bytes)
         self._readers = ThreadPoolExecutor(READERS, "holdfast-read")
         self._workers = ThreadPoolExecutor(WORKERS, "holdfast-work")

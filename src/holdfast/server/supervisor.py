@@ -28,7 +28,7 @@ from holdfast.clock import Clock
 from holdfast.errors import HoldfastError, InvalidValue
 from holdfast.limits import BUCKET_BYTES
 from holdfast.server.link import SocketLink
-from holdfast.server.listeners import Listener, bind
+from holdfast.server.listeners import bind
 from holdfast.server.settings import Settings
 from holdfast.server.shares import Holding, Move, cut, even_out
 from holdfast.server.worker import Orders, Part
@@ -74,8 +74,7 @@ class Supervisor:
         self._own = [bind(alone)[0] for _ in range(count)]
         self._run = tempfile.mkdtemp(prefix="holdfast-")  # a socket's path must be short
         self.parts = [
-            Part(start, stop, f"{self._run}/{at}.sock")
-            for at, (start, stop) in enumerate(parts)
+            Part(start, stop, f"{self._run}/{at}.sock") for at, (start, stop) in enumerate(parts)
         ]
         self._links = [SocketLink(part.socket, clock) for part in self.parts]
         self.workers: list[subprocess.Popen[bytes] | None] = [None] * count

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
 from threading import Thread
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -83,9 +82,7 @@ class Worker:
         ]
         self._time = BucketTime(clock)
         mine = orders.parts[orders.index]
-        share = Share(
-            mine.start, mine.stop, tuple(self._others(orders.parts)), f"{orders.index}"
-        )
+        share = Share(mine.start, mine.stop, tuple(self._others(orders.parts)), f"{orders.index}")
         self.store: Store = open_on(
             OsDisk(),
             orders.root,
