@@ -37,7 +37,7 @@ def cut(holdings: Sequence[Holding], count: int) -> list[tuple[bytes, bytes]]:
         count: processes. With fewer buckets the last ones begin with nothing.
 
     Example:
-        >>> cut([Holding(b"", 5), Holding(b"f", 1), Holding(b"m", 4)], 2)
+        >>> cut([Holding(b"", 6), Holding(b"f", 1), Holding(b"m", 4)], 2)
         [(b'', b'f'), (b'f', b'\xff')]
     """
     total = sum(holding.weight_bytes for holding in holdings) + len(holdings)
