@@ -27,6 +27,7 @@ from holdfast.operations import (
     Consumers,
     Delete,
     Lock,
+    Once,
     Parts,
     Release,
     Renew,
@@ -42,8 +43,8 @@ TAG: Final = ""
 KINDS: Final[dict[str, Any]] = {
     kind.__name__: kind
     for kind in (
-        *(Append, Consumers, Delete, Lock, Parts, Release, Renew, Store, StoreOptions, Unlock),
-        *(Upload, Entry, Extent, Object, Place, Receipt),
+        *(Append, Consumers, Delete, Lock, Once, Parts, Release, Renew, Store, StoreOptions),
+        *(Unlock, Upload, Entry, Extent, Object, Place, Receipt),
     )
 }
 _decode = msgspec.msgpack.Decoder().decode

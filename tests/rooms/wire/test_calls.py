@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from holdfast.bucket.read import Object
 from holdfast.errors import InvalidValue, Moved, NotFound
 from holdfast.log.entry import Entry, Extent
-from holdfast.operations import Consumers, Delete, Parts, Store, StoreOptions
+from holdfast.operations import Consumers, Delete, Once, Parts, Store, StoreOptions
 from holdfast.values import Place, Receipt
 from holdfast.wire import calls
 
@@ -21,7 +21,7 @@ ENTRY = Entry(1, 2, 3, 4, 5, 6, b"", (Extent(1, 2, 3, 4),))
 VALUES = [
     None,
     (b"\xff", ["a", (1, None)]),
-    [Store(b"k", "k", b"v", StoreOptions(consumers=(b"a",), parts=Parts(b"u", 1, 2)))],
+    [Store(b"k", "k", b"v", StoreOptions(parts=Parts(b"u", 1, 2)), Once(b"s", 1, 0))],
     [Consumers(b"k", "k", "set", (b"a", b"b")), Delete(b"k", "k")],
     Object(ENTRY, 1, None, 0),
     [Receipt("k", 1, 2, None, "b"), PLACE],
