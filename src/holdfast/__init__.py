@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from holdfast import testing
     from holdfast.aio import aopen
+    from holdfast.certify.verify import Verified, verify, verify_list
     from holdfast.client import aconnect, connect
     from holdfast.errors import (
         AttestationInvalid,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         NotFound,
         OutcomeUnknown,
         Permanent,
+        ProofInvalid,
         RateLimited,
         SessionUnknown,
         StorageFailed,
@@ -102,6 +104,7 @@ __all__ = [
     "Place",
     "Principal",
     "Problem",
+    "ProofInvalid",
     "RateLimited",
     "Receipt",
     "SessionUnknown",
@@ -111,6 +114,7 @@ __all__ = [
     "Store",
     "Unauthenticated",
     "Unavailable",
+    "Verified",
     "VersionMismatch",
     "aconnect",
     "aopen",
@@ -118,17 +122,22 @@ __all__ = [
     "open",
     "restore",
     "testing",
+    "verify",
+    "verify_list",
 ]
 
 _ELSEWHERE = {
     "Namespace": ("holdfast.store", "Namespace"),
     "Store": ("holdfast.store", "Store"),
+    "Verified": ("holdfast.certify.verify", "Verified"),
     "aconnect": ("holdfast.client", "aconnect"),
     "aopen": ("holdfast.aio", "aopen"),
     "connect": ("holdfast.client", "connect"),
     "open": ("holdfast.store", "open_store"),
     "restore": ("holdfast.store.restore", "restore"),
     "testing": ("holdfast.testing", ""),
+    "verify": ("holdfast.certify.verify", "verify"),
+    "verify_list": ("holdfast.certify.verify", "verify_list"),
 }
 _VALUES = frozenset(
     (

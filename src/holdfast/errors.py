@@ -292,3 +292,10 @@ class OutcomeUnknown(Untrusted):
     code = "outcome_unknown"
     message = "it is not known whether the write was stored"
     effect = "unknown"
+
+
+class ProofInvalid(Untrusted):
+    """A proof, receipt or signed root does not convince (``reason`` says what is wrong with it)."""
+
+    code = "proof_invalid"
+    message = "the proof does not verify"

@@ -22,14 +22,14 @@ LEAVES: list[type[HoldfastError]] = [
     leaf for branch in BRANCHES for leaf in branch.__subclasses__()
 ]
 
-# The names that callers were promised (the issues of steps 1 and 2).
+# The names that callers were promised (the issues of steps 1, 2 and 5).
 PROMISED = {
     *("NotFound", "Exists", "VersionMismatch", "FenceTooOld", "LockHeld", "LockLost"),
     *("Permanent", "LimitExceeded", "InvalidKey", "InvalidNamespace", "InvalidValue"),
     *("InvalidExpiry", "Moved", "Corrupt", "InUse", "Closed", "StorageFailed", "FormatTooNew"),
     *("OutcomeUnknown", "Busy", "Changed", "CrossBucket", "SessionUnknown"),
     *("Unauthenticated", "AttestationInvalid", "Forbidden"),
-    *("RateLimited", "Unavailable", "DeadlineExceeded"),
+    *("RateLimited", "Unavailable", "DeadlineExceeded", "ProofInvalid"),
 }
 
 

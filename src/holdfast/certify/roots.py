@@ -1,0 +1,143 @@
+"""Signed roots, and the hand-overs by which a store's key is replaced.
+
+    root       COSE_Sign1, protected {1: algorithm, 16: "holdfast-root"}, payload
+               [1, store, incarnation, revision, time, root, log size, log root]
+    hand-over  COSE_Sign1 by the old key, protected {1: algorithm, 16: "holdfast-handover"},
+               payload [1, store, revision, new key]
+
+``store`` is the store's id (16 bytes), ``time`` nanoseconds since 1970, ``root`` the digest
+of the state tree. Revisions only grow, through restores too: a new incarnation continues at
+its number times 2^40. The log is the RFC 9162 log of the signed roots before this one, each
+leaf the bytes of such a message; so every root commits to the whole history before it. A
+hand-over says from which revision on the new key (DER) signs. What is signed names its type
+(16, RFC 9596), so a root is no hand-over and no receipt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from holdfast.certify import cbor, cose
+from holdfast.errors import InvalidValue, ProofInvalid
+
+TYPE: Final = 16
+ROOT_TYPE: Final = "holdfast-root"
+HANDOVER_TYPE: Final = "holdfast-handover"
+VERSION: Final = 1
+MESSAGE_BYTES: Final = 4_096
+HANDOVERS_MOST: Final = 64
+STORE_BYTES: Final = 16
+HASH_BYTES: Final = 32
+WORD: Final = 1 << 64
+INCARNATION_BITS: Final = 40
+
+
+@dataclass(frozen=True)
+class SignedRoot:
+    """The state of a store at a revision, as its key signed it."""
+
+    store: bytes
+    incarnation: int
+    revision: int
+    time_ns: int
+    root: bytes
+    log_size: int
+    log_root: bytes
+
+
+def sign(root: SignedRoot, key: cose.PrivateKey) -> bytes:
+    """The signed root as bytes."""
+    numbers = [root.incarnation, root.revision, root.time_ns]
+    fields = [VERSION, root.store, *numbers, root.root, root.log_size, root.log_root]
+    return cose.sign({TYPE: ROOT_TYPE}, cbor.encode(fields), key)
+
+
+def verify(message: bytes, public_key: object, handovers: Sequence[bytes] = ()) -> SignedRoot:
+    """The root that a store signed.
+
+    Args:
+        message: bytes of a signed root.
+        public_key: the key that the caller trusts, in any form of ``cose.public_key``.
+        handovers: the messages that lead from it to the key that signed, oldest first.
+
+    Raises:
+        ProofInvalid: ``reason`` says what does not hold: "type", "structure", "signature",
+            "handover" for a chain that does not lead to this root, ...
+        InvalidValue: ``public_key`` is not a key.
+    """
+    key, since, store = _current(cose.public_key(public_key), handovers)
+    signed = _message(message, ROOT_TYPE)
+    cose.verify(signed, signed.payload or b"", key)
+    root = _fields(signed.payload or b"")
+    if root.revision < since or store not in {None, root.store}:
+        raise ProofInvalid(reason="handover")
+    return root
+
+
+def hand_over(store: bytes, revision: int, new: cose.PublicKey, old: cose.PrivateKey) -> bytes:
+    """The message by which the old key names the one that signs from ``revision`` on."""
+    fields = [VERSION, store, revision, cose.key_bytes(new)]
+    return cose.sign({TYPE: HANDOVER_TYPE}, cbor.encode(fields), old)
+
+
+def _current(
+    key: cose.PublicKey, handovers: Sequence[bytes]
+) -> tuple[cose.PublicKey, int, bytes | None]:
+    """The key at the end of a chain of hand-overs, its first revision, the store named."""
+    if len(handovers) > HANDOVERS_MOST:
+        raise ProofInvalid(reason="handover")
+    since, store = 0, None
+    for message in handovers:
+        signed = _message(message, HANDOVER_TYPE)
+        cose.verify(signed, signed.payload or b"", key)
+        match cbor.decode(signed.payload or b"", bytes_most=MESSAGE_BYTES):
+            case [1, bytes(named), int(revision), bytes(der)] if revision >= since and store in {
+                None,
+                named,
+            }:
+                key, since, store = _key(der), revision, named
+            case _:
+                raise ProofInvalid(reason="handover")
+    return key, since, store
+
+
+def _key(der: bytes) -> cose.PublicKey:
+    try:
+        return cose.public_key(der)
+    except InvalidValue:
+        raise ProofInvalid(reason="handover") from None
+
+
+def _message(message: bytes, kind: str) -> cose.Sign1:
+    signed = cose.decode(message, bytes_most=MESSAGE_BYTES)
+    if signed.header.keys() != {cose.ALGORITHM, TYPE} or signed.unprotected:
+        raise ProofInvalid(reason="structure")
+    if signed.header[TYPE] != kind or signed.payload is None:
+        raise ProofInvalid(reason="type")
+    return signed
+
+
+def _fields(payload: bytes) -> SignedRoot:
+    match cbor.decode(payload, bytes_most=MESSAGE_BYTES):
+        case [
+            int(version),
+            bytes(store),
+            int(incarnation),
+            int(revision),
+            int(time_ns),
+            bytes(root),
+            int(log_size),
+            bytes(log_root),
+        ] if version == VERSION and version is not True:
+            found = SignedRoot(store, incarnation, revision, time_ns, root, log_size, log_root)
+        case _:
+            raise ProofInvalid(reason="structure")
+    numbers = (incarnation, revision, time_ns, log_size)
+    sizes = (len(store), len(root), len(log_root))
+    if any(isinstance(number, bool) or not 0 <= number < WORD for number in numbers):
+        raise ProofInvalid(reason="structure")
+    if sizes != (STORE_BYTES, HASH_BYTES, HASH_BYTES):
+        raise ProofInvalid(reason="structure")
+    return found
