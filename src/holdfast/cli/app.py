@@ -17,7 +17,17 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import bench, demo, guards, maintenance, objects, serving, transfer
+from holdfast.cli import (
+    bench,
+    demo,
+    guards,
+    maintenance,
+    objects,
+    serving,
+    sharing,
+    tokens,
+    transfer,
+)
 from holdfast.cli.exits import ExitCode, exit_code
 from holdfast.cli.options import AsJson, Settings, StoreOptions, Sync, parse_size
 from holdfast.cli.output import Output, to_json
@@ -93,7 +103,7 @@ def begin(
     context.obj = Settings(as_json=as_json, store=store)
 
 
-for _room in (demo, objects, guards, transfer, maintenance, serving, bench):
+for _room in (demo, objects, guards, transfer, maintenance, serving, sharing, tokens, bench):
     _room.register(app)
 
 

@@ -56,7 +56,8 @@ class Sharing:
         from holdfast.store import tenancy  # noqa: PLC0415 - takes 50 ms to import
 
         wanted = tenancy.object_grant(self.name, key, rights, uses)
-        return tenancy.linked(self._store, wanted, ttl, base=base)
+        where = base or self._store.base_url
+        return tenancy.linked(self._store.tokens, wanted, ttl, base=where)
 
     def publish(self, prefix: str = "") -> None:
         """Let anyone read what is below a prefix, without a credential, from a server."""

@@ -134,20 +134,19 @@ def object_grant(
 
 
 def linked(
-    store: Store,
+    tokens: Tokens,
     grant: Grant,
     ttl: float | str,
     *,
-    base: str | None = None,
+    base: str | None,
     by: Principal | None = None,
 ) -> str:
     """A link that carries a grant of one key."""
     key = grant.key or ""
-    where = base or store.base_url
-    link(where, grant.namespace, key, "")  # refused before anything is signed
+    link(base, grant.namespace, key, "")  # refused before anything is signed
     ttl_s = arguments.duration_ns(ttl) / SECOND_NS
-    made = store.tokens.mint("link", [grant], ttl_s, kind="link", by=by)
-    return link(where, grant.namespace, key, made.token)
+    made = tokens.mint("link", [grant], ttl_s, kind="link", by=by)
+    return link(base, grant.namespace, key, made.token)
 
 
 # -- on behalf of a principal --------------------------------------------------------
@@ -182,7 +181,7 @@ def share_by(
     for right in wanted.rights:
         ask = Ask(wanted.namespace, LINKED[right][0], wanted.key, 0, address)
         store.access.decide(principal, ask)
-    return linked(store, grant, ttl, base=base, by=principal)
+    return linked(store.tokens, grant, ttl, base=base or store.base_url, by=principal)
 
 
 def issue_by(
