@@ -62,6 +62,7 @@ STATUS: Final[dict[str, int]] = {
     "corrupt": 500,
     "storage_failed": 500,
     "outcome_unknown": 500,
+    "proof_invalid": 500,
     "format_too_new": 500,
     "busy": 503,
     "unavailable": 503,
