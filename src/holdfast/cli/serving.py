@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +11,6 @@ import typer
 from holdfast.cli.opening import keywords
 from holdfast.cli.options import StorePath, settings_of
 from holdfast.store import open_store
-from holdfast.store.store import Store
-
-TOKEN_NAME = "admin.token"  # noqa: S105 - the name of the file
-OWNER_ONLY = 0o600
-TOKEN_BYTES = 32
 
 
 def register(app: typer.Typer) -> None:
@@ -42,9 +36,9 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the store over HTTP until SIGTERM or Ctrl-C; a new store where there is none."""
+    from holdfast.identity.operator import NAME, admin_token  # noqa: PLC0415
     from holdfast.server import Settings  # noqa: PLC0415 - needs an extra
     from holdfast.server import serve as serve_store  # noqa: PLC0415
-    from holdfast.server.door import OperatorDoor  # noqa: PLC0415
 
     settings = Settings(
         host=host,
@@ -55,24 +49,11 @@ def serve(
         insecure=insecure,
     )
     with open_store(str(path), in_place=False, **keywords(settings_of(context).store)) as store:
-        file = path / TOKEN_NAME
-        door = OperatorDoor(_secret(file, store))
-        sys.stderr.write(f"the operator's token is in {file}\n")
-        serve_store(store, settings=settings, door=door, started=_tell)
+        admin_token(store.disk, store.path, store.tokens, entropy=store.entropy, clock=store.clock)
+        sys.stderr.write(f"the operator's token is in {path / NAME}\n")
+        serve_store(store, settings, started=_tell)
 
 
 def _tell(url: str) -> None:
     sys.stdout.write(f"listening on {url}\n")
     sys.stdout.flush()
-
-
-def _secret(file: Path, store: Store) -> str:
-    """The operator's token, made at the first start, for the owner's eyes alone."""
-    try:
-        return file.read_text().strip()
-    except FileNotFoundError:
-        secret = store.entropy.bytes(TOKEN_BYTES).hex()
-    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
-    with open(handle, "w", encoding="ascii") as out:  # noqa: PTH123 - a descriptor
-        out.write(secret + "\n")
-    return secret

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from holdfast.access.grants import Ask
 from holdfast.bucket import rows
 from holdfast.errors import HoldfastError, InvalidExpiry, InvalidValue, NotFound, Unauthenticated
 from holdfast.limits import LOCK_TTL_S, TTL_NS, VALUE_RECORD_BYTES
@@ -39,7 +40,7 @@ READS = frozenset(("load", "exists", "stat"))
 def batch(site: Site, request: Request) -> None:
     """Carry out a batch on a thread of its own."""
     if request.principal is None or request.principal.kind == "anonymous":
-        raise Unauthenticated(reason="no credential")
+        raise Unauthenticated(reason="missing")
     asked = decode_batch(bytes(request.body))
     run = _Run(site, request)
     work = partial(run.atomic if asked.atomic else run.each, asked)
@@ -118,9 +119,9 @@ class _Run:
         size = len(given.get("value", b""))
         request = self._request
         if request.principal is None:
-            raise Unauthenticated(reason="no credential")
-        door = self._site.door
-        door.allow(request.principal, name, self._tenant.name, call.key, size, request.address)
+            raise Unauthenticated(reason="missing")
+        ask = Ask(self._tenant.name, name, call.key, size, request.address)
+        self._site.door.allow(request.principal, ask)
         return given
 
     def _operation(self, call: Call) -> Operation:

@@ -26,10 +26,12 @@ from holdfast.limits import REQUESTS_DUE
 from holdfast.server.answers import Answer, head_of, plain
 from holdfast.server.deadlines import BODY, HEAD, IDLE, LINGER
 from holdfast.server.download import Download
+from holdfast.server.listeners import peer_of
 from holdfast.server.requests import NAMES, REPEATABLE, Request
 
 if TYPE_CHECKING:
     from holdfast.server.site import Site
+    from holdfast.values import Principal
 
 DISCARD_BYTES = 64 << 10  # of a body that nobody wants: read, so that the connection goes on
 SLICE_BYTES = 16 << 10  # is parsed before anybody looks whether too much is due
@@ -59,6 +61,7 @@ class Connection(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
         self.site: Site = app_state["site"]
         self.address = ""
+        self.peer: Principal | None = None
         self.due: deque[Request] = deque()  # begun and not sent, in order
         self.parked: deque[Request] = deque()  # whole and not begun, in order
         self.request: Request | None = None  # that comes in now
@@ -87,12 +90,13 @@ class Connection(HttpToolsProtocol):
         """Take the connection, or refuse it where there are too many."""
         super().connection_made(transport)
         self.address = self.client[0] if self.client else ""
+        self.peer = peer_of(transport)
         transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         refusal = self.site.refuse_connection(len(self.connections))
         self.stage, self.since_s = HEAD, self.site.now_s
         if refusal is not None:
             self.ending = True
-            transport.write(self._head(refusal, b"-", close=True) + refusal.body)
+            transport.write(head_of(refusal, self.site.date, b"-", close=True) + refusal.body)
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -237,7 +241,7 @@ class Connection(HttpToolsProtocol):
         self.body_since_s, self.body_bytes = self.since_s, 0
         request.method = self.parser.get_method().decode("latin-1")
         request.path, _, request.query = self.url.partition(b"?")
-        request.address = self.address
+        request.address, request.peer = self.address, self.peer
         request.closes = not self.parser.should_keep_alive()
         if "host" not in request.headers and self.parser.get_http_version() != "1.0":
             self.refuse(plain(BAD_REQUEST, "invalid_request", "there is no Host"))
@@ -397,7 +401,10 @@ class Connection(HttpToolsProtocol):
         if self.ending and not self.parked and not self.due and self.request is None:
             request.closes = True
         self.site.note(request, answer)
-        head = self._head(answer, self.site.name_of(request), close=request.closes)
+        if request.extra:
+            answer.headers += request.extra
+        name = self.site.name_of(request)
+        head = head_of(answer, self.site.date, name, close=request.closes)
         if request.closes:
             self.ending = True
             self.parked.clear()
@@ -410,9 +417,6 @@ class Connection(HttpToolsProtocol):
             self.pass_on(head)
         else:
             self.pass_on(head + answer.body)
-
-    def _head(self, answer: Answer, name: bytes, *, close: bool) -> bytes:
-        return head_of(answer, self.site.date, name, close=close)
 
     @property
     def reads(self) -> Site:
@@ -471,15 +475,13 @@ class Connection(HttpToolsProtocol):
             self._settle_reading()
 
     def _tell_to_continue(self) -> None:
-        if (self.waits_to_continue and self.is_clear) or (
-            self.waits_to_continue and len(self.due) == 1 and self.due[0] is self.request
-        ):
+        begun = len(self.due) == 1 and self.due[0] is self.request
+        if self.waits_to_continue and (self.is_clear or begun):
             self.waits_to_continue = False
             self.pass_on(NO_EXPECTATION)
 
     def _close_if_done(self) -> None:
-        if self.waits_to_continue:
-            self._tell_to_continue()
+        self._tell_to_continue()
         if not self.ending or self.due or self.parked or self.sending is not None:
             return
         if self.out is not None:

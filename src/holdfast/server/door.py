@@ -2,78 +2,63 @@
 
 from __future__ import annotations
 
-import hmac
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from holdfast.errors import Forbidden, Unauthenticated
-from holdfast.values import Grant, Principal
+from holdfast.access.decide import ANONYMOUS
+from holdfast.access.grants import Ask
+from holdfast.errors import Unauthenticated
+from holdfast.values import Principal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.store.store import Store
 
 BEARER = "bearer "
-ALL = Grant("*", ("read", "write", "delete", "admin"))
 
 
 class Door(Protocol):
-    """Settles who asks, and whether they may."""
+    """Settles who asks, and whether they may. On the loop nothing here may wait for the disk."""
 
     def who(self, authorization: str | None, grant: str | None) -> Principal:
         """Whose credential this is; Unauthenticated where it does not verify."""
 
-    def allow(  # noqa: PLR0917 - who asks what of whom
-        self,
-        principal: Principal,
-        operation: str,
-        namespace: str,
-        key: str | None,
-        size_bytes: int,
-        address: str,
-    ) -> None:
+    def waits(self, principal: Principal, namespace: str) -> bool:
+        """Whether ``allow`` may have to write, so that a thread must ask it."""
+
+    def allow(self, principal: Principal, ask: Ask) -> None:
         """Return where it is allowed; Unauthenticated or Forbidden where not."""
 
+    def origins(self, namespace: str) -> Sequence[str]:
+        """The web origins that a browser may ask from; "*" is any."""
 
-class OperatorDoor:
-    """Lets in whoever has one secret, to everything.
+
+class StoreDoor:
+    """The door of a store: its own tokens, grants and policies decide.
 
     Args:
-        secret: the token.
+        store: the open store; its tokens and rights are read here, which waits for the disk.
     """
 
-    def __init__(self, secret: str) -> None:
-        self._secret = secret.encode()
+    def __init__(self, store: Store) -> None:
+        self._tokens = store.tokens
+        self._access = store.access
+        self.waits = self._access.counts
+        self.allow = self._access.decide
+        self.origins = self._access.origins
 
     def who(self, authorization: str | None, grant: str | None) -> Principal:
-        """The operator, or nobody."""
-        told = token_of(authorization) or grant
-        if told is None:
-            return Principal("anonymous", "")
-        if not hmac.compare_digest(told.encode(), self._secret):
-            raise Unauthenticated(reason="signature")
-        return Principal("operator", "operator", (ALL,))
-
-    def allow(  # noqa: PLR0917 - who asks what of whom
-        self,
-        principal: Principal,
-        operation: str,
-        namespace: str,
-        key: str | None,
-        size_bytes: int,
-        address: str,
-    ) -> None:
-        """The operator may do everything, everybody else nothing."""
-        del namespace, key, size_bytes, address
-        if principal.kind == "anonymous":
-            raise Unauthenticated(reason="no credential")
-        if not principal.grants:
-            raise Forbidden(reason="namespace", operation=operation)
+        """Who shows a token, in the header or in the link; nobody without one."""
+        token = token_of(authorization) if authorization is not None else grant
+        return ANONYMOUS if token is None else self._tokens.verify(token)
 
 
-def token_of(authorization: str | None) -> str | None:
-    """The token of an ``Authorization`` header, None where there is none.
+def token_of(authorization: str) -> str:
+    """The token of an ``Authorization`` header.
 
     Raises:
         Unauthenticated: the header asks for another scheme.
     """
-    if authorization is None:
-        return None
     if authorization[: len(BEARER)].lower() != BEARER:
         raise Unauthenticated(reason="scheme")
     return authorization[len(BEARER) :].strip()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import socket
 import ssl
 from dataclasses import dataclass
 
-from holdfast.errors import InvalidValue, StorageFailed
+from holdfast.errors import InvalidValue, StorageFailed, Unauthenticated
+from holdfast.identity.operator import UCRED, operator_at
 from holdfast.server.settings import Settings
+from holdfast.values import Principal
 
 BACKLOG = 2048
 OWNER_ONLY = 0o600
@@ -101,6 +104,18 @@ def _forget_dead(path: str) -> None:
             return
         except ConnectionRefusedError:
             os.unlink(path)  # noqa: PTH108
+
+
+def peer_of(transport: asyncio.BaseTransport) -> Principal | None:
+    """Who the system says is at the other end of a Unix socket: the operator, or nobody known."""
+    connected = transport.get_extra_info("socket")
+    if connected is None or connected.family != socket.AF_UNIX:
+        return None
+    told = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
+    try:
+        return operator_at(told, os.geteuid())
+    except Unauthenticated:
+        return None
 
 
 def tls_of(settings: Settings) -> ssl.SSLContext | None:

@@ -9,6 +9,7 @@ from holdfast.server.answers import Answer, refused
 from holdfast.wire.values import Form, form_of
 
 if TYPE_CHECKING:
+    from holdfast.access.grants import Ask
     from holdfast.server.routes import Route
     from holdfast.server.tenants import Tenant
     from holdfast.values import Principal
@@ -51,9 +52,11 @@ class Request:
 
     __slots__ = (
         "address",
+        "ask",
         "began_ns",
         "body",
         "closes",
+        "extra",
         "headers",
         "key",
         "left",
@@ -61,6 +64,7 @@ class Request:
         "number",
         "owner",
         "path",
+        "peer",
         "principal",
         "query",
         "reply",
@@ -87,6 +91,9 @@ class Request:
         self.reply: Answer | None = None
         self.sink: Sink | None = None
         self.began_ns = 0
+        self.ask: Ask | None = None  # what must be settled on a thread
+        self.extra = b""  # headers that the answer carries whatever it is
+        self.peer: Principal | None = None  # who the system says is at the other end
 
     @property
     def form(self) -> Form:

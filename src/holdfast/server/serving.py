@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 
 from holdfast.server.connection import Connection
 from holdfast.server.deadlines import look_at
-from holdfast.server.door import Door
+from holdfast.server.door import Door, StoreDoor
 from holdfast.server.listeners import Listener, bind
 from holdfast.server.settings import Settings
 from holdfast.server.site import Site
@@ -35,7 +35,7 @@ class Server:
     Args:
         store: what is served; it stays open.
         settings: where to listen, and the bounds.
-        door: settles who asks and whether they may.
+        door: settles who asks and whether they may; the store's own tokens and rights if None.
         started: called with the URL once the server listens.
         listeners: sockets that are bound already; the last is this process's own.
     """
@@ -45,13 +45,13 @@ class Server:
         store: Store,
         settings: Settings,
         *,
-        door: Door,
+        door: Door | None = None,
         started: Callable[[str], object] = lambda _: None,
         listeners: Sequence[Listener] = (),
     ) -> None:
         self.store = store
         self.settings = settings
-        self.door = door
+        self.door = door if door is not None else StoreDoor(store)
         self.url = ""
         self._started = started
         self._bound = listeners
@@ -130,15 +130,23 @@ async def _nothing(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
     """Uvicorn's configuration asks for an application; nothing is ever sent to it."""
 
 
-def serve(store: Store, *, door: Door, settings: Settings | None = None, **options: Any) -> None:  # noqa: ANN401 - settings by name
+def serve(
+    store: Store,
+    settings: Settings | None = None,
+    *,
+    started: Callable[[str], object] = lambda _: None,
+    **options: Any,  # noqa: ANN401 - settings by name
+) -> None:
     """Serve a store from this thread, until SIGTERM or SIGINT.
 
     Args:
         store: an open store, best opened with ``in_place=False`` (rule 12).
-        door: settles who asks and whether they may.
         settings: where to listen, and the bounds; or these by name (``port=0``).
+        started: called with the URL once the server listens.
         **options: fields of ``Settings``.
+
+    Raises:
+        InvalidValue: strangers would be served without TLS. StorageFailed: the address is taken.
     """
-    told = options.pop("started", lambda _: None)
     sys.setswitchinterval(SWITCH_S)
-    Server(store, settings or Settings(**options), door=door, started=told).run(signals=True)
+    Server(store, settings or Settings(**options), started=started).run(signals=True)

@@ -11,8 +11,11 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from functools import partial
 from typing import TYPE_CHECKING
 
+from holdfast.access.decide import ANONYMOUS
+from holdfast.access.grants import Ask
 from holdfast.errors import (
     DeadlineExceeded,
     HoldfastError,
@@ -23,14 +26,16 @@ from holdfast.errors import (
 from holdfast.limits import BATCH_BODY_BYTES, OBJECT_BYTES, REQUEST_BYTES, VALUE_RECORD_BYTES
 from holdfast.operations import Operation
 from holdfast.server.answers import Answer, plain, refused
+from holdfast.server.browsers import allowance, preflight
 from holdfast.server.direct import located
 from holdfast.server.door import Door
 from holdfast.server.lanes import Lanes, Settle
 from holdfast.server.requests import Request
-from holdfast.server.routes import Route, Routes
+from holdfast.server.routes import Methods, Route, Routes
 from holdfast.server.settings import Settings
 from holdfast.server.tenants import Tenant, Tenants
 from holdfast.server.upload import Upload
+from holdfast.values import Principal
 from holdfast.wire.headers import timeout_ns
 from holdfast.wire.paths import decode_key, decode_query
 from holdfast.wire.problems import unreadable
@@ -106,28 +111,41 @@ class Site:
             return plain(BROKEN, "holdfast", "the server has a fault")
 
     def _admit(self, request: Request) -> Answer | None:
-        path = request.path
-        if not path.startswith(b"/"):
+        if not request.path.startswith(b"/"):
             raise unreadable("not a path")
-        found = self.routes.find(path)
+        found = self.routes.find(request.path)
         if found is None:
             return plain(NOT_FOUND, "not_found", "there is nothing under this path")
         if found.namespace is not None:
             request.tenant = self.tenants.find(found.namespace)
+            asked = self._meet_browser(request, request.tenant.name, found.methods)
+            if asked is not None:
+                return asked
         if found.key is not None:
             request.key = decode_key(found.key)
         route = found.methods.get(request.method)
         if route is None:
-            allowed = ", ".join(sorted(found.methods)).encode()
-            answer = plain(NOT_ALLOWED, "not_allowed", "this method is not for this path")
-            answer.headers += b"Allow: %b\r\n" % allowed
-            return answer
+            return _not_allowed(found.methods)
+        self._admit_to(request, route)
+        return None
+
+    def _admit_to(self, request: Request, route: Route) -> None:
         request.route = route
         size = self._bound_body(request, route)
         if route.operation:
             self._hold(request, route, size)
         if route.body == "value" and (size < 0 or size > VALUE_RECORD_BYTES):
             request.sink = Upload(self, request)
+
+    def _meet_browser(self, request: Request, namespace: str, methods: Methods) -> Answer | None:
+        """Let an origin read the answer if the namespace does; the answer to a preflight."""
+        origin = request.headers.get("origin")
+        if origin is None:
+            return None
+        origins = self.door.origins(namespace)
+        request.extra = allowance(origin, origins)
+        if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
+            return preflight(origin, origins, methods)
         return None
 
     def _bound_body(self, request: Request, route: Route) -> int:
@@ -148,9 +166,7 @@ class Site:
 
     def _hold(self, request: Request, route: Route, size: int) -> None:
         """Hold a request against its caller's rights; Unauthenticated, Forbidden."""
-        headers = request.headers
-        grant = decode_query(request.query).get("grant") if b"grant=" in request.query else None
-        principal = request.principal = self.door.who(headers.get("authorization"), grant)
+        principal = request.principal = self._who(request)
         if route.operation == "batch":
             return  # each of its operations is held against them
         namespace, key = request.tenant.name if request.tenant is not None else "", request.key
@@ -158,13 +174,47 @@ class Site:
             key = decode_query(request.query).get("prefix", "")
         elif route.operation == "locate":
             namespace, key = located(request)
-        self.door.allow(principal, route.operation, namespace, key, size, request.address)
+        ask = Ask(namespace, route.operation, key, size, request.address)
+        if self.door.waits(principal, namespace):
+            request.ask = ask  # a thread settles it, before the request is begun
+        else:
+            self.door.allow(principal, ask)
+
+    def _who(self, request: Request) -> Principal:
+        authorization = request.headers.get("authorization")
+        query = request.query
+        grant = decode_query(query).get("grant") if b"grant=" in query else None
+        if authorization is None and grant is None and request.peer is not None:
+            return request.peer
+        return self.door.who(authorization, grant)
 
     # -- answering -------------------------------------------------------------------
 
     def begin(self, request: Request) -> None:
         """Have a request answered, at once or later."""
         request.began_ns = self.clock.monotonic_ns()
+        ask, request.ask = request.ask, None
+        if ask is None:
+            self._go_on(request)
+        else:
+            self.on_thread(
+                self._workers, partial(self._allow, request, ask), self._allowed(request)
+            )
+
+    def _allow(self, request: Request, ask: Ask) -> None:
+        self.door.allow(request.principal or ANONYMOUS, ask)
+
+    def _allowed(self, request: Request) -> Settle:
+        def settle(outcome: object) -> None:
+            if isinstance(outcome, BaseException):
+                self._answer(request, lambda: _result(outcome, _unreachable))
+            else:
+                self._go_on(request)
+
+        return settle
+
+    def _go_on(self, request: Request) -> None:
+        """Hand a request that is allowed to its handler."""
         if request.sink is not None:
             request.sink.start()
             return
@@ -323,6 +373,16 @@ class Site:
         self.lanes.close()
         self._workers.shutdown(wait=True)
         self._readers.shutdown(wait=True)
+
+
+def _not_allowed(methods: Methods) -> Answer:
+    answer = plain(NOT_ALLOWED, "not_allowed", "this method is not for this path")
+    answer.headers += b"Allow: %b\r\n" % ", ".join(sorted(methods)).encode()
+    return answer
+
+
+def _unreachable(_: object) -> Answer:
+    raise AssertionError("an error was expected")
 
 
 def _too_large(route: Route, size: int | None) -> HoldfastError:

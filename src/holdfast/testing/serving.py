@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import Event, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from holdfast.server.door import OperatorDoor
+from holdfast.access.grants import EVERY, RIGHTS
+from holdfast.limits import TOKEN_TTL_S
 from holdfast.server.serving import Server
 from holdfast.server.settings import Settings
+from holdfast.values import Grant, Right
 
 if TYPE_CHECKING:
     from holdfast.store.store import Store
@@ -33,17 +36,21 @@ class Serving:
     def __init__(self, store: Store, **options: Any) -> None:  # noqa: ANN401 - settings by name
         self._ready = Event()
         self._failure: BaseException | None = None
-        self._secret = store.entropy.bytes(16).hex()
         settings = Settings(**{"port": 0, "host": "127.0.0.1", **options})
-        self.server = Server(
-            store, settings, door=OperatorDoor(self._secret), started=self._listening
-        )
+        self.store = store
+        self.server = Server(store, settings, started=self._listening)
         self.url = ""
         self._thread = Thread(target=self._run, name="holdfast-serving", daemon=True)
 
-    def token(self) -> str:
-        """A token that may do everything."""
-        return self._secret
+    def token(
+        self,
+        namespace: str = EVERY,
+        rights: Sequence[Right] = RIGHTS,
+        **narrowing: Any,  # noqa: ANN401 - fields of Grant
+    ) -> str:
+        """A token for tests; unless it is said otherwise, one that may do everything."""
+        grant = Grant(namespace, tuple(rights), **narrowing)
+        return self.store.tokens.issue("test", [grant], TOKEN_TTL_S)
 
     def _listening(self, url: str) -> None:
         self.url = url
