@@ -7,6 +7,7 @@ is refused by name, never passed over.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -37,6 +38,20 @@ class Issuer(msgspec.Struct, frozen=True):
     namespaces: tuple[str, ...] | None = None
 
 
+class IssuerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An issuer as a configuration file tells of it.
+
+    ``name``, ``audience`` and ``namespaces`` are those of ``Issuer``; ``jwks`` is the path of a
+    JWKS file; ``keys`` are public keys in PEM by their id ("" for one without).
+    """
+
+    name: str
+    audience: str
+    jwks: str | None = None
+    keys: dict[str, str] = {}
+    namespaces: tuple[str, ...] | None = None
+
+
 class _Jwk(msgspec.Struct):
     kty: str
     crv: str
@@ -49,6 +64,25 @@ class _Jwk(msgspec.Struct):
 
 class _Jwks(msgspec.Struct):
     keys: tuple[_Jwk, ...]
+
+
+def issuer_of(settings: IssuerSettings, read: Callable[[str], bytes]) -> Issuer:
+    """The issuer that a configuration means.
+
+    Args:
+        settings: what it says.
+        read: gives the bytes of a file.
+
+    Raises:
+        InvalidValue: a key cannot be used, or there is none.
+        OSError: as ``read`` raises it.
+    """
+    keys = [key_from_pem(pem.encode(), key_id or None) for key_id, pem in settings.keys.items()]
+    if settings.jwks is not None:
+        keys += keys_from_jwks(read(settings.jwks))
+    if not keys or len({key.id for key in keys}) < len(keys):
+        raise InvalidValue(argument="issuers", reason="no keys, or two with one id")
+    return Issuer(settings.name, settings.audience, tuple(keys), settings.namespaces)
 
 
 def key_from_pem(data: bytes, key_id: str | None = None) -> VerifyingKey:

@@ -23,7 +23,13 @@ from holdfast.errors import (
     Unauthenticated,
 )
 from holdfast.identity import jws
-from holdfast.identity.issuers import Issuer, key_from_pem, keys_from_jwks
+from holdfast.identity.issuers import (
+    Issuer,
+    IssuerSettings,
+    issuer_of,
+    key_from_pem,
+    keys_from_jwks,
+)
 from holdfast.identity.keys import SigningKey, signing_key
 from holdfast.identity.tokens import Tokens
 from holdfast.limits import TOKEN_CHARS, TOKENS_CACHED
@@ -523,6 +529,26 @@ def test_keys_of_other_kinds_are_refused() -> None:
             key_from_pem(pem)
     with pytest.raises(InvalidValue):
         key_from_pem(b"nonsense")
+
+
+def pem_of(key: Any) -> str:  # noqa: ANN401
+    public_key = key.public_key()
+    return str(public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
+
+
+def test_a_configuration_tells_of_issuers(house: House) -> None:
+    files = {"keys.json": json.dumps({"keys": [jwk(P384, kid="c")]}).encode()}
+    settings = IssuerSettings(THEM, "holdfast", "keys.json", {"ed": pem_of(ED), "": pem_of(P256)})
+    house.tokens.trust([issuer_of(settings, files.__getitem__)])
+    for token in (theirs(), theirs(P384, "ES384", "c")):
+        assert house.tokens.verify(token).name == f"{THEM}#ann"
+    for bad in (
+        IssuerSettings(THEM, "holdfast"),
+        IssuerSettings(THEM, "holdfast", "keys.json", {"c": pem_of(ED)}),
+        IssuerSettings(THEM, "holdfast", None, {"c": "nonsense"}),
+    ):
+        with pytest.raises(InvalidValue):
+            issuer_of(bad, files.__getitem__)
 
 
 def test_an_issuer_has_one_name(house: House) -> None:
