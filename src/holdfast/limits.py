@@ -63,6 +63,7 @@ ENCLAVE_SESSIONS: Final = 10_000
 ENCLAVE_SESSIONS_PER_IMAGE: Final = 100  # one more ends the oldest of that image
 ENCLAVE_SESSION_S: Final = 3_600
 ENCLAVE_DOCUMENTS: Final = 1_000  # verified documents in memory
+ENCLAVE_LIST: Final = 100_000  # names in one answer of the enclave API
 CHALLENGE_S: Final = 60
 CHALLENGES_SPENT: Final = 100_000  # nonces that were used and have not ended
 

@@ -20,12 +20,13 @@ from typing import Final, Literal
 
 import msgspec
 
+from holdfast.access.records import Records
 from holdfast.clock import Clock, Entropy
 from holdfast.errors import AttestationInvalid, InvalidValue, Unauthenticated
 from holdfast.identity.attestation import AWS, FUTURE_S, Attestation, verify
 from holdfast.identity.challenges import Challenges
 from holdfast.identity.exchange import KEY_BYTES, public_of, seal
-from holdfast.identity.handover import HandOvers, Holding, Records, Statement
+from holdfast.identity.handover import HandOvers, Holding, Statement
 from holdfast.identity.sessions import SECOND_NS, Session, Sessions, principal_of
 from holdfast.limits import ENCLAVE_DOCUMENTS, ENCLAVE_SESSION_S
 from holdfast.values import Principal
@@ -178,11 +179,19 @@ class Enclaves:
         self.handovers.require(session.image_id, session.namespace)
         return session
 
+    def knows_session(self, mark: str) -> bool:
+        """Whether ``by_session`` answers from memory, without reading a record."""
+        session = self.sessions.named(mark)
+        return session is None or self.handovers.knows(session.namespace)
+
     # -- bearer -----------------------------------------------------------------------
 
-    def knows(self, header: str) -> bool:
-        """Whether a document was verified already, so that asking again costs nothing."""
-        return self._documents.knows(header)
+    def knows_document(self, header: str, namespace: str | None = None) -> bool:
+        """Whether ``by_document`` answers from memory, without verifying or reading."""
+        known = self._documents.known(header)
+        if known is None:
+            return self.settings.mode != "bearer"
+        return self.handovers.knows(namespace or known.image_id)
 
     def by_document(self, header: str, namespace: str | None = None) -> Principal:
         """Who shows a document with a request; verified once, then remembered until too old.
@@ -264,15 +273,15 @@ class Documents:
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._lock = Lock()
 
-    def knows(self, header: str) -> bool:
-        """Whether a document was verified and still counts."""
+    def known(self, header: str) -> Known | None:
+        """Whose document this is, if it was verified and still counts."""
         known = self._known.get(header)
-        return known is not None and self._holds(known)
+        return known if known is not None and self._holds(known) else None
 
     def find(self, header: str) -> Known:
         """Whose document this is; AttestationInvalid where it does not verify now."""
-        known = self._known.get(header)
-        if known is not None and self._holds(known):
+        known = self.known(header)
+        if known is not None:
             return known
         said = self._judge(decode_header(header))
         until_ns = min(said.timestamp_ns + self._max_age_ns + 1, said.ends_ns)

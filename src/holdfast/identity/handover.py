@@ -20,12 +20,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from threading import Lock
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from holdfast.access.records import NEW, Records
 from holdfast.clock import Clock
 from holdfast.errors import (
     Exists,
@@ -44,19 +45,6 @@ OWNER_BYTES: Final = 32
 NUMBER_MOST: Final = (1 << 53) - 1
 KNOWN_NS: Final = 1_000_000_000  # another process's change is seen within this
 KNOWN: Final = 10_000
-NEW: Final = 0
-
-
-class Records(Protocol):
-    """Where the state is kept: small durable records of the store (``store/tenancy.py``)."""
-
-    def get(self, key: str) -> tuple[bytes, int] | None:
-        """A record and its version, or None."""
-
-    def put(
-        self, key: str, value: bytes, version: int | None = None, *, ttl_ns: int | None = None
-    ) -> int:
-        """Store it durably if this is its version (0: none); else Exists, VersionMismatch."""
 
 
 class Holding(msgspec.Struct, frozen=True):
@@ -106,6 +94,11 @@ class HandOvers:
         """Return where an image holds a namespace, else Forbidden(reason="image")."""
         if image_id not in self.holding(namespace).images:
             raise Forbidden(reason="image", namespace=namespace, image_id=image_id)
+
+    def knows(self, namespace: str) -> bool:
+        """Whether ``holding`` answers from memory."""
+        known = self._known.get(namespace)
+        return known is not None and self._clock.monotonic_ns() - known[1] < KNOWN_NS
 
     def holding(self, namespace: str) -> Holding:
         """Who holds a namespace, as it was at most a second ago."""

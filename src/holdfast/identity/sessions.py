@@ -126,6 +126,10 @@ class Sessions:
             session.counter = counter
         return session
 
+    def named(self, mark: str) -> Session | None:
+        """The session that a mark names, whether or not it is right."""
+        return self._open.get(mark.partition(";")[0])
+
     def end(self, session: Session) -> None:
         """End a session."""
         with self._lock:

@@ -22,7 +22,7 @@ OURS = tuple(
     f"holdfast-{name}"
     for name in (
         *("ttl", "keep-ttl", "fence", "consumers", "permanent", "session", "timeout"),
-        *("enclave", "counter", "signature"),
+        *("enclave", "namespace"),
     )
 )
 LISTED = ("accept", "if-match", "if-none-match", "access-control-request-method")

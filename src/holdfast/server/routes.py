@@ -33,6 +33,7 @@ class Route(msgspec.Struct, frozen=True):
         body: which body it takes.
         summary: what it does, for people.
         answers: the status of success.
+        late: its handler settles who asks, once the body is there.
     """
 
     operation: str
@@ -41,6 +42,7 @@ class Route(msgspec.Struct, frozen=True):
     body: Body = "none"
     summary: str = ""
     answers: int = 200
+    late: bool = False
 
 
 Methods = dict[str, Route]

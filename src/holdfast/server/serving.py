@@ -23,6 +23,7 @@ from holdfast.server.site import Site
 from holdfast.server.table import data_routes
 
 if TYPE_CHECKING:
+    from holdfast.identity.enclaves import Enclaves
     from holdfast.store.store import Store
 
 TICK_S = 0.25
@@ -36,6 +37,7 @@ class Server:
         store: what is served; it stays open.
         settings: where to listen, and the bounds.
         door: settles who asks and whether they may; the store's own tokens and rights if None.
+        enclaves: settles which enclave asks; None: there is no enclave API.
         started: called with the URL once the server listens.
         listeners: sockets that are bound already; the last is this process's own.
     """
@@ -46,12 +48,14 @@ class Server:
         settings: Settings,
         *,
         door: Door | None = None,
+        enclaves: Enclaves | None = None,
         started: Callable[[str], object] = lambda _: None,
         listeners: Sequence[Listener] = (),
     ) -> None:
         self.store = store
         self.settings = settings
         self.door = door if door is not None else StoreDoor(store)
+        self.enclaves = enclaves
         self.url = ""
         self._started = started
         self._bound = listeners
@@ -75,7 +79,7 @@ class Server:
         loop = self._loop = asyncio.get_running_loop()
         self._ending = asyncio.Event()
         listeners = self._bound or bind(self.settings)
-        site = Site(self.store, self.settings, self.door, data_routes())
+        site = Site(self.store, self.settings, self.door, data_routes(self.enclaves))
         servers = [await self._listen(listener, site) for listener in listeners]
         self.url = listeners[0].url
         self.store.address = listeners[-1].url if self._bound else self.url

@@ -132,7 +132,7 @@ class Site:
     def _admit_to(self, request: Request, route: Route) -> None:
         request.route = route
         size = self._bound_body(request, route)
-        if route.operation:
+        if route.operation and not route.late:
             self._hold(request, route, size)
         if route.body == "value" and (size < 0 or size > VALUE_RECORD_BYTES):
             request.sink = Upload(self, request)
@@ -287,9 +287,7 @@ class Site:
         """Carry out a read on a thread."""
         self._ask(self._readers, request, work, told)
 
-    def work(
-        self, request: Request, work: Callable[[], object], told: Callable[[object], Answer]
-    ) -> None:
+    def work(self, request: Request, work: Callable[[], object], told: Told) -> None:
         """Carry out what may take long, or write, on another thread than reads."""
         self._ask(self._workers, request, work, told)
 
@@ -298,7 +296,7 @@ class Site:
         pool: ThreadPoolExecutor,
         request: Request,
         work: Callable[[], object],
-        told: Callable[[object], Answer],
+        told: Told,
     ) -> None:
         tenant = request.tenant
         deadline_ns = self.deadline_ns(request)
@@ -392,7 +390,7 @@ def _too_large(route: Route, size: int | None) -> HoldfastError:
     return LimitExceeded(limit=limit[route.body], most=MOST_OF[route.body], asked=size)
 
 
-def _result(outcome: object, told: Callable[[object], Answer]) -> Answer:
+def _result(outcome: object, told: Told) -> Answer | None:
     if isinstance(outcome, BaseException):
         raise outcome
     return told(outcome)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from holdfast.identity.enclaves import Enclaves
 from holdfast.server import batches, consumers, direct, listing, locks, objects, probes
+from holdfast.server.enclave import enclave_routes
+from holdfast.server.enclave_callers import Callers
 from holdfast.server.routes import Route, Routes
 
 
-def data_routes() -> Routes:
-    """Every route that is answered from the parser's callback."""
+def data_routes(enclaves: Enclaves | None = None) -> Routes:
+    """Every route that is answered from the parser's callback.
+
+    Args:
+        enclaves: settles which enclave asks; without, there is no enclave API.
+    """
     routes = Routes()
     routes.keyed |= _keyed()
     routes.spaced |= {
@@ -32,6 +39,9 @@ def data_routes() -> Routes:
         b"/readyz": {"GET": Route("", probes.ready, summary="Whether it takes requests")},
         b"/v1/locate": {"GET": Route("locate", direct.locate, summary="Where a key lives")},
     }
+    if enclaves is not None:
+        callers = Callers(enclaves)
+        routes.fixed |= callers.routes() | enclave_routes(callers)
     return routes
 
 

@@ -18,6 +18,7 @@ from holdfast.access.records import NEW
 from holdfast.clock import Clock, Entropy
 from holdfast.engines.disk import OsDisk
 from holdfast.errors import Corrupt, InvalidValue, LimitExceeded, NotFound
+from holdfast.identity.enclaves import AttestationSettings, Enclaves
 from holdfast.identity.keys import signing_key
 from holdfast.identity.tokens import SECOND_NS, Issued, Tokens
 from holdfast.limits import VALUE_RECORD_BYTES
@@ -119,6 +120,17 @@ def make_tokens(store: Store) -> Tokens:
 def make_access(store: Store) -> Access:
     """The rights of a store."""
     return Access(StoreRecords(store), store.clock.wall_ns, store.entropy)
+
+
+def make_enclaves(store: Store, settings: AttestationSettings) -> Enclaves:
+    """What settles which enclave asks of a store."""
+    return Enclaves(
+        settings,
+        StoreRecords(store),
+        clock=store.clock,
+        entropy=store.entropy,
+        store=store.file.store,
+    )
 
 
 def object_grant(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from holdfast.access.records import NEW
 from holdfast.errors import Exists, VersionMismatch
 from holdfast.identity.enclaves import AttestationSettings, Enclaves, Opened
-from holdfast.identity.handover import NEW
 from holdfast.identity.sessions import Session
 from holdfast.testing.authority import MockAuthority, image
 from holdfast.testing.clock import ManualClock, SeededEntropy
@@ -34,6 +34,12 @@ class MemoryRecords:
             raise Exists if version == NEW else VersionMismatch
         self.held[key] = (value, now + 1)
         return now + 1
+
+    def delete(self, key: str) -> None:
+        self.held.pop(key, None)
+
+    def list(self, prefix: str) -> list[tuple[str, bytes]]:
+        return [(key, held[0]) for key, held in self.held.items() if key.startswith(prefix)]
 
 
 class World:

@@ -30,16 +30,16 @@ def test_a_document_is_verified_once_until_it_is_too_old() -> None:
     world = World(mode="bearer")
     seen = count_verifications(world)
     told = header(world.enclave(7))
-    assert not world.enclaves.knows(told)
+    assert not world.enclaves.knows_document(told)
     principal = world.enclaves.by_document(told)
     for _ in range(5):
-        assert world.enclaves.knows(told)
+        assert world.enclaves.knows_document(told)
         assert world.enclaves.by_document(told) == principal
     assert (principal.name, len(seen)) == (world.enclave(7).image_id, 1)
     world.clock.advance(300 * SECOND_NS)
     assert world.enclaves.by_document(told) == principal
     world.clock.advance(1)
-    assert not world.enclaves.knows(told)
+    assert not world.enclaves.knows_document(told)
     with pytest.raises(AttestationInvalid) as caught:
         world.enclaves.by_document(told)
     assert (caught.value.reason, len(seen)) == ("stale", 2)
@@ -85,7 +85,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     told = [header(world.enclave(number)) for number in (1, 2, 3)]
     for one in told:
         world.enclaves.by_document(one)
-    assert [world.enclaves.knows(one) for one in told] == [False, True, True]
+    assert [world.enclaves.knows_document(one) for one in told] == [False, True, True]
 
 
 @pytest.mark.parametrize("text", ["", "x", "é", "AAAA", "A" * (HEADER_CHARS + 4), "AA AA"])

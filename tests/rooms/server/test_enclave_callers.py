@@ -1,0 +1,292 @@
+"""Challenge, session, hand-over over HTTP: what proves who asks, and what proves nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+import holdfast
+from holdfast.identity.enclaves import AttestationSettings
+from holdfast.identity.handover import Statement
+from holdfast.store.store import Store
+from holdfast.store.tenancy import make_enclaves
+from holdfast.testing.authority import image
+from holdfast.testing.clock import SECOND_NS, ManualClock, SeededEntropy
+from holdfast.testing.enclave import MockEnclave
+from holdfast.testing.serving import Serving
+from tests.rooms.server.conftest import Serve
+from tests.rooms.server.enclaves import AUTHORITY, HOUR_NS, Caller, octets, text
+from tests.rooms.server.raw import Raw, Told
+
+Dial = Callable[[Serving], Raw]
+OWNER = Ed25519PrivateKey.from_private_bytes(b"\x07" * 32)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(clock: ManualClock) -> Iterator[Store]:
+    with holdfast.open(":memory:", in_place=False, clock=clock, upkeep=False) as opened:
+        yield opened
+
+
+class Door:
+    """A server that takes enclaves, and enclaves to come in by it."""
+
+    def __init__(self, store: Store, serve: Serve, connect: Dial) -> None:
+        self.store = store
+        self._serve = serve
+        self._connect = connect
+        self._entropy = SeededEntropy(5)
+        self.serving: Serving
+        self.start()
+
+    def start(self, **settings: Any) -> None:  # noqa: ANN401 - of AttestationSettings
+        told = AttestationSettings(**{"roots": AUTHORITY.roots} | settings)
+        self.serving = self._serve(enclaves=make_enclaves(self.store, told))
+
+    def caller(self, number: int = 1, *, bearer: bool = False) -> Caller:
+        """An enclave that has said nothing yet."""
+        enclave = MockEnclave(AUTHORITY, self.store.clock, self._entropy, image(number))
+        caller = Caller(self._connect(self.serving), enclave, bearer=bearer)
+        caller.raw.token = ""
+        return caller
+
+    def begun(self, number: int = 1, namespace: str | None = None) -> Caller:
+        """An enclave with a session."""
+        caller = self.caller(number)
+        told = caller.begin(namespace)
+        assert told.status == 200, told.body
+        return caller
+
+
+@pytest.fixture
+def door(store: Store, serve: Serve, connect: Dial) -> Door:
+    return Door(store, serve, connect)
+
+
+def why(told: Told) -> tuple[int, str, str]:
+    """Status, code and reason of a refusal."""
+    problem = json.loads(told.body)
+    return told.status, problem["code"], problem["facts"].get("reason", "")
+
+
+# -- challenge and session --------------------------------------------------------------
+
+
+def test_a_challenge_is_32_bytes_for_a_minute(door: Door) -> None:
+    for body in (None, {}, {"image_id": "0" * 64}):
+        told = door.caller().plain("/challenge", body)
+        found = json.loads(told.body)
+        assert (told.status, found["seconds"], len(octets(found["nonce"]))) == (200, 60, 32)
+    assert door.caller().plain("/challenge", {"image_id": "acme"}).status == 422
+    assert door.caller().plain("/challenge", {"surprise": 1}).status == 400
+
+
+def test_a_session_says_what_the_page_says(door: Door) -> None:
+    caller = door.caller()
+    found = json.loads(caller.begin().body)
+    named = ["session", "public_key", "sealed", "image_id", "namespace", "store", "until_ns"]
+    assert list(found) == named
+    assert (found["image_id"], found["namespace"]) == (caller.image_id, caller.image_id)
+    assert [len(octets(found[name])) for name in ("public_key", "sealed")] == [32, 48]
+    assert found["store"] == door.store.file.store
+    assert caller.ask("/exists", key="a") == (200, {"value": False})
+
+
+def test_a_document_is_exchanged_once(door: Door) -> None:
+    caller = door.caller()
+    nonce = octets(json.loads(caller.plain("/challenge").body)["nonce"])
+    asked = {"document": text(caller.enclave.document(nonce))}
+    assert caller.plain("/session", asked).status == 200
+    assert why(caller.plain("/session", asked)) == (401, "attestation_invalid", "nonce")
+
+
+def test_a_document_without_our_nonce_is_no_login(door: Door) -> None:
+    caller = door.caller()
+    for nonce in (None, bytes(32)):
+        asked = {"document": text(caller.enclave.document(nonce))}
+        assert why(caller.plain("/session", asked)) == (401, "attestation_invalid", "nonce")
+    assert caller.plain("/session", {"document": "?"}).status == 422
+    assert why(caller.plain("/session", {"document": ""}))[2] == "encoding"
+    assert caller.plain("/session", {}).status == 400
+
+
+def test_a_challenge_for_one_image_is_no_other_ones(door: Door) -> None:
+    one, other = door.caller(1), door.caller(2)
+    told = one.plain("/challenge", {"image_id": one.image_id})
+    nonce = octets(json.loads(told.body)["nonce"])
+    asked = {"document": text(other.enclave.document(nonce))}
+    assert why(other.plain("/session", asked))[2] == "nonce"
+
+
+# -- marked requests --------------------------------------------------------------------
+
+
+def test_what_was_seen_on_the_way_is_worth_nothing(door: Door) -> None:
+    caller = door.begun()
+    data = json.dumps({"key": "a", "value": "v", "expiry": HOUR_NS}).encode()
+    mark = caller.enclave.mark("POST", "/store", data)
+    asked = {"Holdfast_Enclave": mark}
+    assert caller.raw.ask("POST", "/store", data, **asked).status == 200
+    assert why(caller.raw.ask("POST", "/store", data, **asked)) == (
+        401,
+        "unauthenticated",
+        "counter",
+    )
+    thief = door.caller()
+    assert why(thief.raw.ask("POST", "/store", data, **asked))[2] == "counter"
+
+
+def test_a_mark_is_for_its_path_and_its_body(door: Door) -> None:
+    caller = door.begun()
+    data = b'{"key": "a"}'
+    for method, path, body in (
+        ("POST", "/delete", data),
+        ("POST", "/load?x=1", data),
+        ("POST", "/load", b'{"key": "b"}'),
+    ):
+        mark = caller.enclave.mark("POST", "/load", data)
+        told = caller.raw.ask(method, path, body, Holdfast_Enclave=mark)
+        assert why(told) == (401, "unauthenticated", "signature")
+
+
+def test_a_query_is_part_of_what_is_marked(door: Door) -> None:
+    caller = door.begun()
+    mark = caller.enclave.mark("POST", "/exists?x=%2F", b'{"key": "a"}')
+    told = caller.raw.ask("POST", "/exists?x=%2F", b'{"key": "a"}', Holdfast_Enclave=mark)
+    assert told.status == 200
+
+
+def test_a_session_is_not_anothers(door: Door) -> None:
+    one, other = door.begun(1), door.begun(2)
+    data = b'{"key": "a"}'
+    session = other.enclave.mark("POST", "/load", data).partition(";")[0]
+    forged = session + ";" + one.enclave.mark("POST", "/load", data).partition(";")[2]
+    told = one.raw.ask("POST", "/load", data, Holdfast_Enclave=forged)
+    assert why(told) == (401, "unauthenticated", "signature")
+
+
+def test_a_session_ends(door: Door, clock: ManualClock) -> None:
+    caller = door.begun()
+    assert caller.ask("/exists", key="a")[0] == 200
+    clock.advance(3600 * SECOND_NS)
+    assert why(caller.send("/exists", b'{"key": "a"}'))[2] == "session"
+
+
+# -- bearer -----------------------------------------------------------------------------
+
+
+def test_a_document_alone_is_refused_where_nobody_asked_for_it(door: Door) -> None:
+    told = door.caller(bearer=True).send("/load", b'{"key": "a"}')
+    assert why(told) == (401, "unauthenticated", "bearer")
+
+
+def test_a_document_is_good_until_it_is_too_old(door: Door, clock: ManualClock) -> None:
+    door.start(mode="bearer", max_age_s=100)
+    caller = door.caller(bearer=True)
+    assert caller.ask("/exists", key="a") == (200, {"value": False})
+    clock.advance(100 * SECOND_NS)
+    assert caller.ask("/exists", key="a") == (200, {"value": False})
+    clock.advance(1)
+    assert why(caller.send("/exists", b'{"key": "a"}')) == (401, "attestation_invalid", "stale")
+
+
+@pytest.mark.parametrize("document", ["", "?", "AAAA", "A" * 30_000])
+def test_a_header_that_is_no_document_is_refused(door: Door, document: str) -> None:
+    door.start(mode="bearer")
+    caller = door.caller(bearer=True)
+    caller.document = document
+    assert why(caller.send("/load", b'{"key": "a"}')) == (401, "attestation_invalid", "encoding")
+
+
+def test_a_document_cannot_hand_over(door: Door) -> None:
+    """Whoever saw it on the way could give the namespace away."""
+    door.start(mode="bearer")
+    caller = door.caller(bearer=True)
+    for path, body in (("/handover", b'{"to": "%064d"}' % 0), ("/owner", b'{"public_key": null}')):
+        assert why(caller.send(path, body)) == (401, "unauthenticated", "session")
+
+
+# -- hand-over --------------------------------------------------------------------------
+
+
+def test_a_release_keeps_its_data_by_hand_over(door: Door) -> None:
+    old = door.begun(1)
+    old.put("state", "precious")
+    new = door.caller(2)
+    assert why(new.begin(old.image_id)) == (403, "forbidden", "image")
+    answer = (200, {"images": [new.image_id], "number": 0})
+    assert old.ask("/handover", to=new.image_id) == answer
+    assert new.begin(old.image_id).status == 200
+    assert new.ask("/load", key="state") == (200, {"value": "precious"})
+    assert why(old.send("/load", b'{"key": "state"}')) == (403, "forbidden", "image")
+    assert why(door.caller(1).begin())[1] == "forbidden"
+
+
+def test_both_images_may_go_on(door: Door) -> None:
+    old, new = door.begun(1), door.caller(2)
+    old.put("state", "1")
+    assert old.ask("/handover", to=new.image_id, keep=True)[0] == 200
+    new.begin(old.image_id)
+    new.put("state", "2")
+    assert old.ask("/load", key="state") == (200, {"value": "2"})
+
+
+def test_the_owner_hands_over_by_signature_alone(door: Door) -> None:
+    old, new, anybody = door.begun(1), door.caller(2), door.caller(3)
+    old.put("state", "precious")
+    key = text(OWNER.public_key().public_bytes_raw())
+    assert old.ask("/owner", public_key=key) == (200, {"images": [old.image_id], "number": 0})
+    statement = Statement(old.image_id, old.image_id, new.image_id, keep=False, number=1)
+    signature = OWNER.sign(statement.signed_bytes(door.store.file.store))
+    asked = {
+        "namespace": old.image_id,
+        "from": old.image_id,
+        "to": new.image_id,
+        "keep": False,
+        "number": 1,
+        "signature": text(signature),
+    }
+    assert why(anybody.plain("/handover", asked | {"keep": True}))[2] == "owner"
+    told = anybody.plain("/handover", asked)
+    assert (told.status, json.loads(told.body)) == (200, {"images": [new.image_id], "number": 1})
+    assert why(anybody.plain("/handover", asked))[1] == "forbidden"
+    new.begin(old.image_id)
+    assert new.ask("/load", key="state") == (200, {"value": "precious"})
+
+
+def test_the_operator_alone_hands_nothing_over(door: Door) -> None:
+    old, new = door.begun(1), door.caller(2)
+    old.put("state", "precious")
+    operator = door.caller(9)
+    operator.raw.token = door.serving.token()
+    for path, body in (
+        ("/handover", {"to": new.image_id}),
+        ("/owner", {"public_key": text(OWNER.public_key().public_bytes_raw())}),
+    ):
+        assert why(operator.plain(path, body)) == (401, "unauthenticated", "session")
+    assert why(new.begin(old.image_id)) == (403, "forbidden", "image")
+
+
+def test_a_hand_over_outlives_the_server(door: Door) -> None:
+    old, new = door.begun(1), door.caller(2)
+    old.put("state", "precious")
+    assert old.ask("/handover", to=new.image_id)[0] == 200
+    door.start()
+    again = door.begun(2, old.image_id)
+    assert again.ask("/load", key="state") == (200, {"value": "precious"})
+    assert why(door.caller(1).begin())[1] == "forbidden"
+
+
+def test_who_holds_a_namespace_is_in_no_list(door: Door) -> None:
+    old = door.begun(1)
+    assert old.ask("/handover", to=door.caller(2).image_id)[0] == 200
+    assert door.store.namespaces() == []
