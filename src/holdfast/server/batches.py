@@ -26,6 +26,7 @@ from holdfast.request import arguments, large
 from holdfast.request.arguments import SECOND_NS, compose
 from holdfast.server.answers import MEDIA, Answer
 from holdfast.server.locks import LOCK_ID_BYTES
+from holdfast.server.numbers import corridor_of, numbered, space_of
 from holdfast.server.requests import Request
 from holdfast.wire.batch import Batch, Call, decode_batch, encode_results, options_of
 from holdfast.wire.values import consumer_ids, told_ids
@@ -66,14 +67,13 @@ class _Run:
         self._site = site
         self._request = request
         self._tenant = tenant
-        self._space = site.store.namespace(tenant.name)
 
     def each(self, asked: Batch) -> bytes:
         """Every operation for itself; the results as the body of the answer."""
         results: list[object] = []
-        for alone, calls in groupby(asked.operations, _stands_alone):
+        for alone, calls in groupby(enumerate(asked.operations), _stands_alone):
             if alone:
-                results += [self._attempt(partial(self._alone, call)) for call in calls]
+                results += [self._attempt(partial(self._alone, *call)) for call in calls]
             else:
                 results += self._group(list(calls))
         return encode_results(results)
@@ -83,21 +83,21 @@ class _Run:
         operations = []
         for index, call in enumerate(asked.operations):
             try:
-                operations.append(self._operation(call))
+                operations.append(self._operation(index, call))
             except HoldfastError as error:
                 error.facts.setdefault("index", index)
                 raise
         outcomes = self._site.corridor.write_many(operations, atomic=True)
         return encode_results(map(_result, asked.operations, operations, outcomes))
 
-    def _group(self, calls: list[Call]) -> list[object]:
+    def _group(self, calls: list[tuple[int, Call]]) -> list[object]:
         """Writes that may share a commit; those that cannot be begun are left out of it."""
-        planned = [self._attempt(partial(self._operation, call)) for call in calls]
+        planned = [self._attempt(partial(self._operation, *call)) for call in calls]
         operations = [one for one in planned if isinstance(one, Operation)]
         outcomes = iter(self._site.corridor.write_many(operations) if operations else ())
         return [
             self._settled(call, one, next(outcomes)) if isinstance(one, Operation) else one
-            for call, one in zip(calls, planned, strict=True)
+            for (_, call), one in zip(calls, planned, strict=True)
         ]
 
     def _settled(self, call: Call, operation: Operation, outcome: object) -> object:
@@ -124,18 +124,21 @@ class _Run:
         self._site.door.allow(request.principal, ask)
         return given
 
-    def _operation(self, call: Call) -> Operation:
+    def _operation(self, index: int, call: Call) -> Operation:
         """The operation that a call asks for; one that only reads has no place here."""
         given = self._allow(call)
         plan = PLANS.get(call.verb)
-        if plan is None or _stands_alone(call):
+        if plan is None or _stands_alone((index, call)):
             raise InvalidValue(argument="operations", reason="not in an atomic batch")
-        return plan(self, compose(self._tenant.space, call.key), call.key, given)
+        operation = plan(self, compose(self._tenant.space, call.key), call.key, given)
+        operation.once = numbered(self._request, index)
+        return operation
 
-    def _alone(self, call: Call) -> object:
+    def _alone(self, index: int, call: Call) -> object:
         """The result of a call that is no write, or too large for a group."""
         given = self._allow(call)
-        space, key = self._space, call.key
+        number = numbered(self._request, index)
+        space, key = space_of(self._site, self._tenant.name, number), call.key
         match call.verb:
             case "load":
                 return space.get(key, range=(given["start"], given["stop"]) if given else None)
@@ -148,7 +151,8 @@ class _Run:
             case "append":
                 return space.append(key, given["value"])
         operation = Store(compose(self._tenant.space, key), key, given["value"], options_of(given))
-        return large.store_large(self._site.corridor, operation, operation.value)
+        corridor = corridor_of(self._site.corridor, number)
+        return large.store_large(corridor, operation, operation.value)
 
     def lock(self, key: bytes, name: str, given: Arguments) -> Lock:
         """A lease under an id that is drawn here."""
@@ -158,8 +162,9 @@ class _Run:
         return Lock(key, name, self._site.store.entropy.bytes(LOCK_ID_BYTES), ttl_ns)
 
 
-def _stands_alone(call: Call) -> bool:
+def _stands_alone(numbered_call: tuple[int, Call]) -> bool:
     """Whether a call has no place in a commit group."""
+    _, call = numbered_call
     if call.verb in READS:
         return True
     given = call.arguments or {}
@@ -190,7 +195,8 @@ def _result(call: Call, operation: Operation, outcome: object) -> object:
         lenient = bool((call.arguments or {}).get("missing_ok"))
         return None if lenient and isinstance(outcome, NotFound) else outcome
     if isinstance(operation, Lock):
-        return operation.lock_id.hex(), outcome
+        fence, held = outcome if isinstance(outcome, tuple) else (outcome, operation.lock_id)
+        return held.hex(), fence
     if isinstance(operation, Consumers):
         return told_ids(map(rows.decode_id, _ids(outcome)))
     return outcome

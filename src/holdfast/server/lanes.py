@@ -147,7 +147,9 @@ class Lanes:
         if not operations:
             return ()
         try:
-            plain = [o for o in operations if type(o) is Store and o.options is None]
+            plain = [
+                o for o in operations if type(o) is Store and o.options is None and o.once is None
+            ]
             if len(plain) == len(operations):
                 return self._corridor.store_many(
                     ([o.key for o in plain], [o.name for o in plain], [o.value for o in plain])

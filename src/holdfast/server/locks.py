@@ -38,10 +38,12 @@ def lock(site: Site, request: Request) -> None:
     ttl_ns = arguments.duration_ns(asked.ttl)
     lock_id = site.store.entropy.bytes(LOCK_ID_BYTES)
 
-    def locked(fence: object) -> Answer:
+    def locked(outcome: object) -> Answer:
+        # A numbered one that was taken before tells the id that it was given then.
+        fence, held = outcome if isinstance(outcome, tuple) else (outcome, lock_id)
         if not isinstance(fence, int):
             raise TypeError(fence)
-        return told(Locked(lock_id.hex(), fence), request.form)
+        return told(Locked(held.hex(), fence), request.form)
 
     site.commit(request, Lock(_key(site, request), request.key, lock_id, ttl_ns), locked, 0)
 

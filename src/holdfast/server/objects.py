@@ -12,6 +12,7 @@ from holdfast.log.entry import Entry
 from holdfast.operations import Append, Delete, Release, Store, StoreOptions
 from holdfast.request import large, reading
 from holdfast.server.answers import GONE, JSON_TYPE, NOT_MODIFIED, Answer, told
+from holdfast.server.numbers import numbered, space_of
 from holdfast.server.ranges import Span, span_of
 from holdfast.server.requests import Request
 from holdfast.values import Receipt
@@ -222,7 +223,7 @@ def append(site: Site, request: Request) -> None:
 
 def _append_slowly(site: Site, request: Request, value: bytes) -> None:
     """An append of several records, or one that has the extents before it joined."""
-    space = site.store.namespace(site.tenant_of(request).name)
+    space = space_of(site, site.tenant_of(request).name, numbered(request))
     site.work(request, partial(space.append, request.key, value), partial(_size_told, request))
 
 

@@ -30,6 +30,7 @@ from holdfast.server.browsers import allowance, preflight
 from holdfast.server.direct import located
 from holdfast.server.door import Door
 from holdfast.server.lanes import Lanes, Settle
+from holdfast.server.numbers import numbered
 from holdfast.server.requests import Request
 from holdfast.server.routes import Methods, Route, Routes
 from holdfast.server.settings import Settings
@@ -264,6 +265,7 @@ class Site:
 
     def commit_all(self, request: Request, operation: Operation, told: Told, size: int) -> None:
         """As ``commit``; ``told`` is given errors too, and None from it is no answer yet."""
+        operation.once = numbered(request)
         tenant = request.tenant
         deadline_ns = self.deadline_ns(request)
         if tenant is not None:

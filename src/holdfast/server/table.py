@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.identity.enclaves import Enclaves
-from holdfast.server import batches, consumers, direct, listing, locks, objects, probes
+from holdfast.server import batches, consumers, direct, listing, locks, numbers, objects, probes
 from holdfast.server.enclave import enclave_routes
 from holdfast.server.enclave_callers import Callers
 from holdfast.server.routes import Route, Routes
@@ -37,6 +37,9 @@ def data_routes(enclaves: Enclaves | None = None) -> Routes:
         b"/ping": {"GET": Route("", probes.ping, summary="Whether anybody is there")},
         b"/livez": {"GET": Route("", probes.live, summary="Whether the server lives")},
         b"/readyz": {"GET": Route("", probes.ready, summary="Whether it takes requests")},
+        b"/v1/sessions": {
+            "POST": Route("session", numbers.begin, summary="Begin a session of numbered writes"),
+        },
         b"/v1/locate": {"GET": Route("locate", direct.locate, summary="Where a key lives")},
     }
     if enclaves is not None:

@@ -8,6 +8,7 @@ from holdfast.errors import HoldfastError
 from holdfast.limits import VALUE_RECORD_BYTES
 from holdfast.request.arguments import compose
 from holdfast.request.large import LargeWriter
+from holdfast.server.numbers import corridor_of, numbered
 from holdfast.server.objects import store_options, stored
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Upload:
         self._request = request
         options = store_options(request)
         composite = compose(tenant.space, request.key)
-        self._writer = LargeWriter(site.corridor, composite, request.key, options)
+        corridor = corridor_of(site.corridor, numbered(request))
+        self._writer = LargeWriter(corridor, composite, request.key, options)
         self._waiting = bytearray()
         self._started = self._busy = self._whole = self._over = False
 

@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.testing.serving import Serving
 from tests.rooms.server.conftest import Serve
-from tests.rooms.server.raw import OBJECTS, Raw
+from tests.rooms.server.raw import OBJECTS, Raw, Told
 
 Dial = Callable[[Serving], Raw]
 
@@ -181,3 +181,25 @@ def test_a_path_or_method_that_is_none(raw: Raw) -> None:
     told = raw.ask("POST", OBJECTS + "a")
     assert told.status == 405
     assert "PUT" in told.headers["allow"]
+
+
+def test_a_numbered_write_is_applied_once(raw: Raw) -> None:
+    session = json.loads(raw.ask("POST", "/v1/sessions").body)["session"]
+
+    def ask(number: int, method: str, path: str, body: bytes = b"") -> Told:
+        return raw.ask(method, path, body, Holdfast_Session=f"{session};{number};0")
+
+    appending = "/v1/namespaces/acme/append/a"
+    assert ask(1, "POST", appending, b"x").body == ask(1, "POST", appending, b"x").body
+    assert ask(2, "PUT", OBJECTS + "b", b"1").body == ask(2, "PUT", OBJECTS + "b", b"1").body
+    large = bytes(3 << 20)
+    assert ask(3, "PUT", OBJECTS + "l", large).body == ask(3, "PUT", OBJECTS + "l", large).body
+    locking = "/v1/namespaces/acme/locks/a"
+    assert ask(4, "POST", locking).body == ask(4, "POST", locking).body
+    operations = [("append", "a", {"value": b"y"}), ("stat", "a", None), ("lock", "c", None)]
+    body = msgspec.msgpack.encode({"operations": operations})
+    batch = "/v1/namespaces/acme/batch"
+    assert ask(5, "POST", batch, body).body == ask(5, "POST", batch, body).body
+    assert raw.ask("GET", OBJECTS + "a").body == b"xy"
+    unknown = raw.ask("PUT", OBJECTS + "a", b"1", Holdfast_Session=f"{'0' * 32};1;0")
+    assert (unknown.status, json.loads(unknown.body)["code"]) == (409, "session_unknown")
