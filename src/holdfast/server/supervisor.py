@@ -1,0 +1,236 @@
+"""Several processes that serve one store: who holds what, and who takes a dead one's place.
+
+The supervisor owns the store's folder and holds no data. It opens the store once,
+which settles whatever a crash left, cuts it into ranges of whole buckets and starts
+a worker (worker.py) for each. From then on it does three things: a worker that died
+is started again with the same range; now and then a bucket moves from a busy worker
+to its neighbour; a signal to end is passed on.
+
+The lock on the folder is inherited by every worker, so that nobody else opens the
+store while any of them lives, whatever becomes of the supervisor.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from holdfast.bucket.settings import Sync
+from holdfast.clock import Clock
+from holdfast.errors import HoldfastError, InvalidValue
+from holdfast.limits import BUCKET_BYTES
+from holdfast.server.link import SocketLink
+from holdfast.server.listeners import bind
+from holdfast.server.settings import Settings
+from holdfast.server.shares import Holding, Move, cut, even_out
+from holdfast.server.worker import Orders, Part
+from holdfast.store.opening import open_store
+from holdfast.store.ownership import Ownership
+
+log = logging.getLogger("holdfast.server")
+LOOK_S: Final = 0.02
+EVEN_OUT_S: Final = 2.0
+
+
+class Supervisor:
+    """Runs the workers of one store.
+
+    Args:
+        root: the store's folder.
+        count: workers.
+        settings: where to listen, and the bounds.
+        clock: to wait by.
+        sync: as of ``holdfast.open``; ``bucket_bytes`` too.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        count: int,
+        settings: Settings,
+        *,
+        clock: Clock,
+        sync: Sync = "always",
+        bucket_bytes: int = BUCKET_BYTES,
+    ) -> None:
+        self._root = os.path.abspath(root)  # noqa: PTH100 - plain paths
+        self._settings = settings
+        self._clock = clock
+        self._sync: Sync = sync
+        self._bucket_bytes = bucket_bytes
+        self._ending = False
+        parts = self._cut(count)
+        self._owner = Ownership(self._root)
+        self._listeners = bind(settings)
+        alone = msgspec.structs.replace(settings, port=0, unix_socket=None)
+        self._own = [bind(alone)[0] for _ in range(count)]
+        self._run = tempfile.mkdtemp(prefix="holdfast-")  # a socket's path must be short
+        self.parts = [
+            Part(start, stop, f"{self._run}/{at}.sock") for at, (start, stop) in enumerate(parts)
+        ]
+        self._links = [SocketLink(part.socket, clock) for part in self.parts]
+        self.workers: list[subprocess.Popen[bytes] | None] = [None] * count
+
+    @property
+    def url(self) -> str:
+        """Where callers reach any of the workers."""
+        return self._listeners[0].url
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where direct callers reach each worker."""
+        return [listener.url for listener in self._own]
+
+    def _cut(self, count: int) -> list[tuple[bytes, bytes]]:
+        """Open the whole store, which settles what a crash left, and cut it into ranges."""
+        with open_store(
+            self._root, sync=self._sync, bucket_bytes=self._bucket_bytes, upkeep=False
+        ) as store:
+            holdings = [Holding(b.start, b.weight) for b in store.placement.directory]
+        return cut(holdings, count)
+
+    # -- running ---------------------------------------------------------------------
+
+    def run(self, started: Callable[[str], object] = lambda _: None) -> None:
+        """Start the workers and see to them until ``stop``."""
+        try:
+            for at in range(len(self.workers)):
+                self._start(at)
+            started(self.url)
+            self._watch()
+        finally:
+            self._end()
+
+    def stop(self) -> None:
+        """Have ``run`` end the workers and return; may be called from a signal handler."""
+        self._ending = True
+
+    def _watch(self) -> None:
+        passed = 0.0
+        while not self._ending:
+            for at, worker in enumerate(self.workers):
+                if worker is None or worker.poll() is not None:
+                    log.error("worker %d is gone; another takes its place", at)
+                    self._start(at)
+            self._clock.sleep(LOOK_S)
+            passed += LOOK_S
+            if passed >= EVEN_OUT_S:
+                passed = 0.0
+                self._even_out()
+
+    def _start(self, at: int) -> None:
+        """Start a worker with the range that it holds; back once it answers."""
+        mine = [*self._listeners, self._own[at]]
+        descriptors = [listener.socket.fileno() for listener in mine]
+        orders = Orders(
+            root=self._root,
+            index=at,
+            parts=tuple(self.parts),
+            listen=tuple(descriptors),
+            urls=tuple(listener.url for listener in mine),
+            settings=self._settings,
+            sync=self._sync,
+            bucket_bytes=self._bucket_bytes,
+        )
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "holdfast.server.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[*descriptors, self._owner.descriptor],
+        )
+        self.workers[at] = worker
+        if worker.stdin is None or worker.stdout is None:
+            raise AssertionError("pipes were asked for")
+        with suppress(BrokenPipeError):  # it died at once: the watch sees it
+            worker.stdin.write(msgspec.json.encode(orders) + b"\n")
+            worker.stdin.flush()
+            worker.stdout.readline()
+
+    def _end(self) -> None:
+        """Let every worker answer what is due and go."""
+        for worker in self.workers:
+            if worker is not None and worker.stdin is not None:
+                worker.stdin.close()
+        for worker in self.workers:
+            if worker is not None:
+                worker.wait()
+                if worker.stdout is not None:
+                    worker.stdout.close()
+        for link in self._links:
+            link.close()
+        for listener in (*self._listeners, *self._own):
+            listener.close()
+        with suppress(OSError):
+            os.rmdir(self._run)  # noqa: PTH106 - plain paths
+        self._owner.release()
+
+    # -- evening out -------------------------------------------------------------------
+
+    def _even_out(self) -> None:
+        """Move one bucket, if that makes the load more even."""
+        try:
+            loads = [[Holding(*told) for told in link.ask("holdings")] for link in self._links]
+            move = even_out(loads)
+            if move is not None:
+                self.move(move)
+        except HoldfastError as error:
+            log.warning("ranges could not be evened out: %s", error.code)
+
+    def move(self, move: Move) -> None:
+        """Have a range change hands: the giver leaves it, the taker opens it, all others learn.
+
+        Whoever does not answer is ended: the one that takes its place holds what the table
+        says by then. So the table changes between the two steps, and never on a guess.
+        """
+        after = moved(self.parts, move)
+        ranges = [(part.start, part.stop, part.socket) for part in after]
+        try:
+            self._links[move.giver].ask("give", move.start, move.stop, ranges)
+        except InvalidValue:
+            return  # it has grown meanwhile: nothing was done
+        except HoldfastError:
+            self._kill(move.giver)
+            raise
+        self.parts = after
+        others = [at for at in range(len(after)) if at not in {move.giver, move.taker}]
+        orders = [(move.taker, "take", (move.start, move.stop, ranges))]
+        orders += [(at, "route", (ranges,)) for at in others]
+        for at, method, arguments in orders:
+            try:
+                self._links[at].ask(method, *arguments)
+            except HoldfastError as error:
+                log.warning("worker %d did not answer: %s", at, error.code)
+                self._kill(at)
+
+    def _kill(self, at: int) -> None:
+        worker = self.workers[at]
+        if worker is not None:
+            worker.kill()
+            worker.wait()
+
+
+def moved(parts: list[Part], move: Move) -> list[Part]:
+    """The table once a range has changed hands; whoever holds nothing stays at the border.
+
+    Example:
+        >>> parts = [Part(b"", b"m", "0"), Part(b"m", b"z", "1")]
+        >>> [(p.start, p.stop) for p in moved(parts, Move(0, 1, b"f", b"m"))]
+        [(b'', b'f'), (b'f', b'z')]
+    """
+    told = list(parts)
+    giver, taker = parts[move.giver], parts[move.taker]
+    if move.taker > move.giver:
+        told[move.giver] = msgspec.structs.replace(giver, stop=move.start)
+        told[move.taker] = Part(move.start, max(taker.stop, move.stop), taker.socket)
+    else:
+        told[move.giver] = msgspec.structs.replace(giver, start=move.stop)
+        told[move.taker] = Part(min(taker.start, move.start), move.stop, taker.socket)
+    return told

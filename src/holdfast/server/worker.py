@@ -1,0 +1,182 @@
+"""One process of several that serve a store: it holds a range of keys and asks the others.
+
+Started by the supervisor (supervisor.py) as ``python -m holdfast.server.worker``,
+told by a line of JSON on its standard input what it holds and where to listen.
+That pipe stays open as long as the supervisor lives: at its end the worker ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from threading import Thread
+from typing import Any
+
+import msgspec
+
+from holdfast.bucket.settings import Sync
+from holdfast.clock import BucketTime, SystemClock, SystemEntropy
+from holdfast.engines.disk import OsDisk
+from holdfast.placement.elsewhere import Elsewhere
+from holdfast.placement.placement import Share
+from holdfast.server.door import Door
+from holdfast.server.link import LinkServer, SocketLink
+from holdfast.server.listeners import Listener, tls_of
+from holdfast.server.serving import SWITCH_S, Server
+from holdfast.server.settings import Settings
+from holdfast.server.shares import Holding
+from holdfast.store.opening import open_on
+from holdfast.store.store import Store
+from holdfast.upkeep.upkeep import settle
+
+PATIENCE_S = 3.0  # a dead process is replaced sooner
+
+log = logging.getLogger("holdfast.server")
+
+
+class Part(msgspec.Struct, frozen=True):
+    """What one process holds: its range, the socket where it answers the others."""
+
+    start: bytes
+    stop: bytes
+    socket: str
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """What a worker is told when it starts.
+
+    ``parts`` are those of all workers, ``index`` which is its own; ``listen`` are
+    inherited sockets: the shared one, then its own, whose URL is ``address``.
+    """
+
+    root: str
+    index: int
+    parts: tuple[Part, ...]
+    listen: tuple[int, ...]
+    urls: tuple[str, ...]
+    settings: Settings
+    sync: Sync
+    bucket_bytes: int
+
+    @property
+    def address(self) -> str:
+        """Where direct callers reach this worker."""
+        return self.urls[-1]
+
+
+class Worker:
+    """A part of a store, and the ways to the others.
+
+    Args:
+        orders: what to hold.
+    """
+
+    def __init__(self, orders: Orders) -> None:
+        self._index = orders.index
+        clock = SystemClock()
+        self._links = [
+            SocketLink(part.socket, clock, patience_s=PATIENCE_S) for part in orders.parts
+        ]
+        self._time = BucketTime(clock)
+        mine = orders.parts[orders.index]
+        share = Share(mine.start, mine.stop, tuple(self._others(orders.parts)), f"{orders.index}")
+        self.store: Store = open_on(
+            OsDisk(),
+            orders.root,
+            sync=orders.sync,
+            bucket_bytes=orders.bucket_bytes,
+            clock=clock,
+            entropy=SystemEntropy(),
+            upkeep=True,
+            in_place=False,
+            share=share,
+        )
+        self.store.address = orders.address
+        self._methods: dict[str, Callable[..., Any]] = {
+            "holdings": self._holdings,
+            "give": self._give,
+            "take": self._take,
+            "route": self._route,
+        }
+        self._server = LinkServer(mine.socket, self._answer)
+
+    def close(self) -> None:
+        """Let go of the part."""
+        self._server.close()
+        self.store.close()
+        for link in self._links:
+            link.close()
+
+    def _others(self, parts: Sequence[Part]) -> list[Elsewhere]:
+        return [
+            Elsewhere(part.start, part.stop, self._links[at], self._time, f"process {at}")
+            for at, part in enumerate(parts)
+            if at != self._index
+        ]
+
+    def _answer(self, method: str, arguments: Sequence[Any]) -> Any:  # noqa: ANN401 - the method's
+        ordered = self._methods.get(method)
+        return ordered(*arguments) if ordered else self.store.relay.answer(method, arguments)
+
+    # -- what the supervisor asks --------------------------------------------------------
+
+    def _holdings(self) -> list[tuple[bytes, int]]:
+        return [tuple(Holding(b.start, b.weight)) for b in self.store.placement.directory]
+
+    def _give(self, start: bytes, stop: bytes, ranges: list[tuple[bytes, bytes, str]]) -> None:
+        """Leave a range; absorbed first, so that whoever opens it has little to replay."""
+        for bucket in list(self.store.placement.directory):
+            if start <= bucket.start < stop:
+                settle(bucket)
+        self.store.placement.give(start, stop, self._others(_parts(ranges)))
+
+    def _take(self, start: bytes, stop: bytes, ranges: list[tuple[bytes, bytes, str]]) -> None:
+        self.store.placement.take(start, stop, self._others(_parts(ranges)))
+
+    def _route(self, ranges: list[tuple[bytes, bytes, str]]) -> None:
+        self.store.placement.route(self._others(_parts(ranges)))
+
+
+def _parts(ranges: Sequence[tuple[bytes, bytes, str]]) -> list[Part]:
+    return [Part(*told) for told in ranges]
+
+
+def listeners_of(orders: Orders) -> list[Listener]:
+    """The sockets that were inherited."""
+    tls = tls_of(orders.settings)
+    return [
+        Listener(socket.socket(fileno=number), tls, url)
+        for number, url in zip(orders.listen, orders.urls, strict=True)
+    ]
+
+
+def run(orders: Orders, make_door: Callable[[Store], Door]) -> None:
+    """Serve until told to stop, or until the supervisor is gone."""
+    sys.setswitchinterval(SWITCH_S)
+    worker = Worker(orders)
+    try:
+        server = Server(
+            worker.store,
+            orders.settings,
+            door=make_door(worker.store),
+            listeners=listeners_of(orders),
+            started=lambda _: _say("ready"),
+        )
+        Thread(target=_end_with_the_supervisor, args=(server,), daemon=True).start()
+        server.run(signals=True)
+    finally:
+        worker.close()
+
+
+def _end_with_the_supervisor(server: Server) -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    server.stop()
+
+
+def _say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()

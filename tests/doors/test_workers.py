@@ -1,0 +1,164 @@
+"""Several processes serve one store: any answers, a dead one is replaced, nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import pytest
+
+import holdfast
+from holdfast.clock import SystemClock
+
+pytestmark = [pytest.mark.push, pytest.mark.timeout(120)]
+SMALL = 64 * 1024
+
+
+class Served(NamedTuple):
+    """A server of several processes."""
+
+    url: str
+    token: str
+    process: subprocess.Popen[str]
+
+    def workers(self) -> list[int]:
+        """The process ids of the workers."""
+        pid = self.process.pid
+        told = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return [int(word) for word in told.split()]
+
+
+@contextmanager
+def serving(folder: Path, workers: int = 2) -> Iterator[Served]:
+    command = [sys.executable, "-m", "holdfast", "--bucket-bytes", str(SMALL), "serve"]
+    command += [str(folder), "--workers", str(workers), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        url = re.fullmatch(r"listening on (http://\S+)\n", line)
+        assert url, line
+        yield Served(url[1], (folder / "admin-token").read_text().strip(), process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        if process.stdout is not None:
+            process.stdout.close()
+    assert process.returncode == 0
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> tuple[Path, dict[str, bytes]]:
+    chance = Random(7)
+    values = {f"k{number:04d}": chance.randbytes(700) for number in range(600)}
+    folder = tmp_path / "data"
+    with holdfast.open(folder, bucket_bytes=SMALL) as store:
+        store.namespace("acme").put_many(values)
+    return folder, values
+
+
+def test_any_process_answers_for_the_whole_store(filled: tuple[Path, dict[str, bytes]]) -> None:
+    folder, values = filled
+    with serving(folder) as served:
+        assert len(served.workers()) == 2
+        with holdfast.connect(served.url, token=served.token) as store:
+            ns = store.namespace("acme")
+            assert list(ns.list()) == sorted(values)
+            places = [store.locate("acme", key) for key in sorted(values)[::30]]
+            owners = {place.address for place in places}
+            assert len(owners) == 2
+            for address in owners:
+                with holdfast.connect(address, token=served.token) as one:
+                    space = one.namespace("acme")
+                    assert {key: space.get(key) for key in values} == values
+                    large = os.urandom(3 << 20)
+                    space.put("k0001/large", large)
+                    space.put("k0599/large", large)
+                    assert space.get("k0001/large") == space.get("k0599/large") == large
+                    assert store.locate("acme", "k0300") == one.locate("acme", "k0300")
+    with holdfast.open(folder) as store:
+        assert store.check().ok
+        assert store.namespace("acme").get("k0599") == values["k0599"]
+
+
+def test_direct_callers_reach_the_owners(filled: tuple[Path, dict[str, bytes]]) -> None:
+    folder, values = filled
+    with (
+        serving(folder) as served,
+        holdfast.connect(served.url, token=served.token, direct=True) as store,
+    ):
+        ns = store.namespace("acme")
+        assert {key: ns.get(key) for key in values} == values
+        for key in values:
+            ns.put(key, key.encode())
+        assert {key: ns.get(key) for key in values} == {key: key.encode() for key in values}
+
+
+def test_a_dead_process_is_replaced_and_nothing_acknowledged_is_lost(
+    filled: tuple[Path, dict[str, bytes]],
+) -> None:
+    folder, values = filled
+    with (
+        serving(folder) as served,
+        holdfast.connect(served.url, token=served.token) as store,
+    ):
+        ns = store.namespace("acme")
+        for round_number in range(4):
+            told = {}
+            for key in Random(round_number).sample(sorted(values), 60):
+                value = f"{key} {round_number}".encode()
+                ns.put(key, value)
+                told[key] = value
+            values |= told
+            before = served.workers()
+            os.kill(before[round_number % 2], signal.SIGKILL)
+            assert {key: patiently(ns, key) for key in values} == values
+            assert len(served.workers()) == 2
+            assert served.workers() != before
+    with holdfast.open(folder) as store:
+        assert store.check().ok
+        ns = store.namespace("acme")
+        assert {key: ns.get(key) for key in values} == values
+
+
+def patiently(ns: holdfast.Namespace, key: str) -> bytes:
+    """A read by somebody who comes again when told to."""
+    clock = SystemClock()
+    for _ in range(500):
+        try:
+            return ns.get(key)
+        except (holdfast.Unavailable, holdfast.Busy):
+            clock.sleep(0.02)
+    return ns.get(key)
+
+
+def test_a_young_store_spreads_as_it_grows(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with (
+        serving(folder) as served,
+        holdfast.connect(served.url, token=served.token) as store,
+    ):
+        ns = store.namespace("acme")
+        values = {f"k{number:04d}": os.urandom(900) for number in range(800)}
+        items = list(values.items())
+        clock = SystemClock()
+        for _ in range(100):  # until a bucket has changed hands, which happens within seconds
+            ns.put_many(items)
+            owners = {store.locate("acme", key).address for key in sorted(values)[::50]}
+            if len(owners) == 2:
+                break
+            clock.sleep(0.2)
+        assert len(owners) == 2
+        assert {key: ns.get(key) for key in values} == values
+        assert list(ns.list()) == sorted(values)
+    with holdfast.open(folder) as again:
+        assert again.check().ok
+        assert {key: again.namespace("acme").get(key) for key in values} == values
