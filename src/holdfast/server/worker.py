@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import sys
+from contextlib import suppress
 from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import Any
@@ -20,9 +21,9 @@ import msgspec
 from holdfast.bucket.settings import Sync
 from holdfast.clock import BucketTime, SystemClock, SystemEntropy
 from holdfast.engines.disk import OsDisk
+from holdfast.errors import HoldfastError
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.placement.placement import Share
-from holdfast.server.door import Door
 from holdfast.server.link import LinkServer, SocketLink
 from holdfast.server.listeners import Listener, tls_of
 from holdfast.server.serving import SWITCH_S, Server
@@ -32,6 +33,7 @@ from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.upkeep.upkeep import settle
 
+RELOAD_S = 1.0
 PATIENCE_S = 3.0  # a dead process is replaced sooner
 
 log = logging.getLogger("holdfast.server")
@@ -95,11 +97,13 @@ class Worker:
             share=share,
         )
         self.store.address = orders.address
+        self.store.rights_changed = self._tell_rights
         self._methods: dict[str, Callable[..., Any]] = {
             "holdings": self._holdings,
             "give": self._give,
             "take": self._take,
             "route": self._route,
+            "reload_rights": self._reload_rights,
         }
         self._server = LinkServer(mine.socket, self._answer)
 
@@ -140,6 +144,32 @@ class Worker:
         self.store.placement.route(self._others(_parts(ranges)))
 
 
+    # -- rights --------------------------------------------------------------------------
+
+    def _tell_rights(self) -> None:
+        """Have all others decide by what was just changed; one that is not there reads it anew."""
+        for at, link in enumerate(self._links):
+            if at != self._index:
+                with suppress(HoldfastError):
+                    link.ask("reload_rights")
+
+    def _reload_rights(self) -> None:
+        """Read rights again, and wait for it.
+
+        Not for ever: two processes that change rights at once wait for each other here.
+        """
+        reload = Thread(target=self._reload, daemon=True)
+        reload.start()
+        reload.join(RELOAD_S)
+
+    def _reload(self) -> None:
+        try:
+            self.store.access.reload()
+            self.store.tokens.reload()
+        except HoldfastError as error:
+            log.error("rights could not be read again: %s", error.code)
+
+
 def _parts(ranges: Sequence[tuple[bytes, bytes, str]]) -> list[Part]:
     return [Part(*told) for told in ranges]
 
@@ -153,7 +183,7 @@ def listeners_of(orders: Orders) -> list[Listener]:
     ]
 
 
-def run(orders: Orders, make_door: Callable[[Store], Door]) -> None:
+def run(orders: Orders) -> None:
     """Serve until told to stop, or until the supervisor is gone."""
     sys.setswitchinterval(SWITCH_S)
     worker = Worker(orders)
@@ -161,7 +191,6 @@ def run(orders: Orders, make_door: Callable[[Store], Door]) -> None:
         server = Server(
             worker.store,
             orders.settings,
-            door=make_door(worker.store),
             listeners=listeners_of(orders),
             started=lambda _: _say("ready"),
         )
@@ -180,3 +209,7 @@ def _end_with_the_supervisor(server: Server) -> None:
 def _say(word: str) -> None:
     sys.stdout.write(f"{word}\n")
     sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    run(msgspec.json.decode(sys.stdin.buffer.readline(), type=Orders))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+from collections.abc import Callable
 from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -73,6 +74,7 @@ class Store:
         self._settings = settings
         self._owner = owner
         self._closed = False
+        self.rights_changed: Callable[[], object] = _nothing  # tells other processes of the store
         self.address = "local"  # where others reach this process, once a door says so
         self.placement = Placement(settings, share)
         self.corridor = Corridor(self.placement, self._has_room)
@@ -233,10 +235,17 @@ class Store:
     def sync(self) -> None:
         """Make every write that has returned durable, whatever the sync mode.
 
+        Where processes share the store, the others do so too.
+
         Raises:
             OutcomeUnknown: of a bucket that could not be made durable, after all
                 others were; it names the versions that a crash may take.
         """
+        self._sync_own()
+        for other in self.placement.directory.others():
+            other.sync_published()
+
+    def _sync_own(self) -> None:
         lost: OutcomeUnknown | None = None
         for bucket in list(self.placement.directory):
             try:
@@ -274,7 +283,7 @@ class Store:
             self.soon.close()
             self.upkeep.stop()
             self.upkeep.settle()
-            self.sync()
+            self._sync_own()
         finally:
             self.placement.directory.closed = True
             for bucket in self.placement.directory:
@@ -300,6 +309,10 @@ class Store:
 
     def __repr__(self) -> str:
         return f"Store({self.path!r})"
+
+
+def _nothing() -> None:
+    """Nobody else has the store."""
 
 
 class DirectBucket:

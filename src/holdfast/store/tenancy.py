@@ -15,6 +15,7 @@ from holdfast.access.access import Access
 from holdfast.access.grants import EVERY, Ask
 from holdfast.access.links import link
 from holdfast.access.records import NEW
+from holdfast.access.uses import FOLDER as USES
 from holdfast.clock import Clock, Entropy
 from holdfast.engines.disk import OsDisk
 from holdfast.errors import Corrupt, InvalidValue, LimitExceeded, NotFound
@@ -82,7 +83,7 @@ class StoreRecords:
         )
         composite = arguments.compose(SPACE, key)
         receipt: Receipt = self._corridor.write(StoreOperation(composite, key, value, options))
-        self._store.sync()
+        self._written(key)
         return receipt.version
 
     def delete(self, key: str) -> None:
@@ -91,7 +92,13 @@ class StoreRecords:
             self._corridor.write(Delete(arguments.compose(SPACE, key), key))
         except NotFound:
             return
+        self._written(key)
+
+    def _written(self, key: str) -> None:
+        """Durable, and known to every process that decides by it; counters only where they are."""
         self._store.sync()
+        if not key.startswith(USES):
+            self._store.rights_changed()
 
     def list(self, prefix: str) -> list[tuple[str, bytes]]:
         """Every record below a prefix."""
