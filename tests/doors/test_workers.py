@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 import holdfast
+from holdfast.client.store import RemoteNamespace
 from holdfast.clock import SystemClock
 
 pytestmark = [pytest.mark.push, pytest.mark.timeout(120)]
@@ -111,7 +112,7 @@ def test_a_dead_process_is_replaced_and_nothing_acknowledged_is_lost(
         holdfast.connect(served.url, token=served.token) as store,
     ):
         ns = store.namespace("acme")
-        for round_number in range(4):
+        for round_number in range(2):
             told = {}
             for key in Random(round_number).sample(sorted(values), 60):
                 value = f"{key} {round_number}".encode()
@@ -123,13 +124,13 @@ def test_a_dead_process_is_replaced_and_nothing_acknowledged_is_lost(
             assert {key: patiently(ns, key) for key in values} == values
             assert len(served.workers()) == 2
             assert served.workers() != before
-    with holdfast.open(folder) as store:
-        assert store.check().ok
-        ns = store.namespace("acme")
-        assert {key: ns.get(key) for key in values} == values
+    with holdfast.open(folder) as again:
+        assert again.check().ok
+        space = again.namespace("acme")
+        assert {key: space.get(key) for key in values} == values
 
 
-def patiently(ns: holdfast.Namespace, key: str) -> bytes:
+def patiently(ns: RemoteNamespace, key: str) -> bytes:
     """A read by somebody who comes again when told to."""
     clock = SystemClock()
     for _ in range(500):
@@ -150,6 +151,7 @@ def test_a_young_store_spreads_as_it_grows(tmp_path: Path) -> None:
         values = {f"k{number:04d}": os.urandom(900) for number in range(800)}
         items = list(values.items())
         clock = SystemClock()
+        owners: set[str] = set()
         for _ in range(100):  # until a bucket has changed hands, which happens within seconds
             ns.put_many(items)
             owners = {store.locate("acme", key).address for key in sorted(values)[::50]}

@@ -34,11 +34,15 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Serve other machines without TLS all the same.")
     ] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes; each holds a range of the buckets.")
+    ] = 1,
 ) -> None:
     """Serve the store over HTTP until SIGTERM or Ctrl-C; a new store where there is none."""
     from holdfast.identity.operator import NAME, admin_token  # noqa: PLC0415
     from holdfast.server import Settings  # noqa: PLC0415 - needs an extra
     from holdfast.server import serve as serve_store  # noqa: PLC0415
+    from holdfast.server.supervisor import serve_shared  # noqa: PLC0415
 
     settings = Settings(
         host=host,
@@ -48,10 +52,14 @@ def serve(
         tls_key=str(tls_key) if tls_key is not None else None,
         insecure=insecure,
     )
-    with open_store(str(path), in_place=False, **keywords(settings_of(context).store)) as store:
+    options = keywords(settings_of(context).store)
+    with open_store(str(path), in_place=False, **options) as store:
         admin_token(store.disk, store.path, store.tokens, entropy=store.entropy, clock=store.clock)
         sys.stderr.write(f"the operator's token is in {path / NAME}\n")
-        serve_store(store, settings, started=_tell)
+        if workers == 1:
+            serve_store(store, settings, started=_tell)
+    if workers > 1:
+        serve_shared(str(path), workers, settings, options, started=_tell)
 
 
 def _tell(url: str) -> None:

@@ -14,17 +14,18 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from holdfast.bucket.settings import Sync
-from holdfast.clock import Clock
+from holdfast.clock import Clock, SystemClock
 from holdfast.errors import HoldfastError, InvalidValue
 from holdfast.limits import BUCKET_BYTES
 from holdfast.server.link import SocketLink
@@ -104,6 +105,8 @@ class Supervisor:
         try:
             for at in range(len(self.workers)):
                 self._start(at)
+            for at in range(len(self.workers)):
+                self._wait_for(at)
             started(self.url)
             self._watch()
         finally:
@@ -120,6 +123,7 @@ class Supervisor:
                 if worker is None or worker.poll() is not None:
                     log.error("worker %d is gone; another takes its place", at)
                     self._start(at)
+                    self._wait_for(at)
             self._clock.sleep(LOOK_S)
             passed += LOOK_S
             if passed >= EVEN_OUT_S:
@@ -127,7 +131,7 @@ class Supervisor:
                 self._even_out()
 
     def _start(self, at: int) -> None:
-        """Start a worker with the range that it holds; back once it answers."""
+        """Start a worker with the range that it holds."""
         mine = [*self._listeners, self._own[at]]
         descriptors = [listener.socket.fileno() for listener in mine]
         orders = Orders(
@@ -147,11 +151,16 @@ class Supervisor:
             pass_fds=[*descriptors, self._owner.descriptor],
         )
         self.workers[at] = worker
-        if worker.stdin is None or worker.stdout is None:
-            raise AssertionError("pipes were asked for")
+        if worker.stdin is None:
+            raise AssertionError("a pipe was asked for")
         with suppress(BrokenPipeError):  # it died at once: the watch sees it
             worker.stdin.write(msgspec.json.encode(orders) + b"\n")
             worker.stdin.flush()
+
+    def _wait_for(self, at: int) -> None:
+        """Until a worker answers, or has died: then the watch sees it."""
+        worker = self.workers[at]
+        if worker is not None and worker.stdout is not None:
             worker.stdout.readline()
 
     def _end(self) -> None:
@@ -201,6 +210,7 @@ class Supervisor:
             raise
         self.parts = after
         others = [at for at in range(len(after)) if at not in {move.giver, move.taker}]
+        orders: list[tuple[int, str, tuple[object, ...]]]
         orders = [(move.taker, "take", (move.start, move.stop, ranges))]
         orders += [(at, "route", (ranges,)) for at in others]
         for at, method, arguments in orders:
@@ -215,6 +225,30 @@ class Supervisor:
         if worker is not None:
             worker.kill()
             worker.wait()
+
+
+def serve_shared(
+    path: str,
+    workers: int,
+    settings: Settings,
+    options: Mapping[str, Any],
+    *,
+    started: Callable[[str], object] = lambda _: None,
+) -> None:
+    """Serve a store with several processes, until SIGTERM or SIGINT.
+
+    Args:
+        path: the store's folder; nobody has it open.
+        workers: how many processes.
+        settings: where to listen, and the bounds.
+        options: keywords of ``holdfast.open``; where index and values lie the store knows.
+        started: called with the URL once all of them listen.
+    """
+    told = {name: options[name] for name in ("sync", "bucket_bytes") if name in options}
+    supervisor = Supervisor(path, workers, settings, clock=SystemClock(), **told)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: supervisor.stop())
+    supervisor.run(started)
 
 
 def moved(parts: list[Part], move: Move) -> list[Part]:

@@ -11,8 +11,8 @@ import logging
 import os
 import socket
 import sys
-from contextlib import suppress
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import Thread
 from typing import Any
 
@@ -28,7 +28,6 @@ from holdfast.server.link import LinkServer, SocketLink
 from holdfast.server.listeners import Listener, tls_of
 from holdfast.server.serving import SWITCH_S, Server
 from holdfast.server.settings import Settings
-from holdfast.server.shares import Holding
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.upkeep.upkeep import settle
@@ -128,7 +127,7 @@ class Worker:
     # -- what the supervisor asks --------------------------------------------------------
 
     def _holdings(self) -> list[tuple[bytes, int]]:
-        return [tuple(Holding(b.start, b.weight)) for b in self.store.placement.directory]
+        return [(bucket.start, bucket.weight) for bucket in self.store.placement.directory]
 
     def _give(self, start: bytes, stop: bytes, ranges: list[tuple[bytes, bytes, str]]) -> None:
         """Leave a range; absorbed first, so that whoever opens it has little to replay."""
@@ -142,7 +141,6 @@ class Worker:
 
     def _route(self, ranges: list[tuple[bytes, bytes, str]]) -> None:
         self.store.placement.route(self._others(_parts(ranges)))
-
 
     # -- rights --------------------------------------------------------------------------
 
@@ -166,8 +164,8 @@ class Worker:
         try:
             self.store.access.reload()
             self.store.tokens.reload()
-        except HoldfastError as error:
-            log.error("rights could not be read again: %s", error.code)
+        except HoldfastError:
+            log.exception("rights could not be read again")
 
 
 def _parts(ranges: Sequence[tuple[bytes, bytes, str]]) -> list[Part]:
