@@ -43,9 +43,12 @@ def cut(holdings: Sequence[Holding], count: int) -> list[tuple[bytes, bytes]]:
     total = sum(holding.weight_bytes for holding in holdings) + len(holdings)
     borders = [LOWEST]
     passed = 0
-    for holding, after in pairwise(holdings):
+    for left, (holding, after) in zip(
+        range(len(holdings) - 1, 0, -1), pairwise(holdings), strict=True
+    ):
         passed += holding.weight_bytes + 1
-        if passed * count >= total * len(borders) and len(borders) < count:
+        heavy = passed * count >= total * len(borders)
+        if len(borders) < count and (heavy or left <= count - len(borders)):
             borders.append(after.start)
     borders += [HIGHEST] * (count + 1 - len(borders))
     return list(pairwise(borders))
