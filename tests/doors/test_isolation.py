@@ -220,3 +220,15 @@ def test_a_tenants_batch_has_its_own_answers_only(serving: Serving) -> None:
     there, mine = decode_results(raw[raw.index(b"\n\x92") + 1 :], asked)
     assert isinstance(there, holdfast.NotFound)
     assert mine == value_of("acme", 1)
+
+
+def test_a_credential_that_does_not_verify_leaves_a_line(
+    serving: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(Attacker(serving, "acme", random.Random(1))) as one:
+        one.token = "forged"  # noqa: S105 - it opens nothing
+        one.ask("GET", "/v1/namespaces/acme/objects/a")
+    (line,) = [json.loads(r.getMessage()) for r in caplog.records if r.name == "holdfast.audit"]
+    assert (line["event"], line["reason"]) == ("refused", "malformed")
+    assert line["address"] == "127.0.0.1"
+    assert "forged" not in str(line)

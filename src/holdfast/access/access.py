@@ -110,10 +110,12 @@ class Access:
 
     def counts(self, principal: Principal, namespace: str) -> bool:
         """Whether a decision may have to write a counter, so that a loop must not wait for it."""
-        given = self.given(namespace, who(principal))
-        return any(grant.uses is not None for grant in principal.grants) or any(
-            one.grant.uses is not None for one in given
-        )
+        for grant in principal.grants:
+            if grant.uses is not None:
+                return True
+        if namespace not in self._known:  # the quick way: most give nothing of their own
+            return False
+        return any(one.grant.uses is not None for one in self.given(namespace, who(principal)))
 
     def may_see(self, principal: Principal, namespace: str) -> bool:
         """Whether somebody may read anything at all in a namespace (for lists of namespaces)."""

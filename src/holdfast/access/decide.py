@@ -89,9 +89,10 @@ def decide(principal: Principal, ask: Ask, tenancy: Tenancy) -> None:
     if ask.operation in OF_STORE and ask.namespace:
         ask = msgspec.structs.replace(ask, namespace="")
     counted = _allowing(principal, ask, tenancy, now_ns)
-    told = refusal(tenancy.policies, principal, ask)
-    if told is not None:
-        raise Forbidden(reason="policy", policy=told)
+    if tenancy.policies:
+        told = refusal(tenancy.policies, principal, ask)
+        if told is not None:
+            raise Forbidden(reason="policy", policy=told)
     if counted and not any(
         tenancy.spend(one.id, one.grant.uses or 0, one.grant.until_ns) for one in counted
     ):

@@ -52,7 +52,7 @@ def reach(grant: Grant, ask: Ask, right: Right, now_ns: int) -> int:
         >>> REASONS[reach(grant, Ask("acme", "load", "secret"), "read", 0)]
         'prefix'
     """
-    if grant.namespace not in {ask.namespace, EVERY}:
+    if grant.namespace not in (ask.namespace, EVERY):
         return 0
     if right not in grant.rights and "admin" not in grant.rights:
         return 1

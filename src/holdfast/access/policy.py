@@ -61,8 +61,6 @@ def _refuse(principal: Principal, operation: str, attributes: Attributes) -> Den
 
 def refusal(policies: Sequence[Policy], principal: Principal, ask: Ask) -> str | None:
     """Why the first policy that is against it refuses, or None."""
-    if not policies:
-        return None
     attributes = {
         "namespace": ask.namespace,
         "key": ask.key,

@@ -14,6 +14,7 @@ from email.utils import formatdate
 from functools import partial
 from typing import TYPE_CHECKING
 
+from holdfast.access import audit
 from holdfast.access.decide import ANONYMOUS
 from holdfast.access.grants import Ask
 from holdfast.errors import (
@@ -21,6 +22,7 @@ from holdfast.errors import (
     HoldfastError,
     InvalidValue,
     LimitExceeded,
+    Unauthenticated,
     Unavailable,
 )
 from holdfast.limits import BATCH_BODY_BYTES, OBJECT_BYTES, REQUEST_BYTES, VALUE_RECORD_BYTES
@@ -187,7 +189,11 @@ class Site:
         grant = decode_query(query).get("grant") if b"grant=" in query else None
         if authorization is None and grant is None and request.peer is not None:
             return request.peer
-        return self.door.who(authorization, grant)
+        try:
+            return self.door.who(authorization, grant)
+        except Unauthenticated as error:
+            audit.tell("refused", ANONYMOUS, Ask("", "", address=request.address), **error.facts)
+            raise
 
     # -- answering -------------------------------------------------------------------
 
