@@ -13,7 +13,7 @@ import base64
 import binascii
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from threading import Lock
 from typing import Final, Literal
@@ -23,10 +23,10 @@ import msgspec
 from holdfast.access.records import Records
 from holdfast.clock import Clock, Entropy
 from holdfast.errors import AttestationInvalid, InvalidValue, Unauthenticated
-from holdfast.identity.attestation import AWS, FUTURE_S, Attestation, verify
+from holdfast.identity.attestation import AWS, FUTURE_S, Attestation, roots_of, verify
 from holdfast.identity.challenges import Challenges
 from holdfast.identity.exchange import KEY_BYTES, public_of, seal
-from holdfast.identity.handover import HandOvers, Holding, Statement
+from holdfast.identity.handover import IMAGE, HandOvers, Holding, Statement
 from holdfast.identity.sessions import SECOND_NS, Session, Sessions, principal_of
 from holdfast.limits import ENCLAVE_DOCUMENTS, ENCLAVE_SESSION_S
 from holdfast.values import Principal
@@ -42,15 +42,16 @@ class AttestationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     Args:
         mode: "session", or "bearer" to accept a document with every request as well.
         max_age_s: how old a document may be, seconds; at most 300.
-        roots: DER of the roots to trust. Any but AWS's own is logged as a warning.
+        roots: which to trust: "aws", a file (PEM or DER), or the DER itself. Any but
+            Amazon's own is logged as a warning.
         images: the image ids that may come; None lets any come, each to its own namespace.
         session_s: seconds that a session lasts.
     """
 
     mode: Mode = "session"
     max_age_s: float = 300
-    roots: tuple[bytes, ...] = AWS
-    images: frozenset[str] | None = None
+    roots: tuple[str | bytes, ...] = ("aws",)
+    images: tuple[str, ...] | None = None
     session_s: float = ENCLAVE_SESSION_S
 
 
@@ -84,7 +85,8 @@ class Enclaves:
         store: the store's id.
 
     Raises:
-        InvalidValue: ``max_age_s`` is over 300, or not above 0.
+        InvalidValue: ``max_age_s`` is over 300, or not above 0; a root is no certificate, or
+            an image no id.
     """
 
     def __init__(
@@ -105,7 +107,9 @@ class Enclaves:
         self._entropy = entropy
         self._challenges = Challenges(clock, entropy)
         self._documents = Documents(self._verify, clock.wall_ns, settings.max_age_s)
-        for root in settings.roots:
+        self._images = images_of(settings.images)
+        self._roots = tuple(root for named in settings.roots for root in roots_of(named))
+        for root in self._roots:
             if root not in AWS:
                 log.warning(
                     "ATTESTATION TRUSTS A ROOT THAT IS NOT AMAZON'S: whoever has its key can be "
@@ -221,8 +225,8 @@ class Enclaves:
             document,
             now_ns=self._clock.wall_ns(),
             max_age_s=settings.max_age_s,
-            roots=settings.roots,
-            images=settings.images,
+            roots=self._roots,
+            images=self._images,
         )
 
     # -- hand-over --------------------------------------------------------------------
@@ -296,6 +300,16 @@ class Documents:
 
     def _holds(self, known: Known) -> bool:
         return known.begins_ns - FUTURE_S * SECOND_NS <= self._now_ns() < known.until_ns
+
+
+def images_of(named: Sequence[str] | None) -> frozenset[str] | None:
+    """The image ids of a setting; InvalidValue where one is none."""
+    if named is None:
+        return None
+    for image_id in named:
+        if not IMAGE.fullmatch(image_id):
+            raise InvalidValue(argument="attestation.images", reason="not 64 hex digits")
+    return frozenset(named)
 
 
 def decode_header(text: str) -> bytes:

@@ -21,9 +21,9 @@ from holdfast.server.listeners import Listener, bind
 from holdfast.server.settings import Settings
 from holdfast.server.site import Site
 from holdfast.server.table import data_routes
+from holdfast.store.tenancy import make_enclaves
 
 if TYPE_CHECKING:
-    from holdfast.identity.enclaves import Enclaves
     from holdfast.store.store import Store
 
 TICK_S = 0.25
@@ -37,7 +37,6 @@ class Server:
         store: what is served; it stays open.
         settings: where to listen, and the bounds.
         door: settles who asks and whether they may; the store's own tokens and rights if None.
-        enclaves: settles which enclave asks; None: there is no enclave API.
         started: called with the URL once the server listens.
         listeners: sockets that are bound already; the last is this process's own.
     """
@@ -48,14 +47,13 @@ class Server:
         settings: Settings,
         *,
         door: Door | None = None,
-        enclaves: Enclaves | None = None,
         started: Callable[[str], object] = lambda _: None,
         listeners: Sequence[Listener] = (),
     ) -> None:
         self.store = store
         self.settings = settings
         self.door = door if door is not None else StoreDoor(store)
-        self.enclaves = enclaves
+        self.enclaves = make_enclaves(store, settings.attestation)
         self.url = ""
         self._started = started
         self._bound = listeners

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from holdfast.identity.enclaves import AttestationSettings
 from holdfast.limits import MIB, REQUEST_HEADER_BYTES, REQUEST_HEADERS
 
 Logged = Literal["none", "problems", "all"]
@@ -31,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         drain_s: seconds for what is under way when the server stops.
         tenant_requests: requests of one namespace under way at once.
         queued_bytes: of values that wait for their commit, all together.
+        attestation: what is believed of enclaves.
         log: which requests are logged: none, those that were refused or failed, or all.
     """
 
@@ -51,4 +53,5 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain_s: float = 10.0
     tenant_requests: int = 1024
     queued_bytes: int = 64 * MIB
+    attestation: AttestationSettings = AttestationSettings()
     log: Logged = "problems"

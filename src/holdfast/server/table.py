@@ -9,11 +9,11 @@ from holdfast.server.enclave_callers import Callers
 from holdfast.server.routes import Route, Routes
 
 
-def data_routes(enclaves: Enclaves | None = None) -> Routes:
+def data_routes(enclaves: Enclaves) -> Routes:
     """Every route that is answered from the parser's callback.
 
     Args:
-        enclaves: settles which enclave asks; without, there is no enclave API.
+        enclaves: settles which enclave asks.
     """
     routes = Routes()
     routes.keyed |= _keyed()
@@ -42,9 +42,8 @@ def data_routes(enclaves: Enclaves | None = None) -> Routes:
         },
         b"/v1/locate": {"GET": Route("locate", direct.locate, summary="Where a key lives")},
     }
-    if enclaves is not None:
-        callers = Callers(enclaves)
-        routes.fixed |= callers.routes() | enclave_routes(callers)
+    callers = Callers(enclaves)
+    routes.fixed |= callers.routes() | enclave_routes(callers)
     return routes
 
 

@@ -24,7 +24,7 @@ class Serving:
 
     Args:
         store: an open store; it stays open.
-        **options: fields of ``holdfast.server.Settings``, and ``enclaves`` to serve them.
+        **options: fields of ``holdfast.server.Settings``.
 
     Example:
         >>> import holdfast
@@ -36,10 +36,9 @@ class Serving:
     def __init__(self, store: Store, **options: Any) -> None:  # noqa: ANN401 - settings by name
         self._ready = Event()
         self._failure: BaseException | None = None
-        enclaves = options.pop("enclaves", None)
         settings = Settings(**{"port": 0, "host": "127.0.0.1", **options})
         self.store = store
-        self.server = Server(store, settings, enclaves=enclaves, started=self._listening)
+        self.server = Server(store, settings, started=self._listening)
         self.url = ""
         self._thread = Thread(target=self._run, name="holdfast-serving", daemon=True)
 

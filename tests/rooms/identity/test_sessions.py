@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from holdfast.errors import (
     AttestationInvalid,
@@ -16,7 +19,7 @@ from holdfast.errors import (
     Unauthenticated,
 )
 from holdfast.identity import challenges, sessions
-from holdfast.identity.attestation import AWS
+from holdfast.identity.attestation import AWS, roots_of
 from holdfast.identity.exchange import mac_of, public_of, seal, unseal
 from holdfast.testing.authority import image
 from holdfast.testing.clock import SECOND_NS, ManualClock, SeededEntropy
@@ -164,7 +167,7 @@ def test_a_document_needs_a_key_that_keeps_a_secret(key: bytes | None) -> None:
 
 
 def test_the_document_is_judged_like_any_other() -> None:
-    world = World(images=frozenset({world_image(1)}))
+    world = World(images=(world_image(1),))
     nonce = world.enclaves.challenge()
     assert refused(world, b"")[0] == "encoding"
     assert refused(world, world.enclave(2).document(nonce))[0] == "image"
@@ -347,3 +350,29 @@ def test_a_root_of_our_own_is_said_aloud(caplog: pytest.LogCaptureFixture) -> No
 def test_a_mock_document_is_nothing_where_its_root_is_not_named() -> None:
     world = World(roots=AWS)
     assert refused(world, world.enclave().document(world.enclaves.challenge()))[0] == "root"
+
+
+def test_roots_are_named_by_word_file_or_bytes(tmp_path: Path) -> None:
+    world = World()
+    root = world.authority.root
+    pem = x509.load_der_x509_certificate(root).public_bytes(Encoding.PEM)
+    (tmp_path / "root.der").write_bytes(root)
+    (tmp_path / "roots.pem").write_bytes(b"# ours\n" + pem + pem)
+    assert roots_of("aws") == AWS
+    assert roots_of(root) == roots_of(str(tmp_path / "root.der")) == (root,)
+    assert roots_of(str(tmp_path / "roots.pem")) == (root, root)
+    (tmp_path / "none.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\n")
+    for wrong in (b"", b"x", str(tmp_path / "none.pem"), str(tmp_path / "absent"), ""):
+        with pytest.raises(InvalidValue):
+            roots_of(wrong)
+
+
+@pytest.mark.parametrize("image_id", ["", "acme", "0" * 63, "A" * 64])
+def test_an_image_in_the_settings_is_an_id(image_id: str) -> None:
+    with pytest.raises(InvalidValue):
+        World(images=(image_id,))
+
+
+def test_no_image_may_come_where_none_is_named() -> None:
+    world = World(images=())
+    assert refused(world, world.enclave().document(world.enclaves.challenge()))[0] == "image"

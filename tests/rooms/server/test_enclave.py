@@ -11,7 +11,6 @@ import pytest
 import holdfast
 from holdfast.identity.enclaves import AttestationSettings
 from holdfast.store.store import Store
-from holdfast.store.tenancy import make_enclaves
 from holdfast.testing.authority import image
 from holdfast.testing.clock import SECOND_NS, ManualClock, SeededEntropy
 from holdfast.testing.enclave import MockEnclave
@@ -46,8 +45,7 @@ def mode(request: pytest.FixtureRequest) -> Mode:
 @pytest.fixture
 def enter(store: Store, serve: Serve, connect: Dial, mode: Mode) -> Enter:
     """Lets an enclave of an image in, by the mode of the test."""
-    settings = AttestationSettings(mode=mode, roots=AUTHORITY.roots)
-    serving = serve(enclaves=make_enclaves(store, settings))
+    serving = serve(attestation=AttestationSettings(mode=mode, roots=AUTHORITY.roots))
 
     def let_in(number: int = 1, namespace: str | None = None) -> Caller:
         enclave = MockEnclave(AUTHORITY, store.clock, ENTROPY, image(number))
@@ -394,9 +392,3 @@ def test_without_a_credential_nothing_is_told(enter: Enter, path: str) -> None:
 def test_ping_needs_nothing(enter: Enter) -> None:
     told = enter().raw.ask("GET", "/ping")
     assert (told.status, json.loads(told.body)) == (200, {"version": "1.0.0"})
-
-
-def test_without_enclaves_there_is_no_such_door(serve: Serve, connect: Dial) -> None:
-    raw = connect(serve())
-    for path in ("/load", "/challenge", "/session", "/handover"):
-        assert raw.ask("POST", path, b"{}").status == 404

@@ -13,7 +13,6 @@ import holdfast
 from holdfast.identity.enclaves import AttestationSettings
 from holdfast.identity.handover import Statement
 from holdfast.store.store import Store
-from holdfast.store.tenancy import make_enclaves
 from holdfast.testing.authority import image
 from holdfast.testing.clock import SECOND_NS, ManualClock, SeededEntropy
 from holdfast.testing.enclave import MockEnclave
@@ -50,7 +49,7 @@ class Door:
 
     def start(self, **settings: Any) -> None:  # noqa: ANN401 - of AttestationSettings
         told = AttestationSettings(**{"roots": AUTHORITY.roots} | settings)
-        self.serving = self._serve(enclaves=make_enclaves(self.store, told))
+        self.serving = self._serve(attestation=told)
 
     def caller(self, number: int = 1, *, bearer: bool = False) -> Caller:
         """An enclave that has said nothing yet."""
@@ -76,6 +75,11 @@ def why(told: Told) -> tuple[int, str, str]:
     """Status, code and reason of a refusal."""
     problem = json.loads(told.body)
     return told.status, problem["code"], problem["facts"].get("reason", "")
+
+
+def test_a_mock_is_nobody_where_its_root_is_not_named(door: Door) -> None:
+    door.start(roots=("aws",))
+    assert why(door.caller().begin()) == (401, "attestation_invalid", "root")
 
 
 # -- challenge and session --------------------------------------------------------------

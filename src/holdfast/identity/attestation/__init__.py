@@ -15,7 +15,7 @@ Format: https://github.com/aws/aws-nitro-enclaves-nsm-api/blob/main/docs/attesta
 
 from __future__ import annotations
 
-from holdfast.identity.attestation.roots import AWS
+from holdfast.identity.attestation.roots import AWS, roots_of
 from holdfast.identity.attestation.verification import FUTURE_S, Attestation, verify
 
-__all__ = ["AWS", "FUTURE_S", "Attestation", "verify"]
+__all__ = ["AWS", "FUTURE_S", "Attestation", "roots_of", "verify"]

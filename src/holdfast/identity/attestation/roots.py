@@ -10,7 +10,13 @@ https://aws-nitro-enclaves.amazonaws.com/AWS_NitroEnclaves_Root-G1.zip
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from holdfast.errors import InvalidValue
 
 ROOT_G1: Final = base64.b64decode(
     "MIICETCCAZagAwIBAgIRAPkxdWgbkK/hHUbMtOTn+FYwCgYIKoZIzj0EAwMwSTELMAkGA1UEBhMCVVMxDzANBgNVBAoM"
@@ -24,3 +30,33 @@ ROOT_G1: Final = base64.b64decode(
 )
 
 AWS: Final = (ROOT_G1,)
+
+PEM: Final = b"-----BEGIN CERTIFICATE-----"
+
+
+def roots_of(named: str | bytes) -> tuple[bytes, ...]:
+    """The DER of roots as a setting names them.
+
+    Args:
+        named: "aws", the path of a file (PEM, of one or more, or DER), or the DER itself.
+
+    Raises:
+        InvalidValue: there is no such file, or no certificate in it.
+
+    Example:
+        >>> roots_of("aws") == AWS
+        True
+    """
+    if named == "aws":
+        return AWS
+    try:
+        data = named if isinstance(named, bytes) else Path(named).read_bytes()
+        if PEM in data:
+            found = x509.load_pem_x509_certificates(data)
+        else:
+            found = [x509.load_der_x509_certificate(data)]
+    except (OSError, ValueError) as error:
+        raise InvalidValue(
+            argument="attestation.roots", reason="no certificate", cause=type(error).__name__
+        ) from None
+    return tuple(certificate.public_bytes(Encoding.DER) for certificate in found)
