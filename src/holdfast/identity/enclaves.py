@@ -183,6 +183,11 @@ class Enclaves:
         self.handovers.require(session.image_id, session.namespace)
         return session
 
+    def is_open(self, mark: str) -> bool:
+        """Whether a mark names a session that is open, be it right or not."""
+        session = self.sessions.named(mark)
+        return session is not None and self._clock.monotonic_ns() < session.ends_ns
+
     def knows_session(self, mark: str) -> bool:
         """Whether ``by_session`` answers from memory, without reading a record."""
         session = self.sessions.named(mark)

@@ -100,7 +100,24 @@ class Callers:
     # -- who asks ---------------------------------------------------------------------
 
     def settled(self, act: Act, site: Site, request: Request) -> Answer | None:
-        """Have a request done once it is settled who asks.
+        """Have a request done for whom it proves to come from, in the one namespace they hold."""
+
+        def do(principal: Principal) -> Answer | None:
+            request.principal = principal
+            request.tenant = site.tenants.find(principal.grants[0].namespace.encode())
+            return act(site, request, principal)
+
+        return self.settle(site, request, do)
+
+    def expect(self, request: Request) -> None:
+        """Unauthenticated, before any body is read, where no such session is open."""
+        if not self._enclaves.is_open(request.headers[MARK]):
+            raise Unauthenticated(reason="session")
+
+    def settle(
+        self, site: Site, request: Request, then: Callable[[Principal], Answer | None]
+    ) -> Answer | None:
+        """Go on with a request once it is settled who asks.
 
         On the loop where that is known, on a thread where a document must be verified or
         the record of a namespace read.
@@ -109,9 +126,7 @@ class Callers:
         def go_on(principal: object) -> Answer | None:
             if not isinstance(principal, Principal):
                 raise TypeError(principal)
-            request.principal = principal
-            request.tenant = site.tenants.find(principal.grants[0].namespace.encode())
-            return act(site, request, principal)
+            return then(principal)
 
         if self._is_known(request):
             return go_on(self._who(request))

@@ -17,10 +17,10 @@ from uvicorn.server import ServerState
 from holdfast.server.connection import Connection
 from holdfast.server.deadlines import look_at
 from holdfast.server.door import Door, StoreDoor
+from holdfast.server.enclave_callers import Callers
 from holdfast.server.listeners import Listener, bind
 from holdfast.server.settings import Settings
 from holdfast.server.site import Site
-from holdfast.server.table import data_routes
 from holdfast.store.tenancy import make_enclaves
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Server:
         loop = self._loop = asyncio.get_running_loop()
         self._ending = asyncio.Event()
         listeners = self._bound or bind(self.settings)
-        site = Site(self.store, self.settings, self.door, data_routes(self.enclaves))
+        site = Site(self.store, self.settings, self.door, Callers(self.enclaves))
         servers = [await self._listen(listener, site) for listener in listeners]
         self.url = listeners[0].url
         self.store.address = listeners[-1].url if self._bound else self.url

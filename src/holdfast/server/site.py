@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from functools import partial
@@ -31,11 +31,13 @@ from holdfast.server.answers import Answer, plain, refused
 from holdfast.server.browsers import allowance, preflight
 from holdfast.server.direct import located
 from holdfast.server.door import Door
+from holdfast.server.enclave_callers import MARK, Callers
 from holdfast.server.lanes import Lanes, Settle
 from holdfast.server.numbers import numbered
 from holdfast.server.requests import Request
-from holdfast.server.routes import Methods, Route, Routes
+from holdfast.server.routes import Methods, Route
 from holdfast.server.settings import Settings
+from holdfast.server.table import data_routes
 from holdfast.server.tenants import Tenant, Tenants
 from holdfast.server.upload import Upload
 from holdfast.values import Principal
@@ -51,6 +53,8 @@ Told = Callable[[object], Answer | None]
 READERS = 4
 WORKERS = 8
 NOT_FOUND, NOT_ALLOWED, BROKEN = 404, 405, 500
+# What an enclave has marked is gathered whole before it is believed.
+MARKED_MOST = dict.fromkeys(("small", "batch", "value"), REQUEST_BYTES) | {"none": 0}
 MOST_OF = {"none": 0, "small": REQUEST_BYTES, "batch": BATCH_BODY_BYTES, "value": OBJECT_BYTES}
 
 
@@ -61,14 +65,15 @@ class Site:
         store: the store that is served.
         settings: bounds and deadlines.
         door: settles who asks and whether they may.
-        routes: what can be asked.
+        callers: settles which enclave asks.
     """
 
-    def __init__(self, store: Store, settings: Settings, door: Door, routes: Routes) -> None:
+    def __init__(self, store: Store, settings: Settings, door: Door, callers: Callers) -> None:
         self.store = store
         self.settings = settings
         self.door = door
-        self.routes = routes
+        self.callers = callers
+        self.routes = data_routes(callers)
         self.corridor = store.corridor
         self.clock = store.clock
         self.tenants = Tenants(settings.tenant_requests)
@@ -134,9 +139,13 @@ class Site:
 
     def _admit_to(self, request: Request, route: Route) -> None:
         request.route = route
-        size = self._bound_body(request, route)
+        if MARK in request.headers and not route.late:
+            self.callers.expect(request)
+            self._bound_body(request, route, MARKED_MOST)
+            return  # who asks is settled when the body is there
+        size = self._bound_body(request, route, MOST_OF)
         if route.operation and not route.late:
-            self._hold(request, route, size)
+            self._hold(request, route, self._who(request), size)
         if route.body == "value" and (size < 0 or size > VALUE_RECORD_BYTES):
             request.sink = Upload(self, request)
 
@@ -151,25 +160,27 @@ class Site:
             return preflight(origin, origins, methods)
         return None
 
-    def _bound_body(self, request: Request, route: Route) -> int:
+    def _bound_body(self, request: Request, route: Route, bounds: Mapping[str, int]) -> int:
         """Refuse a body that is too large before it is read; its size, -1 if nobody knows."""
-        most = request.left = MOST_OF[route.body]
+        most = request.left = bounds[route.body]
         if "transfer-encoding" in request.headers:
             return -1
         text = request.headers.get("content-length")
         size = int(text) if text is not None else 0
         if size > most:
-            raise _too_large(route, size)
+            raise _too_large(route, size, most)
         return size
 
     def too_large(self, request: Request) -> Answer:
         """The answer to a body that turned out to be too large."""
         route = request.route
-        return refused(_too_large(route, None) if route else unreadable("a body"))
+        bounds = MARKED_MOST if MARK in request.headers else MOST_OF
+        most = bounds[route.body] if route else 0
+        return refused(_too_large(route, None, most) if route else unreadable("a body"))
 
-    def _hold(self, request: Request, route: Route, size: int) -> None:
+    def _hold(self, request: Request, route: Route, principal: Principal, size: int) -> None:
         """Hold a request against its caller's rights; Unauthenticated, Forbidden."""
-        principal = request.principal = self._who(request)
+        request.principal = principal
         if route.operation == "batch":
             return  # each of its operations is held against them
         namespace, key = request.tenant.name if request.tenant is not None else "", request.key
@@ -200,6 +211,19 @@ class Site:
     def begin(self, request: Request) -> None:
         """Have a request answered, at once or later."""
         request.began_ns = self.clock.monotonic_ns()
+        route = request.route
+        if MARK in request.headers and route is not None and not route.late:
+            go_on = partial(self._begin_marked, request, route)
+            self._answer(request, lambda: self.callers.settle(self, request, go_on))
+            return
+        self._begin_held(request)
+
+    def _begin_marked(self, request: Request, route: Route, principal: Principal) -> None:
+        self._hold(request, route, principal, len(request.body))
+        self._begin_held(request)
+
+    def _begin_held(self, request: Request) -> None:
+        """Begin a request whose caller is known, and may ask it if a thread agrees."""
         ask, request.ask = request.ask, None
         if ask is None:
             self._go_on(request)
@@ -391,11 +415,15 @@ def _unreachable(_: object) -> Answer:
     raise AssertionError("an error was expected")
 
 
-def _too_large(route: Route, size: int | None) -> HoldfastError:
+def _too_large(route: Route, size: int | None, most: int) -> HoldfastError:
     if route.body == "none":
         return unreadable("this request takes no body")
-    limit = {"small": "REQUEST_BYTES", "batch": "BATCH_BODY_BYTES", "value": "OBJECT_BYTES"}
-    return LimitExceeded(limit=limit[route.body], most=MOST_OF[route.body], asked=size)
+    limit = {
+        REQUEST_BYTES: "REQUEST_BYTES",
+        BATCH_BODY_BYTES: "BATCH_BODY_BYTES",
+        OBJECT_BYTES: "OBJECT_BYTES",
+    }
+    return LimitExceeded(limit=limit[most], most=most, asked=size)
 
 
 def _result(outcome: object, told: Told) -> Answer | None:

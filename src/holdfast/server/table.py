@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from holdfast.identity.enclaves import Enclaves
 from holdfast.server import batches, consumers, direct, listing, locks, numbers, objects, probes
 from holdfast.server.enclave import enclave_routes
 from holdfast.server.enclave_callers import Callers
 from holdfast.server.routes import Route, Routes
 
 
-def data_routes(enclaves: Enclaves) -> Routes:
+def data_routes(callers: Callers) -> Routes:
     """Every route that is answered from the parser's callback.
 
     Args:
-        enclaves: settles which enclave asks.
+        callers: settles which enclave asks.
     """
     routes = Routes()
     routes.keyed |= _keyed()
@@ -42,7 +41,6 @@ def data_routes(enclaves: Enclaves) -> Routes:
         },
         b"/v1/locate": {"GET": Route("locate", direct.locate, summary="Where a key lives")},
     }
-    callers = Callers(enclaves)
     routes.fixed |= callers.routes() | enclave_routes(callers)
     return routes
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -183,6 +184,62 @@ def test_a_session_ends(door: Door, clock: ManualClock) -> None:
     assert caller.ask("/exists", key="a")[0] == 200
     clock.advance(3600 * SECOND_NS)
     assert why(caller.send("/exists", b'{"key": "a"}'))[2] == "session"
+
+
+# -- the other paths --------------------------------------------------------------------
+
+
+def marked(caller: Caller, method: str, path: str, body: bytes = b"", **headers: str) -> Told:
+    mark = caller.enclave.mark(method, path, body)
+    return caller.raw.ask(method, path, body, Holdfast_Enclave=mark, **headers)
+
+
+def test_a_session_counts_on_every_path(door: Door) -> None:
+    caller = door.begun()
+    space = f"/v1/namespaces/{caller.image_id}"
+    assert marked(caller, "PUT", f"{space}/objects/a%2Fb", b"\xff").status == 200
+    assert marked(caller, "GET", f"{space}/objects/a%2Fb").body == b"\xff"
+    assert marked(caller, "HEAD", f"{space}/objects/a%2Fb").status == 200
+    told = marked(caller, "GET", f"{space}/objects?prefix=a&recursive=true")
+    assert json.loads(told.body)["keys"] == ["a/b"]
+    body = msgspec.msgpack.encode({"atomic": False, "operations": [["exists", "a/b", None]]})
+    told = marked(caller, "POST", f"{space}/batch", body)
+    assert msgspec.msgpack.decode(told.body) == [[0, True]]
+    assert marked(caller, "DELETE", f"{space}/objects/a%2Fb").status == 204
+
+
+def test_a_session_reaches_no_other_namespace(door: Door) -> None:
+    caller = door.begun()
+    door.store.namespace("acme").put("a", b"1")
+    for method, body in (("GET", b""), ("PUT", b"2"), ("DELETE", b"")):
+        told = marked(caller, method, "/v1/namespaces/acme/objects/a", body)
+        assert why(told)[:2] == (403, "forbidden")
+    assert door.store.namespace("acme").get("a") == b"1"
+
+
+def test_a_mark_is_for_its_body_on_every_path(door: Door) -> None:
+    caller = door.begun()
+    path = f"/v1/namespaces/{caller.image_id}/objects/a"
+    mark = caller.enclave.mark("PUT", path, b"1")
+    told = caller.raw.ask("PUT", path, b"2", Holdfast_Enclave=mark)
+    assert why(told) == (401, "unauthenticated", "signature")
+    assert caller.raw.ask("PUT", path, b"1", Holdfast_Enclave=mark).status == 200
+    assert why(caller.raw.ask("PUT", path, b"1", Holdfast_Enclave=mark))[2] == "counter"
+
+
+def test_what_is_marked_is_gathered_and_so_it_is_bounded(door: Door) -> None:
+    caller = door.begun()
+    path = f"/v1/namespaces/{caller.image_id}/objects/a"
+    assert marked(caller, "PUT", path, bytes(1 << 20)).status == 200
+    assert why(marked(caller, "PUT", path, bytes((1 << 20) + 1)))[:2] == (413, "limit_exceeded")
+
+
+def test_nobody_without_a_session_makes_the_server_gather(door: Door) -> None:
+    caller = door.caller()
+    mark = f"{'0' * 32};1;{'0' * 64}"
+    head = caller.raw.request("PUT", "/v1/namespaces/acme/objects/a", Holdfast_Enclave=mark)
+    caller.raw.say(head.replace(b"Content-Length: 0", b"Content-Length: 1000000"))
+    assert why(caller.raw.hear()) == (401, "unauthenticated", "session")
 
 
 # -- bearer -----------------------------------------------------------------------------
