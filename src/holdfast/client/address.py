@@ -22,13 +22,18 @@ class Address(msgspec.Struct, frozen=True):
     def at(self, origin: str | None) -> str:
         """Another owner's origin, where it may be followed; else this one.
 
-        What was asked for under TLS never goes out without it.
+        What was asked for under TLS never goes out without it; what was not is not followed
+        into it, because nobody said whom to trust.
         """
         if not origin or self.socket is not None:
             return self.origin
-        if self.origin.startswith("https:") and not origin.startswith("https:"):
-            return self.origin
-        return origin.rstrip("/")
+        same = origin.partition(":")[0] == self.origin.partition(":")[0]
+        return origin.rstrip("/") if same else self.origin
+
+    @property
+    def is_private(self) -> bool:
+        """Whether what is sent is under TLS."""
+        return self.origin.startswith("https:")
 
 
 def address_of(url: object) -> Address:

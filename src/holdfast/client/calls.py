@@ -229,7 +229,13 @@ class NamespaceCalls(SharingCalls):
     def stat(self, key: str) -> Work[Stat]:
         """What is known of an object, or of a name that only other keys lie below."""
         ask = Ask("GET", self._about("stat", key), repeatable=True)
-        return read((yield from self._owned(ask, key)), Stat)
+        try:
+            answer = yield from self._owned(ask, key)
+        except NotFound:
+            if self._places is None:
+                raise
+            answer = yield from self._line.exchange(ask)  # what lies below may be in other buckets
+        return read(answer, Stat)
 
     def walk(  # noqa: PLR0917 - a list has these five sides
         self,

@@ -129,7 +129,8 @@ def _prepared(  # noqa: PLR0917 - what both ways take
     if token is not None and not _is_plain(token):
         raise InvalidValue(argument="token", reason="not a token")
     line = Line(token, timeout, clock or SystemClock(), entropy or SystemEntropy())
-    return line, address, _tls(ca)
+    tls = _tls(ca)
+    return line, address, tls if address.is_private else False
 
 
 def _tls(ca: Path | None) -> Tls:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdfast.errors import RateLimited
 from holdfast.request.arguments import VISIBLE, namespace_bytes
+from holdfast.wire.paths import decode_key
 
 KEPT = 10_000  # namespaces; the idle ones are forgotten beyond
 RETRY_AFTER_S = 1
@@ -35,7 +36,7 @@ class Tenants:
         """A namespace by its name as it stands in a path; InvalidNamespace where it is none."""
         tenant = self._known.get(raw)
         if tenant is None:
-            name = raw.decode("latin-1")
+            name = decode_key(raw) if b"%" in raw else raw.decode("latin-1")
             tenant = Tenant(name, namespace_bytes(name) + VISIBLE)
             if len(self._known) >= KEPT:
                 self._known = {n: t for n, t in self._known.items() if t.under_way}

@@ -45,6 +45,8 @@ def test_a_downgrade_is_not_followed() -> None:
     safe = Address("https://a")
     assert safe.at("http://b") == "https://a"
     assert safe.at("https://b/") == "https://b"
+    assert Address("http://a").at("https://b") == "http://a"
+    assert Address("http://a").at("http://b:1") == "http://b:1"
     assert safe.at(None) == safe.at("") == "https://a"
     assert Address("http://localhost", "/run/s").at("http://b") == "http://localhost"
 
