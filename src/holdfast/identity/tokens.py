@@ -331,7 +331,8 @@ class Tokens:
         pairs = (msgspec.json.decode(data) for _, data in self._records.list(REVOKED))
         revoked = {credential for credential, _ in pairs}
         with self._lock:
-            self._end(revoked)
+            # Something may have been revoked here since the list was read; it stays so.
+            self._end({*self._revoked, *revoked})
 
     def _end(self, revoked: set[str]) -> None:
         self._revoked = frozenset(revoked)

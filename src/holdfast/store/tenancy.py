@@ -11,17 +11,17 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from holdfast.access.access import FOLDER as TENANTS
 from holdfast.access.access import Access
 from holdfast.access.grants import EVERY, Ask
 from holdfast.access.links import link
 from holdfast.access.records import NEW
-from holdfast.access.uses import FOLDER as USES
 from holdfast.clock import Clock, Entropy
 from holdfast.engines.disk import OsDisk
 from holdfast.errors import Corrupt, InvalidValue, LimitExceeded, NotFound
 from holdfast.identity.enclaves import AttestationSettings, Enclaves
 from holdfast.identity.keys import signing_key
-from holdfast.identity.tokens import SECOND_NS, Issued, Tokens
+from holdfast.identity.tokens import REVOKED, SECOND_NS, Issued, Tokens
 from holdfast.limits import VALUE_RECORD_BYTES
 from holdfast.operations import Delete, StoreOptions
 from holdfast.operations import Store as StoreOperation
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from holdfast.store.store import Store
 
 SPACE: Final = arguments.RESERVED + arguments.VISIBLE
+HELD: Final = (TENANTS, REVOKED)  # records that every process has in memory
 END: Final = arguments.RESERVED + arguments.HIDDEN
 # What a link lets do, by right: no lists, no locks, nothing but the object itself.
 LINKED: Final[dict[Right, tuple[str, ...]]] = {
@@ -95,9 +96,9 @@ class StoreRecords:
         self._written(key)
 
     def _written(self, key: str) -> None:
-        """Durable, and known to every process that decides by it; counters only where they are."""
+        """Durable, and known to every process that has read it: others are asked for each time."""
         self._store.sync()
-        if not key.startswith(USES):
+        if key.startswith(HELD):
             self._store.rights_changed()
 
     def list(self, prefix: str) -> list[tuple[str, bytes]]:

@@ -399,6 +399,21 @@ def test_another_process_hears_of_it(house: House) -> None:
     assert house.refusal(made.token) == "revoked"
 
 
+def test_a_list_that_was_read_before_does_not_undo_it(house: House) -> None:
+    made = house.tokens.mint("ci", [READ], 60)
+    read = house.records.list
+
+    def slow(prefix: str) -> list[tuple[str, bytes]]:
+        found = read(prefix)
+        house.records.list = read  # type: ignore[method-assign]
+        house.tokens.revoke(made.id)  # by another thread, while the list is on its way
+        return found
+
+    house.records.list = slow  # type: ignore[method-assign]
+    house.tokens.reload()
+    assert house.refusal(made.token) == "revoked"
+
+
 def test_what_was_handed_on_ends_with_what_it_came_from(house: House) -> None:
     first = house.tokens.mint("first", [READ], 60)
     second = house.tokens.mint("second", [READ], 600, by=house.tokens.verify(first.token))
