@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.access.decide import ANONYMOUS
 from holdfast.access.grants import Ask
-from holdfast.errors import Unauthenticated
+from holdfast.errors import InvalidValue, Unauthenticated
+from holdfast.identity.issuers import IssuerSettings, issuer_of
 from holdfast.values import Principal
 
 if TYPE_CHECKING:
@@ -51,6 +53,22 @@ class StoreDoor:
         """Who shows a token, in the header or in the link; nobody without one."""
         token = token_of(authorization) if authorization is not None else grant
         return ANONYMOUS if token is None else self._tokens.verify(token)
+
+
+def trust(store: Store, issuers: Sequence[IssuerSettings]) -> None:
+    """Believe these issuers' tokens from now on, and no other issuer's but the store's own.
+
+    Raises:
+        InvalidValue: a key cannot be used, a file not be read, or a name comes twice.
+    """
+    store.tokens.trust([issuer_of(issuer, _read) for issuer in issuers])
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InvalidValue(argument="issuers", path=path, cause=str(error)) from error
 
 
 def token_of(authorization: str) -> str:

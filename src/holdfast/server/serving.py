@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 
 from holdfast.server.connection import Connection
 from holdfast.server.deadlines import look_at
-from holdfast.server.door import Door, StoreDoor
+from holdfast.server.door import Door, StoreDoor, trust
 from holdfast.server.enclave_callers import Callers
 from holdfast.server.listeners import Listener, bind
 from holdfast.server.settings import Settings
@@ -53,6 +53,8 @@ class Server:
         self.store = store
         self.settings = settings
         self.door = door if door is not None else StoreDoor(store)
+        if settings.issuers:
+            trust(store, settings.issuers)
         self.enclaves = make_enclaves(store, settings.attestation)
         self.url = ""
         self._started = started

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from holdfast.identity.enclaves import AttestationSettings
+from holdfast.identity.issuers import IssuerSettings
 from holdfast.limits import MIB, REQUEST_HEADER_BYTES, REQUEST_HEADERS
 
 Logged = Literal["none", "problems", "all"]
@@ -33,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tenant_requests: requests of one namespace under way at once.
         queued_bytes: of values that wait for their commit, all together.
         attestation: what is believed of enclaves.
+        issuers: who else's tokens are believed, besides the store's own.
         log: which requests are logged: none, those that were refused or failed, or all.
     """
 
@@ -54,4 +56,5 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tenant_requests: int = 1024
     queued_bytes: int = 64 * MIB
     attestation: AttestationSettings = AttestationSettings()
+    issuers: tuple[IssuerSettings, ...] = ()
     log: Logged = "problems"
