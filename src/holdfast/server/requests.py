@@ -70,6 +70,7 @@ class Request:
         "reply",
         "route",
         "sink",
+        "size_bytes",
         "tenant",
     )
 
@@ -83,6 +84,7 @@ class Request:
         self.headers: dict[str, str] = {}
         self.body: bytes | bytearray = b""
         self.left = 0  # bytes that the body may still have
+        self.size_bytes = 0  # of the body, where the header says it
         self.closes = False  # the connection ends behind this answer
         self.key = ""
         self.route: Route | None = None
@@ -94,6 +96,12 @@ class Request:
         self.ask: Ask | None = None  # what must be settled on a thread
         self.extra = b""  # headers that the answer carries whatever it is
         self.peer: Principal | None = None  # who the system says is at the other end
+
+    @property
+    def operation(self) -> str:
+        """What it is called in logs and metrics."""
+        route = self.route
+        return (route.operation or "probe") if route is not None else "none"
 
     @property
     def form(self) -> Form:

@@ -80,6 +80,7 @@ class Server:
         self._ending = asyncio.Event()
         listeners = self._bound or bind(self.settings)
         site = Site(self.store, self.settings, self.door, Callers(self.enclaves))
+        site.connections = lambda: len(self._state.connections)
         servers = [await self._listen(listener, site) for listener in listeners]
         self.url = listeners[0].url
         self.store.address = listeners[-1].url if self._bound else self.url

@@ -26,17 +26,22 @@ from holdfast.errors import (
     Unavailable,
 )
 from holdfast.limits import BATCH_BODY_BYTES, OBJECT_BYTES, REQUEST_BYTES, VALUE_RECORD_BYTES
+from holdfast.metering import FREE, Usage
 from holdfast.operations import Operation
 from holdfast.server.answers import Answer, plain, refused
+from holdfast.server.behind import Behind
 from holdfast.server.browsers import allowance, preflight
 from holdfast.server.direct import located
 from holdfast.server.door import Door
 from holdfast.server.enclave_callers import MARK, Callers
 from holdfast.server.lanes import Lanes, Settle
+from holdfast.server.logs import request_logger
+from holdfast.server.metrics import Metrics
 from holdfast.server.numbers import numbered
 from holdfast.server.requests import Request
 from holdfast.server.routes import Methods, Route
 from holdfast.server.settings import Settings
+from holdfast.server.spans import span_maker
 from holdfast.server.table import data_routes
 from holdfast.server.tenants import Tenant, Tenants
 from holdfast.server.upload import Upload
@@ -55,6 +60,7 @@ WORKERS = 8
 NOT_FOUND, NOT_ALLOWED, BROKEN = 404, 405, 500
 # What an enclave has marked is gathered whole before it is believed.
 MARKED_MOST = dict.fromkeys(("small", "batch", "value"), REQUEST_BYTES) | {"none": 0}
+SETTLED_WITHIN = frozenset(("admin", "batch"))  # where each thing asked has a right of its own
 MOST_OF = {"none": 0, "small": REQUEST_BYTES, "batch": BATCH_BODY_BYTES, "value": OBJECT_BYTES}
 
 
@@ -82,6 +88,13 @@ class Site:
         self.date = b""
         self.requests = 0
         self.draining = False
+        self.metrics = Metrics(self)
+        self.usage = Usage(store.clock.wall_ns)
+        self.tariff = FREE
+        self.behind = Behind()
+        self.connections: Callable[[], int] = lambda: 0
+        self._log = request_logger(settings.log)
+        self._span = span_maker()
         self.lanes = Lanes(store.corridor, store.clock, settings.queued_bytes)
         self._readers = ThreadPoolExecutor(READERS, "holdfast-read")
         self._workers = ThreadPoolExecutor(WORKERS, "holdfast-work")
@@ -93,6 +106,7 @@ class Site:
     def tick(self) -> None:
         """Take note of the time; called about twice a second."""
         self.now_s = self.loop.time()
+        self.usage.tick()
         stamp = formatdate(self.clock.wall_ns() / 1e9, usegmt=True)
         self.date = b"Date: %b\r\n" % stamp.encode()
 
@@ -123,7 +137,8 @@ class Site:
             raise unreadable("not a path")
         found = self.routes.find(request.path)
         if found is None:
-            return plain(NOT_FOUND, "not_found", "there is nothing under this path")
+            self._admit_to(request, self.behind.route)
+            return None
         if found.namespace is not None:
             request.tenant = self.tenants.find(found.namespace)
             asked = self._meet_browser(request, request.tenant.name, found.methods)
@@ -144,6 +159,7 @@ class Site:
             self._bound_body(request, route, MARKED_MOST)
             return  # who asks is settled when the body is there
         size = self._bound_body(request, route, MOST_OF)
+        request.size_bytes = max(size, 0)
         if route.operation and not route.late:
             self._hold(request, route, self._who(request), size)
         if route.body == "value" and (size < 0 or size > VALUE_RECORD_BYTES):
@@ -181,8 +197,10 @@ class Site:
     def _hold(self, request: Request, route: Route, principal: Principal, size: int) -> None:
         """Hold a request against its caller's rights; Unauthenticated, Forbidden."""
         request.principal = principal
-        if route.operation == "batch":
-            return  # each of its operations is held against them
+        if route.operation in SETTLED_WITHIN:
+            if principal.kind == "anonymous":
+                raise Unauthenticated(reason="missing")
+            return
         namespace, key = request.tenant.name if request.tenant is not None else "", request.key
         if route.operation == "list":
             key = decode_query(request.query).get("prefix", "")
@@ -394,6 +412,21 @@ class Site:
 
     def note(self, request: Request, answer: Answer) -> None:
         """A request is answered: count it, log it."""
+        took_ns = self.clock.monotonic_ns() - request.began_ns if request.began_ns else 0
+        self.metrics.count(request.operation, answer.status, took_ns)
+        tenant = request.tenant
+        if tenant is not None:
+            out_bytes = len(answer.body) if answer.length is None else answer.length
+            self.usage.count(
+                tenant.name,
+                in_bytes=request.size_bytes,
+                out_bytes=out_bytes,
+                cost_atto=answer.cost_atto,
+            )
+        if self._log is not None:
+            self._log(request, answer, took_ns, self.name_of(request).decode())
+        if self._span is not None:
+            self._span(request, answer, self.clock.wall_ns(), took_ns)
 
     def forget(self, request: Request) -> None:
         """A request whose caller is gone."""
