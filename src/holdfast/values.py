@@ -57,6 +57,18 @@ class Stat(msgspec.Struct, frozen=True, gc=False):
     bucket: str
 
 
+class Proven(msgspec.Struct, frozen=True):
+    """An object's value, None where there is none, and the proof of it (``holdfast.verify``).
+
+    ``revision`` is the store's revision that the proof is of, ``time_ns`` when it was signed.
+    """
+
+    value: bytes | None
+    proof: bytes
+    revision: int
+    time_ns: int
+
+
 class Place(msgspec.Struct, frozen=True):
     """Where a key lives: the bucket, its range cut to the namespace, its address.
 

@@ -76,6 +76,15 @@ def verify(message: bytes, public_key: object, handovers: Sequence[bytes] = ()) 
     return root
 
 
+def decode(message: bytes) -> SignedRoot:
+    """What a signed root says, its signature not looked at: for whoever signed it.
+
+    Raises:
+        ProofInvalid: it is not a signed root.
+    """
+    return _fields(_message(message, ROOT_TYPE).payload or b"")
+
+
 def hand_over(store: bytes, revision: int, new: cose.PublicKey, old: cose.PrivateKey) -> bytes:
     """The message by which the old key names the one that signs from ``revision`` on."""
     fields = [VERSION, store, revision, cose.key_bytes(new)]

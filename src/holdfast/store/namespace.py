@@ -6,7 +6,7 @@ import builtins
 import io
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 from holdfast.errors import HoldfastError, InvalidValue, LockHeld, NotFound
 from holdfast.limits import KEY_BYTES, LIST_PAGE, LOCK_TTL_S, VALUE_RECORD_BYTES
@@ -15,8 +15,9 @@ from holdfast.request import arguments, describe, handles, large, listing, strea
 from holdfast.request.large import LargeWriter
 from holdfast.request.once import NumberedCorridor, once
 from holdfast.request.options import known, put_options
+from holdfast.store.proving import Prove, Proving
 from holdfast.store.sharing import Sharing
-from holdfast.values import Receipt, Stat
+from holdfast.values import Proven, Receipt, Stat
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
@@ -27,7 +28,7 @@ LOCK_POLL_S = 0.01
 By = Literal["text", "component"]
 
 
-class Namespace(Sharing):
+class Namespace(Proving, Sharing):
     """One namespace of an open store. Made by ``store.namespace(name)``.
 
     Keys are strings of 1 to 1024 UTF-8 bytes; values are bytes up to 5 TiB.
@@ -145,14 +146,32 @@ class Namespace(Sharing):
         receipt: Receipt = self._corridor.write(operation)
         return receipt
 
-    def get(self, key: str, *, range: tuple[int, int] | None = None) -> bytes:  # noqa: A002 - the face
+    @overload
+    def get(self, key: str, *, range: tuple[int, int] | None = None) -> bytes: ...
+
+    @overload
+    def get(self, key: str, *, prove: Prove) -> Proven: ...
+
+    def get(
+        self,
+        key: str,
+        *,
+        range: tuple[int, int] | None = None,  # noqa: A002 - the face
+        prove: object = False,
+    ) -> bytes | Proven:
         """An object's value, or the bytes ``(start, stop)`` of it, stop exclusive.
+
+        With ``prove=True`` it is the whole value with a proof for ``holdfast.verify``, of a
+        seal that is made for the call; with ``prove="sealed"`` of the newest one, which may
+        be older than the call. ``NotFound`` then carries the ``proof`` of absence.
 
         Raises:
             NotFound: there is none, or its time has come.
             InvalidValue: the range starts past the end.
             Corrupt: stored bytes do not verify.
         """
+        if prove:
+            return self._get_proven(key, prove, range)
         try:
             composite = self._space + key.encode()
         except (AttributeError, UnicodeEncodeError):

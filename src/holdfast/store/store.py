@@ -43,6 +43,7 @@ from holdfast.values import CheckReport, CollectReport, DeadLetter, Place, Recei
 if TYPE_CHECKING:
     from holdfast.access.access import Access
     from holdfast.identity.tokens import Tokens
+    from holdfast.store.certifying import Certifier
 
 MODES = ("auto", "copying", "compacting")
 BATCH = 500
@@ -66,6 +67,7 @@ class Store:
         self.base_url: str | None = None  # where a server of this store answers, for links
         self._tokens: Tokens | None = None
         self._access: Access | None = None
+        self._certifier: Certifier | None = None
         self._tenancy = Lock()
         self.clock = settings.clock
         self.entropy = settings.entropy
@@ -142,6 +144,23 @@ class Store:
 
                 self._access = make_access(self)
             return self._access
+
+    # -- proofs -------------------------------------------------------------------------
+
+    @property
+    def certifier(self) -> Certifier:
+        """Seals the store and proves from it; made, with its signing key, when first used."""
+        with self._tenancy:
+            if self._certifier is None:
+                self._require_open()
+                from holdfast.store.certifying import Certifier  # noqa: PLC0415 - 50 ms
+
+                self._certifier = Certifier(self)
+            return self._certifier
+
+    def public_key(self) -> bytes:
+        """The key that this store's proofs and tokens are verified with, PEM."""
+        return self.certifier.public_key()
 
     # -- numbered writes ----------------------------------------------------------------
 

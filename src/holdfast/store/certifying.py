@@ -1,0 +1,386 @@
+"""The store's sequencer of roots: it seals what all buckets hold, signs, and proves from it.
+
+A seal absorbs what every bucket published before it began (``certify/absorb.py``), makes one
+tree of it and signs its root; the signed root is stored, durably, before anybody is shown it,
+so a revision is never given twice. Signed roots are history: they lie in the store under the
+name that no caller can spell, ``roots/<revision>``, and are backed up with the rest. One seal
+serves all who wait for one. Nothing of this is made before the first proof is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import Condition
+from typing import TYPE_CHECKING, Final
+
+from holdfast.access.records import NEW
+from holdfast.certify import leaf, receipts, roots, state, trie, verify
+from holdfast.certify.absorb import PAGE, VISIBLE, Absorbed, bounds, content_of, split_key
+from holdfast.certify.leaf import namespace_id
+from holdfast.certify.merkle import MerkleLog
+from holdfast.certify.roots import SignedRoot
+from holdfast.certify.state import Part, State
+from holdfast.certify.tree import Leaf, Node, Pruned, leaf_digest
+from holdfast.certify.watch import History, Seen
+from holdfast.errors import (
+    Changed,
+    HoldfastError,
+    InvalidValue,
+    Moved,
+    NotFound,
+    Unavailable,
+)
+from holdfast.identity.keys import signing_key
+from holdfast.log.entry import Entry, unpack
+from holdfast.log.records import Flag
+from holdfast.placement.directory import HIGHEST, LOWEST
+from holdfast.request import arguments, large, listing
+from holdfast.store.tenancy import StoreRecords
+from holdfast.values import Proven
+
+if TYPE_CHECKING:
+    from holdfast.store.store import Store
+
+PREFIX: Final = "roots/"
+DIGITS: Final = 20
+FRESH_NS: Final = 1_000_000_000  # a seal of what is still there serves for so long
+ATTEMPTS: Final = 16
+
+
+@dataclass(frozen=True)
+class Seal:
+    """A signed root and the state that it is the root of."""
+
+    message: bytes
+    root: SignedRoot
+    state: State
+
+
+class Certifier:
+    """Seals and proves. Made by ``store.certifier``; safe for threads.
+
+    Args:
+        store: the open store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._records = StoreRecords(store)
+        self._key = signing_key(store.disk, store.path, store.entropy)
+        self._id = bytes.fromhex(store.file.store)
+        self._absorbed: dict[str, Absorbed] = {}
+        self._parts: dict[bytes, tuple[Part, ...]] = {}
+        self._history: MerkleLog | None = None
+        self._last: SignedRoot | None = None
+        self._sealed: Seal | None = None
+        self._turn = Condition()
+        self._begun = self._ended = 0
+        self._sealing = False
+
+    def public_key(self) -> bytes:
+        """The public key that proofs of this store are verified with, PEM."""
+        return self._key.public_pem()
+
+    # -- sealing -----------------------------------------------------------------------
+
+    def seal(self) -> Seal:
+        """A seal of everything that was visible when this was called.
+
+        Whoever asks while one is being made waits for the next, which serves them all.
+        """
+        with self._turn:
+            wanted = self._begun + 1
+            while self._sealing and self._ended < wanted:
+                self._turn.wait()
+            if self._ended >= wanted and self._sealed is not None:
+                return self._sealed
+            self._sealing, self._begun = True, wanted
+        made: Seal | None = None
+        try:
+            made = self._seal()
+        finally:
+            with self._turn:
+                self._sealing = False
+                if made is not None:
+                    self._sealed, self._ended = made, wanted
+                self._turn.notify_all()
+        return made
+
+    def last(self) -> Seal:
+        """The newest seal; the first, where there is none yet."""
+        return self._sealed or self.seal()
+
+    def _seal(self) -> Seal:
+        made = self._assemble(self._gather())
+        now = self._store.clock.wall_ns()
+        last = self._sealed
+        if last is not None and last.root.root == made.root and self._is_fresh(last, now):
+            return last
+        self._store.sync()  # nothing is signed that a crash could take
+        try:
+            message, root = self._sign(made, now)
+        except HoldfastError:
+            self._history = self._last = None  # whether it is stored shows when it is read again
+            raise
+        return Seal(message, root, made)
+
+    def _is_fresh(self, last: Seal, now_ns: int) -> bool:
+        return 0 <= now_ns - last.root.time_ns < FRESH_NS
+
+    def _sign(self, made: State, now_ns: int) -> tuple[bytes, SignedRoot]:
+        """Sign the next root and store it, durably."""
+        history = self._load_history()
+        incarnation = self._store.file.incarnation
+        revision = max(
+            self._last.revision + 1 if self._last else 0,
+            incarnation << roots.INCARNATION_BITS,
+        )
+        place = (incarnation, revision, now_ns)
+        root = SignedRoot(self._id, *place, made.root, len(history), history.root())
+        message = roots.sign(root, self._key.private)
+        self._records.put(name_of(revision), message, NEW)
+        history.append(message)
+        self._last = root
+        return message, root
+
+    def _load_history(self) -> MerkleLog:
+        """The log of all signed roots; the first time from the store."""
+        if self._history is None:
+            history = MerkleLog()
+            for _, message in self._records.list(PREFIX):
+                history.append(message)
+                self._last = roots.decode(message)
+            self._history = history
+        return self._history
+
+    def _gather(self) -> list[Absorbed]:
+        """Every bucket's tree, in order of their ranges, which meet."""
+        directory = self._store.placement.directory
+        if directory.shared:
+            raise Unavailable(reason="proofs of a store that several processes share")
+        for _ in range(ATTEMPTS):
+            buckets = list(directory)
+            known = self._absorbed
+            self._absorbed = {
+                bucket.id: known[bucket.id]
+                if bucket.id in known and known[bucket.id].bucket is bucket
+                else Absorbed(bucket, self._whole)
+                for bucket in buckets
+            }
+            pieces = list(self._absorbed.values())
+            try:
+                for piece in pieces:
+                    piece.catch_up()
+            except Moved:
+                directory.look_again()
+                continue
+            edges = [LOWEST, *(piece.stop for piece in pieces)]
+            if edges == [*(piece.start for piece in pieces), HIGHEST]:
+                return pieces
+        raise Changed(what="ranges of buckets")
+
+    def _whole(self, composite: bytes, entry: Entry) -> bytes:
+        """The whole value of an object."""
+        corridor = self._store.corridor
+        if entry.flags & Flag.LARGE:
+            return b"".join(large.pieces(corridor, composite, "", entry, 0, entry.size))
+        return corridor.read(
+            composite, lambda bucket: bucket.read_extents(composite, entry, 0, entry.size)
+        )
+
+    def _assemble(self, pieces: list[Absorbed]) -> State:
+        """The state of all pieces; what did not change is taken from the seal before."""
+        names = sorted({name for piece in pieces for name in piece.tries})
+        version = self._store.placement.directory.version
+        parts = {
+            namespace_id(self._id, name.decode()): tuple(_parts(name, pieces, version))
+            for name in names
+        }
+        before = self._parts
+        gone: dict[bytes, tuple[Part, ...]] = {label: () for label in before if label not in parts}
+        changed = {
+            label: made
+            for label, made in parts.items()
+            if label not in before or not _same(before[label], made)
+        }
+        base = self._sealed.state if self._sealed is not None else state.EMPTY
+        made = state.assemble(base, {**gone, **changed})
+        self._parts = parts
+        return made
+
+    # -- proving -----------------------------------------------------------------------
+
+    def prove(self, namespace: str, key: str, *, sealed: bool = False) -> Proven:
+        """The value of an object, or that there is none, with its proof.
+
+        Args:
+            namespace: its name.
+            key: the key.
+            sealed: from the newest seal, if that still says what is there.
+
+        Raises:
+            Changed: the object changed each time it was looked at.
+        """
+        composite = self._composite(namespace, key)
+        label = namespace_id(self._id, namespace)
+        low = key.encode()
+        for attempt in range(ATTEMPTS):
+            seal = self.last() if sealed and not attempt else self.seal()
+            value, content = self._look(composite)
+            digest = None if content is None else leaf_digest(content)
+            if digest == _digest_in(seal.state, label, low):
+                node = _shown(seal.state, label, low, content)
+                return _proven(seal, node, value if _lives(seal, content) else None)
+        raise Changed(key=key)
+
+    def prove_list(self, namespace: str, prefix: str, *, sealed: bool = False) -> Proven:
+        """The proof of every object below a prefix; ``value`` is None.
+
+        Raises:
+            Changed: an object changed each time it was looked at.
+        """
+        space = arguments.namespace_bytes(namespace) + VISIBLE
+        low = arguments.text(prefix, "prefix")
+        label = namespace_id(self._id, namespace)
+        for attempt in range(ATTEMPTS):
+            seal = self.last() if sealed and not attempt else self.seal()
+            try:
+                contents = dict(self._look_all(space, low))
+            except (Changed, Moved, NotFound):
+                continue
+            node = _listed(seal.state, label, low, contents)
+            if node is not None:
+                return _proven(seal, node, None)
+        raise Changed(prefix=prefix)
+
+    def _composite(self, namespace: str, key: str) -> bytes:
+        return arguments.compose(arguments.namespace_bytes(namespace) + VISIBLE, key)
+
+    def _look(self, composite: bytes) -> tuple[bytes | None, bytes | None]:
+        """An object's value and its leaf's content, expired or not."""
+        try:
+            row = self._store.corridor.read(composite, lambda bucket: bucket.row(composite))
+            if row is None:
+                return None, None
+            entry = unpack(row)
+            value = self._whole(composite, entry)
+        except (Changed, NotFound):
+            return None, b""  # matches no leaf: look again
+        return value, content_of(entry, value)
+
+    def _look_all(self, space: bytes, low: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Every object below a prefix with its leaf's content, expired or not."""
+        start = space + low
+        stop = listing.successor(start)
+        at: bytes | None = start
+        while at is not None and at < stop:
+            bucket = self._store.placement.directory.find(at)
+            page, after = bucket.page(at, stop, PAGE)
+            for composite, row in page:
+                entry = unpack(row)
+                split = split_key(composite)
+                if split is not None:
+                    yield split[1], content_of(entry, self._whole(composite, entry))
+            at = after if after is not None else (bucket.stop if bucket.stop < stop else None)
+
+    # -- history -----------------------------------------------------------------------
+
+    def history(self, before: Seen, now: Seen) -> History:
+        """What shows that a newer signed root of this store goes on from an older one.
+
+        Raises:
+            InvalidValue: not two roots of this store, the older one first.
+        """
+        log, whole = self._signed()
+        if not before.log_size < now.log_size <= whole:
+            raise InvalidValue(argument="before", reason="not an earlier root of this store")
+        size, of = before.log_size, now.log_size
+        consistency = log.prove_consistency(size, of) if size else []
+        return History(tuple(consistency), tuple(log.prove_inclusion(size, of)))
+
+    def receipt(self, revision: int) -> tuple[bytes, bytes]:
+        """A COSE receipt (RFC 9942) for a signed root, and the root: its leaf in the log.
+
+        Raises:
+            NotFound: this store signed no such revision.
+        """
+        log, size = self._signed()
+        found = self._records.get(name_of(revision))
+        index = roots.decode(found[0]).log_size if found is not None else size
+        if found is None or index >= size:
+            raise NotFound(revision=revision)
+        path, root = log.prove_inclusion(index, size), log.root(size)
+        made = receipts.make(self._key.private, index=index, size=size, path=path, root=root)
+        return made, found[0]
+
+    def _signed(self) -> tuple[MerkleLog, int]:
+        """The log of signed roots, and how many of them stand in it for good."""
+        size = self.last().root.log_size + 1
+        return self._load_history(), size
+
+
+def name_of(revision: int) -> str:
+    """Where the signed root of a revision lies."""
+    return f"{PREFIX}{revision:0{DIGITS}}"
+
+
+def _proven(seal: Seal, node: Node, value: bytes | None) -> Proven:
+    proof = verify.encode_proof(seal.message, [], node)
+    return Proven(value, proof, seal.root.revision, seal.root.time_ns)
+
+
+def _shown(sealed: State, label: bytes, key: bytes, content: bytes | None) -> Node:
+    """The tree with one key in sight, or with what stands beside where it is not."""
+    shown = Leaf(content or b"")
+    return sealed.witness(label, key, key + b"\x00", lambda _key, _digest: shown)
+
+
+def _lives(seal: Seal, content: bytes | None) -> bool:
+    """Whether there is an object, in the eyes of whoever verifies."""
+    expires_ns = leaf.decode(content).expires_ns if content else 0
+    return expires_ns is None or expires_ns > seal.root.time_ns
+
+
+def _parts(name: bytes, pieces: list[Absorbed], version: int) -> Iterator[Part]:
+    """The parts of a namespace: one for each bucket that reaches into it."""
+    first, beyond = name + VISIBLE, name + arguments.HIDDEN
+    for piece in pieces:
+        if piece.start < beyond and first < piece.stop:
+            start, _ = bounds(name, piece.start, piece.stop)
+            yield Part(start, piece.bucket.id, version, piece.tries.get(name))
+
+
+def _same(one: tuple[Part, ...], other: tuple[Part, ...]) -> bool:
+    return len(one) == len(other) and all(
+        mine.keys is theirs.keys
+        and (mine.start, mine.bucket, mine.version) == (theirs.start, theirs.bucket, theirs.version)
+        for mine, theirs in zip(one, other, strict=True)
+    )
+
+
+def _digest_in(sealed: State, label: bytes, key: bytes) -> bytes | None:
+    """The digest of a key's leaf in a state."""
+    namespace = sealed.namespaces.get(label)
+    if namespace is None:
+        return None
+    part = next(part for part in reversed(namespace.parts) if part.start <= key)
+    return trie.get(part.keys, key)
+
+
+def _listed(sealed: State, label: bytes, low: bytes, contents: dict[bytes, bytes]) -> Node | None:
+    """The tree with a list in sight; None where it is not what was looked at."""
+    shown: set[bytes] = set()
+    same = True
+
+    def below(key: bytes, digest: bytes) -> Node:
+        nonlocal same
+        content = contents.get(key)
+        shown.add(key)
+        if content is None or leaf_digest(content) != digest:
+            same = False
+            return Pruned(digest)
+        return Leaf(content)
+
+    node = sealed.witness(label, low, verify.end_of(low), below)
+    return node if same and shown == contents.keys() else None

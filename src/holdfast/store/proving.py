@@ -1,0 +1,64 @@
+"""How a namespace proves what it holds; loaded when the first proof is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from holdfast.errors import InvalidValue, NotFound
+from holdfast.values import Proven
+
+if TYPE_CHECKING:
+    from holdfast.store.store import Store
+
+Prove = Literal[True, "sealed"]
+
+
+class Proving:
+    """How a namespace proves what it holds; a part of ``Namespace``."""
+
+    name: str
+    _store: Store
+
+    def prove(self, key: str, *, sealed: bool = False) -> Proven:
+        """The value of a key, or None where there is no object, and the proof of either.
+
+        Args:
+            key: the object's key.
+            sealed: take the newest seal where it still says what is there; it may be older
+                than the call. Else a seal is made that holds all that was visible before it.
+
+        Raises:
+            Changed: the object changed each time it was looked at.
+
+        Example:
+            >>> import holdfast
+            >>> with holdfast.open(":memory:") as store:
+            ...     acme = store.namespace("acme")
+            ...     key = store.public_key()
+            ...     receipt = acme.put("a", b"1")
+            ...     one, none = acme.prove("a"), acme.prove("b")
+            >>> holdfast.verify("acme", "a", b"1", one.proof, public_key=key).size
+            1
+            >>> holdfast.verify("acme", "b", None, none.proof, public_key=key).size is None
+            True
+        """
+        return self._store.certifier.prove(self.name, key, sealed=sealed)
+
+    def prove_list(self, prefix: str = "", *, sealed: bool = False) -> Proven:
+        """The proof of everything below a prefix (``holdfast.verify_list``); no value.
+
+        Raises:
+            Changed: an object changed each time it was looked at.
+        """
+        return self._store.certifier.prove_list(self.name, prefix, sealed=sealed)
+
+    def _get_proven(self, key: str, prove: object, range: object) -> Proven:  # noqa: A002 - the face
+        """``get`` with a proof; NotFound carries the proof of absence."""
+        if prove not in {True, "sealed"}:
+            raise InvalidValue(argument="prove", reason='True or "sealed"')
+        if range is not None:
+            raise InvalidValue(argument="range", reason="a proof is of the whole value")
+        proven = self.prove(key, sealed=prove == "sealed")
+        if proven.value is None:
+            raise NotFound(key=key, proof=proven.proof)
+        return proven
