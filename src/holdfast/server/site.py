@@ -57,6 +57,8 @@ log = logging.getLogger("holdfast.server")
 Told = Callable[[object], Answer | None]
 READERS = 4
 WORKERS = 8
+# A link is a secret: a page that it opens must not tell it on, nor may anybody keep the answer.
+LINKED = b"Referrer-Policy: no-referrer\r\nCache-Control: private, no-store\r\n"
 NOT_FOUND, NOT_ALLOWED, BROKEN = 404, 405, 500
 # What an enclave has marked is gathered whole before it is believed.
 MARKED_MOST = dict.fromkeys(("small", "batch", "value"), REQUEST_BYTES) | {"none": 0}
@@ -216,6 +218,8 @@ class Site:
         authorization = request.headers.get("authorization")
         query = request.query
         grant = decode_query(query).get("grant") if b"grant=" in query else None
+        if grant is not None:
+            request.extra += LINKED
         if authorization is None and grant is None and request.peer is not None:
             return request.peer
         try:

@@ -85,7 +85,11 @@ def test_a_link_needs_no_header(serving: Serving, connect: Dial, store: Store) -
     token = store.tokens.mint("link", [Grant("acme", ("read",), prefix="a b")], 60, kind="link")
     raw = connect(serving)
     raw.say(f"GET {OBJECTS}a%20b?grant={token.token} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
-    assert raw.hear().body == b"1"
+    told = raw.hear()
+    assert told.body == b"1"
+    # A page that it opens does not tell the link on, and nobody keeps what it showed.
+    assert told.headers["referrer-policy"] == "no-referrer"
+    assert told.headers["cache-control"] == "private, no-store"
 
 
 def test_what_was_published_anyone_reads(serving: Serving, connect: Dial, store: Store) -> None:

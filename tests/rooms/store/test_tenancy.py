@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 
 import msgspec
 import pytest
@@ -424,3 +425,33 @@ def test_what_was_refused_or_administered_leaves_a_line(caplog: pytest.LogCaptur
     assert lines[0]["address"] == "10.0.0.1"
     assert lines[1]["reason"] == "namespace"
     assert lines[0]["credential"] == admin.credential
+
+
+def hammer(store: Store, token: str, ended: Event, late: list[str]) -> None:
+    """Verify a token until it is refused; one that counts after the end was said is noted."""
+    while not late:
+        was_ended = ended.is_set()
+        try:
+            store.tokens.verify(token)
+        except Unauthenticated:
+            return
+        if was_ended:
+            late.append(token)
+
+
+def test_nobody_gets_in_behind_a_revocation() -> None:
+    """Threads verify one token as fast as they can; from the return of revoke on, none succeeds."""
+    late: list[str] = []
+    with holdfast.open(":memory:") as store:
+        for _ in range(50):
+            made = store.tokens.mint("ci", [Grant("acme", ("read",))], 60)
+            ended = Event()
+            arguments = (store, made.token, ended, late)
+            threads = [Thread(target=hammer, args=arguments) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            store.tokens.revoke(made.id)
+            ended.set()
+            for thread in threads:
+                thread.join()
+    assert not late
