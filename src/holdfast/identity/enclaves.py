@@ -42,15 +42,15 @@ class AttestationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     Args:
         mode: "session", or "bearer" to accept a document with every request as well.
         max_age_s: how old a document may be, seconds; at most 300.
-        roots: which to trust: "aws", a file (PEM or DER), or the DER itself. Any but
-            Amazon's own is logged as a warning.
+        roots: which to trust: "aws", the path of a file (PEM or DER), or PEM itself. Any
+            but Amazon's own is logged as a warning.
         images: the image ids that may come; None lets any come, each to its own namespace.
         session_s: seconds that a session lasts.
     """
 
     mode: Mode = "session"
     max_age_s: float = 300
-    roots: tuple[str | bytes, ...] = ("aws",)
+    roots: tuple[str, ...] = ("aws",)
     images: tuple[str, ...] | None = None
     session_s: float = ENCLAVE_SESSION_S
 

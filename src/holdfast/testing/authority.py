@@ -112,8 +112,14 @@ class MockAuthority:
 
     @property
     def root(self) -> bytes:
-        """DER of its root, for ``attestation.roots``."""
+        """DER of its root."""
         return self.cabundle[0]
+
+    @property
+    def pem(self) -> str:
+        """Its root as PEM, for the setting ``attestation.roots``."""
+        root = x509.load_der_x509_certificate(self.root)
+        return root.public_bytes(Encoding.PEM).decode()
 
     @property
     def roots(self) -> tuple[bytes, ...]:

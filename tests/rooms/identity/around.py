@@ -50,7 +50,7 @@ class World:
         self.entropy = SeededEntropy(3)
         self.records = records or MemoryRecords()
         self.authority = MockAuthority(SeededEntropy(1), now_ns=self.clock.wall_ns())
-        told = {"roots": self.authority.roots} | settings
+        told = {"roots": (self.authority.pem,)} | settings
         self.settings = AttestationSettings(**told)  # type: ignore[arg-type]
         self.enclaves = self.begin()
 

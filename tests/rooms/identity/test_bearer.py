@@ -7,7 +7,6 @@ import base64
 import pytest
 
 from holdfast.errors import AttestationInvalid, Forbidden, Unauthenticated
-from holdfast.identity.attestation import AWS
 from holdfast.identity.enclaves import HEADER_CHARS
 from holdfast.testing.authority import image
 from holdfast.testing.clock import SECOND_NS
@@ -106,7 +105,7 @@ def test_a_document_that_was_refused_is_not_remembered() -> None:
 
 
 def test_a_mock_document_is_nothing_where_its_root_is_not_named() -> None:
-    world = World(roots=AWS, mode="bearer")
+    world = World(roots=("aws",), mode="bearer")
     with pytest.raises(AttestationInvalid) as caught:
         world.enclaves.by_document(header(world.enclave()))
     assert caught.value.reason == "root"

@@ -6,9 +6,8 @@ import logging
 from hashlib import sha256
 from pathlib import Path
 
+import msgspec
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from holdfast.errors import (
     AttestationInvalid,
@@ -20,6 +19,7 @@ from holdfast.errors import (
 )
 from holdfast.identity import challenges, sessions
 from holdfast.identity.attestation import AWS, roots_of
+from holdfast.identity.enclaves import AttestationSettings
 from holdfast.identity.exchange import mac_of, public_of, seal, unseal
 from holdfast.testing.authority import image
 from holdfast.testing.clock import SECOND_NS, ManualClock, SeededEntropy
@@ -339,7 +339,7 @@ def test_no_setting_lets_a_document_live_longer(max_age_s: float) -> None:
 
 def test_a_root_of_our_own_is_said_aloud(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="holdfast.attestation"):
-        World(roots=AWS)
+        World(roots=("aws",))
         assert caplog.records == []
         world = World()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
@@ -348,21 +348,25 @@ def test_a_root_of_our_own_is_said_aloud(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_a_mock_document_is_nothing_where_its_root_is_not_named() -> None:
-    world = World(roots=AWS)
+    world = World(roots=("aws",))
     assert refused(world, world.enclave().document(world.enclaves.challenge()))[0] == "root"
 
 
 def test_roots_are_named_by_word_file_or_bytes(tmp_path: Path) -> None:
     world = World()
-    root = world.authority.root
-    pem = x509.load_der_x509_certificate(root).public_bytes(Encoding.PEM)
+    root, pem = world.authority.root, world.authority.pem
     (tmp_path / "root.der").write_bytes(root)
-    (tmp_path / "roots.pem").write_bytes(b"# ours\n" + pem + pem)
+    (tmp_path / "roots.pem").write_text(f"# ours\n{pem}{pem}")
     assert roots_of("aws") == AWS
-    assert roots_of(root) == roots_of(str(tmp_path / "root.der")) == (root,)
+    assert roots_of(pem) == roots_of(str(tmp_path / "root.der")) == (root,)
     assert roots_of(str(tmp_path / "roots.pem")) == (root, root)
     (tmp_path / "none.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\n")
-    for wrong in (b"", b"x", str(tmp_path / "none.pem"), str(tmp_path / "absent"), ""):
+    for wrong in (
+        "-----BEGIN CERTIFICATE-----\nx",
+        str(tmp_path / "none.pem"),
+        str(tmp_path / "absent"),
+        "",
+    ):
         with pytest.raises(InvalidValue):
             roots_of(wrong)
 
@@ -376,3 +380,12 @@ def test_an_image_in_the_settings_is_an_id(image_id: str) -> None:
 def test_no_image_may_come_where_none_is_named() -> None:
     world = World(images=())
     assert refused(world, world.enclave().document(world.enclaves.challenge()))[0] == "image"
+
+
+def test_a_configuration_may_say_it_all() -> None:
+    told = {"mode": "bearer", "max_age_s": 60, "roots": ["aws"], "images": ["0" * 64]}
+    assert msgspec.convert(told, AttestationSettings) == AttestationSettings(
+        "bearer", 60, ("aws",), ("0" * 64,)
+    )
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"mock": True}, AttestationSettings)

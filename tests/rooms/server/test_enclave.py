@@ -45,7 +45,7 @@ def mode(request: pytest.FixtureRequest) -> Mode:
 @pytest.fixture
 def enter(store: Store, serve: Serve, connect: Dial, mode: Mode) -> Enter:
     """Lets an enclave of an image in, by the mode of the test."""
-    serving = serve(attestation=AttestationSettings(mode=mode, roots=AUTHORITY.roots))
+    serving = serve(attestation=AttestationSettings(mode=mode, roots=(AUTHORITY.pem,)))
 
     def let_in(number: int = 1, namespace: str | None = None) -> Caller:
         enclave = MockEnclave(AUTHORITY, store.clock, ENTROPY, image(number))

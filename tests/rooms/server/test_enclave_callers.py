@@ -49,7 +49,7 @@ class Door:
         self.start()
 
     def start(self, **settings: Any) -> None:  # noqa: ANN401 - of AttestationSettings
-        told = AttestationSettings(**{"roots": AUTHORITY.roots} | settings)
+        told = AttestationSettings(**{"roots": (AUTHORITY.pem,)} | settings)
         self.serving = self._serve(attestation=told)
 
     def caller(self, number: int = 1, *, bearer: bool = False) -> Caller:

@@ -31,14 +31,14 @@ ROOT_G1: Final = base64.b64decode(
 
 AWS: Final = (ROOT_G1,)
 
-PEM: Final = b"-----BEGIN CERTIFICATE-----"
+PEM: Final = "-----BEGIN CERTIFICATE-----"
 
 
-def roots_of(named: str | bytes) -> tuple[bytes, ...]:
+def roots_of(named: str) -> tuple[bytes, ...]:
     """The DER of roots as a setting names them.
 
     Args:
-        named: "aws", the path of a file (PEM, of one or more, or DER), or the DER itself.
+        named: "aws", the path of a file (PEM, of one or more, or DER), or PEM itself.
 
     Raises:
         InvalidValue: there is no such file, or no certificate in it.
@@ -50,8 +50,8 @@ def roots_of(named: str | bytes) -> tuple[bytes, ...]:
     if named == "aws":
         return AWS
     try:
-        data = named if isinstance(named, bytes) else Path(named).read_bytes()
-        if PEM in data:
+        data = named.encode() if PEM in named else Path(named).read_bytes()
+        if PEM.encode() in data:
             found = x509.load_pem_x509_certificates(data)
         else:
             found = [x509.load_der_x509_certificate(data)]
