@@ -24,6 +24,13 @@ def test_stories_of_a_push(first: int) -> None:
         simulate(seed)
 
 
+@pytest.mark.push
+def test_stories_whose_buckets_sleep_until_they_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("holdfast.store.store.TOLD_LEAST", 1)
+    for seed in range(PUSHED, PUSHED + CHUNK):
+        simulate(seed)
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("first", range(PUSHED, PUSHED + NIGHTLY, LONG_CHUNK))
 def test_stories_of_a_night(first: int) -> None:

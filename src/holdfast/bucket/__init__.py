@@ -19,7 +19,8 @@ leaves between a decision and its last step is done again by whoever opens it.
 
 Begin with ``bucket``; ``plan`` (and ``plain``, its quick way) decides, ``group``
 gathers, ``commit`` brings to disk, ``read`` answers, ``birth`` creates and recovers,
-``checkpoint`` and ``seal`` bound what recovery reads, ``collect`` gives space back and
-``rewrite`` writes records again for it, ``fork`` splits, rolls and merges, ``sharing``
-bounds long keys, ``locks`` and ``rows`` are what their names say.
+``dormant`` stands for one that nobody asked yet, ``checkpoint`` and ``seal`` bound what
+recovery reads, ``collect`` gives space back and ``rewrite`` writes records again for it,
+``fork`` splits, rolls and merges, ``sharing`` bounds long keys, ``locks`` and ``rows``
+are what their names say.
 """

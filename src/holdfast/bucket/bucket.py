@@ -50,6 +50,8 @@ class Bucket(Reader):
     ``placement``.
     """
 
+    dormant = False  # not opened yet (dormant.py)
+
     def __init__(
         self, settings: Settings, log: Log, state: LogState, view: View | None = None
     ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from threading import RLock
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from holdfast.bucket import birth, commit, fork, repair
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace, never, no_pace
 from holdfast.bucket.collect import expel, try_collect
+from holdfast.bucket.dormant import Dormant, Told
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt, InvalidValue, OutcomeUnknown, StorageFailed
 from holdfast.log.header import LogState
@@ -51,20 +53,36 @@ class Placement:
         settings: what all buckets share.
         share: the part that this process holds. Buckets never leave it by growing: a child
             lies in its parent's range, and only neighbours of the same process merge.
+        told: what a clean close said of the buckets; else, or where what exists is not
+            what it said, every log is read.
     """
 
-    def __init__(self, settings: Settings, share: Share = WHOLE) -> None:
+    def __init__(self, settings: Settings, share: Share = WHOLE, told: Sequence[Told] = ()) -> None:
         self.settings = settings
         self.share = share
         self.changing = RLock()  # one change of ranges at a time
         self.reserve = Reserve(settings)
-        self.directory = Directory(self._open_all(share), share.others)
-        for bucket in list(self.directory):
-            if bucket.damage is None:
-                self._finish(bucket)
+        if self._is_all(told) and share is WHOLE:
+            self.directory = Directory(Dormant(settings, one) for one in told)
+        else:
+            self.directory = Directory(self._open_all(share), share.others)
+            for bucket in list(self.directory):
+                if bucket.damage is None:
+                    self._finish(bucket)
         self._merging = Merging(self.directory, settings.bucket_bytes, self._merge)
 
     # -- opening ------------------------------------------------------------------
+
+    def _is_all(self, told: Sequence[Told]) -> bool:
+        """Whether the segments that exist are exactly those of a close, and its ranges tile."""
+        if (
+            not told
+            or {one.bucket: list(one.numbers) for one in told} != self.settings.ground.listing()
+        ):
+            return False
+        edges = sorted((one.start, one.stop) for one in told)
+        meet = all(left[1] == right[0] for left, right in pairwise(edges))
+        return meet and edges[0][0] == LOWEST and edges[-1][1] == HIGHEST
 
     def _open_all(self, share: Share) -> list[Bucket]:
         """Every bucket of a range, parents and children in whatever order they can be opened."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.dormant import Dormant
 from holdfast.bucket.settings import Settings
 
 QUARTERS: Final = 6  # of a segment that are set aside
@@ -37,8 +38,11 @@ class Reserve:
         """Set aside what the largest segment asks for."""
         largest = 0
         for bucket in buckets:
-            stops = (info.stop for info in list(bucket.log.ended.values()))
-            largest = max(largest, bucket.log.stop, *stops, 0)
+            if isinstance(bucket, Dormant):
+                largest = max(largest, bucket.told.largest)
+            else:
+                stops = (info.stop for info in list(bucket.log.ended.values()))
+                largest = max(largest, bucket.log.stop, *stops, 0)
             if largest >= self._most:
                 break
         while self._segment < min(largest, self._most):

@@ -25,6 +25,7 @@ from holdfast.limits import (
 )
 from holdfast.log.header import Identity
 from holdfast.placement.placement import WHOLE, Share
+from holdfast.store import closed
 from holdfast.store.ownership import (
     NAME,
     Ownership,
@@ -197,7 +198,17 @@ def _open(  # noqa: PLR0917
             segment_bytes=segment_bytes(bucket_bytes),
             in_place=in_place,
         )
-        return Store(settings, root, owner, disk=disk, file=found, upkeep=upkeep, share=share)
+        left = closed.take(disk, root, settings.identity)  # before anything can be written
+        return Store(
+            settings,
+            root,
+            owner,
+            disk=disk,
+            file=found,
+            upkeep=upkeep,
+            share=share,
+            left=left,
+        )
     except BaseException:
         if owner is not None:
             owner.release()

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.dormant import Told, leave
 from holdfast.bucket.sessions import new_session
 from holdfast.bucket.settings import Settings
 from holdfast.engines.disk import OsDisk
@@ -32,6 +33,7 @@ from holdfast.request import arguments, describe, listing
 from holdfast.request.corridor import Corridor
 from holdfast.request.relay import Relay
 from holdfast.request.soon import Soon
+from holdfast.store import closed
 from holdfast.store.namespace import Namespace
 from holdfast.store.ownership import Ownership, StoreFile
 from holdfast.upkeep.backup import back_up, refuse_inside
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
 MODES = ("auto", "copying", "compacting")
 BATCH = 500
+TOLD_LEAST = 32  # buckets from which on they are opened one by one as they are needed
 
 
 class Store:
@@ -62,6 +65,7 @@ class Store:
         file: StoreFile,
         upkeep: bool,
         share: Share = WHOLE,
+        left: closed.Closed | None = None,
     ) -> None:
         self.path = path
         self.base_url: str | None = None  # where a server of this store answers, for links
@@ -78,7 +82,10 @@ class Store:
         self._closed = False
         self.rights_changed: Callable[[], object] = _nothing  # tells other processes of the store
         self.address = "local"  # where others reach this process, once a door says so
-        self.placement = Placement(settings, share)
+        told = left.buckets if left is not None else ()
+        if left is not None:
+            settings.time.raise_to(left.time_ns)
+        self.placement = Placement(settings, share, told if len(told) >= TOLD_LEAST else ())
         self.corridor = Corridor(self.placement, self._has_room)
         self.relay = Relay(self.corridor, self._place)
         self.upkeep = Upkeep(self.corridor)
@@ -267,6 +274,8 @@ class Store:
     def _sync_own(self) -> None:
         lost: OutcomeUnknown | None = None
         for bucket in list(self.placement.directory):
+            if bucket.dormant or bucket.damage is not None:
+                continue
             try:
                 bucket.sync_published()
             except OutcomeUnknown as error:
@@ -296,6 +305,7 @@ class Store:
         if self._closed:
             return
         self._closed = True
+        told: list[Told | None] = [None]
         try:
             if self._access is not None:
                 self._access.close()
@@ -303,10 +313,15 @@ class Store:
             self.upkeep.stop()
             self.upkeep.settle()
             self._sync_own()
+            self.placement.directory.closed = True
+            if self.placement.share is WHOLE:
+                with self.placement.changing:
+                    told = [leave(bucket) for bucket in self.placement.directory]
         finally:
             self.placement.directory.closed = True
             for bucket in self.placement.directory:
                 bucket.close()
+            closed.put_if_clean(self.disk, self.path, self._settings, told)
             if self._owner is not None:
                 self._owner.release()
 

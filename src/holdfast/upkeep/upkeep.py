@@ -16,6 +16,7 @@ from typing import NamedTuple
 from holdfast.bucket import commit
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
+from holdfast.bucket.dormant import Dormant
 from holdfast.bucket.fork import finish_moves
 from holdfast.bucket.seal import seal_all
 from holdfast.errors import Closed, HoldfastError
@@ -43,6 +44,7 @@ IDLE_S = 0.05
 SETTLE_RECORDS = 1_000  # an open replays so many in a moment
 SETTLE_BYTES = 1 << 20
 SWEEP_NS = 60 * SECOND_NS  # between two looks for parts that nobody needs
+WAKE_REST = 4  # times as long as the opening of one bucket took: it is one long slice
 LOOKS = 16  # at idle buckets between two sleeps
 FAILURES = 100  # kept to be asked for
 
@@ -57,12 +59,14 @@ class Pacer:
         self._sleep = sleep
         self._since = clock_ns()
         self.hurry = False
+        self.rest = 1  # times as long as the next slice took
 
     def __call__(self) -> None:
         """Sleep, if nobody waits."""
         if not self.hurry:
             worked = (self._now() - self._since) / SECOND_NS
-            self._sleep(max(worked, self.LEAST_S))
+            self._sleep(max(worked * self.rest, self.LEAST_S))
+        self.rest = 1
         self._since = self._now()
 
 
@@ -169,6 +173,10 @@ class Upkeep:
     def _chores(self) -> Iterator[None]:
         """One round over everything, a bounded step at a time."""
         for count, bucket in enumerate(list(self._corridor.directory)):
+            if isinstance(bucket, Dormant):
+                self._attempt(partial(Dormant.wake, bucket))
+                self._pacer.rest = WAKE_REST
+                self._pace()
             self._attempt(partial(self._keep, bucket))
             if count % LOOKS == LOOKS - 1:
                 self._pace()
@@ -275,6 +283,8 @@ class Upkeep:
         # With "never" only so that the end of a segment finds little left to sync.
         least = 0 if self._settings.sync == "interval" else self._settings.segment_bytes // 8
         for bucket in list(self._corridor.directory):
+            if bucket.dormant:
+                continue
             if bucket.log.stop - bucket.log.synced > least and not bucket.broken:
                 bucket.sync_published()
 
@@ -303,7 +313,7 @@ class Upkeep:
         """Leave everything absorbed and sealed, so that the next open has little to do."""
         with self._turn:
             for bucket in list(self._corridor.directory):
-                if bucket.broken:
+                if bucket.dormant or bucket.broken:
                     continue
                 try:
                     settle(bucket)

@@ -84,7 +84,7 @@ def test_a_store_that_shares_nothing_keeps_nothing(tmp_path: Path) -> None:
         store.drop_namespace("acme")
         assert sum(bucket.keys for bucket in store.status().buckets) == 0
     names = {path.name for path in (tmp_path / "data").iterdir()}
-    assert names == {"HOLDFAST", "LOCK", "index", "log"}
+    assert names == {"CLOSED", "HOLDFAST", "LOCK", "index", "log"}
 
 
 def test_ascending_keys_still_roll(tmp_path: Path) -> None:
