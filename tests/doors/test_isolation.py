@@ -23,6 +23,7 @@ import pytest
 import holdfast
 from holdfast.store import Store
 from holdfast.testing.serving import Serving
+from holdfast.values import Grant
 from holdfast.wire.batch import Batch, Call, Verb, decode_results, encode_batch
 
 REQUESTS = 4_000
@@ -63,6 +64,9 @@ class Attacker:
     chance: random.Random
     statuses: Counter[int] = field(default_factory=Counter)
 
+    others: list[str] = field(default_factory=lambda: ["ab" * 16])  # ids of others' tokens
+    last: int = 0
+
     def __post_init__(self) -> None:
         host, _, port = self.serving.url.removeprefix("http://").partition(":")
         self.line = http.client.HTTPConnection(host, int(port), timeout=30)
@@ -78,6 +82,7 @@ class Attacker:
         self.line.request(method, path, body or None, told)
         answer = self.line.getresponse()
         content = answer.read()
+        self.last = answer.status
         self.statuses[answer.status] += 1
         assert answer.status in CALM, (method, path, answer.status, content)
         head = "\n".join(f"{name}: {text}" for name, text in answer.getheaders())
@@ -142,6 +147,40 @@ def strike(one: Attacker, victim: str) -> tuple[str, bytes]:
     return way, ways[way]()
 
 
+def seize(one: Attacker, victim: str) -> int:
+    """One attempt to get hold of a victim's rights, or of the store; the status."""
+    space = f"/v1/namespaces/{victim}"
+    mine = f"/v1/namespaces/{one.tenant}"
+    grant = {"namespace": victim, "rights": ["admin"]}
+    me = f"token:{one.serving.store.tokens.verify(one.token).credential}"
+    given = {"grants": [{"to": me, "grant": grant}]}
+    wide = {**grant, "namespace": "*"}
+    token = {"ttl": "1h", "name": "mine"}
+    ways: list[tuple[str, str, object]] = [
+        ("DELETE", space, None),
+        ("DELETE", "/v1/namespaces/%21holdfast", None),
+        ("GET", f"{space}/grants", None),
+        ("PUT", f"{space}/grants", given),
+        ("PUT", f"{mine}/grants", given),
+        ("PUT", f"{mine}/grants", {"grants": [{"to": me, "grant": wide}]}),
+        ("GET", f"{space}/published", None),
+        ("PUT", f"{space}/published", {"prefixes": [""]}),
+        ("PUT", f"{space}/cors", {"origins": ["*"]}),
+        ("POST", f"{space}/share", {"key": key_of(victim, 1), "ttl": 60}),
+        ("POST", "/v1/tokens", {**grant, **token}),
+        ("POST", "/v1/tokens", {**wide, **token}),
+        ("POST", "/v1/tokens", {**grant, **token, "until_ns": 1, "via": []}),
+        ("DELETE", f"/v1/tokens/{one.chance.choice(one.others)}", None),
+        *[("POST", f"/v1/{name}", None) for name in ("check", "collect", "rebuild", "flush")],
+        *[("GET", f"/v1/{name}", None) for name in ("status", "dead-letters")],
+        ("POST", "/v1/backup", {"path": "/tmp/never"}),  # noqa: S108 - it is refused
+        ("GET", "/metrics", None),
+    ]
+    method, path, body = one.chance.choice(ways)
+    one.ask(method, path, b"" if body is None else json.dumps(body).encode())
+    return one.last
+
+
 def calls(victim: str, chance: random.Random) -> bytes:
     key = key_of(victim, chance.randrange(KEYS))
     verbs: list[tuple[Verb, dict[str, Any] | None]] = [
@@ -199,6 +238,26 @@ def test_no_byte_crosses(serving: Serving, tenant: str) -> None:
         space.lock(key).release()  # nobody holds it
     assert one.statuses[403] > REQUESTS / 10
     assert one.statuses[404] + one.statuses[422] > REQUESTS / 50
+
+
+@pytest.mark.parametrize("tenant", sorted(MARK))
+def test_no_right_crosses(serving: Serving, tenant: str) -> None:
+    victim, tokens = OTHER[tenant], serving.store.tokens
+    theirs = tokens.mint("theirs", [Grant(victim, ("read",))], 600)
+    operator = tokens.mint("operator", [Grant("*", ("admin",))], 600)
+    with closing(Attacker(serving, tenant, random.Random(7))) as one:
+        one.others += [theirs.id, operator.id]
+        for _ in range(600):
+            assert seize(one, victim) in {400, 403, 404, 422}
+        one.ask("GET", f"/v1/namespaces/{victim}/objects/{key_of(victim, 1)}")
+        assert one.last == 403
+        assert f'["{tenant}"]' in one.ask("GET", "/v1/namespaces").decode()
+    access = serving.store.access
+    for name in MARK:
+        assert (access.grants(name), access.published(name), access.origins(name)) == ((), (), ())
+    for made in (theirs, operator):
+        assert tokens.verify(made.token).credential == made.id
+    assert victim in serving.store.namespaces()
 
 
 def test_places_are_cut_to_the_callers_namespace(serving: Serving) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 import holdfast
 from holdfast.access.decide import Ask
-from holdfast.identity.operator import NAME
+from holdfast.identity.operator import NAME, admin_token
+from holdfast.testing.serving import Serving
 from holdfast.values import Grant
 
 Run = Callable[..., Any]
@@ -175,3 +176,20 @@ def test_a_server_is_asked_where_it_says(run: Run, monkeypatch: pytest.MonkeyPat
 def test_nobody_answers(run: Run) -> None:
     told = run("token", "revoke", "ab", "--url", "http://127.0.0.1:1", "--token", "T")
     assert told.code == 5
+
+
+@pytest.mark.usefixtures("data")
+def test_a_running_server_hears_of_it(run: Run) -> None:
+    with holdfast.open("data") as store, Serving(store) as serving:
+        admin_token(store.disk, store.path, store.tokens, entropy=store.entropy, clock=store.clock)
+        url = ("--url", serving.url)
+        made = store.tokens.mint("ci", [Grant("acme", ("read",))], 60)
+        assert run("token", "revoke", made.id, *url).code == 0
+        with pytest.raises(holdfast.Unauthenticated):
+            store.tokens.verify(made.token)
+        assert run("publish", "data", "acme", "a", *url).lines == ["a"]
+        assert httpx.get(f"{serving.url}/v1/namespaces/acme/objects/a").content == b"1"
+        assert run("publish", "data", "acme", "a", "--end", *url).code == 0
+        assert httpx.get(f"{serving.url}/v1/namespaces/acme/objects/a").status_code == 401
+        weak = serving.token("acme", ("read",))
+        assert run("publish", "data", "acme", "a", *url, "--token", weak).code == 3
