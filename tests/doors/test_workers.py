@@ -38,9 +38,9 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def serving(folder: Path, workers: int = 2) -> Iterator[Served]:
+def serving(folder: Path, workers: int = 2, *options: str) -> Iterator[Served]:
     command = [sys.executable, "-m", "holdfast", "--bucket-bytes", str(SMALL), "serve"]
-    command += [str(folder), "--workers", str(workers), "--port", "0"]
+    command += [str(folder), "--workers", str(workers), "--port", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -27,7 +27,7 @@ from holdfast.identity.attestation import AWS, FUTURE_S, Attestation, roots_of, 
 from holdfast.identity.challenges import Challenges
 from holdfast.identity.exchange import KEY_BYTES, public_of, seal
 from holdfast.identity.handover import IMAGE, HandOvers, Holding, Statement
-from holdfast.identity.sessions import SECOND_NS, Session, Sessions, principal_of
+from holdfast.identity.sessions import SECOND_NS, Sessions, principal_of
 from holdfast.limits import ENCLAVE_DOCUMENTS, ENCLAVE_SESSION_S
 from holdfast.values import Principal
 
@@ -166,8 +166,8 @@ class Enclaves:
             until_ns,
         )
 
-    def by_session(self, mark: str, method: str, target: str, digest: bytes) -> Session:
-        """The session that marked a request; its ``principal`` asks.
+    def by_session(self, mark: str, method: str, target: str, digest: bytes) -> Principal:
+        """Who marked a request: the image by ``name``, its namespace in the one grant.
 
         Args:
             mark: the header ``Holdfast-Enclave``.
@@ -181,7 +181,7 @@ class Enclaves:
         """
         session = self.sessions.find(mark, method, target, digest)
         self.handovers.require(session.image_id, session.namespace)
-        return session
+        return session.principal
 
     def is_open(self, mark: str) -> bool:
         """Whether a mark names a session that is open, be it right or not."""
@@ -236,20 +236,21 @@ class Enclaves:
 
     # -- hand-over --------------------------------------------------------------------
 
-    def hand_over(self, session: Session, target: str, *, keep: bool = False) -> Holding:
-        """Hand the session's namespace to another image; only a session can, no document alone.
+    def hand_over(self, caller: Principal, target: str, *, keep: bool = False) -> Holding:
+        """Hand the caller's namespace to another image.
 
         Args:
-            session: of an image that holds it.
+            caller: whom ``by_session`` told; a document alone must never come here.
             target: the image id that may hold it from now on.
-            keep: whether the session's own image goes on holding it.
+            keep: whether the caller's own image goes on holding it.
         """
-        statement = Statement(session.namespace, session.image_id, target, keep)
-        return self.handovers.hand_over(session.image_id, statement)
+        namespace = caller.grants[0].namespace
+        statement = Statement(namespace, caller.name, target, keep)
+        return self.handovers.hand_over(caller.name, statement)
 
-    def name_owner(self, session: Session, owner: bytes | None) -> Holding:
-        """Name the Ed25519 key that may sign hand-overs of the session's namespace."""
-        return self.handovers.name_owner(session.image_id, session.namespace, owner)
+    def name_owner(self, caller: Principal, owner: bytes | None) -> Holding:
+        """Name the Ed25519 key that may sign hand-overs of the namespace of a session."""
+        return self.handovers.name_owner(caller.name, caller.grants[0].namespace, owner)
 
 
 class Known(msgspec.Struct, frozen=True):

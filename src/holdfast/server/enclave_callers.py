@@ -15,7 +15,6 @@ import msgspec
 from holdfast.errors import InvalidValue, Unauthenticated
 from holdfast.identity.enclaves import Enclaves, Opened
 from holdfast.identity.handover import Holding, Statement
-from holdfast.identity.sessions import Session
 from holdfast.limits import CHALLENGE_S
 from holdfast.server.answers import Answer, told
 from holdfast.server.requests import Request
@@ -142,13 +141,13 @@ class Callers:
     def _who(self, request: Request) -> Principal:
         headers = request.headers
         if MARK in headers:
-            return self._marked(request).principal
+            return self._marked(request)
         if DOCUMENT not in headers:
             raise Unauthenticated(reason="missing")
         return self._enclaves.by_document(headers[DOCUMENT], headers.get(SPACE))
 
-    def _marked(self, request: Request) -> Session:
-        """The session that marked a request; a document alone is not enough."""
+    def _marked(self, request: Request) -> Principal:
+        """Whose session marked a request; a document alone is not enough."""
         mark = request.headers.get(MARK)
         if mark is None:
             raise Unauthenticated(reason="session")
@@ -157,13 +156,12 @@ class Callers:
 
     # -- sessions ---------------------------------------------------------------------
 
-    def _challenge(self, site: Site, request: Request) -> Answer:
-        del site
+    def _challenge(self, site: Site, request: Request) -> None:
         asked = decode(bytes(request.body), Challenged) if request.body else Challenged()
         if asked.image_id is not None and not IMAGE.fullmatch(asked.image_id):
             raise InvalidValue(argument="image_id", reason="not 64 hex digits")
-        nonce = self._enclaves.challenge(asked.image_id)
-        return told({"nonce": nonce, "seconds": CHALLENGE_S})
+        work = partial(self._enclaves.challenge, asked.image_id)
+        site.work(request, work, lambda nonce: told({"nonce": nonce, "seconds": CHALLENGE_S}))
 
     def _session(self, site: Site, request: Request) -> None:
         asked = decode(bytes(request.body), Shown)

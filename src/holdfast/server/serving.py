@@ -24,6 +24,7 @@ from holdfast.server.site import Site
 from holdfast.store.tenancy import make_enclaves
 
 if TYPE_CHECKING:
+    from holdfast.identity.enclaves import Enclaves
     from holdfast.store.store import Store
 
 TICK_S = 0.25
@@ -37,6 +38,7 @@ class Server:
         store: what is served; it stays open.
         settings: where to listen, and the bounds.
         door: settles who asks and whether they may; the store's own tokens and rights if None.
+        enclaves: settles which enclave asks; made of the settings if None.
         started: called with the URL once the server listens.
         listeners: sockets that are bound already; the last is this process's own.
     """
@@ -47,6 +49,7 @@ class Server:
         settings: Settings,
         *,
         door: Door | None = None,
+        enclaves: Enclaves | None = None,
         started: Callable[[str], object] = lambda _: None,
         listeners: Sequence[Listener] = (),
     ) -> None:
@@ -55,7 +58,7 @@ class Server:
         self.door = door if door is not None else StoreDoor(store)
         if settings.issuers:
             trust(store, settings.issuers)
-        self.enclaves = make_enclaves(store, settings.attestation)
+        self.enclaves = enclaves or make_enclaves(store, settings.attestation)
         self.url = ""
         self._started = started
         self._bound = listeners
@@ -147,6 +150,7 @@ def serve(
     Args:
         store: an open store, best opened with ``in_place=False`` (rule 12).
         settings: where to listen, and the bounds; or these by name (``port=0``).
+        enclaves: settles which enclave asks; made of the settings if None.
         started: called with the URL once the server listens.
         **options: fields of ``Settings``.
 

@@ -24,12 +24,14 @@ from holdfast.engines.disk import OsDisk
 from holdfast.errors import HoldfastError
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.placement.placement import Share
+from holdfast.server.enclave_relay import HOME, RelayedEnclaves, answers
 from holdfast.server.link import LinkServer, SocketLink
 from holdfast.server.listeners import Listener, tls_of
 from holdfast.server.serving import SWITCH_S, Server
 from holdfast.server.settings import Settings
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
+from holdfast.store.tenancy import make_enclaves
 from holdfast.upkeep.upkeep import settle
 
 RELOAD_S = 1.0
@@ -104,6 +106,12 @@ class Worker:
             "route": self._route,
             "reload_rights": self._reload_rights,
         }
+        attestation = orders.settings.attestation
+        if self._index == HOME:
+            self.enclaves = make_enclaves(self.store, attestation)
+            self._methods |= answers(self.enclaves)
+        else:
+            self.enclaves = RelayedEnclaves(attestation, self.store, self._links[HOME])
         self._server = LinkServer(mine.socket, self._answer)
 
     def close(self) -> None:
@@ -189,6 +197,7 @@ def run(orders: Orders) -> None:
         server = Server(
             worker.store,
             orders.settings,
+            enclaves=worker.enclaves,
             listeners=listeners_of(orders),
             started=lambda _: _say("ready"),
         )

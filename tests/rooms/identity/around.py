@@ -7,7 +7,6 @@ from hashlib import sha256
 from holdfast.access.records import NEW
 from holdfast.errors import Exists, VersionMismatch
 from holdfast.identity.enclaves import AttestationSettings, Enclaves, Opened
-from holdfast.identity.sessions import Session
 from holdfast.testing.authority import MockAuthority, image
 from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.testing.enclave import MockEnclave
@@ -71,11 +70,7 @@ class World:
         enclave.open(opened.session, opened.public_key, opened.sealed, nonce)
         return opened
 
-    def ask(self, enclave: MockEnclave, body: bytes = b"{}") -> Session:
-        """The session as the store sees it in the enclave's next request."""
+    def ask(self, enclave: MockEnclave, body: bytes = b"{}") -> Principal:
+        """Who asks with the enclave's next request."""
         mark = enclave.mark("POST", "/load", body)
         return self.enclaves.by_session(mark, "POST", "/load", sha256(body).digest())
-
-    def principal(self, enclave: MockEnclave) -> Principal:
-        """Who asks with the enclave's next request."""
-        return self.ask(enclave).principal

@@ -57,8 +57,8 @@ def test_an_old_image_hands_over_and_is_out() -> None:
     assert reason(lambda: world.opened(new, name)) == "image"
     world.enclaves.hand_over(world.ask(old), new.image_id)
     world.opened(new, name)
-    assert world.principal(new).grants[0].namespace == name
-    assert reason(lambda: world.principal(old)) == "image"  # its session too
+    assert world.ask(new).grants[0].namespace == name
+    assert reason(lambda: world.ask(old)) == "image"  # its session too
     assert reason(lambda: world.opened(world.enclave(1))) == "image"
     assert held_by(world, name) == (new.image_id,)
 
@@ -68,7 +68,7 @@ def test_an_old_image_may_keep_the_namespace_too() -> None:
     old, new = started(world, 1), world.enclave(2)
     world.enclaves.hand_over(world.ask(old), new.image_id, keep=True)
     world.opened(new, old.image_id)
-    world.principal(old)
+    world.ask(old)
     assert held_by(world, old.image_id) == (old.image_id, new.image_id)
 
 
@@ -175,7 +175,7 @@ def test_the_owner_hands_over_without_the_old_image() -> None:
     statement = Statement(old.image_id, old.image_id, new.image_id, keep=False, number=1)
     assert signed(world, statement) == (new.image_id,)
     world.opened(new, old.image_id)
-    assert reason(lambda: world.principal(old)) == "image"
+    assert reason(lambda: world.ask(old)) == "image"
 
 
 def test_a_statement_counts_once_and_only_for_this_store() -> None:

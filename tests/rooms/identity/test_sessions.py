@@ -123,7 +123,7 @@ def test_a_document_gives_a_session_that_only_the_enclave_can_use() -> None:
     opened = world.opened(enclave)
     assert (opened.image_id, opened.namespace) == (enclave.image_id, enclave.image_id)
     assert (len(opened.session), opened.store) == (32, STORE)
-    principal = world.principal(enclave)
+    principal = world.ask(enclave)
     assert (principal.kind, principal.name) == ("enclave", enclave.image_id)
     assert principal.grants == (Grant(enclave.image_id, ("read", "write", "delete", "admin")),)
     assert principal.credential == opened.session
@@ -266,11 +266,11 @@ def test_a_session_ends() -> None:
     enclave = world.enclave()
     world.opened(enclave)
     world.clock.advance(100 * SECOND_NS - 1)
-    world.principal(enclave)
+    world.ask(enclave)
     world.clock.step_wall(-50 * SECOND_NS)
     world.clock.advance(1)
     with pytest.raises(Unauthenticated) as caught:
-        world.principal(enclave)
+        world.ask(enclave)
     assert caught.value.reason == "session"
 
 
@@ -280,7 +280,7 @@ def test_a_session_ends_with_the_process() -> None:
     world.opened(enclave)
     world.enclaves = world.begin()
     with pytest.raises(Unauthenticated):
-        world.principal(enclave)
+        world.ask(enclave)
 
 
 def test_one_image_has_so_many_sessions_and_then_its_oldest_ends(
@@ -295,9 +295,9 @@ def test_one_image_has_so_many_sessions_and_then_its_oldest_ends(
         world.opened(enclave)
     assert len(world.enclaves.sessions) == 4
     with pytest.raises(Unauthenticated):
-        world.principal(own[0])
+        world.ask(own[0])
     for enclave in (*own[1:], other):
-        world.principal(enclave)
+        world.ask(enclave)
 
 
 def test_sessions_are_bounded_in_all_and_nobodys_ends_for_it(
@@ -312,8 +312,8 @@ def test_sessions_are_bounded_in_all_and_nobodys_ends_for_it(
     with pytest.raises(RateLimited) as caught:
         world.opened(third)
     assert caught.value.retry_after_s == 40
-    world.principal(first)
-    world.principal(second)
+    world.ask(first)
+    world.ask(second)
     world.clock.advance(40 * SECOND_NS)
     world.opened(third)
     assert len(world.enclaves.sessions) == 2

@@ -43,7 +43,11 @@ class Caller:
 
     def begin(self, namespace: str | None = None) -> Told:
         """Challenge, document, session."""
-        nonce = octets(json.loads(self.plain("/challenge").body)["nonce"])
+        return self.exchange(json.loads(self.plain("/challenge").body)["nonce"], namespace)
+
+    def exchange(self, challenge: str, namespace: str | None = None) -> Told:
+        """Document, session."""
+        nonce = octets(challenge)
         asked = {"document": text(self.enclave.document(nonce))}
         if namespace is not None:
             asked["namespace"] = namespace
