@@ -13,9 +13,10 @@ from holdfast.client.box import Box
 from holdfast.client.line import Line
 from holdfast.client.outbox import Outbox
 from holdfast.client.places import Places
+from holdfast.client.pool import Tls
 from holdfast.client.soon import Soon
 from holdfast.client.store import RemoteStore
-from holdfast.client.sync import Sender, Tls
+from holdfast.client.sync import Sender
 from holdfast.client.tasks import AsyncRemoteStore, AsyncSender
 from holdfast.client.whole import SoonCalls
 from holdfast.clock import Clock, Entropy, SystemClock, SystemEntropy
@@ -129,15 +130,14 @@ def _prepared(  # noqa: PLR0917 - what both ways take
     if token is not None and not _is_plain(token):
         raise InvalidValue(argument="token", reason="not a token")
     line = Line(token, timeout, clock or SystemClock(), entropy or SystemEntropy())
-    tls = _tls(ca)
-    return line, address, tls if address.is_private else False
+    if ca is None and not address.is_private:
+        return line, address, None  # an ssl context takes 50 ms to make
+    return line, address, _tls(ca)
 
 
 def _tls(ca: Path | None) -> Tls:
-    if ca is None:
-        return True
     try:
-        return ssl.create_default_context(cafile=os.fspath(ca))
+        return ssl.create_default_context(cafile=None if ca is None else os.fspath(ca))
     except (OSError, ssl.SSLError):
         raise InvalidValue(argument="ca", reason="not a file of certificates") from None
 

@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-import ssl
 from collections import deque
 from collections.abc import Iterator
-from threading import Condition, Thread
+from threading import BoundedSemaphore, Condition, Thread
 from typing import Final
 
-import httpx
+import httpcore
 
 from holdfast.client.address import Address
 from holdfast.client.asks import Answer, Ask, BrokenError, LostError, Pause, R, UnsentError, Work
+from holdfast.client.pool import (
+    CONNECTIONS,
+    FAILURES,
+    KEPT_S,
+    Idle,
+    Tls,
+    answer_of,
+    lost,
+    request_of,
+    timeouts_of,
+)
 from holdfast.clock import Clock
 from holdfast.errors import HoldfastError, OutcomeUnknown, Unavailable
 
-CONNECTIONS: Final = 100
-KEPT_S: Final = 60.0  # less than a server keeps an idle connection
 PIPE_BYTES: Final = 4 << 20
-UNSENT: Final = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.LocalProtocolError,
-    httpx.UnsupportedProtocol,
-)
-HEADERS: Final = {"accept-encoding": "identity", "user-agent": "holdfast"}
-Tls = ssl.SSLContext | bool
-
-
-def limits() -> httpx.Limits:
-    """How many connections are kept, and for how long."""
-    return httpx.Limits(
-        max_connections=CONNECTIONS,
-        max_keepalive_connections=CONNECTIONS,
-        keepalive_expiry=KEPT_S,
-    )
-
-
-def lost(error: httpx.TransportError) -> LostError:
-    """What a failure of the transport means for a request."""
-    late = isinstance(error, httpx.TimeoutException)
-    kind = UnsentError if isinstance(error, UNSENT) else BrokenError
-    return kind(f"{type(error).__name__}: {error}", late=late)
-
-
-def encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    """Headers as bytes: latin-1 carries what we put there."""
-    return [(name.encode("ascii"), text.encode("latin-1")) for name, text in headers.items()]
 
 
 class Sender:
@@ -55,15 +33,16 @@ class Sender:
 
     Args:
         address: the server's.
-        tls: how a certificate is verified: True as the system does, or a context.
+        tls: verifies the server's certificate; None without TLS.
         clock: waits through pauses.
     """
 
     def __init__(self, address: Address, tls: Tls, clock: Clock) -> None:
         self._address = address
         self._clock = clock
-        transport = httpx.HTTPTransport(uds=address.socket, verify=tls, limits=limits())
-        self._http = httpx.Client(transport=transport, headers=HEADERS, trust_env=False)
+        self._tls = tls
+        self._idle: Idle[httpcore.HTTPConnection] = Idle()
+        self._room = BoundedSemaphore(CONNECTIONS)
 
     def run(self, work: Work[R]) -> R:
         """Carry out a call to its end."""
@@ -92,17 +71,38 @@ class Sender:
         Raises:
             UnsentError, BrokenError: there is none.
         """
+        if not self._room.acquire(timeout=ask.timeout_s):
+            raise UnsentError("every connection is in use", late=True)
         try:
-            response = self._http.request(
-                ask.method,
-                self._address.at(ask.origin) + ask.target,
-                content=body,
-                headers=encoded(ask.headers),
-                timeout=ask.timeout_s,
+            return self._send(ask, body)
+        finally:
+            self._room.release()
+
+    def _send(self, ask: Ask, body: bytes | Iterator[bytes]) -> Answer:
+        url, headers = request_of(ask, self._address)
+        content = None if body == b"" and ask.method == "GET" else body
+        origin = str(url.origin)
+        connection, expired = self._idle.take(origin)
+        for one in expired:
+            one.close()
+        if connection is None:
+            connection = httpcore.HTTPConnection(
+                url.origin, self._tls, KEPT_S, uds=self._address.socket
             )
-        except httpx.TransportError as error:
-            raise lost(error) from error
-        return Answer(response.status_code, response.headers, response.content)
+        try:
+            response = connection.request(
+                ask.method, url, headers=headers, content=content, extensions=timeouts_of(ask)
+            )
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, FAILURES):
+                raise lost(error) from error
+            raise
+        if connection.is_available():
+            self._idle.give(origin, connection)
+        else:
+            connection.close()
+        return answer_of(response)
 
     def upload(self, ask: Ask) -> Upload:
         """Begin a request whose body comes bit by bit."""
@@ -110,7 +110,8 @@ class Sender:
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._http.close()
+        for one in self._idle.drain():
+            one.close()
 
 
 NO_ANSWER: Final = Answer(0, {}, b"")  # to a pause

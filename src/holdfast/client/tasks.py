@@ -14,19 +14,30 @@ from threading import Lock as Gate
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
-import httpx
+import httpcore
 import msgspec
 
 from holdfast.aio import Taken
 from holdfast.client.address import Address
-from holdfast.client.asks import Answer, Ask, LostError, Pause, Work
+from holdfast.client.asks import Answer, Ask, LostError, Pause, UnsentError, Work
 from holdfast.client.calls import By, NamespaceCalls, Walk
 from holdfast.client.files import Reading, RemoteWriter
 from holdfast.client.line import Line
 from holdfast.client.places import Places
+from holdfast.client.pool import (
+    CONNECTIONS,
+    FAILURES,
+    KEPT_S,
+    Idle,
+    Tls,
+    answer_of,
+    lost,
+    request_of,
+    timeouts_of,
+)
 from holdfast.client.soon import Soon
 from holdfast.client.store import soon_value
-from holdfast.client.sync import HEADERS, NO_ANSWER, Sender, Tls, encoded, limits, lost
+from holdfast.client.sync import NO_ANSWER, Sender
 from holdfast.client.whole import BucketCalls, StoreCalls
 from holdfast.clock import Clock, SystemClock
 from holdfast.errors import Closed, Forbidden, InvalidValue, LockLost, Unauthenticated
@@ -46,15 +57,16 @@ class AsyncSender:
 
     Args:
         address: the server's.
-        tls: how a certificate is verified.
+        tls: verifies the server's certificate; None without TLS.
         clock: one of the caller's own waits through pauses itself, on a thread.
     """
 
     def __init__(self, address: Address, tls: Tls, clock: Clock) -> None:
         self._address = address
         self._clock = clock
-        transport = httpx.AsyncHTTPTransport(uds=address.socket, verify=tls, limits=limits())
-        self._http = httpx.AsyncClient(transport=transport, headers=HEADERS, trust_env=False)
+        self._tls = tls
+        self._idle: Idle[httpcore.AsyncHTTPConnection] = Idle()
+        self._room = asyncio.Semaphore(CONNECTIONS)
 
     async def run(self, work: Work[R]) -> R:
         """Carry out a call to its end."""
@@ -87,20 +99,45 @@ class AsyncSender:
             UnsentError, BrokenError: there is none.
         """
         try:
-            response = await self._http.request(
-                ask.method,
-                self._address.at(ask.origin) + ask.target,
-                content=bytes(ask.body),
-                headers=encoded(ask.headers),
-                timeout=ask.timeout_s,
+            async with asyncio.timeout(ask.timeout_s):
+                await self._room.acquire()
+        except TimeoutError:
+            raise UnsentError("every connection is in use", late=True) from None
+        try:
+            return await self._send(ask)
+        finally:
+            self._room.release()
+
+    async def _send(self, ask: Ask) -> Answer:
+        url, headers = request_of(ask, self._address)
+        content = None if not ask.body and ask.method == "GET" else bytes(ask.body)
+        origin = str(url.origin)
+        connection, expired = self._idle.take(origin)
+        for one in expired:
+            await one.aclose()
+        if connection is None:
+            connection = httpcore.AsyncHTTPConnection(
+                url.origin, self._tls, KEPT_S, uds=self._address.socket
             )
-        except httpx.TransportError as error:
-            raise lost(error) from error
-        return Answer(response.status_code, response.headers, response.content)
+        try:
+            response = await connection.request(
+                ask.method, url, headers=headers, content=content, extensions=timeouts_of(ask)
+            )
+        except BaseException as error:
+            await connection.aclose()
+            if isinstance(error, FAILURES):
+                raise lost(error) from error
+            raise
+        if connection.is_available():
+            self._idle.give(origin, connection)
+        else:
+            await connection.aclose()
+        return answer_of(response)
 
     async def close(self) -> None:
         """Let go of the connections."""
-        await self._http.aclose()
+        for one in self._idle.drain():
+            await one.aclose()
 
 
 class AsyncRemote(Generic[S]):

@@ -1,0 +1,382 @@
+"""The clients against a real server, over a network that fails: what is known is told."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import io
+import ipaddress
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+import holdfast
+from holdfast.client.store import RemoteNamespace, RemoteStore
+from holdfast.client.tasks import AsyncRemoteNamespace
+from holdfast.errors import (
+    Changed,
+    Closed,
+    DeadlineExceeded,
+    Forbidden,
+    NotFound,
+    OutcomeUnknown,
+    Permanent,
+    Unauthenticated,
+    Unavailable,
+)
+from holdfast.testing.conformance.base import patterned
+from holdfast.testing.proxy import Proxy
+from holdfast.testing.serving import Serving
+
+pytestmark = pytest.mark.push
+MIB = 1 << 20
+
+
+class House(NamedTuple):
+    """A store, a server, a network and a client."""
+
+    store: holdfast.Store
+    serving: Serving
+    proxy: Proxy
+    remote: RemoteStore
+
+    @property
+    def ns(self) -> RemoteNamespace:
+        return self.remote.namespace("acme")
+
+    @property
+    def inside(self) -> holdfast.Namespace:
+        return self.store.namespace("acme")
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    with (
+        holdfast.open(":memory:") as store,
+        Serving(store) as serving,
+        Proxy(serving.url) as proxy,
+        holdfast.connect(proxy.url, token=serving.token(), timeout=20) as remote,
+    ):
+        yield House(store, serving, proxy, remote)
+
+
+# -- what is lost on the way ------------------------------------------------------------------
+
+
+def test_a_write_whose_answer_is_lost_may_have_happened_and_says_so(house: House) -> None:
+    house.ns.put("warm", b"1")
+    house.proxy.lose_answers(1)
+    with pytest.raises(OutcomeUnknown) as caught:
+        house.ns.append("log", b"x")
+    assert caught.value.effect == "unknown"
+    assert house.inside.get("log") == b"x"  # not twice
+
+
+def test_a_read_whose_answer_is_lost_is_asked_again(house: House) -> None:
+    house.ns.put("a", b"1")
+    house.proxy.lose_answers(3)
+    assert house.ns.get("a") == b"1"
+    assert list(house.ns.list()) == ["a"]
+
+
+def test_a_batch_of_reads_is_asked_again_and_one_of_writes_is_not(house: House) -> None:
+    house.ns.put("a", b"1")
+    house.proxy.lose_answers(1)
+    assert house.ns.get_many(["a", "b"]) == [b"1", None]
+    house.proxy.lose_answers(1)
+    with pytest.raises(OutcomeUnknown) as caught:
+        house.ns.put_many([("b", b"1"), ("c", b"1")])
+    assert caught.value.index == 0
+
+
+def test_a_server_that_comes_back_is_found_again(house: House) -> None:
+    house.ns.put("a", b"1")
+    house.proxy.cut()
+    assert house.ns.get("a") == b"1"
+    token = house.serving.token()
+    house.serving.__exit__(None, None, None)
+    with holdfast.connect(house.proxy.url, token=token, timeout=0.3) as hasty:
+        with pytest.raises((Unavailable, OutcomeUnknown)):
+            hasty.namespace("acme").put("b", b"1")
+        with pytest.raises(Unavailable):
+            hasty.namespace("acme").get("b")
+    with Serving(house.store) as again:
+        house.proxy.retarget(again.url)
+        assert house.ns.get("a") == b"1"
+        house.ns.put("b", b"2")
+        assert house.inside.get("b") == b"2"
+
+
+def test_a_slow_answer_is_late_for_reads_and_unknown_for_writes(house: House) -> None:
+    house.ns.put("a", b"1")
+    house.proxy.delay_s = 0.5
+    with holdfast.connect(house.proxy.url, token=house.serving.token(), timeout=0.2) as hasty:
+        with pytest.raises(DeadlineExceeded) as caught:
+            hasty.namespace("acme").get("a")
+        assert caught.value.effect == "none"
+        with pytest.raises(OutcomeUnknown):
+            hasty.namespace("acme").put("a", b"2")
+
+
+@pytest.mark.parametrize("outbox", [False, True])
+def test_put_soon_is_stored_once_and_in_order_whatever_is_lost(
+    house: House,
+    tmp_path: Path,
+    outbox: bool,  # noqa: FBT001 - given by name
+) -> None:
+    path = tmp_path / "out" if outbox else None
+    with holdfast.connect(
+        house.proxy.url, token=house.serving.token(), outbox=path, timeout=20
+    ) as remote:
+        ns = remote.namespace("acme")
+        for step in range(100):
+            if step % 9 == 0:
+                house.proxy.lose_answers(2)
+            if step % 25 == 0:
+                house.proxy.cut()
+            ns.put_soon(f"k{step % 3}", b"%d" % step)
+        assert flushed(remote) == []
+    assert house.inside.get_many(["k0", "k1", "k2"]) == [b"99", b"97", b"98"]
+
+
+def flushed(remote: RemoteStore) -> list[str]:
+    while True:
+        try:
+            return [letter.code for letter in remote.flush()]
+        except Unavailable:
+            continue
+
+
+def test_an_outbox_goes_on_where_a_client_ended(house: House, tmp_path: Path) -> None:
+    token, path = house.serving.token(), tmp_path / "out"
+    house.proxy.refusing = True
+    with holdfast.connect(house.proxy.url, token=token, outbox=path, timeout=0.2) as remote:
+        for step in range(10):
+            remote.namespace("acme").put_soon("k", b"%d" % step)
+        with pytest.raises(Unavailable):
+            remote.flush()
+    assert not house.inside.exists("k")
+    house.proxy.refusing = False
+    with holdfast.connect(house.proxy.url, token=token, outbox=path) as remote:
+        assert flushed(remote) == []
+        assert remote.namespace("acme").get("k") == b"9"
+
+
+def test_dead_letters_outlive_their_client(house: House, tmp_path: Path) -> None:
+    house.inside.put("p", b"kept", permanent=True)
+    token, path = house.serving.token(), tmp_path / "out"
+    with holdfast.connect(house.proxy.url, token=token, outbox=path) as remote:
+        remote.namespace("acme").put_soon("p", b"lost")
+        assert flushed(remote) == ["permanent"]
+    with holdfast.connect(house.proxy.url, token=token, outbox=path) as remote:
+        assert [letter.code for letter in remote.dead_letters()] == ["permanent"]
+        assert remote.flush() == []
+
+
+# -- streams ------------------------------------------------------------------------------------
+
+
+def test_a_large_file_is_written_and_read_a_piece_at_a_time(house: House) -> None:
+    value = patterned(11 * MIB + 7)
+    with house.ns.open("large", "wb") as file:
+        for at in range(0, len(value), 300_000):
+            file.write(value[at : at + 300_000])
+    assert house.inside.get("large") == value
+    with house.ns.open("large", "rb") as file:
+        assert file.seek(-100, io.SEEK_END) == len(value) - 100
+        assert file.read(1000) == value[-100:]
+        file.seek(5 * MIB - 3)
+        assert file.read(10) == value[5 * MIB - 3 : 5 * MIB + 7]
+        file.seek(0)
+        assert b"".join(iter(lambda: file.read(777_777), b"")) == value
+
+
+def test_a_large_file_that_is_replaced_is_never_a_mixture(house: House) -> None:
+    house.ns.put("large", patterned(9 * MIB, 1))
+    with house.ns.open("large", "rb") as file:
+        file.read(10)
+        house.ns.put("large", patterned(9 * MIB, 2))
+        file.seek(8 * MIB)
+        with pytest.raises(Changed):
+            file.read(10)
+
+
+def write_on(file: io.RawIOBase, count: int) -> None:
+    file.writelines(bytes(MIB) for _ in range(count))
+    file.close()
+
+
+def test_an_upload_that_breaks_stores_nothing_and_is_known_to(house: House) -> None:
+    house.ns.put("a", b"old")
+    file = house.ns.open("a", "wb")
+    for _ in range(20):  # 4 MiB wait at most: so some of it has gone through the network
+        file.write(bytes(MIB))
+    house.proxy.cut()
+    with pytest.raises(Unavailable) as caught:
+        write_on(file, 100)
+    assert caught.value.effect == "none"
+    assert house.inside.get("a") == b"old"
+    file.close()
+
+
+def test_an_upload_that_is_refused_says_why(house: House) -> None:
+    house.inside.put("p", b"kept", permanent=True)
+    file = house.ns.open("p", "wb")
+    with pytest.raises(Permanent):
+        write_on(file, 40)
+    assert house.inside.get("p") == b"kept"
+
+
+def test_a_file_that_nobody_closed_stores_nothing(house: House) -> None:
+    file = house.ns.open("a", "wb")
+    file.write(bytes(2 * MIB))
+    del file
+    assert not house.inside.exists("a")
+
+
+# -- who asks, and where ---------------------------------------------------------------------------
+
+
+def test_who_is_nobody_gets_nothing(house: House) -> None:
+    house.ns.put("a", b"1")
+    for token in (None, "not-a-token"):
+        with (
+            holdfast.connect(house.serving.url, token=token) as remote,
+            pytest.raises(Unauthenticated),
+        ):
+            remote.namespace("acme").get("a")
+
+
+def test_rights_end_where_they_were_given(house: House) -> None:
+    house.ns.put("a", b"1")
+    token = house.serving.token("acme", ("read",))
+    with holdfast.connect(house.serving.url, token=token) as remote:
+        assert remote.namespace("acme").get("a") == b"1"
+        assert remote.namespaces() == ["acme"]
+        for call in (
+            lambda: remote.namespace("acme").put("a", b"2"),
+            lambda: remote.namespace("other").get("a"),
+            remote.status,
+        ):
+            with pytest.raises(Forbidden):
+                call()
+        assert remote.flush() == []
+
+
+def test_a_socket_of_the_machine(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with holdfast.open(":memory:") as store, Serving(store, unix_socket=str(path)) as serving:
+        with holdfast.connect(f"unix:{path}", token=serving.token()) as remote:
+            remote.namespace("acme").put("a", b"1")
+        assert store.namespace("acme").get("a") == b"1"
+
+
+def test_under_tls_the_server_is_held_to_its_name(tmp_path: Path) -> None:
+    cert, key = authority(tmp_path)
+    with (
+        holdfast.open(":memory:") as store,
+        Serving(store, tls_cert=str(cert), tls_key=str(key)) as serving,
+    ):
+        token = serving.token()
+        assert serving.url.startswith("https://")
+        with holdfast.connect(serving.url, token=token, ca=cert) as remote:
+            remote.namespace("acme").put("a", b"1")
+            assert remote.namespace("acme").get("a") == b"1"
+        with holdfast.connect(serving.url, token=token, timeout=0.2) as trusting:
+            with pytest.raises(Unavailable) as caught:
+                trusting.namespace("acme").get("a")
+            assert "CERTIFICATE_VERIFY_FAILED" in str(caught.value.cause)
+
+
+def authority(folder: Path) -> tuple[Path, Path]:
+    """A certificate that vouches for itself on the loopback, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
+    begin = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    host = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(begin)
+        .not_valid_after(begin + dt.timedelta(days=36_500))
+        .add_extension(x509.SubjectAlternativeName([host]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / "cert.pem").write_bytes(built.public_bytes(pem))
+    plain = serialization.NoEncryption()
+    form = serialization.PrivateFormat.PKCS8
+    (folder / "key.pem").write_bytes(key.private_bytes(pem, form, plain))
+    return folder / "cert.pem", folder / "key.pem"
+
+
+# -- asyncio ------------------------------------------------------------------------------------
+
+
+def test_many_tasks_at_once(house: House) -> None:
+    async def main() -> None:
+        url, token = house.serving.url, house.serving.token()
+        async with holdfast.aconnect(url, token=token) as remote:
+            ns = remote.namespace("acme")
+            await asyncio.gather(*(ns.put(f"k{at:03d}", b"%d" % at) for at in range(200)))
+            values = await asyncio.gather(*(ns.get(f"k{at:03d}") for at in range(200)))
+            assert values == [b"%d" % at for at in range(200)]
+            assert [key async for key in ns.list(limit=3)] == ["k000", "k001", "k002"]
+        with pytest.raises(Closed):
+            await ns.get("k000")
+
+    asyncio.run(main())
+
+
+async def give_up(ns: AsyncRemoteNamespace, value: bytes) -> None:
+    async with ns.open("half", "wb") as file:
+        await file.write(value)
+        raise ZeroDivisionError
+
+
+def test_files_locks_and_the_queue_of_a_loop(house: House, tmp_path: Path) -> None:
+    async def main() -> None:
+        url, token = house.serving.url, house.serving.token()
+        async with holdfast.aconnect(url, token=token, outbox=tmp_path / "out") as remote:
+            ns = remote.namespace("acme")
+            value = patterned(5 * MIB + 3)
+            async with ns.open("large", "wb") as file:
+                await file.write(value)
+            async with ns.open("large", "rb") as file:
+                await file.seek(5 * MIB)
+                assert await file.read() == value[5 * MIB :]
+            with pytest.raises(ZeroDivisionError):
+                await give_up(ns, value)
+            with pytest.raises(NotFound):
+                await ns.get("half")
+            async with ns.lock("a") as lock:
+                await ns.put("a", b"1", fence=lock.fence)
+            await ns.put_soon("b", b"2")
+            assert await remote.flush() == []
+            assert await ns.get("b") == b"2"
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_call_leaves_the_client_usable(house: House) -> None:
+    async def main() -> None:
+        async with holdfast.aconnect(house.proxy.url, token=house.serving.token()) as remote:
+            ns = remote.namespace("acme")
+            await ns.put("a", b"1")
+            house.proxy.delay_s = 0.2
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(ns.get("a"), 0.05)
+            house.proxy.delay_s = 0
+            assert await ns.get("a") == b"1"
+
+    asyncio.run(main())
