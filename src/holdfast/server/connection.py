@@ -340,7 +340,8 @@ class Connection(HttpToolsProtocol):
         if len(due) == 1 and due[0] is request and self.sending is None and not self.parked:
             due.popleft()
             self._send(request)
-            self._close_if_done()
+            if self.ending:
+                self._close_if_done()
         else:
             if request.reply is not None:
                 self.unsent_bytes += len(request.reply.body)

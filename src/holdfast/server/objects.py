@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from holdfast.bucket.read import NOW_BYTES
 from holdfast.errors import HoldfastError, NotFound, VersionMismatch
 from holdfast.limits import VALUE_RECORD_BYTES
-from holdfast.log.entry import Entry
+from holdfast.log.entry import ENTRY, Entry, unpack
 from holdfast.operations import Append, Delete, Release, Store, StoreOptions
 from holdfast.request import large, reading
 from holdfast.server.answers import GONE, JSON_TYPE, NOT_MODIFIED, Answer, told
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from holdfast.server.site import Site
 
 PARTIAL = 206
+SHAPING = frozenset(("if-match", "if-none-match", "range"))  # what makes an answer another
+PLAIN_HEADERS = (
+    b'Content-Type: application/octet-stream\r\nETag: "%d"\r\nHoldfast-Version: %d\r\n'
+    b"Holdfast-Modified: %d\r\nAccept-Ranges: bytes\r\n"
+)
 ASKING = frozenset(
     (
         *("holdfast-ttl", "holdfast-keep-ttl", "holdfast-fence", "holdfast-consumers"),
@@ -76,9 +81,12 @@ def get(site: Site, request: Request) -> Answer | None:
     composite = site.tenant_of(request).space + request.key.encode()
     if reading.is_near(site.corridor, composite):
         try:
-            found = reading.look_now(site.corridor, composite)
+            row, value = reading.look_at_row(site.corridor, composite)
         except NotFound:
             raise NotFound(key=request.key) from None
+        if value is not None and SHAPING.isdisjoint(request.headers):
+            return Answer(200, _headers_of_row(row), value)
+        found = reading.Found(unpack(row), value)
         if found.value is not None or found.entry.size > NOW_BYTES or request.method == "HEAD":
             return _told(site, request, composite, found)
     look = partial(reading.look, site.corridor, composite, request.key)
@@ -128,6 +136,14 @@ def _part(  # noqa: PLR0917 - an object and what of it
         return Answer(PARTIAL, headers, found.value[start:stop])
     pieces = reading.pieces(site.corridor, composite, request.key, entry, start, stop)
     return Answer(PARTIAL, headers, length=stop - start, pieces=pieces)
+
+
+def _headers_of_row(row: bytes) -> bytes:
+    """The headers of an entry as it is packed: the quick way of most answers."""
+    version, modified, expires, _, _, _, attributes, _, _ = ENTRY.unpack_from(row)
+    if expires or attributes:
+        return _headers_of(unpack(row))
+    return PLAIN_HEADERS % (version, version, modified)
 
 
 def _headers_of(entry: Entry) -> bytes:

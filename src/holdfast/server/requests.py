@@ -50,52 +50,30 @@ class Request:
     ``answer`` may be called once, at once or later, on the loop.
     """
 
-    __slots__ = (
-        "address",
-        "ask",
-        "began_ns",
-        "body",
-        "closes",
-        "extra",
-        "headers",
-        "key",
-        "left",
-        "method",
-        "number",
-        "owner",
-        "path",
-        "peer",
-        "principal",
-        "query",
-        "reply",
-        "route",
-        "sink",
-        "size_bytes",
-        "tenant",
-    )
+    # Of the class, not set one by one: most requests keep most of them.
+    address = ""
+    ask: Ask | None = None  # what must be settled on a thread
+    began_ns = 0
+    body: bytes | bytearray = b""
+    closes = False  # the connection ends behind this answer
+    extra = b""  # headers that the answer carries whatever it is
+    key = ""
+    left = 0  # bytes that the body may still have
+    method = ""
+    path = b""
+    peer: Principal | None = None  # who the system says is at the other end
+    principal: Principal | None = None
+    query = b""
+    reply: Answer | None = None
+    route: Route | None = None
+    sink: Sink | None = None
+    size_bytes = 0  # of the body, where the header says it
+    tenant: Tenant | None = None
 
     def __init__(self, owner: Owner, number: int) -> None:
         self.owner = owner
         self.number = number
-        self.address = ""
-        self.method = ""
-        self.path = b""
-        self.query = b""
         self.headers: dict[str, str] = {}
-        self.body: bytes | bytearray = b""
-        self.left = 0  # bytes that the body may still have
-        self.size_bytes = 0  # of the body, where the header says it
-        self.closes = False  # the connection ends behind this answer
-        self.key = ""
-        self.route: Route | None = None
-        self.tenant: Tenant | None = None
-        self.principal: Principal | None = None
-        self.reply: Answer | None = None
-        self.sink: Sink | None = None
-        self.began_ns = 0
-        self.ask: Ask | None = None  # what must be settled on a thread
-        self.extra = b""  # headers that the answer carries whatever it is
-        self.peer: Principal | None = None  # who the system says is at the other end
 
     @property
     def operation(self) -> str:

@@ -274,7 +274,14 @@ class Site:
         route = request.route
         if route is None:
             raise AssertionError("a request without a route is not begun")
-        self._answer(request, lambda: route.handle(self, request))
+        try:
+            answer = route.handle(self, request)
+        except HoldfastError as error:
+            answer = refused(error)
+        except Exception as error:  # noqa: BLE001 - the caller is told, and so is the log
+            answer = self.fault(error)
+        if answer is not None:
+            request.answer(answer)
 
     def fault(self, error: object) -> Answer:
         """The answer where the mistake is ours."""
