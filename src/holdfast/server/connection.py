@@ -26,8 +26,9 @@ from holdfast.limits import REQUESTS_DUE
 from holdfast.server.answers import Answer, head_of, plain
 from holdfast.server.deadlines import BODY, HEAD, IDLE, LINGER
 from holdfast.server.download import Download
+from holdfast.server.head import BAD_REQUEST, Head
 from holdfast.server.listeners import peer_of
-from holdfast.server.requests import NAMES, REPEATABLE, Request
+from holdfast.server.requests import Request
 
 if TYPE_CHECKING:
     from holdfast.server.site import Site
@@ -37,7 +38,6 @@ DISCARD_BYTES = 64 << 10  # of a body that nobody wants: read, so that the conne
 SLICE_BYTES = 16 << 10  # is parsed before anybody looks whether too much is due
 UNSENT_BYTES = 1 << 20  # of answers that wait for an earlier one, before no more is begun
 WRITE_HIGH_BYTES = 256 << 10
-BAD_REQUEST, TOO_LARGE_HEAD = 400, 431
 NO_EXPECTATION = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -71,10 +71,7 @@ class Connection(HttpToolsProtocol):
         self.since_s = self.site.now_s
         self.body_bytes = 0
         self.body_since_s = 0.0
-        self.header_bytes = 0  # in lines that were told
-        self.head_received = 0  # of a header that is not whole
-        self.header_count = 0
-        self.url = b""
+        self.head = Head(self.site.settings.header_bytes, self.site.settings.header_count)
         self.out: list[bytes] | None = None  # answers that are gathered while parsing
         self.unsent_bytes = 0
         self.choked_since_s: float | None = None
@@ -185,10 +182,7 @@ class Connection(HttpToolsProtocol):
                 self.refuse(plain(BAD_REQUEST, "invalid_request", "this is not HTTP/1.1"))
         else:
             if self.stage is HEAD:
-                # A line that is not ended yet was told to nobody: count it all the same.
-                self.head_received += len(data)
-                if self.head_received > self.site.settings.header_bytes + SLICE_BYTES:
-                    self._refuse_head()
+                self._refuse_if(self.head.receive(len(data)))
 
     # -- the parser's callbacks --------------------------------------------------------
 
@@ -196,41 +190,19 @@ class Connection(HttpToolsProtocol):
         """A request begins."""
         self.site.requests += 1
         self.request = Request(self, self.site.requests)
-        self.url = b""
-        self.header_bytes = self.head_received = 0
-        self.header_count = 0
+        self.head.begin()
         self.stage, self.since_s = HEAD, self.site.now_s
 
     def on_url(self, url: bytes) -> None:
         """A piece of what is asked for."""
-        self.url += url
-        if len(self.url) > self.site.settings.header_bytes:
-            self._refuse_head()
+        self._refuse_if(self.head.add_url(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer, which is counted and passed over."""
-        self.header_count += 1
-        self.header_bytes += len(name) + len(value) + 4
         request = self.request
-        if request is None:
-            return
-        if (
-            self.header_count > self.site.settings.header_count
-            or self.header_bytes > self.site.settings.header_bytes
-        ):
-            self._refuse_head()
-            return
-        known = NAMES.get(name) or NAMES.get(name.lower())
-        if known is None or self.stage is not HEAD:
-            return
-        headers = request.headers
-        text = value.decode("latin-1")
-        if known in headers:
-            if known not in REPEATABLE:
-                self.refuse(plain(BAD_REQUEST, "invalid_request", "a header is there twice"))
-                return
-            text = f"{headers[known]}, {text}"
-        headers[known] = text
+        if request is not None:
+            headers = request.headers if self.stage is HEAD else None
+            self._refuse_if(self.head.add(name, value, headers))
 
     def on_headers_complete(self) -> None:
         """The header is whole: settle who asks, and whether they may, before the body is read."""
@@ -240,7 +212,7 @@ class Connection(HttpToolsProtocol):
         self.stage, self.since_s = BODY, self.site.now_s
         self.body_since_s, self.body_bytes = self.since_s, 0
         request.method = self.parser.get_method().decode("latin-1")
-        request.path, _, request.query = self.url.partition(b"?")
+        request.path, _, request.query = self.head.url.partition(b"?")
         request.address, request.peer = self.address, self.peer
         request.closes = not self.parser.should_keep_alive()
         if "host" not in request.headers and self.parser.get_http_version() != "1.0":
@@ -309,9 +281,9 @@ class Connection(HttpToolsProtocol):
         request.reply = answer
         self._line_up(request)
 
-    def _refuse_head(self) -> None:
-        if not self.ending:
-            self.refuse(plain(TOO_LARGE_HEAD, "limit_exceeded", "the header is too large"))
+    def _refuse_if(self, refusal: Answer | None) -> None:
+        if refusal is not None and not self.ending:
+            self.refuse(refusal)
 
     def _refuse_request(self, request: Request, answer: Answer) -> None:
         """Answer before the body is read; a body that is not small ends the connection."""
