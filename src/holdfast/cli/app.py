@@ -23,6 +23,7 @@ from holdfast.cli import (
     guards,
     maintenance,
     objects,
+    proofs,
     serving,
     sharing,
     tokens,
@@ -103,7 +104,18 @@ def begin(
     context.obj = Settings(as_json=as_json, store=store)
 
 
-for _room in (demo, objects, guards, transfer, maintenance, serving, sharing, tokens, bench):
+for _room in (
+    demo,
+    objects,
+    guards,
+    transfer,
+    maintenance,
+    proofs,
+    serving,
+    sharing,
+    tokens,
+    bench,
+):
     _room.register(app)
 
 

@@ -1,0 +1,172 @@
+"""Commands on proofs: key, prove, verify, watch. ``verify`` needs no store."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from holdfast.certify import roots, watch
+from holdfast.certify.verify import Verified
+from holdfast.certify.verify import verify as verify_proof
+from holdfast.cli.exits import ExitCode
+from holdfast.cli.files import local_file, writing
+from holdfast.cli.opening import holds_store, opened
+from holdfast.cli.options import (
+    AsJson,
+    KeyName,
+    NamespaceName,
+    StorePath,
+    output_of,
+    settings_of,
+)
+from holdfast.cli.output import facts_table, shown, time_text
+from holdfast.clock import SystemClock, SystemEntropy
+from holdfast.engines.disk import OsDisk
+from holdfast.errors import InvalidValue
+from holdfast.identity.keys import signing_key
+from holdfast.store import Store
+
+SECOND_NS: Final = 1_000_000_000
+DECLARED: Final[watch.Finding] = "restore"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    for command in (key, prove, verify, watched):
+        name = "watch" if command is watched else command.__name__
+        app.command(name)(command)
+
+
+def key(context: typer.Context, *, path: StorePath, as_json: AsJson = False) -> None:
+    """Print the public key that the store's proofs are verified with; made if there is none."""
+    output = output_of(context, as_json=as_json)
+    if not holds_store(path):
+        message = f"there is no store at {str(path)!r}"
+        raise typer.BadParameter(message, param_hint="PATH")
+    found = signing_key(OsDisk(), str(path.absolute()), SystemEntropy())
+    public = found.public_pem().decode()
+    output.document({"id": found.id, "public_key": public}, public.rstrip())
+
+
+def prove(
+    context: typer.Context,
+    *,
+    path: StorePath,
+    namespace: NamespaceName,
+    name: KeyName,
+    proof: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the proof goes.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Write the proof that an object is there as it is, or that there is none."""
+    output = output_of(context, as_json=as_json)
+    with opened(path, settings_of(context).store) as store:
+        proven = store.namespace(namespace).prove(name)
+    with writing(proof) as stream:
+        stream.write(proven.proof)
+    size = None if proven.value is None else len(proven.value)
+    told = "no object" if size is None else f"{size} bytes"
+    output.document(
+        {"key": name, "size": size, "revision": proven.revision, "time_ns": proven.time_ns},
+        f"{shown(name)}: {told} at revision {proven.revision}",
+    )
+
+
+def verify(
+    context: typer.Context,
+    *,
+    proof: Annotated[Path, typer.Argument(metavar="PROOF", help="The proof's file.")],
+    namespace: NamespaceName,
+    name: KeyName,
+    value: Annotated[
+        Path | None,
+        typer.Argument(metavar="[VALUE]", help="The value's file; none: there is no object."),
+    ] = None,
+    public_key: Annotated[
+        Path, typer.Option("--public-key", metavar="FILE", help="The store's key, PEM.")
+    ],
+    max_age: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Refuse what was signed before.")
+    ] = None,
+    min_revision: Annotated[
+        int | None, typer.Option(metavar="N", help="Refuse an earlier revision.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a proof with the store's public key and nothing else; exit code 6 if it fails."""
+    output = output_of(context, as_json=as_json)
+    said = verify_proof(
+        namespace,
+        name,
+        None if value is None else _read(value),
+        _read(proof),
+        public_key=_read(public_key),
+        max_age_s=max_age,
+        min_revision=min_revision,
+    )
+    output.document(said, facts_table(_facts(said).items()))
+
+
+def _facts(said: Verified) -> dict[str, str]:
+    """What a proof convinces of, for people."""
+    told = {"object": "none" if said.size is None else f"{said.size} bytes"}
+    if said.modified_ns is not None:
+        told |= {"version": str(said.version), "modified": time_text(said.modified_ns)}
+    if said.expires_ns is not None:
+        told["expires"] = time_text(said.expires_ns)
+    if said.content_type is not None:
+        told["content type"] = shown(said.content_type)
+    return told | {"revision": str(said.revision), "signed": time_text(said.time_ns)}
+
+
+def watched(
+    context: typer.Context,
+    *,
+    path: StorePath,
+    seen: Annotated[
+        Path, typer.Argument(metavar="SEEN", help="What was seen; made at the first look.")
+    ],
+    public_key: Annotated[
+        Path | None,
+        typer.Option("--public-key", metavar="FILE", help="The key to trust; else the store's."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the store with what was seen of it before; exit code 6 if it went back or forked."""
+    output = output_of(context, as_json=as_json)
+    before = watch.decode(_read(seen)) if seen.exists() else None
+    with opened(path, settings_of(context).store) as store:
+        trusted = store.public_key() if public_key is None else _read(public_key)
+        now, found = _judged(store, before, trusted)
+    if set(found) <= {DECLARED}:
+        with local_file(seen):
+            seen.write_bytes(now.encode())
+    told = ", ".join(found) if found else "goes on from what was seen"
+    output.document(
+        {"findings": found, "revision": now.revision, "root": now.root},
+        f"revision {now.revision}: {told if before is not None else 'seen for the first time'}",
+    )
+    if not set(found) <= {DECLARED}:
+        raise typer.Exit(ExitCode.UNTRUSTED)
+
+
+def _judged(
+    store: Store, before: watch.Seen | None, trusted: bytes
+) -> tuple[watch.Seen, list[watch.Finding]]:
+    """The store's newest root, and what is wrong with it in the eyes of whoever saw ``before``."""
+    seal = store.certifier.seal()
+    now = watch.seen_of(seal.message, roots.verify(seal.message, trusted))
+    history = watch.History()
+    if before is not None:
+        with suppress(InvalidValue):  # it does not hold what was seen: that shows below
+            history = store.certifier.history(before, now)
+    return now, watch.judge(before, now, history, wall_ns=SystemClock().wall_ns())
+
+
+def _read(path: Path) -> bytes:
+    with local_file(path):
+        return path.read_bytes()
