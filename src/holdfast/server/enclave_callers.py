@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from holdfast.errors import InvalidValue, Unauthenticated
+from holdfast.access import audit
+from holdfast.access.decide import ANONYMOUS
+from holdfast.access.grants import Ask
+from holdfast.errors import AttestationInvalid, Forbidden, InvalidValue, Unauthenticated
 from holdfast.identity.enclaves import Enclaves, Opened
 from holdfast.identity.handover import Holding, Statement
 from holdfast.limits import CHALLENGE_S
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
 MARK, DOCUMENT, SPACE = "holdfast-enclave", "attestation", "holdfast-namespace"
 IMAGE = re.compile(r"[0-9a-f]{64}", re.ASCII)
+REFUSALS = (Unauthenticated, AttestationInvalid, Forbidden)
 Act = Callable[["Site", Request, Principal], Answer | None]
 
 
@@ -110,8 +115,9 @@ class Callers:
 
     def expect(self, request: Request) -> None:
         """Unauthenticated, before any body is read, where no such session is open."""
-        if not self._enclaves.is_open(request.headers[MARK]):
-            raise Unauthenticated(reason="session")
+        with _told_if_refused(request):
+            if not self._enclaves.is_open(request.headers[MARK]):
+                raise Unauthenticated(reason="session")
 
     def settle(
         self, site: Site, request: Request, then: Callable[[Principal], Answer | None]
@@ -139,12 +145,13 @@ class Callers:
         return self._enclaves.knows_document(headers.get(DOCUMENT, ""), headers.get(SPACE))
 
     def _who(self, request: Request) -> Principal:
-        headers = request.headers
-        if MARK in headers:
-            return self._marked(request)
-        if DOCUMENT not in headers:
-            raise Unauthenticated(reason="missing")
-        return self._enclaves.by_document(headers[DOCUMENT], headers.get(SPACE))
+        with _told_if_refused(request):
+            headers = request.headers
+            if MARK in headers:
+                return self._marked(request)
+            if DOCUMENT not in headers:
+                raise Unauthenticated(reason="missing")
+            return self._enclaves.by_document(headers[DOCUMENT], headers.get(SPACE))
 
     def _marked(self, request: Request) -> Principal:
         """Whose session marked a request; a document alone is not enough."""
@@ -172,7 +179,11 @@ class Callers:
                 raise TypeError(found)
             return told(found)
 
-        site.work(request, partial(self._enclaves.exchange, document, asked.namespace), opened)
+        def exchange() -> Opened:
+            with _told_if_refused(request):
+                return self._enclaves.exchange(document, asked.namespace)
+
+        site.work(request, exchange, opened)
 
     # -- hand-overs -------------------------------------------------------------------
 
@@ -184,15 +195,25 @@ class Callers:
             statement = Statement(
                 signed.namespace, signed.source, signed.to, signed.keep, signed.number
             )
-            handovers = self._enclaves.handovers
-            work = partial(handovers.hand_over_signed, statement, signature)
-            site.work(request, work, _held)
+            site.work(request, partial(self._by_owner, request, statement, signature), _held)
             return
         asked = decode(body, Handed)
-        site.work(request, partial(self._hand_over, request, asked), _held)
+        site.work(request, partial(self._by_session, request, asked), _held)
 
-    def _hand_over(self, request: Request, asked: Handed) -> Holding:
-        return self._enclaves.hand_over(self._marked(request), asked.to, keep=asked.keep)
+    def _by_session(self, request: Request, asked: Handed) -> Holding:
+        with _told_if_refused(request):
+            caller = self._marked(request)
+            found = self._enclaves.hand_over(caller, asked.to, keep=asked.keep)
+        namespace = caller.grants[0].namespace
+        _tell(request, caller, namespace, to=asked.to, keep=asked.keep)
+        return found
+
+    def _by_owner(self, request: Request, statement: Statement, signature: bytes) -> Holding:
+        with _told_if_refused(request):
+            found = self._enclaves.handovers.hand_over_signed(statement, signature)
+        facts = {"by": "owner", "from": statement.source, "to": statement.target}
+        _tell(request, ANONYMOUS, statement.namespace, **facts, keep=statement.keep)
+        return found
 
     def _owner(self, site: Site, request: Request) -> None:
         asked = decode(bytes(request.body), Named)
@@ -200,13 +221,38 @@ class Callers:
         site.work(request, partial(self._name_owner, request, key), _held)
 
     def _name_owner(self, request: Request, key: bytes | None) -> Holding:
-        return self._enclaves.name_owner(self._marked(request), key)
+        with _told_if_refused(request):
+            caller = self._marked(request)
+            found = self._enclaves.name_owner(caller, key)
+        told = None if key is None else base64.b64encode(key).decode()
+        _tell(request, caller, caller.grants[0].namespace, public_key=told)
+        return found
 
 
 def target_of(request: Request) -> str:
     """Path and query as on the request line."""
     query = b"?" + request.query if request.query else b""
     return (request.path + query).decode("latin-1")
+
+
+@contextmanager
+def _told_if_refused(request: Request) -> Iterator[None]:
+    """Leave a line in the audit log where a credential is refused."""
+    try:
+        yield
+    except REFUSALS as error:
+        ask = Ask("", _operation(request), address=request.address)
+        audit.tell("refused", ANONYMOUS, ask, code=error.code, **error.facts)
+        raise
+
+
+def _tell(request: Request, principal: Principal, namespace: str, **facts: object) -> None:
+    ask = Ask(namespace, _operation(request), address=request.address)
+    audit.tell("allowed", principal, ask, **facts)
+
+
+def _operation(request: Request) -> str:
+    return request.route.operation if request.route is not None else ""
 
 
 def _held(holding: object) -> Answer:

@@ -205,6 +205,8 @@ def test_a_session_counts_on_every_path(door: Door) -> None:
     body = msgspec.msgpack.encode({"atomic": False, "operations": [["exists", "a/b", None]]})
     told = marked(caller, "POST", f"{space}/batch", body)
     assert msgspec.msgpack.decode(told.body) == [[0, True]]
+    told = marked(caller, "GET", "/v1/namespaces")
+    assert json.loads(told.body) == {"namespaces": [caller.image_id]}
     assert marked(caller, "DELETE", f"{space}/objects/a%2Fb").status == 204
 
 
@@ -351,3 +353,39 @@ def test_who_holds_a_namespace_is_in_no_list(door: Door) -> None:
     old = door.begun(1)
     assert old.ask("/handover", to=door.caller(2).image_id)[0] == 200
     assert door.store.namespaces() == []
+
+
+# -- the audit log ----------------------------------------------------------------------
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [json.loads(r.getMessage()) for r in caplog.records if r.name == "holdfast.audit"]
+
+
+def test_a_refused_credential_leaves_a_line(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    caller = door.begun()
+    with caplog.at_level("INFO", logger="holdfast.audit"):
+        caller.plain("/load", {"key": "a"})
+        caller.plain("/session", {"document": text(caller.enclave.document())})
+        caller.plain("/load", {"key": "a"}, Holdfast_Enclave=f"{'0' * 32};1;{'0' * 64}")
+        caller.ask("/exists", key="a")
+    told = [(one["event"], one["operation"], one["code"], one["reason"]) for one in lines(caplog)]
+    assert told == [
+        ("refused", "load", "unauthenticated", "missing"),
+        ("refused", "enclave.session", "attestation_invalid", "nonce"),
+        ("refused", "load", "unauthenticated", "session"),
+    ]
+
+
+def test_a_hand_over_leaves_a_line(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    old, new = door.begun(1), door.caller(2)
+    with caplog.at_level("INFO", logger="holdfast.audit"):
+        old.ask("/owner", public_key=None)
+        old.ask("/handover", to=new.image_id, keep=False)
+    told = [(one["event"], one["operation"], one["principal"]) for one in lines(caplog)]
+    assert told == [
+        ("allowed", "enclave.owner", old.image_id),
+        ("allowed", "enclave.handover", old.image_id),
+    ]
+    last = lines(caplog)[-1]
+    assert (last["namespace"], last["to"], last["keep"]) == (old.image_id, new.image_id, False)
