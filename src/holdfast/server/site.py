@@ -295,6 +295,8 @@ class Site:
             return other.reply is not None
         if one.sink is not None or other.sink is not None:
             return False
+        if MARK in one.headers or MARK in other.headers:
+            return False  # their counters must be looked at in order
         return one.route.kind == other.route.kind != "alone"
 
     def deadline_ns(self, request: Request) -> int | None:

@@ -186,6 +186,20 @@ def test_a_session_ends(door: Door, clock: ManualClock) -> None:
     assert why(caller.send("/exists", b'{"key": "a"}'))[2] == "session"
 
 
+def test_requests_sent_behind_one_another_are_looked_at_in_order(
+    door: Door, clock: ManualClock
+) -> None:
+    """The first needs a look at the record, on a thread; those behind it must not overtake."""
+    caller = door.begun()
+    data = b'{"key": "a"}'
+    for _ in range(20):
+        clock.advance(2 * SECOND_NS)
+        marks = [caller.enclave.mark("POST", "/exists", data) for _ in range(5)]
+        sent = [caller.raw.request("POST", "/exists", data, Holdfast_Enclave=m) for m in marks]
+        caller.raw.say(b"".join(sent))
+        assert [caller.raw.hear().status for _ in marks] == [200] * 5
+
+
 # -- the other paths --------------------------------------------------------------------
 
 
