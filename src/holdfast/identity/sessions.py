@@ -18,7 +18,7 @@ import msgspec
 
 from holdfast.clock import Clock, Entropy
 from holdfast.errors import RateLimited, Unauthenticated
-from holdfast.identity.exchange import SECRET_BYTES, mac_of
+from holdfast.identity.exchange import SECRET_BYTES, message_of
 from holdfast.limits import ENCLAVE_SESSION_S, ENCLAVE_SESSIONS, ENCLAVE_SESSIONS_PER_IMAGE
 from holdfast.values import Grant, Principal, Right
 
@@ -31,11 +31,13 @@ MARK: Final = re.compile(r"([0-9a-f]{32});([1-9][0-9]{0,17});([0-9a-f]{64})", re
 class Session(msgspec.Struct, kw_only=True):
     """One session: whose, for which namespace, until when (monotonic ns), the last counter.
 
-    ``secret`` marks its requests; ``principal`` is who asks with them.
+    ``secret`` marks its requests, and ``keyed`` is an HMAC that has taken it in already,
+    which halves the cost of each; ``principal`` is who asks with them.
     """
 
     id: str
     secret: bytes
+    keyed: hmac.HMAC
     image_id: str
     namespace: str
     ends_ns: int
@@ -77,10 +79,12 @@ class Sessions:
         """
         now_ns = self._clock.monotonic_ns()
         name = self._entropy.bytes(ID_BYTES).hex()
+        secret = self._entropy.bytes(SECRET_BYTES)
         until_ns = self._clock.wall_ns() + self._life_ns
         session = Session(
             id=name,
-            secret=self._entropy.bytes(SECRET_BYTES),
+            secret=secret,
+            keyed=hmac.new(secret, digestmod="sha256"),
             image_id=image_id,
             namespace=namespace,
             ends_ns=now_ns + self._life_ns,
@@ -117,8 +121,9 @@ class Sessions:
         if session is None or self._clock.monotonic_ns() >= session.ends_ns:
             raise Unauthenticated(reason="session")
         counter = int(match[2])
-        right = mac_of(session.secret, method, target, counter=counter, digest=digest)
-        if not hmac.compare_digest(right, bytes.fromhex(match[3])):
+        right = session.keyed.copy()
+        right.update(message_of(method, target, counter, digest))
+        if not hmac.compare_digest(right.digest(), bytes.fromhex(match[3])):
             raise Unauthenticated(reason="signature")
         with self._lock:
             if counter <= session.counter:
