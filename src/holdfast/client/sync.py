@@ -96,6 +96,7 @@ class Sender:
         except BaseException as error:
             connection.close()
             if isinstance(error, FAILURES):
+                self.close()  # where one broke, those that wait may have, too
                 raise lost(error) from error
             raise
         if connection.is_available():
@@ -109,7 +110,7 @@ class Sender:
         return Upload(self, ask)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Let go of the connections that wait."""
         for one in self._idle.drain():
             one.close()
 

@@ -126,6 +126,7 @@ class AsyncSender:
         except BaseException as error:
             await connection.aclose()
             if isinstance(error, FAILURES):
+                await self.close()  # where one broke, those that wait may have, too
                 raise lost(error) from error
             raise
         if connection.is_available():
@@ -135,7 +136,7 @@ class AsyncSender:
         return answer_of(response)
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Let go of the connections that wait."""
         for one in self._idle.drain():
             await one.aclose()
 
