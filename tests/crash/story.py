@@ -47,6 +47,7 @@ from holdfast.views.memory_view import MemoryView
 from holdfast.views.port import View
 
 OPERATIONS: Final = 300
+ANSWERED: Final = 4  # numbers that are asked again after a cut
 OpenView = Callable[[str], View]
 SEEDED: Final[tuple[Mode, ...]] = ("torn", "reordered")  # the modes that draw by chance
 
@@ -150,8 +151,11 @@ class Story:
         for _ in range(OPERATIONS):
             self._note()
             clients.act()
-            self.moments[-1].model.steps.extend(world.attempted)
-            world.attempted = ()
+            began = self.moments[-1].model
+            began.steps.extend(world.attempted)
+            if began.numbers.open is None:
+                began.numbers.open = world.sent
+            world.attempted, world.sent = (), None
         self._note()
         self.points = world.disk.points
         self.starts = [moment.points for moment in self.moments]
@@ -238,6 +242,7 @@ class Story:
 def judge(world: World) -> None:
     """Hold a reopened store against what stood, then use it: versions go on above."""
     world.verify()
+    _ask_again(world)
     told = world.model.highest
     free = [name for name, found in world.model.now.items() if not found.permanent]
     for name in sorted(free, key=lambda name: told.get(name, 0))[-2:]:
@@ -245,3 +250,12 @@ def judge(world: World) -> None:
         if version <= told.get(name, 0):
             message = f"{name}: version {version} after {told[name]}"
             raise Deviation(message)
+
+
+def _ask_again(world: World) -> None:
+    """What was under way is applied once, what was answered is not applied again."""
+    clients = Clients(world)
+    clients.send_again()
+    if world.settings.sync == "always":
+        for number in sorted(world.model.numbers.answered)[-ANSWERED:]:
+            clients.ask_again(number)

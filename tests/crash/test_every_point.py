@@ -17,7 +17,7 @@ from holdfast.testing.disk import MODES
 from holdfast.testing.simulator import Settings
 from tests.crash.story import Case, RealViews, Story, judge
 
-SEED = 18  # of a run that has splits, rolls, merges and collections inside
+SEED = 36  # of a run that has splits, rolls, merges and collections inside
 PARTS = 24  # tests that share the cases of a run, for workers
 REAL = 500  # cuts with LMDB views, copied at the moment of the cut
 SAMPLED = 15  # every so manyth case of a run whose other cases wait for the night

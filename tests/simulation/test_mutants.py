@@ -8,6 +8,8 @@ import pytest
 
 from holdfast.bucket import birth, commit
 from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.sessions import Sessions
+from holdfast.log.header import KeptNumbers
 from holdfast.log.log import Group, Log
 from holdfast.testing.simulator import Deviation, simulate
 
@@ -49,12 +51,32 @@ def _views_not_cut_after_a_split(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(birth, "_cut_view", lambda *_: None)
 
 
+def _numbers_not_in_the_state_of_a_segment(patch: pytest.MonkeyPatch) -> None:
+    told = Sessions.told
+
+    def silent(sessions: Sessions, now_ns: int) -> KeptNumbers:
+        return KeptNumbers(told(sessions, now_ns).since_ns)
+
+    patch.setattr(Sessions, "told", silent)
+
+
+def _numbers_not_read_from_the_log(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Sessions, "replay", lambda *_: None)
+
+
+def _numbers_kept_of_writes_that_failed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Sessions, "forget", Sessions.settle)
+
+
 MUTANTS: list[Mutate] = [
     _sync_that_syncs_nothing,
     _segments_end_unsynced,
     _highest_key_forgotten,
     _older_views_trusted,
     _views_not_cut_after_a_split,
+    _numbers_not_in_the_state_of_a_segment,
+    _numbers_not_read_from_the_log,
+    _numbers_kept_of_writes_that_failed,
 ]
 
 

@@ -369,7 +369,7 @@ class Bucket(Reader):
     def segment_state(self) -> NumberedState:
         """What the next segment's STATE record must say: that, and what sessions applied."""
         state = self.log_state()
-        told = self.sessions.told(state.time_ns)
+        told = self.sessions.told(self.time.now_ns())  # a time mark runs ahead
         return NumberedState(**msgspec.structs.asdict(state), numbers=told)
 
     def sync_to(self, position: Position) -> None:
@@ -433,11 +433,13 @@ class Bucket(Reader):
 
     def close(self) -> None:
         """Take no more writes; give back descriptors and maps."""
-        with self.lock:
-            self.closed = True
-            self.start = self.stop = NOWHERE  # so that every key has moved away from here
-            self.log.park()
-        self.view.close()  # waits for a checkpoint, which waits for the lock
+        try:
+            with self.lock:
+                self.closed = True
+                self.start = self.stop = NOWHERE  # so that every key has moved away from here
+                self.log.park()
+        finally:
+            self.view.close()  # waits for a checkpoint, which waits for the lock
 
     def begin_anew(self, state: State, special: int) -> None:
         """Read from a state that was derived from the log; the view counts for nothing."""

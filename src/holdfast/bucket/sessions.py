@@ -92,7 +92,11 @@ def cut_slot(name: bytes) -> tuple[bytes, bytes, int]:
 
 
 class Known(msgspec.Struct, gc=False):
-    """One session in one namespace: what it applied, and what it may yet have."""
+    """One session in one namespace: what it applied, and what it may yet have.
+
+    ``used_ns`` is never before it began, by whichever clock that was: so what was
+    forgotten for being idle is too old to be taken for new.
+    """
 
     floor: int
     used_ns: int
@@ -130,9 +134,10 @@ class Space(msgspec.Struct):
 
     def add(self, told: KeptSession) -> None:
         """Know of a session what is told of it as well."""
-        known = self.sessions.setdefault(told.session, Known(0, told.used_ns, {}, {}))
+        known = self.sessions.setdefault(told.session, Known(0, 0, {}, {}))
         self.numbers -= known.numbers()
-        known.used_ns = max(known.used_ns, told.used_ns)
+        begun: int = HEAD.unpack_from(told.session)[0]
+        known.used_ns = max(known.used_ns, told.used_ns, begun)
         known.kept.update(told.kept)
         floor = max(known.floor, told.floor)
         known.floor = 0
@@ -181,7 +186,7 @@ class Sessions:
             raise SessionUnknown(session=session.hex())
         if len(space.sessions) >= SESSIONS:
             self._make_room(space, now_ns)
-        known = space.sessions[session] = Known(0, now_ns, {}, {})
+        known = space.sessions[session] = Known(0, max(now_ns, begun), {}, {})
         return known
 
     def hold_room(self, namespace: bytes, known: Known, now_ns: int) -> None:

@@ -27,7 +27,6 @@ from holdfast.log.header import (
     LogState,
     SegmentHead,
     SegmentInfo,
-    decode_state,
     encode_state,
     pack_head,
     unpack_head,
@@ -403,11 +402,21 @@ class Log:
         return {number: self.segment(number).size for number in numbers}
 
     def park(self) -> None:
-        """Give back descriptors, maps and key blocks; the next call opens again."""
+        """Give back descriptors, maps and key blocks; the next call opens again.
+
+        Raises:
+            StorageFailed: of a segment that the disk refused; the others are parked.
+        """
         self.maps.clear()
         self._blocks.clear()
+        failed: OSError | None = None
         for segment in self._open.values():
-            segment.park()
+            try:
+                segment.park()
+            except OSError as error:
+                failed = failed or error
+        if failed is not None:
+            raise refused(self.bucket, failed) from failed
 
     def continues(self, position: Position) -> bool:
         """Whether what this log holds behind a position is all that happened since.
@@ -487,11 +496,3 @@ class Group(NamedTuple):
         """A record's value (the group's checksum has covered it)."""
         at = record.offset - self.head.body
         return bytes(self.body[at : at + record.value_len])
-
-
-def state_in(group: Group, where: str) -> LogState:
-    """The state that a segment's first group must hold."""
-    for record in group.records():
-        if record.type == Type.STATE:
-            return decode_state(group.value(record))
-    raise Corrupt(position=where, what="a segment begins without its state")

@@ -21,9 +21,10 @@ from holdfast.log.header import (
     LogState,
     Merge,
     SegmentInfo,
+    decode_state,
     unpack_head,
 )
-from holdfast.log.log import Group, Log, Position, state_in
+from holdfast.log.log import Group, Log, Position
 from holdfast.log.records import Type
 
 Origin = tuple[str, int]  # the bucket and the number that a segment was written under
@@ -138,7 +139,7 @@ def _end(log: Log, number: int, absorbed: Position | None) -> Recovered | None:
         segment.sync()
     log.synced = stop
     log.durable = log.position
-    return Recovered(log, state_in(found[0], where), found, torn)
+    return Recovered(log, _state_in(found[0], where), found, torn)
 
 
 def _was_closed(last: Group, *, torn: bool) -> bool:
@@ -191,3 +192,11 @@ def _told(found: Recovered) -> tuple[dict[int, SegmentInfo], dict[int, SegmentIn
 
 def _name(known: dict[int, SegmentInfo], infos: Iterable[SegmentInfo]) -> None:
     known.update({info.number: info for info in infos})
+
+
+def _state_in(group: Group, where: str) -> LogState:
+    """The state that a segment's first group must hold."""
+    for record in group.records():
+        if record.type == Type.STATE:
+            return decode_state(group.value(record))
+    raise Corrupt(position=where, what="a segment begins without its state")

@@ -24,6 +24,7 @@ from holdfast.errors import (
     NotFound,
     OutcomeUnknown,
     Permanent,
+    StorageFailed,
 )
 from holdfast.log.records import Flag
 from holdfast.operations import Delete
@@ -301,7 +302,12 @@ class Store:
     # -- the end ------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Store what is queued, absorb what is in memory, let go of the folder. Idempotent."""
+        """Store what is queued, absorb what is in memory, let go of the folder. Idempotent.
+
+        Raises:
+            OutcomeUnknown: what a crash may take, as of ``sync``. StorageFailed: the disk
+            refused. The store is closed all the same.
+        """
         if self._closed:
             return
         self._closed = True
@@ -319,11 +325,23 @@ class Store:
                     told = [leave(bucket) for bucket in self.placement.directory]
         finally:
             self.placement.directory.closed = True
-            for bucket in self.placement.directory:
-                bucket.close()
-            closed.put_if_clean(self.disk, self.path, self._settings, told)
+            failed = self._close_buckets()
+            if failed is None:
+                closed.put_if_clean(self.disk, self.path, self._settings, told)
             if self._owner is not None:
                 self._owner.release()
+        if failed is not None:
+            raise failed
+
+    def _close_buckets(self) -> StorageFailed | None:
+        """Close every bucket; what the disk refused first."""
+        failed = None
+        for bucket in self.placement.directory:
+            try:
+                bucket.close()
+            except StorageFailed as error:
+                failed = failed or error
+        return failed
 
     def _require_open(self) -> None:
         if self._closed:

@@ -42,6 +42,7 @@ class Asking:
         self.model = world.model
         self.chance = world.chance
         self.count = 0
+        self.life = 0  # in which what was open was sent again
         self.names = _names(world.chance.randrange(1 << 30))
         self.life_of: dict[Name, int] = {}
 

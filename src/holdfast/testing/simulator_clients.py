@@ -21,8 +21,9 @@ from holdfast.errors import (
     Permanent,
     VersionMismatch,
 )
-from holdfast.testing.simulator_asking import DONE, Allowed, Asking, with_changes
+from holdfast.testing.simulator_asking import DONE, Allowed, with_changes
 from holdfast.testing.simulator_model import Effect, Lease, Name, Object, Step
+from holdfast.testing.simulator_numbered import Numbering
 from holdfast.testing.simulator_world import SPACES, Deviation
 from holdfast.values import Receipt
 
@@ -34,12 +35,16 @@ SIZES = ((0, 40), (0, 40), (0, 400), (500, 6_000), (500, 6_000), (8_000, 24_000)
 LARGE = (1 << 20) + 1
 
 
-class Clients(Asking):
+class Clients(Numbering):
     """Several clients of one store, one acting at a time."""
 
     def act(self) -> None:
         """One action of one client, drawn by chance."""
         self.count += 1
+        if self.model.numbers.open is not None and self.life != self.world.life:
+            self.life = self.world.life
+            self.send_again()
+            return
         (action,) = self.chance.choices(ACTIONS, WEIGHTS)
         version = self.world.store.placement.directory.version
         action(self)
@@ -453,6 +458,7 @@ CHOICES: tuple[tuple[Action, float], ...] = (
     (Clients.put_fenced, 4),
     (Clients.put_large, 0.6),
     (Clients.append, 8),
+    (Clients.once, 8),
     (Clients.delete, 10),
     (Clients.release, 3),
     (Clients.change_consumers, 8),

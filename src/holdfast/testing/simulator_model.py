@@ -85,6 +85,46 @@ class Lease(msgspec.Struct):
     durable: bool = False
 
 
+class Sent(msgspec.Struct, frozen=True):
+    """A numbered append: the same bytes again are the same write."""
+
+    session: str
+    number: int
+    floor: int
+    name: Name
+    value: bytes
+
+    def told(self) -> str:
+        """The write in words."""
+        return f"append number {self.number} to {self.name} {len(self.value)} bytes"
+
+
+class Numbers(msgspec.Struct):
+    """What one client knows of its numbered writes: the one without an answer, and the answers."""
+
+    session: str = ""
+    number: int = 0
+    floor: int = 0
+    open: Sent | None = None
+    answered: dict[int, tuple[Sent, int]] = msgspec.field(default_factory=dict)
+
+    def begin(self, session: str) -> None:
+        """Go on in another session."""
+        self.session = session
+        self.answered.clear()
+
+    def rise(self, floor: int) -> None:
+        """Settle what lies below a floor."""
+        self.floor = max(self.floor, floor)
+        self.answered = {n: told for n, told in self.answered.items() if n >= self.floor}
+
+    def settle(self, sent: Sent, size: int) -> None:
+        """The open one was answered."""
+        self.open = None
+        if sent.session == self.session:
+            self.answered[sent.number] = (sent, size)
+
+
 def same(expected: Object | None, seen: Seen | None, now_ns: int) -> bool:
     """Whether what is seen is what was expected."""
     if expected is not None and not expected.alive(now_ns):
@@ -117,6 +157,7 @@ class Model:
         self.steps: list[Step] = []
         self.doubtful: list[Step] = []  # whose outcome nobody knows before the next life
         self.leases: dict[Name, Lease] = {}
+        self.numbers = Numbers()
         self.highest: dict[Name, int] = {}  # the last version or fence that was told
         self._told: dict[Name, int] = {}  # of it, what a crash cannot take back
 

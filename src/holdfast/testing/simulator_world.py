@@ -23,7 +23,7 @@ from holdfast.store import Store
 from holdfast.store.opening import open_on
 from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.testing.disk import FOREVER, MODES, CrashDisk, FailingDisk, Kind
-from holdfast.testing.simulator_model import Model, Name, Seen, Step, brief, unexplained
+from holdfast.testing.simulator_model import Model, Name, Seen, Sent, Step, brief, unexplained
 from holdfast.views.memory_view import MemoryView
 from holdfast.views.port import Table, View
 from holdfast.views.state import SIDE, TABLES, Tally
@@ -137,6 +137,7 @@ class World:
         self.model = Model()
         self.in_flight: tuple[Step, ...] = ()
         self.attempted: tuple[Step, ...] = ()  # what was last in flight
+        self.sent: Sent | None = None  # the numbered write among it
         self.shelf = Shelf()
         self.shelf.remembers = settings.views == "older"
         self.disk = CrashDisk(MemoryDisk())
@@ -207,6 +208,8 @@ class World:
         else:
             self.model.steps += self.in_flight
         self.in_flight = ()
+        if self.settings.sync != "always":
+            self.model.numbers.answered.clear()  # a crash may take what was not durable
         if hasattr(self, "store"):
             self.last_ns = self.now_ns()
         if self.settings.steps_back:

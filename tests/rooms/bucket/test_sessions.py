@@ -6,10 +6,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import holdfast
 from holdfast import limits
+from holdfast.bucket import commit
 from holdfast.bucket import sessions as room
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import checkpoint
@@ -30,7 +32,7 @@ from holdfast.errors import (
     StorageFailed,
     VersionMismatch,
 )
-from holdfast.log.header import Identity
+from holdfast.log.header import Identity, SessionRecord
 from holdfast.operations import Lock, Once
 from holdfast.store import Namespace, Store
 from holdfast.store.opening import open_on
@@ -276,6 +278,42 @@ def test_a_session_ends_when_it_was_idle() -> None:
         with pytest.raises(SessionUnknown):
             ns.numbered(session, day).append("a", b"x")
         assert ns.get("a") == b"x" * 9
+
+
+@pytest.mark.parametrize("ahead", [0, limits.SESSION_AHEAD_NS])
+@pytest.mark.parametrize("replayed", [False, True])
+def test_what_was_forgotten_is_never_taken_for_new(ahead: int, *, replayed: bool) -> None:
+    now, sessions = 10**18, Sessions(IDENTITY)
+    once = Once(new_session(IDENTITY, now + ahead, SeededEntropy(1)), 1)
+    if replayed:
+        kept = ((1, b"\x92\x01\xc0"),)
+        value = msgspec.msgpack.encode(SessionRecord(once.session, 0, kept))
+        sessions.replay(b"acme\0a", value, now)
+    else:
+        sessions.admit(b"acme", once, now)
+    late = now
+    while sessions.told(late).spaces:
+        sessions.admit(b"acme", once, now)
+        late += SECOND_NS * 1_000
+    for after in (late, late + SECOND_NS, late + WEEK_NS):
+        with pytest.raises(SessionUnknown):
+            sessions.admit(b"acme", once, after)
+
+
+def test_a_time_mark_ends_no_session_early() -> None:
+    with in_memory() as (store, clock):
+        ns, session = store.namespace("acme"), store.begin_session()
+        ns.numbered(session, 1).append("a", b"x")
+        ns.put("e", b"", ttl="8w")
+        clock.advance(WEEK_NS - 5 * SECOND_NS)
+        store.tick(1)
+        bucket = only(store)
+        assert bucket.time_mark > clock.wall_ns()
+        for _ in range(2):
+            with commit.alone(bucket):
+                commit.switch(bucket)
+        assert ns.numbered(session, 1).append("a", b"x") == 1
+        assert ns.get("a") == b"x"
 
 
 def test_a_bucket_takes_a_session_it_does_not_know_for_new_while_that_is_young() -> None:
