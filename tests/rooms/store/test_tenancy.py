@@ -99,6 +99,18 @@ def test_ascending_keys_still_roll(tmp_path: Path) -> None:
         assert store.access.published("-") == ("",)
 
 
+def test_more_tokens_than_a_bucket_holds(tmp_path: Path) -> None:
+    with holdfast.open(tmp_path / "data", bucket_bytes=64 << 10, sync="never") as store:
+        store.namespace("acme").put("a", b"1")
+        ids = {store.tokens.mint("ci", [Grant("acme", ("read",))], 60).id for _ in range(400)}
+        assert len(store.status().buckets) > 1
+        assert {one.id for one in store.tokens.issued()} == ids
+        assert store.namespaces() == ["acme"]
+    with holdfast.open(tmp_path / "data") as store:
+        assert {one.id for one in store.tokens.issued()} == ids
+        assert store.check().ok
+
+
 # -- durable --------------------------------------------------------------------------------
 
 
@@ -443,7 +455,7 @@ def test_nobody_gets_in_behind_a_revocation() -> None:
     """Threads verify one token as fast as they can; from the return of revoke on, none succeeds."""
     late: list[str] = []
     with holdfast.open(":memory:") as store:
-        for _ in range(50):
+        for _ in range(20):
             made = store.tokens.mint("ci", [Grant("acme", ("read",))], 60)
             ended = Event()
             arguments = (store, made.token, ended, late)
