@@ -15,7 +15,7 @@ by the process that is asked next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from holdfast.bucket.bucket import Bucket
@@ -34,7 +34,7 @@ ROUNDS: Final = 64
 VISIBLE, HIDDEN = b"\x00", b"\x01"  # what follows a namespace's name
 RESERVED: Final = b"!"  # names of the store's own begin with it, and no caller's do
 
-Whole = Callable[[bytes, Entry], bytes]  # composite key, entry -> the whole value
+Pieces = Callable[[bytes, Entry], Iterable[bytes]]  # composite key, entry -> the whole value
 Split = tuple[bytes, bytes]  # namespace, key
 Changes = dict[bytes, dict[bytes, bytes | None]]  # namespace -> key -> digest of the leaf
 
@@ -43,10 +43,10 @@ class Unsettled(Exception):
     """An object changed while it was looked at."""
 
 
-def content_of(entry: Entry, value: bytes) -> bytes:
-    """The content of an object's leaf."""
+def content_of(entry: Entry, pieces: Iterable[bytes]) -> bytes:
+    """The content of an object's leaf, given its whole value in pieces."""
     return leaf.encode(
-        leaf.value_digest(value),
+        leaf.digest_of(pieces),
         entry.size,
         entry.version,
         modified_ns=entry.modified_ns,
@@ -68,14 +68,14 @@ class Absorbed:
 
     Args:
         bucket: the bucket.
-        whole: reads the whole value of an object of it.
+        pieces: reads the whole value of an object of it, piece by piece.
     """
 
-    def __init__(self, bucket: Bucket, whole: Whole) -> None:
+    def __init__(self, bucket: Bucket, pieces: Pieces) -> None:
         self.bucket = bucket
         self.tries: dict[bytes, Trie] = {}  # by namespace
         self.start = self.stop = b""  # the range that the tries stand for
-        self._whole = whole
+        self._pieces = pieces
         self._at: Position | None = None
 
     def catch_up(self) -> None:
@@ -203,10 +203,10 @@ class Absorbed:
             return None
         entry = unpack(row)
         try:
-            value = self._whole(composite, entry)
+            content = content_of(entry, self._pieces(composite, entry))
         except (Changed, Moved, NotFound):
             raise Unsettled from None
-        return leaf_digest(content_of(entry, value))
+        return leaf_digest(content)
 
     # -- the tries ----------------------------------------------------------------------
 

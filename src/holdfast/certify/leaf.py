@@ -18,6 +18,7 @@ for the empty value), so a part of a large value can be proved alone with
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -82,9 +83,22 @@ def value_digest(value: bytes) -> bytes:
     """The digest of a whole value, 32 bytes."""
     if len(value) <= PART_BYTES:
         return sha256(b"\x00" + value).digest()
-    view = memoryview(value)
-    parts = (view[at : at + PART_BYTES] for at in range(0, len(view), PART_BYTES))
-    return merkle.root(part_hash(part) for part in parts)
+    return digest_of((value,))
+
+
+def digest_of(pieces: Iterable[bytes]) -> bytes:
+    """The digest of a value that comes in pieces of any size; one part of it is kept at a time."""
+    hashes: list[bytes] = []
+    hashed, room = sha256(b"\x00"), PART_BYTES
+    for piece in pieces:
+        view = memoryview(piece)
+        while view:
+            if not room:
+                hashes.append(hashed.digest())
+                hashed, room = sha256(b"\x00"), PART_BYTES
+            hashed.update(view[:room])
+            view, room = view[room:], room - min(room, len(view))
+    return merkle.root([*hashes, hashed.digest()])
 
 
 def part_hash(part: bytes | memoryview) -> bytes:

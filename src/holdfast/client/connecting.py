@@ -50,7 +50,9 @@ def connect(
         outbox: a file that keeps what ``put_soon`` queued until the server has it; one process
             at a time. Without it the queue is in memory.
         direct: ask the directory once, then talk to the owner of each key.
-        public_key: refused until reads can prove themselves; it is never ignored.
+        public_key: of the store (``store.public_key()``). ``get``, ``get_many`` and ``exists``
+            then believe nothing without a proof that holds, is at most 5 minutes old, and of no
+            earlier revision than was seen; ``ProofInvalid`` else. Other answers are not proved.
         timeout: seconds that a call may take, all tries included; None for no end.
         ca: PEM file of the authorities that may vouch for the server, instead of the system's.
         clock: tells how much time is left; a clock of its own waits on its own terms.
@@ -64,7 +66,7 @@ def connect(
         ...     acme = store.namespace("acme")
     """
     line, address, tls = _prepared(url, token, timeout, ca, clock, entropy)
-    _refuse_public_key(public_key)
+    _trust(line, public_key)
     places = Places() if arguments.flag(direct, "direct") else None
     sender = Sender(address, tls, line.clock)
     try:
@@ -94,7 +96,7 @@ def aconnect(
     To be awaited, or entered with ``async with``, which closes it at the end.
     """
     line, address, tls = _prepared(url, token, timeout, ca, clock, entropy)
-    _refuse_public_key(public_key)
+    _trust(line, public_key)
     places = Places() if arguments.flag(direct, "direct") else None
 
     async def opened() -> AsyncRemoteStore:
@@ -146,9 +148,12 @@ def _is_plain(token: object) -> bool:
     return isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token
 
 
-def _refuse_public_key(public_key: object) -> None:
+def _trust(line: Line, public_key: bytes | None) -> None:
+    """Have reads prove themselves, where a key was given."""
     if public_key is not None:
-        raise InvalidValue(argument="public_key", reason="reads do not prove themselves yet")
+        from holdfast.client.trust import Trust  # noqa: PLC0415 - 50 ms
+
+        line.trust = Trust(public_key, line.clock)
 
 
 def _soon_maker(line: Line, sender: Sender, outbox: Path | None) -> Callable[[], Soon]:

@@ -10,7 +10,7 @@ Any other write whose answer is lost is told as ``OutcomeUnknown``.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -28,6 +28,9 @@ from holdfast.errors import (
 )
 from holdfast.wire.headers import TIMEOUT, seconds_text
 from holdfast.wire.problems import MEDIA_TYPE, error_of
+
+if TYPE_CHECKING:
+    from holdfast.client.trust import Trust
 
 SECOND_NS: Final = 1_000_000_000
 TRIES: Final = 8
@@ -53,6 +56,7 @@ class Line:
         self.clock = clock
         self.entropy = entropy
         self.closed = False
+        self.trust: Trust | None = None  # where reads must prove themselves
         self._common = {} if token is None else {"authorization": f"Bearer {token}"}
 
     def exchange(self, ask: Ask, *, patient: bool = False) -> Work[Answer]:

@@ -11,6 +11,7 @@ from holdfast.limits import VALUE_RECORD_BYTES
 from holdfast.log.entry import ENTRY, Entry, unpack
 from holdfast.operations import Append, Delete, Release, Store, StoreOptions
 from holdfast.request import large, reading
+from holdfast.server import proofs
 from holdfast.server.answers import GONE, JSON_TYPE, NOT_MODIFIED, Answer, told
 from holdfast.server.numbers import numbered, space_of
 from holdfast.server.ranges import Span, span_of
@@ -78,6 +79,9 @@ def stored(request: Request, receipt: object) -> Answer:
 
 def get(site: Site, request: Request) -> Answer | None:
     """The value, or a range of it; at once where it lies in memory."""
+    if request.query and b"proof=" in request.query:
+        proofs.get(site, request)
+        return None
     composite = site.tenant_of(request).space + request.key.encode()
     if reading.is_near(site.corridor, composite):
         try:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from holdfast.server import batches, consumers, direct, listing, locks, numbers, objects, probes
+from holdfast.server import (
+    batches,
+    consumers,
+    direct,
+    listing,
+    locks,
+    numbers,
+    objects,
+    probes,
+    proofs,
+)
 from holdfast.server.enclave import enclave_routes
 from holdfast.server.enclave_callers import Callers
 from holdfast.server.routes import Route, Routes
@@ -39,6 +49,7 @@ def data_routes(callers: Callers) -> Routes:
         b"/v1/sessions": {
             "POST": Route("session", numbers.begin, summary="Begin a session of numbered writes"),
         },
+        b"/v1/root": {"GET": Route("root", proofs.root, summary="The newest signed root")},
         b"/v1/locate": {"GET": Route("locate", direct.locate, summary="Where a key lives")},
     }
     routes.fixed |= callers.routes() | enclave_routes(callers)

@@ -9,7 +9,7 @@ serves all who wait for one. Nothing of this is made before the first proof is a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from threading import Condition
 from typing import TYPE_CHECKING, Final
@@ -27,11 +27,13 @@ from holdfast.errors import (
     Changed,
     HoldfastError,
     InvalidValue,
+    LimitExceeded,
     Moved,
     NotFound,
     Unavailable,
 )
 from holdfast.identity.keys import signing_key
+from holdfast.limits import OBJECT_BYTES
 from holdfast.log.entry import Entry, unpack
 from holdfast.log.records import Flag
 from holdfast.placement.directory import HIGHEST, LOWEST
@@ -165,7 +167,7 @@ class Certifier:
             self._absorbed = {
                 bucket.id: known[bucket.id]
                 if bucket.id in known and known[bucket.id].bucket is bucket
-                else Absorbed(bucket, self._whole)
+                else Absorbed(bucket, self._pieces)
                 for bucket in buckets
             }
             pieces = list(self._absorbed.values())
@@ -180,14 +182,15 @@ class Certifier:
                 return pieces
         raise Changed(what="ranges of buckets")
 
-    def _whole(self, composite: bytes, entry: Entry) -> bytes:
-        """The whole value of an object."""
+    def _pieces(self, composite: bytes, entry: Entry) -> Iterable[bytes]:
+        """The whole value of an object, piece by piece."""
         corridor = self._store.corridor
         if entry.flags & Flag.LARGE:
-            return b"".join(large.pieces(corridor, composite, "", entry, 0, entry.size))
-        return corridor.read(
+            return large.pieces(corridor, composite, "", entry, 0, entry.size)
+        whole = corridor.read(
             composite, lambda bucket: bucket.read_extents(composite, entry, 0, entry.size)
         )
+        return (whole,)
 
     def _assemble(self, pieces: list[Absorbed]) -> State:
         """The state of all pieces; what did not change is taken from the seal before."""
@@ -211,13 +214,16 @@ class Certifier:
 
     # -- proving -----------------------------------------------------------------------
 
-    def prove(self, namespace: str, key: str, *, sealed: bool = False) -> Proven:
+    def prove(
+        self, namespace: str, key: str, *, sealed: bool = False, most_bytes: int = OBJECT_BYTES
+    ) -> Proven:
         """The value of an object, or that there is none, with its proof.
 
         Args:
             namespace: its name.
             key: the key.
             sealed: from the newest seal, if that still says what is there.
+            most_bytes: of a value that is read; a larger one is LimitExceeded.
 
         Raises:
             Changed: the object changed each time it was looked at.
@@ -227,7 +233,7 @@ class Certifier:
         low = key.encode()
         for attempt in range(ATTEMPTS):
             seal = self.last() if sealed and not attempt else self.seal()
-            value, content = self._look(composite)
+            value, content = self._look(composite, most_bytes)
             digest = None if content is None else leaf_digest(content)
             if digest == _digest_in(seal.state, label, low):
                 node = _shown(seal.state, label, low, content)
@@ -257,17 +263,19 @@ class Certifier:
     def _composite(self, namespace: str, key: str) -> bytes:
         return arguments.compose(arguments.namespace_bytes(namespace) + VISIBLE, key)
 
-    def _look(self, composite: bytes) -> tuple[bytes | None, bytes | None]:
+    def _look(self, composite: bytes, most_bytes: int) -> tuple[bytes | None, bytes | None]:
         """An object's value and its leaf's content, expired or not."""
         try:
             row = self._store.corridor.read(composite, lambda bucket: bucket.row(composite))
             if row is None:
                 return None, None
             entry = unpack(row)
-            value = self._whole(composite, entry)
+            if entry.size > most_bytes:
+                raise LimitExceeded(limit="PROVEN_BYTES", most=most_bytes, asked=entry.size)
+            pieces = list(self._pieces(composite, entry))
         except (Changed, NotFound):
             return None, b""  # matches no leaf: look again
-        return value, content_of(entry, value)
+        return b"".join(pieces), content_of(entry, pieces)
 
     def _look_all(self, space: bytes, low: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Every object below a prefix with its leaf's content, expired or not."""
@@ -281,7 +289,7 @@ class Certifier:
                 entry = unpack(row)
                 split = split_key(composite)
                 if split is not None:
-                    yield split[1], content_of(entry, self._whole(composite, entry))
+                    yield split[1], content_of(entry, self._pieces(composite, entry))
             at = after if after is not None else (bucket.stop if bucket.stop < stop else None)
 
     # -- history -----------------------------------------------------------------------
@@ -292,10 +300,17 @@ class Certifier:
         Raises:
             InvalidValue: not two roots of this store, the older one first.
         """
+        return self.history_from(before.log_size, now.log_size)
+
+    def history_from(self, size: int, of: int) -> History:
+        """The same, by the sizes of the logs that the two roots commit to.
+
+        Raises:
+            InvalidValue: they are not of two roots of this store, the older one first.
+        """
         log, whole = self._signed()
-        if not before.log_size < now.log_size <= whole:
-            raise InvalidValue(argument="before", reason="not an earlier root of this store")
-        size, of = before.log_size, now.log_size
+        if not size < of <= whole:
+            raise InvalidValue(argument="size", reason="not of an earlier root of this store")
         consistency = log.prove_consistency(size, of) if size else []
         return History(tuple(consistency), tuple(log.prove_inclusion(size, of)))
 

@@ -260,6 +260,10 @@ def test_a_part_of_a_large_value_is_proved_alone() -> None:
     for part in parts:
         log.append_hash(leaf.part_hash(part))
     assert leaf.value_digest(value) == log.root()
+    for size in (1, 5, leaf.PART_BYTES - 1, leaf.PART_BYTES, 3 * leaf.PART_BYTES):
+        at = range(0, len(value), size) if size > 5 else (0, size)
+        cut = [value[start:stop] for start, stop in zip(at, [*at[1:], None], strict=True)]
+        assert leaf.digest_of(cut) == log.root()
     merkle.verify_inclusion(
         1, 3, leaf.part_hash(parts[1]), log.prove_inclusion(1), leaf.value_digest(value)
     )

@@ -106,10 +106,10 @@ def hold(client: Client, space: Namespace, values: dict[str, bytes], chance: Ran
 
 def tree_of(store: Store) -> dict[bytes, bytes]:
     """The digests of every namespace in every bucket, absorbed from nothing."""
-    whole = store.certifier._whole
+    pieces = store.certifier._pieces
     found = {}
     for bucket in store.placement.directory:
-        absorbed = Absorbed(bucket, whole)
+        absorbed = Absorbed(bucket, pieces)
         absorbed.catch_up()
         for name, made in absorbed.tries.items():
             found[bucket.id.encode() + name] = digest_of(made)

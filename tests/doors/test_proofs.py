@@ -1,0 +1,102 @@
+"""Proofs over HTTP: what a server answers, and a client that believes nothing without one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from base64 import b64decode
+from collections.abc import Iterator
+from urllib.request import Request, urlopen
+
+import pytest
+
+import holdfast
+from holdfast import InvalidValue, NotFound, ProofInvalid, Store
+from holdfast.certify import roots, watch
+from holdfast.client.store import RemoteStore
+from holdfast.testing.serving import Serving
+
+
+@pytest.fixture
+def serving() -> Iterator[Serving]:
+    with holdfast.open(":memory:") as store, Serving(store) as served:
+        yield served
+
+
+def ask(serving: Serving, path: str) -> tuple[bytes, str | None]:
+    """The body of an answer, and the proof in its header."""
+    headers = {"Authorization": f"Bearer {serving.token()}"}
+    with urlopen(Request(serving.url + path, headers=headers)) as answer:  # noqa: S310 - our own
+        return answer.read(), answer.headers["Holdfast-Proof"]
+
+
+def test_a_value_comes_with_its_proof(serving: Serving) -> None:
+    serving.store.namespace("acme").put("a/b", b"value")
+    value, proof = ask(serving, "/v1/namespaces/acme/objects/a/b?proof=1")
+    assert proof is not None
+    key = serving.store.public_key()
+    said = holdfast.verify("acme", "a/b", value, b64decode(proof), public_key=key, max_age_s=60)
+    assert said.size == 5
+    again, sealed = ask(serving, "/v1/namespaces/acme/objects/a/b?proof=sealed")
+    assert (again, sealed) == (value, proof)
+
+
+def test_the_newest_root_goes_on_from_an_older_one(serving: Serving) -> None:
+    key = serving.store.public_key()
+    seen: list[watch.Seen] = []
+    histories = []
+    for number in range(3):
+        serving.store.namespace("acme").put("a", b"%d" % number)
+        size = seen[-1].log_size if seen else None
+        body, _ = ask(serving, "/v1/root" + ("" if size is None else f"?size={size}"))
+        told = json.loads(body)
+        message = b64decode(told["root"])
+        seen.append(watch.seen_of(message, roots.verify(message, key)))
+        proofs = ([b64decode(one) for one in told[name]] for name in ("consistency", "inclusion"))
+        histories.append(watch.History(*map(tuple, proofs)))
+    for before, now, history in zip(seen, seen[1:], histories[1:], strict=False):
+        assert watch.judge(before, now, history, wall_ns=now.time_ns) == []
+
+
+def connect(serving: Serving, store: Store | None = None) -> RemoteStore:
+    key = (store or serving.store).public_key()
+    return holdfast.connect(serving.url, token=serving.token(), public_key=key)
+
+
+def test_a_client_with_the_key_reads_proved_values(serving: Serving) -> None:
+    with connect(serving) as remote:
+        acme = remote.namespace("acme")
+        acme.put("a", b"0123456789")
+        assert acme.get("a") == b"0123456789"
+        assert acme.get("a", range=(2, 5)) == b"234"
+        assert acme.get_many(["a", "b"]) == [b"0123456789", None]
+        assert (acme.exists("a"), acme.exists("b")) == (True, False)
+        with pytest.raises(NotFound) as absent:
+            acme.get("b")
+        assert isinstance(absent.value.proof, bytes)
+        acme.put("large", bytes(3 << 20))
+        assert acme.get("large") == bytes(3 << 20)
+
+
+def test_a_client_with_another_key_believes_nothing(serving: Serving) -> None:
+    with holdfast.open(":memory:") as other, connect(serving, other) as remote:
+        serving.store.namespace("acme").put("a", b"1")
+        for key in ("a", "b"):
+            with pytest.raises(ProofInvalid, match="signature"):
+                remote.namespace("acme").get(key)
+
+
+def test_a_key_that_is_none_is_refused(serving: Serving) -> None:
+    with pytest.raises(InvalidValue, match="public_key"):
+        holdfast.connect(serving.url, public_key=b"no key")
+
+
+def test_the_asynchronous_client_too(serving: Serving) -> None:
+    async def read() -> bytes:
+        key = serving.store.public_key()
+        async with holdfast.aconnect(serving.url, token=serving.token(), public_key=key) as remote:
+            acme = remote.namespace("acme")
+            await acme.put("a", b"1")
+            return await acme.get("a")
+
+    assert asyncio.run(read()) == b"1"
