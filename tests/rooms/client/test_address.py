@@ -63,7 +63,7 @@ def test_a_downgrade_is_not_followed() -> None:
         {"timeout": True},
         {"direct": 1},
         {"ca": "/absent"},
-        {"public_key": b"k" * 32},
+        {"public_key": b"k" * 31},
     ],
     ids=str,
 )
