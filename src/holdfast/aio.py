@@ -327,6 +327,8 @@ class AsyncNamespace(Twin[Namespace]):
     exists = read(Namespace.exists)
     stat = read(Namespace.stat)
     published = read(Namespace.published)
+    prove = written(Namespace.prove)  # a seal is stored
+    prove_list = written(Namespace.prove_list)
     list = paged(Namespace.list)
     entries = paged(Namespace.entries)
 
@@ -404,6 +406,7 @@ class AsyncStore(Twin[Store]):
     locate = read(Store.locate)
     dead_letters = read(Store.dead_letters)
     begin_session = read(Store.begin_session)
+    public_key = written(Store.public_key)
     drop_namespace = written(Store.drop_namespace)
     status = written(Store.status)
     check = written(Store.check)

@@ -100,3 +100,15 @@ def test_the_asynchronous_client_too(serving: Serving) -> None:
             return await acme.get("a")
 
     assert asyncio.run(read()) == b"1"
+
+
+def test_the_asynchronous_twin_proves() -> None:
+    async def prove() -> None:
+        async with holdfast.aopen(":memory:") as store:
+            acme, key = store.namespace("acme"), await store.public_key()
+            await acme.put("a", b"1")
+            one, listed = await acme.prove("a"), await acme.prove_list()
+            assert holdfast.verify("acme", "a", b"1", one.proof, public_key=key).size == 1
+            assert list(holdfast.verify_list("acme", "", listed.proof, public_key=key)) == ["a"]
+
+    asyncio.run(prove())
