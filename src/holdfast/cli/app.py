@@ -19,6 +19,7 @@ import typer
 
 from holdfast.cli import (
     bench,
+    configuring,
     demo,
     guards,
     maintenance,
@@ -112,6 +113,7 @@ for _room in (
     maintenance,
     proofs,
     serving,
+    configuring,
     sharing,
     tokens,
     bench,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from holdfast.cli.configuring import File, configuration
 from holdfast.cli.opening import keywords
-from holdfast.cli.options import StorePath, settings_of
+from holdfast.cli.options import StoreOptions, StorePath, settings_of
 from holdfast.store import open_store
 
+if TYPE_CHECKING:
+    from holdfast.server.settings import Settings
+
 Mode = Literal["session", "bearer"]
+Logged = Literal["none", "problems", "all"]
 
 
 def register(app: typer.Typer) -> None:
@@ -24,8 +30,12 @@ def serve(
     context: typer.Context,
     *,
     path: StorePath,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="TCP port; 0 lets the system choose.")] = 8080,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; 127.0.0.1 if not said.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="TCP port, 8080 if not said; 0 lets the system choose.")
+    ] = None,
     unix_socket: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Listen on a Unix socket as well.")
     ] = None,
@@ -37,8 +47,8 @@ def serve(
         bool, typer.Option("--insecure", help="Serve other machines without TLS all the same.")
     ] = False,
     attestation_mode: Annotated[
-        Mode, typer.Option(help="Enclaves open sessions; or show a document each time.")
-    ] = "session",
+        Mode | None, typer.Option(help="Enclaves open sessions; or show a document each time.")
+    ] = None,
     attestation_root: Annotated[
         list[str] | None,
         typer.Option(metavar="FILE", help="A root of enclaves in place of Amazon's; repeatable."),
@@ -48,37 +58,51 @@ def serve(
         typer.Option(metavar="ID", help="An image that may come, any if none; repeatable."),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, max=64, help="Processes; each holds a range of the buckets.")
-    ] = 1,
+        int | None, typer.Option(help="Processes; each holds a range of the buckets.")
+    ] = None,
+    log: Annotated[
+        Logged | None, typer.Option(help="Which requests are logged; problems if not said.")
+    ] = None,
+    config: File = None,
 ) -> None:
     """Serve the store over HTTP until SIGTERM or Ctrl-C; a new store where there is none."""
-    from holdfast.identity.enclaves import AttestationSettings  # noqa: PLC0415 - 50 ms
-    from holdfast.identity.operator import NAME, admin_token  # noqa: PLC0415
-    from holdfast.server import Settings  # noqa: PLC0415 - needs an extra
-    from holdfast.server import serve as serve_store  # noqa: PLC0415
+    flags = {
+        "host": host,
+        "port": port,
+        "unix_socket": _text(unix_socket),
+        "tls_cert": _text(tls_cert),
+        "tls_key": _text(tls_key),
+        "insecure": insecure or None,
+        "attestation.mode": attestation_mode,
+        "attestation.roots": attestation_root or None,
+        "attestation.images": attestation_image or None,
+        "workers": workers,
+        "log": log,
+    }
+    _serve(path, lambda: configuration(path, config, flags).settings, settings_of(context).store)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _serve(path: Path, settings_now: Callable[[], Settings], options: StoreOptions) -> None:
+    """Serve until a signal ends it; SIGHUP has the settings read again."""
+    from holdfast.identity.operator import NAME, admin_token  # noqa: PLC0415 - 50 ms
+    from holdfast.server import serve as serve_store  # noqa: PLC0415 - needs an extra
+    from holdfast.server.logs import write_to  # noqa: PLC0415
     from holdfast.server.supervisor import serve_shared  # noqa: PLC0415
 
-    settings = Settings(
-        host=host,
-        port=port,
-        unix_socket=str(unix_socket) if unix_socket is not None else None,
-        tls_cert=str(tls_cert) if tls_cert is not None else None,
-        tls_key=str(tls_key) if tls_key is not None else None,
-        insecure=insecure,
-        attestation=AttestationSettings(
-            mode=attestation_mode,
-            roots=tuple(attestation_root or ("aws",)),
-            images=tuple(attestation_image) if attestation_image else None,
-        ),
-    )
-    options = keywords(settings_of(context).store)
-    with open_store(str(path), in_place=False, **options) as store:
+    settings = settings_now()
+    write_to(sys.stderr)
+    said = keywords(options)
+    with open_store(str(path), in_place=False, **said) as store:
         admin_token(store.disk, store.path, store.tokens, entropy=store.entropy, clock=store.clock)
         sys.stderr.write(f"the operator's token is in {path / NAME}\n")
-        if workers == 1:
-            serve_store(store, settings, started=_tell)
-    if workers > 1:
-        serve_shared(str(path), workers, settings, options, started=_tell)
+        if settings.workers == 1:
+            serve_store(store, settings, started=_tell, reload=settings_now)
+    if settings.workers > 1:
+        serve_shared(str(path), settings.workers, settings, said, started=_tell)
 
 
 def _tell(url: str) -> None:

@@ -82,7 +82,7 @@ class Lanes:
     def __init__(self, corridor: Corridor, clock: Clock, most_bytes: int) -> None:
         self._corridor = corridor
         self._clock = clock
-        self._most_bytes = most_bytes
+        self.most_bytes = most_bytes
         self._held_bytes = 0
         self._lanes: dict[str, Lane] = {}
         self._pool = ThreadPoolExecutor(THREADS, "holdfast-commit")
@@ -98,7 +98,7 @@ class Lanes:
             Busy: too much waits already. Unavailable: the server is going down.
         """
         weight = size + OVERHEAD_BYTES
-        if self._held_bytes + weight > self._most_bytes:
+        if self._held_bytes + weight > self.most_bytes:
             raise Busy(queued_bytes=self._held_bytes)
         bucket = self._corridor.directory.find(operation.key).id
         lane = self._lanes.get(bucket)

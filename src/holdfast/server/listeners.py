@@ -28,6 +28,15 @@ class Listener:
     path: str | None = None
     backlog: int = BACKLOG
 
+    def renew(self, settings: Settings) -> None:
+        """Show the certificate that the settings name now, to who connects from here on.
+
+        Raises:
+            InvalidValue: it cannot be used.
+        """
+        if self.tls is not None and settings.tls_cert and settings.tls_key:
+            _load(self.tls, settings.tls_cert, settings.tls_key)
+
     def close(self) -> None:
         """Let go of the socket, and of its name."""
         self.socket.close()
@@ -127,8 +136,12 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    _load(context, settings.tls_cert, settings.tls_key)
+    return context
+
+
+def _load(context: ssl.SSLContext, cert: str, key: str) -> None:
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        context.load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as error:
         raise InvalidValue(argument="tls_cert", reason=str(error)) from None
-    return context

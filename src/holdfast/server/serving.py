@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ import uvloop
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from holdfast.errors import HoldfastError
 from holdfast.server.connection import Connection
 from holdfast.server.deadlines import look_at
 from holdfast.server.door import Door, StoreDoor, trust
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.identity.enclaves import Enclaves
     from holdfast.store.store import Store
 
+log = logging.getLogger("holdfast.server")
 TICK_S = 0.25
 SWITCH_S = 0.0005  # a computing thread keeps the loop waiting for no longer (rule 11)
 
@@ -40,6 +43,7 @@ class Server:
         door: settles who asks and whether they may; the store's own tokens and rights if None.
         enclaves: settles which enclave asks; made of the settings if None.
         started: called with the URL once the server listens.
+        reload: reads the settings again, when SIGHUP asks for it.
         listeners: sockets that are bound already; the last is this process's own.
     """
 
@@ -51,6 +55,7 @@ class Server:
         door: Door | None = None,
         enclaves: Enclaves | None = None,
         started: Callable[[str], object] = lambda _: None,
+        reload: Callable[[], Settings] | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
         self.store = store
@@ -61,10 +66,12 @@ class Server:
         self.enclaves = enclaves or make_enclaves(store, settings.attestation)
         self.url = ""
         self._started = started
+        self._reload = reload
         self._bound = listeners
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending: asyncio.Event | None = None
         self._state = ServerState()
+        self._tasks: set[asyncio.Future[None]] = set()
 
     def run(self, *, signals: bool = False) -> None:
         """Serve until ``stop``, or a signal where ``signals`` are heard."""
@@ -90,6 +97,7 @@ class Server:
         if signals:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._ending.set)
+            loop.add_signal_handler(signal.SIGHUP, self._read_again, site, listeners)
         ticking = asyncio.ensure_future(self._tick(site))
         try:
             self._started(self.url)
@@ -100,6 +108,34 @@ class Server:
             await asyncio.to_thread(site.close)
             for listener in listeners:
                 listener.close()
+
+    def _read_again(self, site: Site, listeners: Sequence[Listener]) -> None:
+        """Take the settings as they are now: bounds, deadlines, logs, issuers, certificates.
+
+        Addresses stay; what cannot be read changes nothing.
+        """
+        if self._reload is not None:
+            task = asyncio.ensure_future(self._take(self._reload, site, listeners))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _take(
+        self, reload: Callable[[], Settings], site: Site, listeners: Sequence[Listener]
+    ) -> None:
+        def read() -> Settings:
+            settings = reload()
+            trust(self.store, settings.issuers)
+            for listener in listeners:
+                listener.renew(settings)
+            return settings
+
+        try:
+            self.settings = await asyncio.to_thread(read)
+        except (HoldfastError, OSError) as error:
+            log.error("the settings could not be read again: %s", error)  # noqa: TRY400 - no trace
+            return
+        site.take(self.settings)
+        log.info("the settings were read again")
 
     async def _listen(self, listener: Listener, site: Site) -> asyncio.AbstractServer:
         config = Config(_nothing, lifespan="off", ws="none", log_config=None, http=Connection)
@@ -143,6 +179,7 @@ def serve(
     settings: Settings | None = None,
     *,
     started: Callable[[str], object] = lambda _: None,
+    reload: Callable[[], Settings] | None = None,
     **options: Any,  # noqa: ANN401 - settings by name
 ) -> None:
     """Serve a store from this thread, until SIGTERM or SIGINT.
@@ -152,10 +189,11 @@ def serve(
         settings: where to listen, and the bounds; or these by name (``port=0``).
         enclaves: settles which enclave asks; made of the settings if None.
         started: called with the URL once the server listens.
+        reload: reads the settings again, when SIGHUP asks for it.
         **options: fields of ``Settings``.
 
     Raises:
         InvalidValue: strangers would be served without TLS. StorageFailed: the address is taken.
     """
     sys.setswitchinterval(SWITCH_S)
-    Server(store, settings or Settings(**options), started=started).run(signals=True)
+    Server(store, settings or Settings(**options), started=started, reload=reload).run(signals=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -11,6 +11,9 @@ from holdfast.identity.issuers import IssuerSettings
 from holdfast.limits import MIB, REQUEST_HEADER_BYTES, REQUEST_HEADERS
 
 Logged = Literal["none", "problems", "all"]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,26 +38,28 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         queued_bytes: of values that wait for their commit, all together.
         attestation: what is believed of enclaves.
         issuers: who else's tokens are believed, besides the store's own.
+        workers: processes; each holds a range of the buckets.
         log: which requests are logged: none, those that were refused or failed, or all.
     """
 
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: Port = 8080
     unix_socket: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
     insecure: bool = False
-    connections: int = 10_000
-    header_bytes: int = REQUEST_HEADER_BYTES
-    header_count: int = REQUEST_HEADERS
-    header_s: float = 10.0
-    body_s: float = 30.0
-    body_bytes_s: int = 1024
-    idle_s: float = 75.0
-    send_s: float = 60.0
-    drain_s: float = 10.0
-    tenant_requests: int = 1024
-    queued_bytes: int = 64 * MIB
+    connections: Count = 10_000
+    header_bytes: Count = REQUEST_HEADER_BYTES
+    header_count: Count = REQUEST_HEADERS
+    header_s: Seconds = 10.0
+    body_s: Seconds = 30.0
+    body_bytes_s: Count = 1024
+    idle_s: Seconds = 75.0
+    send_s: Seconds = 60.0
+    drain_s: Seconds = 10.0
+    tenant_requests: Count = 1024
+    queued_bytes: Count = 64 * MIB
     attestation: AttestationSettings = AttestationSettings()
     issuers: tuple[IssuerSettings, ...] = ()
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     log: Logged = "problems"

@@ -103,6 +103,13 @@ class Site:
         self._name = store.entropy.bytes(4).hex().encode()
         self.tick()
 
+    def take(self, settings: Settings) -> None:
+        """Go on by other settings: bounds and deadlines count for what comes from here on."""
+        self.settings = settings
+        self.tenants.most = settings.tenant_requests
+        self.lanes.most_bytes = settings.queued_bytes
+        self._log = request_logger(settings.log)
+
     # -- time ----------------------------------------------------------------------
 
     def tick(self) -> None:

@@ -29,7 +29,7 @@ class Tenants:
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._known: dict[bytes, Tenant] = {}
 
     def find(self, raw: bytes) -> Tenant:
@@ -45,6 +45,6 @@ class Tenants:
 
     def admit(self, tenant: Tenant) -> None:
         """Count a request that cannot be answered at once; RateLimited over the bound."""
-        if tenant.under_way >= self._most:
+        if tenant.under_way >= self.most:
             raise RateLimited(namespace=tenant.name, retry_after_s=RETRY_AFTER_S)
         tenant.under_way += 1
