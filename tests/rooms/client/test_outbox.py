@@ -18,6 +18,13 @@ GOLDEN = bytes.fromhex(
     "48464f5554424f5801000000"  # "HFOUTBOX", version 1, zeros
 )
 
+GOLDEN_FILE = (
+    "48464f5554424f5801000000804e4d1cda153da81800000001010000000000000000010203040506"
+    "0708090a0b0c0d0e0f228f870d160000000201000000000000000461636d650200c3a976616c7565"
+    "4d34d29b2b000000040461636d65010062097065726d616e656e741700746865206f626a65637420"
+    "6973207065726d616e656e74c64a577d0c00000003010000000100000000000000"
+)
+
 
 def test_what_was_written_is_there_again(tmp_path: Path) -> None:
     box = Outbox(tmp_path / "out")
@@ -42,6 +49,16 @@ def test_the_file_begins_as_it_is_drawn(tmp_path: Path) -> None:
     assert written[:12] == GOLDEN
     assert len(written) == FILE.size
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o600
+
+
+def test_every_record_is_as_it_is_drawn(tmp_path: Path) -> None:
+    """The bytes of version 1: a change of them is a new version, and this stays as it is."""
+    box = Outbox(tmp_path / "out")
+    box.begin(SESSION, 1)
+    box.write("acme", "é", b"value")
+    box.settle([1], [LETTER])
+    box.close()
+    assert (tmp_path / "out").read_bytes().hex() == GOLDEN_FILE
 
 
 def test_a_number_belongs_to_the_last_session_before_it(tmp_path: Path) -> None:
