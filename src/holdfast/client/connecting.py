@@ -159,6 +159,6 @@ def _trust(line: Line, public_key: bytes | None) -> None:
 def _soon_maker(line: Line, sender: Sender, outbox: Path | None) -> Callable[[], Soon]:
     def make() -> Soon:
         box = Box() if outbox is None else Outbox(outbox)
-        return Soon(SoonCalls(line), sender.run, box)
+        return Soon(SoonCalls(line), sender.run, box, line.clock.wall_ns)
 
     return make

@@ -25,7 +25,7 @@ from holdfast.errors import (
     Unavailable,
     Waitable,
 )
-from holdfast.limits import BATCH_BYTES, MIB
+from holdfast.limits import BATCH_BYTES, MIB, SESSION_IDLE_NS
 from holdfast.values import DeadLetter
 from holdfast.wire.headers import Numbered
 
@@ -33,6 +33,7 @@ TRIES: Final = 5
 BATCH: Final = 500  # writes in one request: half of the numbers that a session has open
 PIECE_BYTES: Final = 8 * MIB
 QUEUE_BYTES: Final = 4 * BATCH_BYTES
+RENEWED_NS: Final = SESSION_IDLE_NS // 7  # after this a session is followed by another
 REST_S: Final = 0.5  # between rounds that failed
 KEPT_ERRORS: Final = (Waitable, StorageFailed, OutcomeUnknown, Unauthenticated)
 
@@ -56,6 +57,7 @@ class Soon:
         sending: says the requests.
         run: carries them out.
         box: keeps what is queued.
+        wall_ns: tells the time, in nanoseconds since 1970.
     """
 
     def __init__(
@@ -63,10 +65,13 @@ class Soon:
         sending: Sending,
         run: Callable[[Work[object]], object],
         box: Box,
+        wall_ns: Callable[[], int],
     ) -> None:
         self._sending = sending
         self._run = run
         self._box = box
+        self._wall_ns = wall_ns
+        self._begun_ns: dict[bytes, int] = {}  # of the sessions that this process began
         self._changed = Condition()
         self._queue = deque(box.pending[number] for number in sorted(box.pending))
         self._bytes = sum(len(queued.value) for queued in self._queue)
@@ -207,16 +212,27 @@ class Soon:
             return True
 
     def _session_for(self, number: int) -> bytes:
-        """The session that a number goes out with: what was sent once keeps its own for ever."""
+        """The session that a number goes out with: what was sent once keeps its own for ever.
+
+        What is new begins another one now and then: a bucket that it has not written to for
+        7 days knows no session that is older.
+        """
         session = self._box.session_of(number)
-        if session is None or (session in self._lost and number > self._sent):
+        if session is None or (number > self._sent and self._is_over(session)):
             begun = self._run(self._sending.begin_session())
             if not isinstance(begun, bytes):
                 raise TypeError(begun)
             session = begun
+            self._begun_ns[session] = self._wall_ns()
             with self._changed:
                 self._box.begin(session, number)
         return session
+
+    def _is_over(self, session: bytes) -> bool:
+        """Whether to begin another: it is lost, from another process, or a day old."""
+        begun = self._begun_ns.get(session)
+        old = begun is None or self._wall_ns() - begun > RENEWED_NS
+        return old or session in self._lost
 
     def _send(self, run: list[Queued]) -> HoldfastError | None:
         """Send writes in one request; why some of them are still to be stored, if they are."""

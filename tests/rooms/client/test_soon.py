@@ -22,7 +22,11 @@ from holdfast.errors import (
     Unauthenticated,
     Unavailable,
 )
+from holdfast.limits import SESSION_IDLE_NS
+from holdfast.testing import ManualClock
 from holdfast.wire.headers import Numbered
+
+CLOCK = ManualClock()
 
 
 class Ledger:
@@ -117,7 +121,7 @@ def flushed(soon: Soon) -> list[str]:
 @pytest.mark.parametrize("seed", range(10))
 def test_each_is_applied_once_and_in_order(box: Box, seed: int) -> None:
     server = Ledger(seed, faults=0.3)
-    soon = Soon(server, run, box)
+    soon = Soon(server, run, box, CLOCK.wall_ns)
     sent = [(f"n{at % 2}", f"k{at % 5}", b"%d" % at) for at in range(60)]
     for at, (namespace, key, value) in enumerate(sent):
         soon.put(namespace, key, value)
@@ -131,7 +135,7 @@ def test_each_is_applied_once_and_in_order(box: Box, seed: int) -> None:
 
 def test_writes_travel_together(box: Box) -> None:
     server = Ledger(faults=1)
-    soon = Soon(server, run, box)
+    soon = Soon(server, run, box, CLOCK.wall_ns)
     for at in range(50):
         soon.put("n", f"k{at}", b"1")
     server.faults = 0
@@ -143,7 +147,7 @@ def test_writes_travel_together(box: Box) -> None:
 def test_what_is_refused_is_a_dead_letter_and_told_once(box: Box) -> None:
     server = Ledger()
     server.refused = {"a"}
-    soon = Soon(server, run, box)
+    soon = Soon(server, run, box, CLOCK.wall_ns)
     for key in "abab":
         soon.put("n", key, b"1")
     assert flushed(soon) == ["permanent", "permanent"]
@@ -156,7 +160,7 @@ def test_what_is_refused_is_a_dead_letter_and_told_once(box: Box) -> None:
 def test_an_older_write_never_overtakes_a_newer_one(box: Box) -> None:
     server = Ledger()
     server.busy = {"a": 1}
-    soon = Soon(server, run, box)
+    soon = Soon(server, run, box, CLOCK.wall_ns)
     server.faults = 1
     soon.put("n", "a", b"old")
     soon.put("n", "a", b"new")
@@ -170,7 +174,7 @@ def test_an_older_write_never_overtakes_a_newer_one(box: Box) -> None:
 def test_what_stays_busy_dies_in_the_end(box: Box) -> None:
     server = Ledger()
     server.busy = {"a": 1_000}
-    soon = Soon(server, run, box)
+    soon = Soon(server, run, box, CLOCK.wall_ns)
     soon.put("n", "a", b"1")
     soon.put("n", "b", b"1")
     codes: list[str] = []
@@ -186,7 +190,7 @@ def test_what_stays_busy_dies_in_the_end(box: Box) -> None:
 
 def test_a_failed_round_is_told_and_loses_nothing(box: Box) -> None:
     server = Ledger(faults=1)
-    soon = Soon(server, run, box)
+    soon = Soon(server, run, box, CLOCK.wall_ns)
     soon.put("n", "a", b"1")
     with pytest.raises(Unavailable):
         soon.flush()
@@ -200,7 +204,7 @@ def test_a_failed_round_is_told_and_loses_nothing(box: Box) -> None:
 def test_what_was_sent_never_changes_its_session(box: Box) -> None:
     # Rule 9: a write of an unknown session is not applied; it may have been, in the old one.
     server = Ledger()
-    soon = Soon(server, run, box)
+    soon = Soon(server, run, box, CLOCK.wall_ns)
     soon.put("n", "a", b"1")
     assert flushed(soon) == []
     server.sessions.clear()
@@ -212,9 +216,30 @@ def test_what_was_sent_never_changes_its_session(box: Box) -> None:
     soon.close()
 
 
+def test_a_session_is_followed_by_another_long_before_it_may_end(box: Box) -> None:
+    server, clock = Ledger(), ManualClock()
+    soon = Soon(server, run, box, clock.wall_ns)
+    for at in range(21):
+        clock.advance(SESSION_IDLE_NS // 21)
+        soon.put("n", "a", b"%d" % at)
+        assert flushed(soon) == []
+    assert 4 <= len(server.sessions) <= 7
+    assert [value for _, _, value in server.applied] == [b"%d" % at for at in range(21)]
+    server.faults = 1
+    soon.put("n", "a", b"sent, perhaps")
+    with pytest.raises(Unavailable):
+        soon.flush()
+    begun = len(server.sessions)
+    clock.advance(2 * SESSION_IDLE_NS)
+    server.faults = 0
+    assert flushed(soon) == []
+    assert len(server.sessions) == begun
+    soon.close()
+
+
 def test_a_queue_in_memory_says_what_it_loses() -> None:
     server = Ledger(faults=1)
-    soon = Soon(server, run, Box())
+    soon = Soon(server, run, Box(), CLOCK.wall_ns)
     soon.put("n", "a", b"1")
     with pytest.raises(Unavailable):
         soon.close()
@@ -227,14 +252,14 @@ def test_a_credential_that_ended_buries_nothing(tmp_path: Path) -> None:
         def fail(self) -> None:
             raise Unauthenticated(reason="expired")
 
-    soon = Soon(Closing(), run, Outbox(tmp_path / "out"))
+    soon = Soon(Closing(), run, Outbox(tmp_path / "out"), CLOCK.wall_ns)
     soon.put("n", "a", b"1")
     with pytest.raises(Unauthenticated):
         soon.flush()
     assert soon.letters() == []
     soon.close()
     server = Ledger()
-    soon = Soon(server, run, Outbox(tmp_path / "out"))
+    soon = Soon(server, run, Outbox(tmp_path / "out"), CLOCK.wall_ns)
     assert flushed(soon) == []
     assert server.applied == [("n", "a", b"1")]
     soon.close()
@@ -247,7 +272,7 @@ def test_a_failure_of_our_own_is_told_and_does_not_end_the_worker(box: Box) -> N
                 raise ZeroDivisionError
 
     server = Broken(faults=1)
-    soon = Soon(server, run, box)
+    soon = Soon(server, run, box, CLOCK.wall_ns)
     soon.put("n", "a", b"1")
     with pytest.raises(HoldfastError, match="ZeroDivisionError"):
         soon.flush()
@@ -263,7 +288,7 @@ def test_a_client_that_dies_at_any_moment_sends_the_rest_once(tmp_path: Path, se
     sent: list[tuple[str, str, bytes]] = []
     path = tmp_path / "0"
     for life in range(5):
-        soon = Soon(server, run, Outbox(path))
+        soon = Soon(server, run, Outbox(path), CLOCK.wall_ns)
         for at in range(10):
             sent.append(("n", f"k{at % 3}", b"%d-%d" % (life, at)))
             soon.put(*sent[-1])
@@ -275,7 +300,7 @@ def test_a_client_that_dies_at_any_moment_sends_the_rest_once(tmp_path: Path, se
         server.faults = before
         path = following
     server.faults = 0
-    soon = Soon(server, run, Outbox(path))
+    soon = Soon(server, run, Outbox(path), CLOCK.wall_ns)
     assert flushed(soon) == []
     soon.close()
     assert server.applied == sent
