@@ -36,7 +36,7 @@ class HoldfastError(Exception):
     """
 
     code: ClassVar[str] = "holdfast"
-    message: ClassVar[str] = "Holdfast could not do this"
+    message: str = "Holdfast could not do this"
     effect: ClassVar[Effect] = "none"
 
     def __init__(self, **facts: object) -> None:
@@ -81,10 +81,20 @@ class Untrusted(HoldfastError):
 
 
 class NotFound(Correctable, KeyError):
-    """No object has this key: never stored, deleted, expired or out of sight."""
+    """No object has this key: never stored, deleted, expired or out of sight.
+
+    Or no bucket has this id, or no signed root this number: ``bucket``, ``revision``.
+    """
 
     code = "not_found"
     message = "no object has this key"
+
+    def __init__(self, **facts: object) -> None:
+        if "bucket" in facts:
+            self.message = "no bucket has this id"
+        elif "revision" in facts:
+            self.message = "no signed root has this number"
+        super().__init__(**facts)
 
 
 class Exists(Correctable):
@@ -221,10 +231,10 @@ class LockHeld(Waitable):
 
 
 class InUse(Waitable):
-    """Another process owns this store (``pid`` names it)."""
+    """The store is open already, in another process or in this one (``pid`` names it)."""
 
     code = "in_use"
-    message = "another process owns this store"
+    message = "the store is open already"
 
 
 class Busy(Waitable):

@@ -1,4 +1,4 @@
-"""Cut one run at every point of its disk, in every mode, and reopen (design 6, rule 23).
+"""Cut one run at every point of its disk, in every mode, and reopen (rule 23).
 
 0 acknowledged writes lost, 0 half batches, 0 deleted or expired values back,
 ``check()`` clean, counts exact, versions above all that were told.

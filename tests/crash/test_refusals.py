@@ -1,4 +1,4 @@
-"""A disk that refuses the nth call, in every scenario, for every n (rule 1, design 6).
+"""A disk that refuses the nth call, in every scenario, for every n (rule 1).
 
 A call that fails raises a typed error or succeeds, what was acknowledged stays,
 what failed is not there, and the store goes on, at the latest when it is opened

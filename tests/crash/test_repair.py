@@ -1,4 +1,4 @@
-"""Damage is one bucket's: the others go on, and what verifies is kept (design 6.3, 6.6)."""
+"""Damage is one bucket's: the others go on, and what verifies is kept (rule 22)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collectors: give the space of dead records back (design 6.5).
+"""Collectors: give the space of dead records back (docs/ARCHITECTURE.md).
 
 Both evacuate: what is alive in a segment is written again, unchanged, into the
 active segment, and then the segment is dropped. *Copying* takes segments that

@@ -2,7 +2,7 @@
 
 While it is damaged nobody knows what its log would have said, so every read
 and write of its range raises ``Corrupt`` with the position, and the other
-buckets go on (design 6.6). ``mend`` keeps what verifies: the segments without
+buckets go on (rule 22). ``mend`` keeps what verifies: the segments without
 a gap as they are, and of the others every record that can be read, copied to a
 new segment. Nothing is changed in place, and until the last step the log is as
 damaged as before, so a crash in between loses nothing more.

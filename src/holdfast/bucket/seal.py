@@ -1,4 +1,9 @@
-"""Seal ended segments: put their key block behind their last group."""
+"""Seal ended segments: put their key block behind their last group.
+
+Once, and never again: whatever was sealed may be shared, and then the file is not
+ours alone. Where a key block was damaged the segment is read group by group instead,
+until a collector moves what is alive in it.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +26,22 @@ SLICE = 150
 
 def unsealed(bucket: Bucket) -> list[int]:
     """Ended segments that have no key block yet."""
+    log = bucket.log
     with bucket.lock:
-        waiting = [n for n in bucket.log.ended if n not in bucket.log.sealed]
-    return [n for n in waiting if bucket.log.key_block(n) is None]
+        waiting = [n for n in log.ended if n not in log.sealed]
+    return [n for n in waiting if log.key_block(n) is None and may_seal(log, n)]
+
+
+def may_seal(log: Log, number: int) -> bool:
+    """Whether nobody else can have a name for the segment: it is ours, and never was sealed."""
+    info = log.ended.get(number)
+    return info is not None and info.origin == log.bucket and not log.looks_sealed(number)
 
 
 def seal(bucket: Bucket, number: int, pace: Pace = no_pace) -> None:
-    """Read an ended segment, verify it, and write its key block."""
+    """Read an ended segment, verify it, and write its key block; not where it had one."""
+    if not may_seal(bucket.log, number):
+        return
     runs = in_order(list(_rows(bucket.log, number, pace)), pace, itemgetter(0))
     body, count = build(row for run in runs for row in run)
     with bucket.sealing:

@@ -239,7 +239,7 @@ class Log:
         mapped = self.maps.get(number)
         if mapped is not None or not self.in_place:
             return mapped
-        if number in self.sealed or self._looks_sealed(number):
+        if number in self.sealed or self.looks_sealed(number):
             try:
                 segment = self.segment(number)
                 segment.lent = (self.maps, number)
@@ -328,7 +328,7 @@ class Log:
         """Drop key blocks from memory; they are read again when asked for."""
         self._blocks.clear()
 
-    def _looks_sealed(self, number: int) -> bool:
+    def looks_sealed(self, number: int) -> bool:
         """Whether a key block begins behind an ended segment's last group; asked once."""
         if number not in self.ended or number in self._unsealed:
             return False

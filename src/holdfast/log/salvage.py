@@ -1,4 +1,4 @@
-"""Salvage: what can still be read of a damaged log (design 6.3).
+"""Salvage: what can still be read of a damaged log (rule 22).
 
 A log that does not verify is never read as if it did. This reads it the other
 way: every group that verifies on its own, whatever lies between, each segment

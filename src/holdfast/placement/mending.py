@@ -17,6 +17,9 @@ from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt
 from holdfast.log.header import LogState
 
+# Damage that no reading mends: somebody has to put the right file in its place.
+FOREIGN = ("this segment belongs elsewhere", "this segment is of another life of the store")
+
 Span = tuple[bytes, bytes]
 Known = dict[str, LogState | None]
 
@@ -52,20 +55,40 @@ def children(states: Known) -> set[str]:
     return {birth.child for state in known for birth in state.births}
 
 
+def misplaced(damage: dict[str, Corrupt], states: Known) -> Corrupt | None:
+    """The damage that is no bucket's: a file in the wrong place. None where there is none.
+
+    A child that has only what its parent shared with it yet looks like that while
+    the parent cannot be read; then it is the parent that is damaged.
+    """
+    unborn = children(states)
+    unread = any(state is None and not _is_foreign(damage[name]) for name, state in states.items())
+    for name, error in damage.items():
+        if _is_foreign(error) and name not in unborn and not (unread and states[name] is None):
+            return error
+    return None
+
+
+def _is_foreign(error: Corrupt) -> bool:
+    return error.facts.get("what") in FOREIGN
+
+
 def stand_ins(
     settings: Settings, gaps: list[Span], damage: dict[str, Corrupt], states: Known
 ) -> list[Bucket]:
     """A refusing bucket for every gap; those that fit nowhere hold nothing any more."""
     placed = []
-    unread = sorted(name for name, state in states.items() if state is None)
+    nameless = (name for name, state in states.items() if state is None)
+    # One without a log of its own waits for another, and holds nothing yet.
+    unread = sorted(nameless, key=lambda name: (_is_foreign(damage[name]), name))
     for start, stop in gaps:
         inside = sorted(
             (state.start, name)
             for name, state in states.items()
             if state is not None and start <= state.start < stop
         )
-        if not inside and unread:
-            inside = [(start, unread.pop(0))]
+        if unread and (not inside or inside[0][0] > start):
+            inside.insert(0, (start, unread.pop(0)))
         edges = [start, *(edge for edge, _ in inside[1:]), stop]
         for index, (_, name) in enumerate(inside):
             span = (edges[index], edges[index + 1])

@@ -26,8 +26,6 @@ from holdfast.placement.reserve import Reserve
 
 ID_BYTES = 8
 CROWD_TIMES = 4  # segments there may be for each that a full bucket needs
-# Damage that no reading mends: somebody has to put the right file in its place.
-FOREIGN = ("this segment belongs elsewhere", "this segment is of another life of the store")
 MISSING = Corrupt(position="directory", what="no segment of the bucket is left")
 
 
@@ -147,10 +145,9 @@ class Placement:
     ) -> list[Bucket]:
         """The buckets that live, with one that refuses wherever one is damaged."""
         states = mending.states_of(self.settings, damage)
-        unborn = mending.children(states)
-        for name, error in damage.items():
-            if error.facts.get("what") in FOREIGN and name not in unborn:
-                raise error
+        error = mending.misplaced(damage, states)
+        if error is not None:
+            raise error
         for name in (_retired(opened) | mending.swallowed(states)) & opened.keys():
             opened.pop(name).close()
         living = list(opened.values())

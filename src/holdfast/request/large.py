@@ -69,7 +69,7 @@ class LargeWriter:
     def __init__(self, corridor: Corridor, key: bytes, name: str, options: StoreOptions | None):
         self._corridor = corridor
         self._key = key
-        self._name = name
+        self.name = name
         self._options = options
         self._upload: bytes | None = None
         self._number = 0
@@ -109,7 +109,7 @@ class LargeWriter:
             whole = crc32c(tail, self._crc) if self._known_crc is None else self._known_crc
             parts = Parts(self._upload, self._number * PART_BYTES, whole)
             options = _with_parts(options or PLAIN, parts)
-        operation = Store(self._key, self._name, tail, options)
+        operation = Store(self._key, self.name, tail, options)
         try:
             self._sync_parts()
             receipt: Receipt = self._corridor.write(operation)
@@ -131,7 +131,7 @@ class LargeWriter:
             return  # parts that an object holds are not given up
         upload, self._upload = self._upload, None
         try:
-            self._corridor.write(Upload(self._key, self._name, upload, "given_up"))
+            self._corridor.write(Upload(self._key, self.name, upload, "given_up"))
             drop_parts(self._corridor, self._key, upload, self._number)
         except HoldfastError:
             return  # collect finds them: nobody knows this upload any more
@@ -154,12 +154,12 @@ class LargeWriter:
         if self._upload is None:
             upload = self._corridor.placement.settings.entropy.bytes(UPLOAD_BYTES)
             self._corridor.uploads[upload] = self
-            self._corridor.write(Upload(self._key, self._name, upload, "begun"))
+            self._corridor.write(Upload(self._key, self.name, upload, "begun"))
             self._upload = upload
         data = bytes(self._buffer)
         key = part_key(self._key, self._upload, self._number)
         try:
-            self._corridor.write(Store(key, self._name, data))
+            self._corridor.write(Store(key, self.name, data))
         except HoldfastError:
             self.give_up()
             raise

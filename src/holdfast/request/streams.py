@@ -21,6 +21,10 @@ class ObjectWriter(io.RawIOBase):
     def __init__(self, writer: LargeWriter) -> None:
         super().__init__()
         self._writer: LargeWriter | None = writer
+        self._key = writer.name
+
+    def __repr__(self) -> str:
+        return f"ObjectWriter(key={self._key!r}, closed={self.closed})"
 
     def writable(self) -> bool:
         """Always."""
@@ -79,6 +83,7 @@ class ObjectReader(io.RawIOBase):
         self._read: Callable[[int, int], bytes] = lambda start, stop: b"".join(
             pieces(corridor, key, name, entry, start, stop)
         )
+        self._key = name
         self._size = entry.size
         self._at = 0
         self._window = (0, b"")  # the part that was read last: where it begins, its bytes
@@ -87,6 +92,9 @@ class ObjectReader(io.RawIOBase):
         if border and self._size - border <= PART_BYTES:
             # No part: it lies in the object's own record and goes when that is replaced.
             self._tail = (border, self._read(border, self._size))
+
+    def __repr__(self) -> str:
+        return f"ObjectReader(key={self._key!r}, size={self._size}, closed={self.closed})"
 
     def readable(self) -> bool:
         """Always."""

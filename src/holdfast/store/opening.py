@@ -75,7 +75,7 @@ def open_store(
         base_url: where a server of this store answers, for ``Namespace.share``.
 
     Raises:
-        InUse: another process owns the store (``pid``).
+        InUse: the store is open already, here or in another process (``pid``).
         InvalidValue: an argument is out of its range.
         StorageFailed: a folder is missing or cannot be used; nothing was written.
         Corrupt: damage inside a log, with its position.

@@ -375,6 +375,9 @@ class DirectBucket:
         self._bucket = bucket
         self.id = bucket.id
 
+    def __repr__(self) -> str:
+        return f"DirectBucket({self.id!r})"
+
     def get(self, namespace: str, key: str) -> bytes:
         """A value of this bucket."""
         self._mine(namespace, key)

@@ -1,8 +1,8 @@
 """The embedded face as types: what a suite may ask of anything that calls itself a store.
 
 Structural, so nothing has to inherit: ``holdfast.open`` and the model satisfy
-it by having the methods. Meanings are those of the issue and of design.md
-section 5; ``holdfast.testing.conformance`` says them as tests.
+it by having the methods. docs/GUARANTEES.md has the meanings;
+``holdfast.testing.conformance`` says them as tests.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One commit of an LMDB view: rows go straight to the tree, and can be put there again.
 
 Rows are written as they arrive, a slice at a time, so a caller that paces itself
-(rules.md, rule 11) is not overtaken by one long call at the end: each row lets
+(rule 11) is not overtaken by one long call at the end: each row lets
 other threads run, and so does the commit. A map cannot grow under a transaction,
 and nobody says in advance how large a commit will be. So what the caller handed in
 is kept by reference until the commit is through; where the map turns out to be
@@ -64,8 +64,8 @@ class Attempt(NamedTuple):
         """Set rows as they are stored.
 
         Beyond the last key of the table pages are filled one after the other (34
-        bytes a key and five times the speed, design.md section 4). A row that is
-        not beyond the one before is refused there, so then all are put plainly.
+        bytes a key and five times the speed). A row that is not beyond the one
+        before is refused there, so then all are put plainly.
         """
         with self.transaction.cursor(self.handles[table]) as cursor:
             beyond = not cursor.last() or rows[0][0] > cursor.key()

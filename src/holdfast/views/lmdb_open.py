@@ -3,7 +3,7 @@
 An environment is a folder with ``data.mdb``, LMDB's ``lock.mdb`` and our
 ``data.sum``; it takes three descriptors and one map. How it is opened, and why:
 
-- sync is on; NOSYNC, WRITEMAP and MAPASYNC are forbidden (rules.md, rule 2);
+- sync is on; NOSYNC, WRITEMAP and MAPASYNC are forbidden (rule 2);
 - the lock is on: its table of readers tells the writer which pages are needed;
 - read-ahead is on: a view is small (its bucket is bounded) and was just read from
   end to end to verify it. Out of the page cache a view of 87 MiB took 43 us a get

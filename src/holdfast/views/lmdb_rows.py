@@ -8,7 +8,7 @@ Layout of a stored value, version 1::
 The table byte is ``Table``'s number, with 0x80 added for a run and 0x7f for the
 view's own rows, so a row that turns up under another key, in another table or
 as another kind of row does not verify. Of 200 single-bit flips in a bare LMDB
-index 43 were silent (rules.md, rule 4).
+index 43 were silent (rule 4).
 
 A CRC over a message and its own little-endian CRC is a constant, the residue.
 So a stored value is verified with one call and no parsing: the CRC of key and

@@ -2,12 +2,12 @@
 
 In: a fixture ``opened`` that answers a store and the ManualClock it was opened
 with (and ``reopen`` for DurableSuite), from the inheriting class.
-Out: what the store does otherwise than the issue and design.md section 5 say.
+Out: what the store does otherwise than docs/GUARANTEES.md says.
 Keeps: nothing.
 Must never know: what is behind the face. It asserts no ids, no counts of
 buckets, no order between two errors that both apply.
 Invariants: every test begins with an empty store and moves time by hand;
-comments name the system whose mistake a test comes from (facts/).
+comments name the system whose mistake a test comes from.
 
     class TestMine(StoreSuite):
         @pytest.fixture

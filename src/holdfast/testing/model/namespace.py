@@ -42,7 +42,7 @@ Values = list[bytes | None]
 
 
 class ModelNamespace:
-    """A tenant's keyspace in plain dicts; see design.md section 5 for every meaning.
+    """A tenant's keyspace in plain dicts; docs/GUARANTEES.md has every meaning.
 
     Args:
         shared: the store's time, chance and versions.
