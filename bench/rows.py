@@ -274,6 +274,21 @@ ROWS: tuple[Row, ...] = (
         scales=_EVERY,
     ),
     Row(
+        "proofs",
+        "absorbing a million keys' changes; a proof of one of them",
+        "proofs",
+        "unabsorbed",
+        _NEVER,
+        unit="keys/s",
+        value_bytes=100,
+        bounds=(
+            Bound("absorbed_per_s", 150_000.0, least=True),
+            Bound("make_p50_ms", 1.0),
+            Bound("verify_p50_ms", 0.3),
+            Bound("proof_max_bytes", 3_072.0),
+        ),
+    ),
+    Row(
         "memory",
         "anonymous memory a key, loading and after open",
         "memory",
