@@ -31,8 +31,8 @@ MARK: Final = re.compile(r"([0-9a-f]{32});([1-9][0-9]{0,17});([0-9a-f]{64})", re
 class Session(msgspec.Struct, kw_only=True):
     """One session: whose, for which namespace, until when (monotonic ns), the last counter.
 
-    ``secret`` marks its requests, and ``keyed`` is an HMAC that has taken it in already,
-    which halves the cost of each; ``principal`` is who asks with them.
+    ``secret`` marks its requests, ``keyed`` is an HMAC that has taken it in already;
+    ``principal`` is who asks with them.
     """
 
     id: str
