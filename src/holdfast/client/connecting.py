@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from holdfast.aio import Taken
 from holdfast.client.address import Address, address_of
@@ -23,6 +23,9 @@ from holdfast.clock import Clock, Entropy, SystemClock, SystemEntropy
 from holdfast.errors import InvalidValue
 from holdfast.request import arguments
 
+if TYPE_CHECKING:
+    from holdfast.client.enclave import Enclave
+
 TIMEOUT_S: Final = 30.0
 Path = str | os.PathLike[str]
 
@@ -31,6 +34,7 @@ def connect(
     url: str,
     *,
     token: str | None = None,
+    enclave: Enclave | None = None,
     outbox: Path | None = None,
     direct: bool = False,
     public_key: bytes | None = None,
@@ -47,6 +51,7 @@ def connect(
     Args:
         url: ``http(s)://host[:port]``, or ``unix:/path`` of a socket.
         token: the credential that every request carries.
+        enclave: who asks in place of a token: an enclave, in sessions of its own.
         outbox: a file that keeps what ``put_soon`` queued until the server has it; one process
             at a time. Without it the queue is in memory.
         direct: ask the directory once, then talk to the owner of each key.
@@ -65,7 +70,7 @@ def connect(
         >>> with connect("http://127.0.0.1:8080", token="...") as store:
         ...     acme = store.namespace("acme")
     """
-    line, address, tls = _prepared(url, token, timeout, ca, clock, entropy)
+    line, address, tls = _prepared(url, token, timeout, ca, clock, entropy, enclave)
     _trust(line, public_key)
     places = Places() if arguments.flag(direct, "direct") else None
     sender = Sender(address, tls, line.clock)
@@ -83,6 +88,7 @@ def aconnect(
     url: str,
     *,
     token: str | None = None,
+    enclave: Enclave | None = None,
     outbox: Path | None = None,
     direct: bool = False,
     public_key: bytes | None = None,
@@ -95,7 +101,7 @@ def aconnect(
 
     To be awaited, or entered with ``async with``, which closes it at the end.
     """
-    line, address, tls = _prepared(url, token, timeout, ca, clock, entropy)
+    line, address, tls = _prepared(url, token, timeout, ca, clock, entropy, enclave)
     _trust(line, public_key)
     places = Places() if arguments.flag(direct, "direct") else None
 
@@ -124,6 +130,7 @@ def _prepared(  # noqa: PLR0917 - what both ways take
     ca: Path | None,
     clock: Clock | None,
     entropy: Entropy | None,
+    enclave: Enclave | None,
 ) -> tuple[Line, Address, Tls]:
     """What both ways share, checked."""
     address = address_of(url)
@@ -131,7 +138,9 @@ def _prepared(  # noqa: PLR0917 - what both ways take
         raise InvalidValue(argument="timeout", reason="not above 0")
     if token is not None and not _is_plain(token):
         raise InvalidValue(argument="token", reason="not a token")
-    line = Line(token, timeout, clock or SystemClock(), entropy or SystemEntropy())
+    if token is not None and enclave is not None:
+        raise InvalidValue(argument="enclave", reason="excluded by token")
+    line = Line(token, timeout, clock or SystemClock(), entropy or SystemEntropy(), enclave=enclave)
     if ca is None and not address.is_private:
         return line, address, None  # an ssl context takes 50 ms to make
     return line, address, _tls(ca)

@@ -22,6 +22,7 @@ from holdfast.errors import (
     Correctable,
     DeadlineExceeded,
     HoldfastError,
+    InvalidValue,
     OutcomeUnknown,
     RateLimited,
     Unavailable,
@@ -30,6 +31,7 @@ from holdfast.wire.headers import TIMEOUT, seconds_text
 from holdfast.wire.problems import MEDIA_TYPE, error_of
 
 if TYPE_CHECKING:
+    from holdfast.client.enclave import Enclave, Marks
     from holdfast.client.trust import Trust
 
 SECOND_NS: Final = 1_000_000_000
@@ -47,16 +49,24 @@ class Line:
         timeout_s: seconds that a call may take, tries and pauses included.
         clock: tells how much of them is left.
         entropy: draws the pauses.
+        enclave: who asks where there is no token.
     """
 
     def __init__(
-        self, token: str | None, timeout_s: float | None, clock: Clock, entropy: Entropy
+        self,
+        token: str | None,
+        timeout_s: float | None,
+        clock: Clock,
+        entropy: Entropy,
+        *,
+        enclave: Enclave | None = None,
     ) -> None:
         self.timeout_s = timeout_s
         self.clock = clock
         self.entropy = entropy
         self.closed = False
         self.trust: Trust | None = None  # where reads must prove themselves
+        self._marks = None if enclave is None else _marks(enclave, entropy)
         self._common = {} if token is None else {"authorization": f"Bearer {token}"}
 
     def exchange(self, ask: Ask, *, patient: bool = False) -> Work[Answer]:
@@ -90,7 +100,11 @@ class Line:
         if self.closed:
             raise Closed(what="store")
         try:
-            answer = yield self._dressed(ask, left_s)
+            dressed = self._dressed(ask, left_s)
+            if self._marks is None:
+                answer = yield dressed
+            else:
+                answer = yield from self._marks.send(dressed)
         except LostError as error:
             failure = self._failure(error, ask)
             if isinstance(failure, Unavailable):
@@ -119,7 +133,13 @@ class Line:
         return msgspec.structs.replace(ask, headers=headers, timeout_s=left_s)
 
     def dressed(self, ask: Ask) -> Ask:
-        """An ask as it is sent where no answer is waited for yet: a stream."""
+        """An ask as it is sent where no answer is waited for yet: a stream.
+
+        Raises:
+            InvalidValue: an enclave asks, which marks only what is whole.
+        """
+        if self._marks is not None:
+            raise InvalidValue(argument="mode", reason="an enclave sends no streams")
         return msgspec.structs.replace(
             ask, headers=self._common | ask.headers, timeout_s=self.timeout_s
         )
@@ -137,6 +157,12 @@ class Line:
         drawn = most * (1 - self.entropy.bytes(1)[0] / 512)
         said = failure.facts.get("retry_after_s")
         return max(drawn, said) if isinstance(said, int | float) else drawn
+
+
+def _marks(enclave: Enclave, entropy: Entropy) -> Marks:
+    from holdfast.client.enclave import Marks  # noqa: PLC0415 - certificates take 50 ms to load
+
+    return Marks(enclave, entropy)
 
 
 def refusal_of(answer: Answer, ask: Ask) -> HoldfastError:

@@ -110,4 +110,4 @@ def mac_of(secret: bytes, method: str, target: str, *, counter: int, digest: byt
 
 def message_of(method: str, target: str, counter: int, digest: bytes) -> bytes:
     """What the mark of a request is computed over; arguments as for ``mac_of``."""
-    return f"{REQUEST}\n{method}\n{target}\n{counter}\n{digest.hex()}".encode()
+    return f"{REQUEST}\n{method}\n{target}\n{counter}\n{digest.hex()}".encode("latin-1")
