@@ -16,6 +16,7 @@ by the process that is asked next.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
 from typing import Final
 
 from holdfast.bucket.bucket import Bucket
@@ -26,11 +27,22 @@ from holdfast.errors import Changed, Corrupt, Moved, NotFound, StorageFailed
 from holdfast.log.entry import ATTRIBUTES, Entry, unpack
 from holdfast.log.group import Kind
 from holdfast.log.log import Group, Position
-from holdfast.log.records import REMOVALS, Flag, Record, Type
+from holdfast.log.records import (
+    CHECK_BYTES,
+    HEAD,
+    HEAD_BYTES,
+    REMOVALS,
+    Flag,
+    Record,
+    Type,
+    decode,
+)
 
 PAGE: Final = 1_000
 SLICE: Final = 20_000  # changes that are put into the tree at once
 ROUNDS: Final = 64
+STORE: Final = int(Type.STORE)
+UNUSUAL: Final = int(Flag.MOVED | Flag.LARGE)
 VISIBLE, HIDDEN = b"\x00", b"\x01"  # what follows a namespace's name
 RESERVED: Final = b"!"  # names of the store's own begin with it, and no caller's do
 
@@ -150,8 +162,7 @@ class Absorbed:
         unsaid: dict[bytes, int] = {}
         try:
             for group in self._groups(end):
-                for record in group.records():
-                    self._absorb(changes, unsaid, group, record)
+                self._absorb(changes, unsaid, group)
                 if sum(map(len, changes.values())) > SLICE:
                     self._put(changes)
         except (Corrupt, StorageFailed, ValueError, KeyError):
@@ -175,10 +186,35 @@ class Absorbed:
                 if group.head.kind == Kind.RECORDS:
                     yield group
 
-    def _absorb(
+    def _absorb(self, changes: Changes, unsaid: dict[bytes, int], group: Group) -> None:
+        """Take in a group's records: what each says, or that its object must be looked at."""
+        body, base, at = bytes(group.body), group.head.body, 0
+        seen: dict[bytes, dict[bytes, bytes | None] | None] = {}
+        for _ in range(group.head.records):
+            kind, flags, key_len, size, _, attrs_len, version, modified, expires = HEAD.unpack_from(
+                body, at
+            )
+            if kind != STORE or flags & UNUSUAL or attrs_len:
+                record, at = decode(body, at, base)
+                self._absorb_unusual(changes, unsaid, group, record)
+                continue
+            key_at = at + HEAD_BYTES
+            value_at = key_at + key_len
+            at = value_at + size + CHECK_BYTES
+            composite = body[key_at:value_at]
+            rows = _rows_of(changes, seen, composite)
+            if rows is None or not self.start <= composite < self.stop:
+                continue
+            if unsaid:
+                unsaid.pop(composite, None)
+            digest = sha256(b"\x00" + body[value_at : value_at + size]).digest()
+            content = leaf.LAYOUT.pack(leaf.VERSION, digest, size, version, modified, expires, 0)
+            rows[composite[composite.index(VISIBLE) + 1 :]] = leaf_digest(content)
+
+    def _absorb_unusual(
         self, changes: Changes, unsaid: dict[bytes, int], group: Group, record: Record
     ) -> None:
-        """Take in one record: what it says, or that the object must be looked at."""
+        """Take in a record that is more than a store without options, or something else."""
         composite = record.key
         if record.flags & Flag.MOVED or not self.start <= composite < self.stop:
             return
@@ -226,6 +262,20 @@ class Absorbed:
             else:
                 self.tries[namespace] = made
         changes.clear()
+
+
+def _rows_of(
+    changes: Changes, seen: dict[bytes, dict[bytes, bytes | None] | None], composite: bytes
+) -> dict[bytes, bytes | None] | None:
+    """The changes of a key's namespace; None for what callers do not see."""
+    namespace = composite[: composite.find(VISIBLE)]
+    if namespace in seen:
+        return seen[namespace]
+    split = split_key(composite)
+    rows = None if split is None else changes.setdefault(split[0], {})
+    if split is not None:
+        seen[split[0]] = rows
+    return rows
 
 
 def _stored(group: Group, record: Record) -> bytes:

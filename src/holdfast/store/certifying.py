@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "roots/"
 DIGITS: Final = 20
 FRESH_NS: Final = 1_000_000_000  # a seal of what is still there serves for so long
-ATTEMPTS: Final = 16
+ATTEMPTS: Final = 64  # a writer may be at the very object, again and again
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ class Certifier:
         self._turn = Condition()
         self._begun = self._ended = 0
         self._sealing = False
+        self._renew = False  # the newest seal serves no longer, though nothing was written
 
     def public_key(self) -> bytes:
         """The public key that proofs of this store are verified with, PEM."""
@@ -128,7 +129,7 @@ class Certifier:
         return Seal(message, root, made)
 
     def _is_fresh(self, last: Seal, now_ns: int) -> bool:
-        return 0 <= now_ns - last.root.time_ns < FRESH_NS
+        return not self._renew and 0 <= now_ns - last.root.time_ns < FRESH_NS
 
     def _sign(self, made: State, now_ns: int) -> tuple[bytes, SignedRoot]:
         """Sign the next root and store it, durably."""
@@ -236,6 +237,8 @@ class Certifier:
             value, content = self._look(composite, most_bytes)
             digest = None if content is None else leaf_digest(content)
             if digest == _digest_in(seal.state, label, low):
+                if not sealed and self._outlived(seal, [content]):
+                    continue
                 node = _shown(seal.state, label, low, content)
                 return _proven(seal, node, value if _lives(seal, content) else None)
         raise Changed(key=key)
@@ -256,9 +259,16 @@ class Certifier:
             except (Changed, Moved, NotFound):
                 continue
             node = _listed(seal.state, label, low, contents)
-            if node is not None:
+            if node is not None and (sealed or not self._outlived(seal, contents.values())):
                 return _proven(seal, node, None)
         raise Changed(prefix=prefix)
+
+    def _outlived(self, seal: Seal, contents: Iterable[bytes | None]) -> bool:
+        """Whether a time to live ended between a seal and now: then it serves no longer."""
+        now = self._store.clock.wall_ns()
+        ends = [leaf.decode(content).expires_ns for content in contents if content]
+        self._renew = any(end is not None and seal.root.time_ns < end <= now for end in ends)
+        return self._renew
 
     def _composite(self, namespace: str, key: str) -> bytes:
         return arguments.compose(arguments.namespace_bytes(namespace) + VISIBLE, key)

@@ -273,6 +273,21 @@ def test_a_sealed_proof_may_be_older_and_is_never_wrong() -> None:
         client.check("acme", "a", b"3", newer.proof)
 
 
+def test_what_expired_a_moment_ago_is_proved_absent() -> None:
+    clock = ManualClock()
+    with opened(clock=clock) as store:
+        space, client = store.namespace("acme"), Client(store)
+        space.put("a", b"1", ttl=0.5)
+        client.check("acme", "a", b"1", space.prove("a").proof)
+        clock.advance(SECOND_NS // 2)  # nothing is written, and the seal is young
+        assert space.prove("a").value is None
+        client.check("acme", "a", None, space.prove("a").proof)
+        space.put("b", b"1", ttl=0.5)
+        assert client.check_list("acme", "", space.prove_list().proof) == ["b"]
+        clock.advance(SECOND_NS // 2)
+        assert client.check_list("acme", "", space.prove_list().proof) == []
+
+
 def test_a_proof_says_how_it_is_asked_for() -> None:
     with opened() as store:
         space = store.namespace("acme")
