@@ -104,11 +104,10 @@ class Connection(HttpToolsProtocol):
             self.request.sink.abandon()
         if self.sending is not None:
             self.sending.stop()
-        for request in self.due:
-            self.site.forget(request)
+        if self.request is not None:
+            self.site.forget(self.request)
+        self._forget_all()
         self.request = None
-        self.due.clear()
-        self.parked.clear()
         self.held = b""
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -246,7 +245,10 @@ class Connection(HttpToolsProtocol):
                 self._settle_reading()
             return
         request.left -= len(body)
-        if request.left < 0:
+        refusal = self.site.gather(request, len(body))
+        if refusal is not None:
+            self._refuse_request(request, refusal)
+        elif request.left < 0:
             self._refuse_request(request, self.site.too_large(request))
         elif request.body:
             if not isinstance(request.body, bytearray):
@@ -367,7 +369,15 @@ class Connection(HttpToolsProtocol):
             self.site.begin(request)
         return True
 
+    def _forget_all(self) -> None:
+        """Nothing that is due or parked will be answered any more."""
+        for request in (*self.due, *self.parked):
+            self.site.forget(request)
+        self.due.clear()
+        self.parked.clear()
+
     def _send(self, request: Request) -> None:
+        self.site.forget(request)
         answer = request.reply
         if answer is None or self.transport.is_closing():
             return
@@ -380,8 +390,7 @@ class Connection(HttpToolsProtocol):
         head = head_of(answer, self.site.date, name, close=request.closes)
         if request.closes:
             self.ending = True
-            self.parked.clear()
-            self.due.clear()
+            self._forget_all()
         if answer.pieces is not None and request.method != "HEAD":
             self.pass_on(head)
             self.sending = Download(self, answer.pieces)

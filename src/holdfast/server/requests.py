@@ -57,6 +57,7 @@ class Request:
     body: bytes | bytearray = b""
     closes = False  # the connection ends behind this answer
     extra = b""  # headers that the answer carries whatever it is
+    gathered_bytes = 0
     key = ""
     left = 0  # bytes that the body may still have
     method = ""

@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         drain_s: seconds for what is under way when the server stops.
         tenant_requests: requests of one namespace under way at once.
         queued_bytes: of values that wait for their commit, all together.
+        gathered_bytes: of bodies that came in and are not answered, all together.
         attestation: what is believed of enclaves.
         issuers: who else's tokens are believed, besides the store's own.
         workers: processes; each holds a range of the buckets.
@@ -59,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain_s: Seconds = 10.0
     tenant_requests: Count = 1024
     queued_bytes: Count = 64 * MIB
+    gathered_bytes: Count = 256 * MIB
     attestation: AttestationSettings = AttestationSettings()
     issuers: tuple[IssuerSettings, ...] = ()
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1

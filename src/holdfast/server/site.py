@@ -18,6 +18,7 @@ from holdfast.access import audit
 from holdfast.access.decide import ANONYMOUS
 from holdfast.access.grants import Ask
 from holdfast.errors import (
+    Busy,
     DeadlineExceeded,
     HoldfastError,
     InvalidValue,
@@ -89,6 +90,7 @@ class Site:
         self.now_s = self.loop.time()
         self.date = b""
         self.requests = 0
+        self.gathered_bytes = 0  # of bodies that came in and are not answered
         self.draining = False
         self.metrics = Metrics(self)
         self.usage = Usage(store.clock.wall_ns)
@@ -448,8 +450,18 @@ class Site:
         if self._span is not None:
             self._span(request, answer, self.clock.wall_ns(), took_ns)
 
+    def gather(self, request: Request, size: int) -> Answer | None:
+        """Make room for a piece of a body; a refusal where bodies together take too much."""
+        if self.gathered_bytes + size > self.settings.gathered_bytes:
+            return refused(Busy(gathered_bytes=self.gathered_bytes))
+        self.gathered_bytes += size
+        request.gathered_bytes += size
+        return None
+
     def forget(self, request: Request) -> None:
-        """A request whose caller is gone."""
+        """A request that is answered, or whose caller is gone: its body is no longer kept."""
+        self.gathered_bytes -= request.gathered_bytes
+        request.gathered_bytes = 0
 
     def close(self) -> None:
         """Let the threads go."""

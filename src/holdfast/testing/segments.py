@@ -119,6 +119,11 @@ class SegmentsSuite:
         assert segment.read(10, 20) == b""
         assert segment.read(30, 40) == b""
 
+    def test_a_read_that_may_not_wait_is_the_same_or_nothing(self, segments: Segments) -> None:
+        segment = segments.begin("b", 0, [b"0123456789"])
+        assert segment.read_now(3, 6) in {b"345", None}
+        assert segment.read_now(8, 20) in {b"89", None}
+
     def test_a_map_is_the_whole_segment_and_slices_to_bytes(self, segments: Segments) -> None:
         segment = segments.begin("b", 0, [b"head"])
         segment.append([b"record"])

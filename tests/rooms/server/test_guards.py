@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -174,6 +175,23 @@ def test_one_connection_too_many_is_told_to_wait(serve: Serve, connect: Dial) ->
     assert "retry-after" in told.headers
     first.say(PING)
     assert first.hear().status == 200
+
+
+def test_bodies_together_take_no_more_than_their_bound(serve: Serve, connect: Dial) -> None:
+    serving = serve(gathered_bytes=MIB)
+    both = [connect(serving), connect(serving)]
+    whole = [raw.request("PUT", OBJECTS + "a", bytes(MIB * 2 // 3)) for raw in both]
+    for raw, asked in zip(both, whole, strict=True):
+        raw.say(asked[:-1])
+    refused, _, _ = select.select([raw.socket for raw in both], [], [], 20)
+    for raw, asked in zip(both, whole, strict=True):
+        if raw.socket in refused:
+            assert raw.hear().status == 503
+        else:
+            raw.say(asked[-1:])
+            assert raw.hear().status == 200
+    assert len(refused) == 1
+    assert connect(serving).ask("PUT", OBJECTS + "b", bytes(1024)).status == 200
 
 
 # -- smuggled and malformed --------------------------------------------------------------

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from holdfast.clock import SystemClock, SystemEntropy
+from holdfast.engines.disk import OsDisk
+from holdfast.store.opening import open_on
+from holdfast.testing.disk import CountingDisk
 from holdfast.testing.serving import Serving
 from tests.rooms.server.conftest import Serve
 from tests.rooms.server.raw import OBJECTS, Raw, Told
@@ -203,3 +208,19 @@ def test_a_numbered_write_is_applied_once(raw: Raw) -> None:
     assert raw.ask("GET", OBJECTS + "a").body == b"xy"
     unknown = raw.ask("PUT", OBJECTS + "a", b"1", Holdfast_Session=f"{'0' * 32};1;0")
     assert (unknown.status, json.loads(unknown.body)["code"]) == (409, "session_unknown")
+
+
+def test_what_is_not_in_memory_is_read_on_a_thread(tmp_path: Path, connect: Dial) -> None:
+    # Around a disk nothing can be had at once (rule 12), so every read takes the other way.
+    disk = CountingDisk(OsDisk())
+    with open_on(
+        disk, str(tmp_path / "s"), in_place=False, clock=SystemClock(), entropy=SystemEntropy()
+    ) as store:
+        store.namespace("acme").put("a", b"0123456789")
+        with Serving(store) as serving:
+            raw = connect(serving)
+            asked = raw.request("GET", OBJECTS + "a") + raw.request("GET", "/ping")
+            raw.say(asked + raw.request("GET", OBJECTS + "a", Range="bytes=2-3"))
+            assert raw.hear().body == b"0123456789"
+            assert raw.hear().status == 200
+            assert raw.hear().body == b"23"
