@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
@@ -16,7 +17,13 @@ import msgspec
 from holdfast.access import audit
 from holdfast.access.decide import ANONYMOUS
 from holdfast.access.grants import Ask
-from holdfast.errors import AttestationInvalid, Forbidden, InvalidValue, Unauthenticated
+from holdfast.errors import (
+    AttestationInvalid,
+    Forbidden,
+    InvalidValue,
+    RateLimited,
+    Unauthenticated,
+)
 from holdfast.identity.enclaves import Enclaves, Opened
 from holdfast.identity.handover import Holding, Statement
 from holdfast.limits import CHALLENGE_S
@@ -31,6 +38,8 @@ if TYPE_CHECKING:
 
 MARK, DOCUMENT, SPACE = "holdfast-enclave", "attestation", "holdfast-namespace"
 IMAGE = re.compile(r"[0-9a-f]{64}", re.ASCII)
+VERIFIERS = 2  # threads that verify documents
+VERIFYING = 64  # documents that may wait for them
 REFUSALS = (Unauthenticated, AttestationInvalid, Forbidden)
 Act = Callable[["Site", Request, Principal], Answer | None]
 
@@ -85,6 +94,12 @@ class Callers:
 
     def __init__(self, enclaves: Enclaves) -> None:
         self._enclaves = enclaves
+        self._pool = ThreadPoolExecutor(VERIFIERS, "holdfast-verify")
+        self._verifying = 0
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._pool.shutdown(wait=True)
 
     def routes(self) -> dict[bytes, Methods]:
         """Challenge, session, hand-over, owner."""
@@ -135,8 +150,35 @@ class Callers:
 
         if self._is_known(request):
             return go_on(self._who(request))
-        site.work(request, partial(self._who, request), go_on)
+        if MARK in request.headers:
+            site.work(request, partial(self._who, request), go_on)
+        else:
+            self._verify(site, request, partial(self._who, request), go_on)
         return None
+
+    def _verify(
+        self,
+        site: Site,
+        request: Request,
+        work: Callable[[], object],
+        told: Callable[[object], Answer | None],
+    ) -> None:
+        """Have a document verified on a thread that does nothing else.
+
+        Anybody may send any number of them, and each costs milliseconds.
+
+        Raises:
+            RateLimited: too many wait already.
+        """
+        if self._verifying >= VERIFYING:
+            raise RateLimited(retry_after_s=1)
+
+        def settle(outcome: object) -> None:
+            self._verifying -= 1
+            site.conclude(request, outcome, told)
+
+        site.on_thread(self._pool, work, settle)
+        self._verifying += 1
 
     def _is_known(self, request: Request) -> bool:
         headers = request.headers
@@ -183,7 +225,7 @@ class Callers:
             with _told_if_refused(request):
                 return self._enclaves.exchange(document, asked.namespace)
 
-        site.work(request, exchange, opened)
+        self._verify(site, request, exchange, opened)
 
     # -- hand-overs -------------------------------------------------------------------
 

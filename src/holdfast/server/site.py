@@ -383,9 +383,13 @@ class Site:
         def settle(outcome: object) -> None:
             if tenant is not None:
                 tenant.under_way -= 1
-            self._answer(request, lambda: _result(outcome, told))
+            self.conclude(request, outcome, told)
 
         self.on_thread(pool, in_time, settle)
+
+    def conclude(self, request: Request, outcome: object, told: Told) -> None:
+        """Answer a request by what became of its work: a result, or an error."""
+        self._answer(request, lambda: _result(outcome, told))
 
     def _answer(self, request: Request, make: Callable[[], Answer | None]) -> None:
         try:
@@ -466,6 +470,7 @@ class Site:
     def close(self) -> None:
         """Let the threads go."""
         self.lanes.close()
+        self.callers.close()
         self._workers.shutdown(wait=True)
         self._readers.shutdown(wait=True)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from holdfast.testing.authority import MockAuthority
 from holdfast.testing.clock import SECOND_NS, ManualClock, SeededEntropy
 from holdfast.testing.enclave import MockEnclave
+from holdfast.testing.serving import Serving
 from tests.rooms.server.raw import Raw, Told
 
 HOUR_NS = 3600 * SECOND_NS
@@ -22,6 +25,14 @@ def octets(text: str) -> bytes:
 
 def text(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+@contextmanager
+def dialled(serving: Serving) -> Iterator[Raw]:
+    """A connection without a token."""
+    host, _, port = serving.url.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connected:
+        yield Raw(connected, "")
 
 
 class Caller:

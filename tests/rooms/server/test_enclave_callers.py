@@ -403,3 +403,33 @@ def test_a_hand_over_leaves_a_line(door: Door, caplog: pytest.LogCaptureFixture)
     ]
     last = lines(caplog)[-1]
     assert (last["namespace"], last["to"], last["keep"]) == (old.image_id, new.image_id, False)
+
+
+# -- strangers --------------------------------------------------------------------------
+
+
+def test_so_many_documents_wait_and_no_more(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    door.start(mode="bearer")
+    known, caller = door.caller(1, bearer=True), door.caller(2, bearer=True)
+    assert known.ask("/exists", key="a")[0] == 200
+    monkeypatch.setattr("holdfast.server.enclave_callers.VERIFYING", 0)
+    asked = {"document": text(caller.enclave.document())}
+    for told in (caller.send("/load", b'{"key": "a"}'), caller.plain("/session", asked)):
+        assert (why(told)[:2], told.headers["retry-after"]) == ((429, "rate_limited"), "1")
+    assert known.ask("/exists", key="a")[0] == 200  # what was verified goes on
+
+
+def test_a_flood_of_documents_leaves_others_their_threads(door: Door) -> None:
+    caller, strangers = door.begun(1), [door.caller(2) for _ in range(10)]
+    nonce = octets(json.loads(strangers[0].plain("/challenge").body)["nonce"])
+    document = bytearray(strangers[0].enclave.document(nonce))
+    document[-1] ^= 1
+    data = json.dumps({"document": text(bytes(document))}).encode()
+    for stranger in strangers:
+        stranger.raw.say(stranger.raw.request("POST", "/session", data) * 3)
+    for turn in range(5):
+        caller.put("a", str(turn))
+        assert caller.ask("/load", key="a") == (200, {"value": str(turn)})
+    told = [stranger.raw.hear().status for stranger in strangers for _ in range(3)]
+    assert set(told) <= {401, 429}
+    assert told.count(401) >= 10
