@@ -380,3 +380,28 @@ def test_a_cancelled_call_leaves_the_client_usable(house: House) -> None:
             assert await ns.get("a") == b"1"
 
     asyncio.run(main())
+
+
+# -- letting others in -------------------------------------------------------------------------
+
+
+def test_links_and_published_prefixes_over_the_wire(house: House) -> None:
+    house.ns.put("open/a", b"for anyone")
+    house.ns.put("shut/a", b"for one")
+    link = house.ns.share("shut/a", ttl="1h", uses=2)
+    path, _, grant = link.partition("?grant=")
+    assert path.endswith("/v1/namespaces/acme/objects/shut/a")
+    assert grant
+    with holdfast.connect(house.serving.url, token=grant) as guest:
+        assert guest.namespace("acme").get("shut/a") == b"for one"
+        with pytest.raises(Forbidden):
+            guest.namespace("acme").get("open/a")
+    house.ns.publish("open/")
+    house.ns.publish("open/")
+    assert list(house.ns.published()) == ["open/"]
+    with holdfast.connect(house.serving.url) as anyone:
+        assert anyone.namespace("acme").get("open/a") == b"for anyone"
+        with pytest.raises(Unauthenticated):
+            anyone.namespace("acme").get("shut/a")
+    house.ns.unpublish("open/")
+    assert list(house.ns.published()) == []
