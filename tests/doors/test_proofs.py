@@ -6,6 +6,7 @@ import asyncio
 import json
 from base64 import b64decode
 from collections.abc import Iterator
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -39,6 +40,30 @@ def test_a_value_comes_with_its_proof(serving: Serving) -> None:
     assert said.size == 5
     again, sealed = ask(serving, "/v1/namespaces/acme/objects/a/b?proof=sealed")
     assert (again, sealed) == (value, proof)
+
+
+def test_what_was_published_is_certified_for_anyone(serving: Serving) -> None:
+    acme, key = serving.store.namespace("acme"), serving.store.public_key()
+    acme.put("site/a b", b"<p>")
+    acme.publish("site/")
+    with urlopen(f"{serving.url}/certified/acme/site/a%20b") as answer:  # noqa: S310 - our own
+        value, proof = answer.read(), answer.headers["Holdfast-Proof"]
+    assert holdfast.verify("acme", "site/a b", value, b64decode(proof), public_key=key).size == 3
+    code, proof = refusal(f"{serving.url}/certified/acme/site/none")
+    assert (code, proof is None) == (404, False)
+    none = holdfast.verify("acme", "site/none", None, b64decode(proof or ""), public_key=key)
+    assert none.size is None
+    assert refusal(f"{serving.url}/certified/acme/other") == (401, None)
+    assert refusal(f"{serving.url}/certified/acme")[0] == 422
+    assert refusal(f"{serving.url}/certified/acme/site/a%20b?proof=later")[0] == 422
+
+
+def refusal(url: str) -> tuple[int, str | None]:
+    """The status of an answer that is a refusal, and the proof in its header."""
+    with pytest.raises(HTTPError) as refused:
+        urlopen(url)  # noqa: S310 - our own
+    with refused.value as answer:
+        return answer.code, answer.headers["Holdfast-Proof"]
 
 
 def test_the_newest_root_goes_on_from_an_older_one(serving: Serving) -> None:

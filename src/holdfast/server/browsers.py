@@ -16,7 +16,8 @@ TAKES = (
 )
 SHOWS = (
     b"Access-Control-Expose-Headers: etag, content-range, holdfast-version, holdfast-modified,"
-    b" holdfast-expires, holdfast-bucket, holdfast-existed, holdfast-cost, holdfast-request\r\n"
+    b" holdfast-expires, holdfast-bucket, holdfast-existed, holdfast-cost, holdfast-request,"
+    b" holdfast-proof\r\n"
 )
 
 

@@ -36,7 +36,8 @@ class Root(msgspec.Struct, frozen=True):
 
 def get(site: Site, request: Request) -> None:
     """A value, or that there is none, with the proof: in a header, or all as msgpack."""
-    sealed = SEALED.get(decode_query(request.query)["proof"])
+    query = decode_query(request.query) if request.query else {}
+    sealed = SEALED.get(query.get("proof", "1"))
     if sealed is None:
         raise InvalidValue(argument="proof", reason="1 or sealed")
     name = site.tenant_of(request).name

@@ -46,6 +46,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 Methods = dict[str, Route]
+CERTIFIED = b"/certified/"
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -63,6 +64,7 @@ class Routes:
         self.keyed: dict[bytes, Methods] = {}  # /v1/namespaces/{ns}/<noun>/{key}
         self.spaced: dict[bytes, Methods] = {}  # /v1/namespaces/{ns}/<noun>
         self.fixed: dict[bytes, Methods] = {}  # the whole path
+        self.certified: Methods = {}  # /certified/{ns}/{key}
         self.direct: dict[bytes, Methods] = {}  # /v1/buckets/{id}/namespaces/{ns}/<noun>/{key}
 
     def find(self, path: bytes) -> Found | None:
@@ -75,6 +77,9 @@ class Routes:
                 return Found(self.spaced[noun], namespace)
             case [_, b"v1", b"buckets", _, b"namespaces", rest]:
                 return self._find_direct(rest)
+        if path.startswith(CERTIFIED):
+            namespace, _, key = path.removeprefix(CERTIFIED).partition(b"/")
+            return Found(self.certified, namespace, key)
         methods = self.fixed.get(path)
         return Found(methods) if methods else None
 

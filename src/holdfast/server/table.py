@@ -34,6 +34,7 @@ def data_routes(callers: Callers) -> Routes:
             "POST": Route("batch", batches.batch, "alone", "batch", "Many operations at once"),
         },
     }
+    routes.certified |= {"GET": Route("load", proofs.get, summary="A value with its proof")}
     routes.direct |= {
         b"objects": {
             "GET": Route("load", direct.get, summary="A value of this bucket"),
