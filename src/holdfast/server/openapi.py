@@ -7,12 +7,23 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from holdfast.server.admin import ADMIN
+from holdfast.server.enclave import ACTS
 from holdfast.server.probes import VERSION
 from holdfast.server.routes import Body, Methods, Routes
 
 SPACE = "/v1/namespaces/{namespace}"
 BUCKET = "/v1/buckets/{bucket}/namespaces/{namespace}"
 OPEN = frozenset(("/ping", "/livez", "/readyz"))
+# The paths of enclaves: by a session or a document; beginning one needs neither, and a hand-over
+# may bear the owner's signature instead.
+PROVEN: list[dict[str, list[str]]] = [{"session": []}, {"document": []}]
+ENCLAVE: dict[str, list[dict[str, list[str]]]] = {
+    **{f"/{name}": PROVEN for name in ACTS},
+    "/challenge": [],
+    "/session": [],
+    "/handover": [{"session": []}, {}],
+    "/owner": [{"session": []}],
+}
 PROBLEM = {"$ref": "#/components/responses/Problem"}
 BYTES: dict[str, Any] = {"application/octet-stream": {}}
 JSON = {"application/json": {"schema": {"type": "object"}}}
@@ -78,11 +89,13 @@ def document(routes: Routes) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Holdfast", "version": VERSION, "license": {"name": "Apache-2.0"}},
         "paths": paths,
-        "security": [{"token": []}, {"link": []}],
+        "security": [{"token": []}, {"link": []}, {"session": []}],
         "components": {
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer"},
                 "link": {"type": "apiKey", "in": "query", "name": "grant"},
+                "session": {"type": "apiKey", "in": "header", "name": "Holdfast-Enclave"},
+                "document": {"type": "apiKey", "in": "header", "name": "Attestation"},
             },
             "responses": {"Problem": problem},
             "schemas": {"Problem": _problem_schema()},
@@ -102,6 +115,8 @@ def _described(one: Operation) -> dict[str, Any]:
         told["requestBody"] = {"content": BODIES[one.body]}
     if one.path in OPEN:
         told["security"] = []
+    elif one.path in ENCLAVE:
+        told["security"] = ENCLAVE[one.path]
     return told
 
 

@@ -83,6 +83,15 @@ def test_a_mock_is_nobody_where_its_root_is_not_named(door: Door) -> None:
     assert why(door.caller().begin()) == (401, "attestation_invalid", "root")
 
 
+def test_the_openapi_document_says_what_proves_who_asks(door: Door) -> None:
+    caller = door.caller()
+    caller.raw.token = door.serving.token()
+    paths = json.loads(caller.raw.ask("GET", "/openapi.json").body)["paths"]
+    told = {path: paths[path]["post"]["security"] for path in ("/load", "/session", "/handover")}
+    proven = [{"session": []}, {"document": []}]
+    assert told == {"/load": proven, "/session": [], "/handover": [{"session": []}, {}]}
+
+
 # -- challenge and session --------------------------------------------------------------
 
 
