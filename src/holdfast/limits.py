@@ -87,9 +87,9 @@ SCRUB_DAYS: Final = 30
 # -- sessions of numbered writes, in one bucket ---------------------------------
 SESSION_NUMBERS: Final = 1_000  # applied numbers that one session has above its floor
 SESSIONS: Final = 1_000  # of one namespace
-SPACE_NUMBERS: Final = 16_000  # of one namespace, over all its sessions
+SPACE_NUMBERS: Final = 64_000  # of one namespace, over all its sessions
 SESSION_IDLE_NS: Final = 7 * 86_400 * 1_000_000_000
-SESSION_SPARE_NS: Final = 3_600_000_000_000  # idle this long, it may end where room is wanted
+SESSION_SPARE_NS: Final = 600_000_000_000  # idle this long, it may end where room is wanted
 SESSION_AHEAD_NS: Final = 3_600_000_000_000  # how far another node's clock may be ahead
 
 
