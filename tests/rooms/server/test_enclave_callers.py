@@ -88,7 +88,7 @@ def test_the_openapi_document_says_what_proves_who_asks(door: Door) -> None:
     caller.raw.token = door.serving.token()
     paths = json.loads(caller.raw.ask("GET", "/openapi.json").body)["paths"]
     told = {path: paths[path]["post"]["security"] for path in ("/load", "/session", "/handover")}
-    proven = [{"session": []}, {"document": []}]
+    proven: list[dict[str, list[str]]] = [{"session": []}, {"document": []}]
     assert told == {"/load": proven, "/session": [], "/handover": [{"session": []}, {}]}
 
 
