@@ -36,16 +36,20 @@ def look_now(corridor: Corridor, composite: bytes) -> Found:
     Raises:
         NotFound: nothing is.
     """
-    row, value = look_at_row(corridor, composite)
+    row, value = corridor.read(composite, lambda bucket: bucket.load_now(composite))
     return Found(unpack(row), value)
 
 
-def look_at_row(corridor: Corridor, composite: bytes) -> tuple[bytes, bytes | None]:
-    """The same, the entry as it is packed (log/entry.py): the quick way."""
-    try:
-        return corridor.directory.find(composite).load_now(composite)
-    except Moved:
-        return corridor.read(composite, lambda bucket: bucket.load_now(composite))
+def look_at_row(corridor: Corridor, composite: bytes) -> tuple[bytes, bytes | None] | None:
+    """The same, the entry as it is packed (log/entry.py); None of keys that are not near."""
+    while True:
+        bucket = corridor.directory.find(composite)
+        if isinstance(bucket, Elsewhere):
+            return None
+        try:
+            return bucket.load_now(composite)
+        except Moved:
+            corridor.directory.look_again()
 
 
 def look(corridor: Corridor, composite: bytes, name: str) -> Found:

@@ -67,13 +67,14 @@ class _Run:
         self._site = site
         self._request = request
         self._tenant = tenant
+        self._space = site.store.namespace(tenant.name)
 
     def each(self, asked: Batch) -> bytes:
         """Every operation for itself; the results as the body of the answer."""
         results: list[object] = []
         for alone, calls in groupby(enumerate(asked.operations), _stands_alone):
             if alone:
-                results += [self._attempt(partial(self._alone, *call)) for call in calls]
+                results += [self._attempt_alone(*call) for call in calls]
             else:
                 results += self._group(list(calls))
         return encode_results(results)
@@ -112,6 +113,12 @@ class _Run:
         except HoldfastError as error:
             return error
 
+    def _attempt_alone(self, index: int, call: Call) -> object:
+        try:
+            return self._alone(index, call)
+        except HoldfastError as error:
+            return error
+
     def _allow(self, call: Call) -> Arguments:
         """Hold one operation against the caller's rights; its arguments."""
         given = call.arguments or {}
@@ -120,6 +127,8 @@ class _Run:
         request = self._request
         if request.principal is None:
             raise Unauthenticated(reason="missing")
+        if self._site.door.passes(request.principal, self._tenant.name, name):
+            return given
         ask = Ask(self._tenant.name, name, call.key, size, request.address)
         self._site.door.allow(request.principal, ask)
         return given
@@ -138,7 +147,9 @@ class _Run:
         """The result of a call that is no write, or too large for a group."""
         given = self._allow(call)
         number = numbered(self._request, index)
-        space, key = space_of(self._site, self._tenant.name, number), call.key
+        key, space = call.key, self._space
+        if number is not None:
+            space = space_of(self._site, self._tenant.name, number)
         match call.verb:
             case "load":
                 return space.get(key, range=(given["start"], given["stop"]) if given else None)

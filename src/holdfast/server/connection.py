@@ -24,6 +24,7 @@ from uvicorn.server import ServerState
 
 from holdfast.limits import REQUESTS_DUE
 from holdfast.server.answers import Answer, head_of, plain
+from holdfast.server.bodies import outgrown
 from holdfast.server.deadlines import BODY, HEAD, IDLE, LINGER
 from holdfast.server.download import Download
 from holdfast.server.head import BAD_REQUEST, Head
@@ -249,7 +250,7 @@ class Connection(HttpToolsProtocol):
         if refusal is not None:
             self._refuse_request(request, refusal)
         elif request.left < 0:
-            self._refuse_request(request, self.site.too_large(request))
+            self._refuse_request(request, outgrown(request))
         elif request.body:
             if not isinstance(request.body, bytearray):
                 request.body = bytearray(request.body)

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.access.decide import ANONYMOUS
-from holdfast.access.grants import Ask
+from holdfast.access.grants import EVERY, Ask
+from holdfast.access.rights import DELETES, READS, RIGHT_OF, WRITES
 from holdfast.errors import InvalidValue, Unauthenticated
 from holdfast.identity.issuers import IssuerSettings, issuer_of
-from holdfast.values import Principal
+from holdfast.values import Grant, Principal, Right
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from holdfast.store.store import Store
 
 BEARER = "bearer "
+HEADERS_KEPT, PASSES_KEPT = 1_000, 10_000
+QUICK = READS | WRITES | DELETES  # of which no audit tells where they are allowed
 
 
 class Door(Protocol):
@@ -24,6 +27,9 @@ class Door(Protocol):
 
     def who(self, authorization: str | None, grant: str | None) -> Principal:
         """Whose credential this is; Unauthenticated where it does not verify."""
+
+    def passes(self, principal: Principal, namespace: str, operation: str) -> bool:
+        """Whether ``allow`` would return whatever the key, the size and the address are."""
 
     def waits(self, principal: Principal, namespace: str) -> bool:
         """Whether ``allow`` may have to write, so that a thread must ask it."""
@@ -49,10 +55,49 @@ class StoreDoor:
         self.allow = self._access.decide
         self.origins = self._access.origins
 
+        self._headers: dict[str, str] = {}  # tokens by the header that showed them
+        self._passes: set[tuple[str, str, str]] = set()
+
     def who(self, authorization: str | None, grant: str | None) -> Principal:
         """Who shows a token, in the header or in the link; nobody without one."""
-        token = token_of(authorization) if authorization is not None else grant
-        return ANONYMOUS if token is None else self._tokens.verify(token)
+        if authorization is None:
+            return ANONYMOUS if grant is None else self._tokens.verify(grant)
+        token = self._headers.get(authorization)
+        if token is None:
+            token = token_of(authorization)
+            principal = self._tokens.verify(token)
+            if len(self._headers) >= HEADERS_KEPT:
+                self._headers.clear()
+            self._headers[authorization] = token
+            return principal
+        return self._tokens.verify(token)
+
+    def passes(self, principal: Principal, namespace: str, operation: str) -> bool:
+        """Whether a token of the store's own has a grant that nothing narrows.
+
+        What such a token says never changes, so this is found out once; that it counts
+        still is found out by ``who``, each time.
+        """
+        named = (principal.credential, namespace, operation)
+        if named in self._passes:
+            return True
+        ours = principal.kind == "token" and "#" not in principal.credential
+        if not ours or self._access.policies or operation not in QUICK:
+            return False
+        right = RIGHT_OF[operation]
+        if not any(_is_whole(grant, namespace, right) for grant in principal.grants):
+            return False
+        if len(self._passes) >= PASSES_KEPT:
+            self._passes.clear()
+        self._passes.add(named)
+        return True
+
+
+def _is_whole(grant: Grant, namespace: str, right: Right) -> bool:
+    """Whether a grant holds for everything in a namespace, and nothing narrows it."""
+    whole = Grant(grant.namespace, grant.rights) == grant
+    held = right in grant.rights or "admin" in grant.rights
+    return whole and held and grant.namespace in {namespace, EVERY}
 
 
 def trust(store: Store, issuers: Sequence[IssuerSettings]) -> None:

@@ -83,11 +83,12 @@ def get(site: Site, request: Request) -> Answer | None:
         proofs.get(site, request)
         return None
     composite = site.tenant_of(request).space + request.key.encode()
-    if reading.is_near(site.corridor, composite):
-        try:
-            row, value = reading.look_at_row(site.corridor, composite)
-        except NotFound:
-            raise NotFound(key=request.key) from None
+    try:
+        near = reading.look_at_row(site.corridor, composite)
+    except NotFound:
+        raise NotFound(key=request.key) from None
+    if near is not None:
+        row, value = near
         if value is not None and SHAPING.isdisjoint(request.headers):
             return Answer(200, _headers_of_row(row), value)
         found = reading.Found(unpack(row), value)

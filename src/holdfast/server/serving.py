@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("holdfast.server")
 TICK_S = 0.25
+GARBAGE = 20_000  # objects made and not freed, before anybody looks for cycles among them
 SWITCH_S = 0.0005  # a computing thread keeps the loop waiting for no longer (rule 11)
 
 
@@ -196,4 +198,6 @@ def serve(
         InvalidValue: strangers would be served without TLS. StorageFailed: the address is taken.
     """
     sys.setswitchinterval(SWITCH_S)
+    gc.freeze()  # what is there by now stays; and requests leave no cycles behind
+    gc.set_threshold(GARBAGE, *gc.get_threshold()[1:])
     Server(store, settings or Settings(**options), started=started, reload=reload).run(signals=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from functools import partial
@@ -22,15 +22,15 @@ from holdfast.errors import (
     DeadlineExceeded,
     HoldfastError,
     InvalidValue,
-    LimitExceeded,
     Unauthenticated,
     Unavailable,
 )
-from holdfast.limits import BATCH_BODY_BYTES, OBJECT_BYTES, REQUEST_BYTES, VALUE_RECORD_BYTES
+from holdfast.limits import VALUE_RECORD_BYTES
 from holdfast.metering import FREE, Usage
 from holdfast.operations import Operation
 from holdfast.server.answers import Answer, plain, refused
 from holdfast.server.behind import Behind
+from holdfast.server.bodies import bound
 from holdfast.server.browsers import allowance, preflight
 from holdfast.server.direct import located
 from holdfast.server.door import Door
@@ -61,10 +61,7 @@ WORKERS = 8
 # A link is a secret: a page that it opens must not tell it on, nor may anybody keep the answer.
 LINKED = b"Referrer-Policy: no-referrer\r\nCache-Control: private, no-store\r\n"
 NOT_FOUND, NOT_ALLOWED, BROKEN = 404, 405, 500
-# What an enclave has marked is gathered whole before it is believed.
-MARKED_MOST = dict.fromkeys(("small", "batch", "value"), REQUEST_BYTES) | {"none": 0}
 SETTLED_WITHIN = frozenset(("admin", "batch"))  # where each thing asked has a right of its own
-MOST_OF = {"none": 0, "small": REQUEST_BYTES, "batch": BATCH_BODY_BYTES, "value": OBJECT_BYTES}
 
 
 class Site:
@@ -167,9 +164,9 @@ class Site:
         request.route = route
         if MARK in request.headers and not route.late:
             self.callers.expect(request)
-            self._bound_body(request, route, MARKED_MOST)
+            bound(request, route, marked=True)
             return  # who asks is settled when the body is there
-        size = self._bound_body(request, route, MOST_OF)
+        size = bound(request, route)
         request.size_bytes = max(size, 0)
         if route.operation and not route.late:
             self._hold(request, route, self._who(request), size)
@@ -187,24 +184,6 @@ class Site:
             return preflight(origin, origins, methods)
         return None
 
-    def _bound_body(self, request: Request, route: Route, bounds: Mapping[str, int]) -> int:
-        """Refuse a body that is too large before it is read; its size, -1 if nobody knows."""
-        most = request.left = bounds[route.body]
-        if "transfer-encoding" in request.headers:
-            return -1
-        text = request.headers.get("content-length")
-        size = int(text) if text is not None else 0
-        if size > most:
-            raise _too_large(route, size, most)
-        return size
-
-    def too_large(self, request: Request) -> Answer:
-        """The answer to a body that turned out to be too large."""
-        route = request.route
-        bounds = MARKED_MOST if MARK in request.headers else MOST_OF
-        most = bounds[route.body] if route else 0
-        return refused(_too_large(route, None, most) if route else unreadable("a body"))
-
     def _hold(self, request: Request, route: Route, principal: Principal, size: int) -> None:
         """Hold a request against its caller's rights; Unauthenticated, Forbidden."""
         request.principal = principal
@@ -212,7 +191,10 @@ class Site:
             if principal.kind == "anonymous":
                 raise Unauthenticated(reason="missing")
             return
-        namespace, key = request.tenant.name if request.tenant is not None else "", request.key
+        tenant = request.tenant
+        if tenant is not None and self.door.passes(principal, tenant.name, route.operation):
+            return
+        namespace, key = tenant.name if tenant is not None else "", request.key
         if route.operation == "list":
             key = decode_query(request.query).get("prefix", "")
         elif route.operation == "locate":
@@ -483,17 +465,6 @@ def _not_allowed(methods: Methods) -> Answer:
 
 def _unreachable(_: object) -> Answer:
     raise AssertionError("an error was expected")
-
-
-def _too_large(route: Route, size: int | None, most: int) -> HoldfastError:
-    if route.body == "none":
-        return unreadable("this request takes no body")
-    limit = {
-        REQUEST_BYTES: "REQUEST_BYTES",
-        BATCH_BODY_BYTES: "BATCH_BODY_BYTES",
-        OBJECT_BYTES: "OBJECT_BYTES",
-    }
-    return LimitExceeded(limit=limit[most], most=most, asked=size)
 
 
 def _result(outcome: object, told: Told) -> Answer | None:
