@@ -99,6 +99,10 @@ def test_a_client_with_the_key_reads_proved_values(serving: Serving) -> None:
         with pytest.raises(NotFound) as absent:
             acme.get("b")
         assert isinstance(absent.value.proof, bytes)
+        one, none = acme.prove("a"), acme.prove("b", sealed=True)
+        assert (one.value, none.value) == (b"0123456789", None)
+        key = serving.store.public_key()
+        assert holdfast.verify("acme", "a", one.value, one.proof, public_key=key).size == 10
         acme.put("large", bytes(3 << 20))
         assert acme.get("large") == bytes(3 << 20)
 
@@ -109,6 +113,14 @@ def test_a_client_with_another_key_believes_nothing(serving: Serving) -> None:
         for key in ("a", "b"):
             with pytest.raises(ProofInvalid, match="signature"):
                 remote.namespace("acme").get(key)
+
+
+def test_a_client_without_a_key_may_ask_for_proofs(serving: Serving) -> None:
+    serving.store.namespace("acme").put("a", b"1")
+    with holdfast.connect(serving.url, token=serving.token()) as remote:
+        proven = remote.namespace("acme").prove("a")
+    key = serving.store.public_key()
+    assert holdfast.verify("acme", "a", b"1", proven.proof, public_key=key).size == 1
 
 
 def test_a_key_that_is_none_is_refused(serving: Serving) -> None:
@@ -122,6 +134,7 @@ def test_the_asynchronous_client_too(serving: Serving) -> None:
         async with holdfast.aconnect(serving.url, token=serving.token(), public_key=key) as remote:
             acme = remote.namespace("acme")
             await acme.put("a", b"1")
+            assert (await acme.prove("a")).value == b"1"
             return await acme.get("a")
 
     assert asyncio.run(read()) == b"1"

@@ -10,6 +10,7 @@ from holdfast.bucket.rows import decode_id, encode_ids
 from holdfast.client.asks import Answer, Ask, Pause, Work
 from holdfast.client.line import BAD, Line, refusal_of
 from holdfast.client.places import Places, ask_owner
+from holdfast.client.proving import ProvingCalls
 from holdfast.client.reading import read
 from holdfast.client.sharing import SharingCalls
 from holdfast.errors import (
@@ -98,7 +99,7 @@ class Walk:
         return rows
 
 
-class NamespaceCalls(SharingCalls):
+class NamespaceCalls(ProvingCalls, SharingCalls):
     """What can be asked of one namespace.
 
     Args:
@@ -159,9 +160,9 @@ class NamespaceCalls(SharingCalls):
 
     def get(self, key: str, *, range: tuple[int, int] | None = None) -> Work[bytes]:  # noqa: A002 - the face
         """An object's value, or the bytes ``(start, stop)`` of it, stop exclusive."""
-        target = self._about("objects", key)
         if self._line.trust is not None:
-            return (yield from self._proven(key, target, range))
+            return (yield from self._get_proven(key, range))
+        target = self._about("objects", key)
         if range is None:
             return (yield from self._owned(Ask("GET", target, repeatable=True), key)).body
         start, stop = arguments.pair(range)
@@ -175,20 +176,6 @@ class NamespaceCalls(SharingCalls):
                 raise
             return (yield from self._nothing_at(key, range))
         return answer.body if answer.status == PARTIAL else answer.body[start:stop]
-
-    def _proven(self, key: str, target: str, span: tuple[int, int] | None) -> Work[bytes]:
-        """A value that was proved, or bytes of it; the proof is of the whole."""
-        from holdfast.client.trust import proven_get  # noqa: PLC0415 - 50 ms
-
-        arguments.compose(b"", key)
-        trust = self._line.trust
-        if trust is None:
-            raise AssertionError
-        value = yield from proven_get(self._line, trust, target, (self.name, key))
-        if span is None:
-            return value
-        start, stop = arguments.byte_range(span, len(value))
-        return value[start:stop]
 
     def _nothing_at(self, key: str, span: tuple[int, int]) -> Work[bytes]:
         """What HTTP has no range for: no bytes, at a place that may be the end."""

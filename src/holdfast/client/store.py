@@ -126,6 +126,7 @@ class RemoteNamespace(Remote[NamespaceCalls]):
     publish = asked(NamespaceCalls.publish)
     unpublish = asked(NamespaceCalls.unpublish)
     published = asked(NamespaceCalls.published)
+    prove = asked(NamespaceCalls.prove)
 
     def __init__(self, sender: Sender, calls: NamespaceCalls, soon: Callable[[], Soon]) -> None:
         super().__init__(sender, calls)

@@ -302,6 +302,7 @@ class AsyncRemoteNamespace(AsyncRemote[NamespaceCalls]):
     publish = asked(NamespaceCalls.publish)
     unpublish = asked(NamespaceCalls.unpublish)
     published = asked(NamespaceCalls.published)
+    prove = asked(NamespaceCalls.prove)
 
     def __init__(
         self,

@@ -11,15 +11,10 @@ from typing import Final
 
 from holdfast.certify.cose import public_key as read_key
 from holdfast.certify.verify import verify
-from holdfast.client.asks import Ask, Work
-from holdfast.client.line import Line
 from holdfast.clock import Clock
-from holdfast.errors import InvalidValue, NotFound, ProofInvalid
 from holdfast.values import Proven
-from holdfast.wire.values import decode
 
 MAX_AGE_S: Final = 300.0
-MSGPACK: Final = "application/msgpack"
 
 
 class Trust:
@@ -59,28 +54,3 @@ class Trust:
         with self._lock:
             self.revision = max(self.revision, said.revision)
         return proven.value
-
-
-def proven_get(line: Line, trust: Trust, target: str, of: tuple[str, str]) -> Work[bytes]:
-    """A value that was proved.
-
-    Args:
-        line: the client's.
-        trust: what the proof is held against.
-        target: the path of the object.
-        of: its namespace and key.
-
-    Raises:
-        NotFound: it was proved that there is none. ProofInvalid: nothing was proved.
-    """
-    ask = Ask("GET", f"{target}?proof=1", {"accept": MSGPACK}, repeatable=True)
-    least = trust.revision
-    answer = yield from line.exchange(ask)
-    try:
-        proven = decode(answer.body, Proven, "msgpack")
-    except InvalidValue:
-        raise ProofInvalid(reason="missing") from None
-    value = trust.check(of, proven, least)
-    if value is None:
-        raise NotFound(key=of[1], proof=proven.proof)
-    return value
