@@ -3,13 +3,14 @@
 with Serving(store) as serving, Proxy(serving.url) as proxy:
 store = holdfast.connect(proxy.url, token=serving.token())
 proxy.lose_answers(1)      # the next answer never arrives
-proxy.delay_s = 0.05       # one way; every piece is held back so long
+proxy.delay_s = 0.05       # one way: as far as light takes so long
 """
 
 from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from queue import Queue
 from threading import Lock, Thread
 from types import TracebackType
 from typing import Final, Self
@@ -18,14 +19,15 @@ from urllib.parse import urlsplit
 from holdfast.clock import Clock, SystemClock
 
 PIECE_BYTES: Final = 64 << 10
+PIECES: Final = 512  # on their way, each way of a connection
 ACCEPT_S: Final = 0.05
 
 
 class Proxy:
     """Forwards connections to a server, as long as its context lasts.
 
-    ``delay_s`` holds back what goes either way; ``refusing`` closes connections before a byte
-    of theirs is forwarded.
+    ``delay_s`` is how long everything is on its way, each way; ``refusing`` closes connections
+    before a byte of theirs is forwarded.
 
     Args:
         url: the server's, ``http://host:port``.
@@ -80,36 +82,56 @@ class Proxy:
             except OSError:
                 _shut(client)
                 continue
+            for one in (client, server):  # a network holds nothing back to fill its packets
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._sockets |= {client, server}
-            Thread(target=self._forward, args=(client, server), daemon=True).start()
-            Thread(target=self._answer, args=(server, client), daemon=True).start()
+            self._carry(client, server, answers=False)
+            self._carry(server, client, answers=True)
 
-    def _forward(self, source: socket.socket, target: socket.socket) -> None:
+    def _carry(self, source: socket.socket, target: socket.socket, *, answers: bool) -> None:
+        """Forward one way: one thread takes what comes, another hands it on when it is due."""
+        pieces: Queue[tuple[int, bytes]] = Queue(PIECES)
+        Thread(target=self._take, args=(source, pieces), daemon=True).start()
+        hand_on = Thread(
+            target=self._hand_on, args=(source, target, pieces), kwargs={"answers": answers}
+        )
+        hand_on.daemon = True
+        hand_on.start()
+
+    def _take(self, source: socket.socket, pieces: Queue[tuple[int, bytes]]) -> None:
+        piece = b""
         with suppress(OSError):
             while piece := source.recv(PIECE_BYTES):
-                self._hold_back()
-                target.sendall(piece)
-        self._end(source, target)
+                pieces.put((self._clock.monotonic_ns() + round(self.delay_s * 1e9), piece))
+        pieces.put((0, b""))
 
-    def _answer(self, source: socket.socket, target: socket.socket) -> None:
+    def _hand_on(
+        self,
+        source: socket.socket,
+        target: socket.socket,
+        pieces: Queue[tuple[int, bytes]],
+        *,
+        answers: bool,
+    ) -> None:
         with suppress(OSError):
-            while piece := source.recv(PIECE_BYTES):
-                if self._loses():
+            while True:
+                due_ns, piece = pieces.get()
+                if not piece or (answers and self._loses()):
                     break
-                self._hold_back()
+                left_s = (due_ns - self._clock.monotonic_ns()) / 1e9
+                if left_s > 0:
+                    self._clock.sleep(left_s)
                 target.sendall(piece)
         self._end(source, target)
+        while piece:  # so that whoever takes can end, too
+            _, piece = pieces.get()
 
     def _loses(self) -> bool:
         with self._lock:
             lost = self._answers_to_lose > 0
             self._answers_to_lose -= lost
             return lost
-
-    def _hold_back(self) -> None:
-        if self.delay_s:
-            self._clock.sleep(self.delay_s)
 
     def _end(self, *sockets: socket.socket) -> None:
         with self._lock:
