@@ -11,6 +11,7 @@ from bench.data import key_at, scattered
 from bench.spec import Job
 
 _LOAD_BATCH = 1_000
+_LOAD_BYTES = 32 << 20
 _CHECKED = 200  # written values read back after the clock has stopped
 
 
@@ -43,6 +44,7 @@ def batches(items: Iterable[Pair], size: int) -> Iterator[list[Pair]]:
 
 def fill(engine: Engine, keys: int, pool: Sequence[bytes], batch: int = _LOAD_BATCH) -> None:
     """Store the keys numbered below ``keys``, in scattered order."""
+    batch = max(1, min(batch, _LOAD_BYTES // len(pool[0])))
     for group in batches(pairs(engine, scattered(0, keys), pool), batch):
         engine.put_many(group)
 

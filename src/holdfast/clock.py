@@ -62,13 +62,14 @@ class BucketTime:
     def __init__(self, clock: Clock) -> None:
         self.steps = 0
         self._clock = clock
+        self._now = clock.monotonic_ns
         self._monotonic = clock.monotonic_ns()
         self._last = clock.wall_ns()
         self._offset = self._last - self._monotonic
 
     def now_ns(self) -> int:
         """Bucket time, nanoseconds since 1970."""
-        now = self._clock.monotonic_ns() + self._offset
+        now = self._now() + self._offset
         if now > self._last:
             self._last = now
             return now

@@ -33,7 +33,7 @@ from holdfast.log.header import (
     encode_state,
     pack_head,
 )
-from holdfast.log.keyblock import Row, build
+from holdfast.log.keyblock import Row, build, columns
 from holdfast.log.log import Position
 from holdfast.log.records import Flag, Type, encode
 from holdfast.request.large import part_key
@@ -159,7 +159,7 @@ def _entry_pieces() -> dict[str, bytes]:
         "entry-attributes": pack(told),
         "entry-extents": pack(spread),
         "entry-large": pack(large),
-        "key-block": build(listed)[0],
+        "key-block": build([columns(listed)])[0],
         "hidden-key": part_key(KEY, UPLOAD, 258),
     }
 

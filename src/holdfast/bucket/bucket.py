@@ -27,7 +27,8 @@ from holdfast.limits import OVERLAY_RECORDS
 from holdfast.log.entry import Entry, Extent, unpack
 from holdfast.log.header import Birth, LogState, NumberedState
 from holdfast.log.log import Log, Position
-from holdfast.operations import Operation, Store
+from holdfast.operations import Operation
+from holdfast.values import Receipt
 from holdfast.views.port import Table, View
 from holdfast.views.prints import Prints
 from holdfast.views.state import Overlay, State, Tally, needs_care
@@ -72,6 +73,9 @@ class Bucket(Reader):
         self.growing: Prints | None = None
         self.grown_to = b""
         self.view_tally = Tally()
+        # Rows of plain stores by segment, as they were written, for its key block (seal.py).
+        # A segment that holds others too, or a key twice, has more records than rows here.
+        self.noted: dict[int, dict[bytes, bytes]] = {} if log.records else {log.number: {}}
         self.kept: dict[int, int] = {}  # bytes of evacuated removals, by segment
         self.locks = Locks(settings.clock)
         self.sessions = Sessions(settings.identity)
@@ -95,8 +99,7 @@ class Bucket(Reader):
         self.closed = False
         self.weight = 0
         self.special = 0
-        self.crowded = False
-        self.may_expire = False
+        self.crowded = self.may_expire = False
         self.opened_version = 0
         self.time_mark = 0
         self.marked_at = log.stop  # where the log ended when its last mark was written
@@ -135,36 +138,25 @@ class Bucket(Reader):
         commit.settle(self, group, turn)
         return outcomes
 
-    def store_many(self, batch: plain.Batch, low: bytes, high: bytes) -> Sequence[object] | None:
+    def store_many(self, batch: plain.Batch, low: bytes, high: bytes) -> list[Receipt] | None:
         """Apply stores without options, whose keys lie from ``low`` to ``high``.
 
         As ``apply``, quicker; None where something in the bucket needs a look first.
         """
         with self.lock:
-            self._admit_range(low, high)
+            self.admit_range(low, high)
             if self.special:
                 return None
             group = self._gather()
             if not plain.fits(group, batch):
                 return None
-            receipts = plain.plan(self, group, batch)
+            receipts = plain.plan(self, group, batch, high)
             if not self.durable:
                 commit.write_through(self)
                 return receipts
             turn = commit.queue(self, group)
         commit.settle(self, group, turn)
         return receipts
-
-    def store_one(self, key: bytes, name: str, value: bytes | memoryview) -> object:
-        """Apply one store without options; its error is raised."""
-        if self.durable or self.special or self.log.stop >= self.settings.segment_bytes:
-            return self.apply_one(Store(key, name, value))
-        with self.lock:
-            self._admit_range(key, key)
-            try:
-                return plain.store_now(self, key, name, value)
-            except OSError as error:
-                raise commit.refuse(self, error) from error
 
     def apply_one(self, operation: Operation) -> object:
         """Apply one operation; its error is raised."""
@@ -185,9 +177,10 @@ class Bucket(Reader):
     def _admit(self, operations: Sequence[Operation]) -> None:
         keys = [operation.key for operation in operations]
         if keys:
-            self._admit_range(min(keys), max(keys))
+            self.admit_range(min(keys), max(keys))
 
-    def _admit_range(self, low: bytes, high: bytes) -> None:
+    def admit_range(self, low: bytes, high: bytes) -> None:
+        """Moved where a key is not in the range, StorageFailed where nothing can be written."""
         if not self.start <= low or not high < self.stop:
             raise Moved(bucket=self.id)
         if self.broken is not None:
@@ -276,7 +269,7 @@ class Bucket(Reader):
     def publish(self, group: Gathering) -> None:
         """Make a written group visible. The caller holds the lock."""
         if group.plain:
-            plain.publish(self.state, group)
+            plain.publish(self, group)
         else:
             self._publish_changes(group)
         self.wrote(group.length)

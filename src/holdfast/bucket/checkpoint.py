@@ -25,6 +25,8 @@ CHECKPOINT = b"checkpoint"
 WHEN = struct.Struct(">Q")
 NAME_BYTES = 16
 PRINTS_PART = 8
+HOPELESS_RUNS = 16
+NOTED_ROWS = 100_000
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
@@ -92,6 +94,9 @@ def absorb_waiting(bucket: Bucket, pace: Pace = no_pace) -> None:
             writer.put(Table.META, [(CHECKPOINT, encode_mark(bucket, position, version, tally))])
         with bucket.lock:
             bucket.state.thaw(layers)
+            # What an overlay held is not held on to for key blocks, but for a usual segment's.
+            for number in [n for n, rows in bucket.noted.items() if len(rows) > NOTED_ROWS]:
+                del bucket.noted[number]
             bucket.view_tally = tally
             bucket.absorbed = position
 
@@ -118,7 +123,10 @@ def encode_mark(bucket: Bucket, position: Position, version: int, tally: Tally) 
 
 def _absorb(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -> None:
     """Write an overlay's rows through."""
-    while bucket.resolve(overlay, SLICE):
+    with bucket.lock:
+        if not overlay.resolved and overlay.counted is None:
+            overlay.counted = set()
+    while overlay.counted is None and bucket.resolve(overlay, SLICE):
         pace()
     _rest_prints(bucket, overlay)
     for table in TABLES:
@@ -126,13 +134,42 @@ def _absorb(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -> Non
         # Long keys share rows that hold so many and no more: what goes makes room first.
         gone = [key for key in rows if len(key) > VIEW_KEY_BYTES and rows[key] == DELETED]
         writer.delete(table, sorted(gone))
+        if table is Table.KEYS:
+            _absorb_keys(bucket, writer, overlay, pace)
+            continue
         for run in in_order(list(rows), pace):
-            if table is Table.KEYS:
-                _absorb_expiry(bucket, writer, run, rows)
-                if bucket.growing is not None:
-                    bucket.growing.put([(key, rows[key]) for key in run])
             writer.put(table, [(key, row) for key in run if (row := rows[key]) != DELETED])
             writer.delete(table, [key for key in run if rows[key] == DELETED])
+
+
+def _absorb_keys(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -> None:
+    """Write an overlay's entries through, and count out what they hide unless that is done.
+
+    Keys that an insert finds new hide nothing, so nobody looks for it. After a run
+    that was not new some are looked up without trying.
+    """
+    rows = overlay.keys
+    expiring = overlay.timed or bucket.view.count(Table.EXPIRY) > 0
+    hopeless = 0
+    for run in in_order(list(rows), pace):
+        if expiring:
+            _absorb_expiry(bucket, writer, run, rows)
+        if bucket.growing is not None:
+            bucket.growing.put([(key, rows[key]) for key in run])
+        stay = [(key, row) for key in run if (row := rows[key]) != DELETED]
+        new = not hopeless and overlay.counted is not None and writer.insert(Table.KEYS, stay)
+        hopeless = 0 if new else (hopeless or HOPELESS_RUNS) - 1
+        with bucket.lock:
+            if new and len(stay) == len(run):
+                overlay.note_new(run)
+            elif overlay.counted is not None:
+                bucket.state.count_hidden(overlay, run)
+        if not new:
+            writer.put(Table.KEYS, stay)
+        if len(stay) < len(run):
+            writer.delete(Table.KEYS, [key for key in run if rows[key] == DELETED])
+    with bucket.lock:
+        overlay.resolved = len(rows)
 
 
 def _rest_prints(bucket: Bucket, overlay: Overlay) -> None:

@@ -23,7 +23,7 @@ from holdfast.bucket.rows import unpack_row
 from holdfast.bucket.seal import seal
 from holdfast.errors import HoldfastError, Moved
 from holdfast.log.entry import ENTRY, ENTRY_BYTES, unpack
-from holdfast.log.keyblock import KeyBlock, Row, build
+from holdfast.log.keyblock import KeyBlock, Row, build, columns
 from holdfast.log.records import REMOVALS, Flag, Type
 from holdfast.operations import Evacuate
 from holdfast.views.port import Table
@@ -304,7 +304,7 @@ class Endings:
     def _block(self, number: int) -> KeyBlock:
         block = self._bucket.log.key_block(number) or self._unwritten.get(number)
         if block is None:
-            body, _ = build(segment_rows(self._bucket.log, number))
+            body, _ = build([columns(segment_rows(self._bucket.log, number))])
             block = self._unwritten[number] = KeyBlock(body, number)
         return block
 

@@ -8,18 +8,21 @@ look before it is overwritten.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from crc32c import crc32c
 
+from holdfast.bucket import commit
+from holdfast.limits import OVERLAY_RECORDS
 from holdfast.log.entry import ENTRY, ENTRY_BYTES
-from holdfast.log.records import CHECK, CHECK_BYTES, FOLD, HEAD, Type
+from holdfast.log.records import CHECK, CHECK_BYTES, FOLD, HEAD, HEAD_BYTES, OVERHEAD, Type
+from holdfast.operations import Store
 from holdfast.values import Receipt
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
     from holdfast.bucket.group import Gathering
-    from holdfast.views.state import State
 
 Batch = tuple[
     Sequence[bytes], Sequence[str], Sequence[bytes | memoryview]
@@ -27,32 +30,38 @@ Batch = tuple[
 STORE = int(Type.STORE)
 
 
-def plan(bucket: Bucket, group: Gathering, batch: Batch) -> list[Receipt]:
-    """Stage the records of plain stores; their receipts. Under the bucket's lock."""
+def plan(bucket: Bucket, group: Gathering, batch: Batch, high: bytes) -> list[Receipt]:
+    """Stage the records of plain stores; their receipts. Under the bucket's lock.
+
+    ``high`` is the highest of the keys.
+    """
     keys, names, values = batch
-    version, now, bucket_id = bucket.version, bucket.time.now_ns(), bucket.id
-    segment = group.segment
-    buffers = group.buffers
+    now, segment, buffers = bucket.time.now_ns(), group.segment, group.buffers
     pack_head, pack_row, pack_check = HEAD.pack, ENTRY.pack, CHECK.pack
-    start = at = group.base + group.length
-    rows = []
-    receipts = []
-    for key, name, value, crc in zip(keys, names, values, map(crc32c, values), strict=True):
-        version += 1
-        size = len(value)
-        head = pack_head(STORE, 0, len(key), size, crc, 0, version, now, 0) + key
-        check = crc32c(key, crc ^ ((version ^ (version >> 32)) & FOLD))
-        buffers += (head, value, pack_check(check))
-        at += len(head)
-        rows.append(pack_row(version, now, 0, size, crc, 0, 0, segment, at))
+    versions = range(bucket.version + 1, bucket.version + 1 + len(keys))
+    at = group.base + group.length
+    rows: list[bytes] = []
+    add = rows.append
+    for key, value, crc, version in zip(keys, values, map(crc32c, values), versions, strict=True):
+        size, wide = len(value), len(key)
+        folded = version if version <= FOLD else (version ^ (version >> 32)) & FOLD
+        check = crc32c(key, crc ^ folded)
+        buffers += (
+            pack_head(STORE, 0, wide, size, crc, 0, version, now, 0),
+            key,
+            value,
+            pack_check(check),
+        )
+        at += HEAD_BYTES + wide
+        add(pack_row(version, now, 0, size, crc, 0, 0, segment, at))
         at += size + CHECK_BYTES
-        receipts.append(Receipt(name, version, size, None, bucket_id))
-    bucket.version = version
-    bucket.highest = max(bucket.highest, *keys)
+    bucket.version += len(keys)
+    bucket.highest = max(bucket.highest, high)
     group.pending.update(zip(keys, rows, strict=True))
     group.count += len(rows)
-    group.length += at - start
-    return receipts
+    group.length = at - group.base
+    sizes, bucket_id = map(len, values), bucket.id
+    return list(map(Receipt, names, versions, sizes, repeat(None), repeat(bucket_id)))
 
 
 def fits(group: Gathering, batch: Batch) -> bool:
@@ -61,9 +70,9 @@ def fits(group: Gathering, batch: Batch) -> bool:
     return group.plain and len(keys) == len(batch[0]) and keys.isdisjoint(group.pending)
 
 
-def publish(state: State, group: Gathering) -> None:
+def publish(bucket: Bucket, group: Gathering) -> None:
     """Make a group of nothing but plain stores visible. Under the bucket's lock."""
-    active = state.active
+    active = bucket.state.active
     keys, tally, rows = active.keys, active.tally, group.pending
     if not keys.keys().isdisjoint(rows):
         for key in keys.keys() & rows.keys():
@@ -71,38 +80,63 @@ def publish(state: State, group: Gathering) -> None:
             if old:
                 tally.count(key, old, -1)
     keys.update(rows)
+    noted = bucket.noted.get(group.segment)
+    if noted is not None:
+        noted.update(rows)
     tally.keys += len(rows)
     tally.live[group.segment] = tally.live.get(group.segment, 0) + group.length
     active.payload += sum(map(len, rows)) + ENTRY_BYTES * len(rows)
 
 
-def store_now(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) -> Receipt:
-    """Write and publish one plain store; for interval and never. Under the bucket's lock.
+def _store_gathered(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) -> object:
+    """Apply one store without options as part of a group."""
+    receipts = bucket.store_many(([key], [name], [value]), key, key)
+    return bucket.apply_one(Store(key, name, value)) if receipts is None else receipts[0]
 
-    Raises:
-        OSError: it was not written; nothing has changed but the version.
+
+def store_one(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) -> object:
+    """Apply one store without options; its error is raised.
+
+    With interval and never it is written and published here, in one piece: no
+    group is gathered, because nobody else can join it.
     """
-    bucket.version = version = bucket.version + 1
-    now = bucket.time.now_ns()
     log = bucket.log
-    size = len(value)
-    crc = crc32c(value)
-    head = HEAD.pack(STORE, 0, len(key), size, crc, 0, version, now, 0) + key
-    check = CHECK.pack(crc32c(key, crc ^ ((version ^ (version >> 32)) & FOLD)))
-    body = b"".join((head, value, check))
-    length = len(body)
-    offset = log.append_body(body, 1) + len(head)
-    number = log.number
-    active = bucket.state.active
-    keys, tally = active.keys, active.tally
-    old = keys.get(key)
-    keys[key] = ENTRY.pack(version, now, 0, size, crc, 0, 0, number, offset)
-    if old:
-        tally.count(key, old, -1)
-    tally.keys += 1
-    live = tally.live
-    live[number] = live.get(number, 0) + length
-    active.payload += ENTRY_BYTES + len(key)
-    bucket.highest = max(bucket.highest, key)
-    bucket.wrote(length)
-    return Receipt(name, version, size, None, bucket.id)
+    if bucket.durable or bucket.special or log.stop >= bucket.settings.segment_bytes:
+        return _store_gathered(bucket, key, name, value)
+    with bucket.lock:
+        if not bucket.start <= key < bucket.stop or bucket.broken is not None:
+            bucket.admit_range(key, key)
+        bucket.version = version = bucket.version + 1
+        now, size, wide, crc = bucket.time.now_ns(), len(value), len(key), crc32c(value)
+        folded = version if version <= FOLD else (version ^ (version >> 32)) & FOLD
+        check = crc32c(key, crc ^ folded)
+        head = HEAD.pack(STORE, 0, wide, size, crc, 0, version, now, 0)
+        try:
+            place = log.append_body(b"".join((head, key, value, CHECK.pack(check))), 1)
+        except OSError as error:
+            raise commit.refuse(bucket, error) from error
+        except BaseException:
+            bucket.broken = commit.INTERRUPTED
+            raise
+        length = OVERHEAD + wide + size
+        number = log.number
+        active = bucket.state.active
+        keys, tally = active.keys, active.tally
+        old = keys.get(key)
+        at = place + HEAD_BYTES + wide
+        keys[key] = row = ENTRY.pack(version, now, 0, size, crc, 0, 0, number, at)
+        noted = bucket.noted.get(number)
+        if noted is not None:
+            noted[key] = row
+        if old:
+            tally.count(key, old, -1)
+        tally.keys += 1
+        live = tally.live
+        live[number] = live.get(number, 0) + length
+        active.payload += ENTRY_BYTES + wide
+        if key > bucket.highest:  # noqa: PLR1730 - a call to max costs more than the rest
+            bucket.highest = key
+        bucket.weight = weight = bucket.weight + length
+        full = weight >= bucket.bound or len(keys) >= OVERLAY_RECORDS
+        bucket.crowded = full or bucket.crowded
+        return Receipt(name, version, size, None, bucket.id)

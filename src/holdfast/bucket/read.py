@@ -90,10 +90,8 @@ class Reader:
         size, version = LENGTH_AND_VERSION.unpack_from(mapped, offset - len(key) - BEHIND)
         stop = offset + size
         value = mapped[offset:stop]
-        if (
-            crc32c(key, crc32c(value) ^ ((version ^ (version >> 32)) & FOLD))
-            == CHECK.unpack_from(mapped, stop)[0]
-        ):
+        folded = version if version <= FOLD else (version ^ (version >> 32)) & FOLD
+        if crc32c(key, crc32c(value) ^ folded) == CHECK.unpack_from(mapped, stop)[0]:
             return value
         return self._load_row(key, self.entry(key))
 

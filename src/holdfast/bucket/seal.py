@@ -7,13 +7,15 @@ until a collector moves what is alive in it.
 
 from __future__ import annotations
 
+from itertools import repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from holdfast.bucket.checkpoint import Pace, no_pace
 from holdfast.log.group import Kind
-from holdfast.log.keyblock import build
+from holdfast.log.keyblock import Columns, build, columns
 from holdfast.log.ordering import in_order
+from holdfast.log.records import Type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from holdfast.log.log import Log
 
 SLICE = 150
+STORE = int(Type.STORE)
 
 
 def unsealed(bucket: Bucket) -> list[int]:
@@ -39,14 +42,26 @@ def may_seal(log: Log, number: int) -> bool:
 
 
 def seal(bucket: Bucket, number: int, pace: Pace = no_pace) -> None:
-    """Read an ended segment, verify it, and write its key block; not where it had one."""
+    """Write an ended segment's key block, from what is noted or by reading; never a second one."""
     if not may_seal(bucket.log, number):
         return
-    runs = in_order(list(_rows(bucket.log, number, pace)), pace, itemgetter(0))
-    body, count = build(row for run in runs for row in run)
+    body, count = build(_noted(bucket, number, pace) or _read(bucket.log, number, pace))
     with bucket.sealing:
         if number in bucket.log.ended and number not in bucket.log.sealed:
             bucket.log.seal(number, body, count)
+
+
+def _noted(bucket: Bucket, number: int, pace: Pace) -> Iterator[Columns] | None:
+    """The rows of a segment that holds nothing but noted ones, each key once; else None."""
+    noted = bucket.noted.pop(number, None)
+    if bucket.log.counts.pop(number, 0) != len(noted or ()) or not noted:
+        return None
+    return ((run, repeat(STORE), [noted[k] for k in run]) for run in in_order(list(noted), pace))
+
+
+def _read(log: Log, number: int, pace: Pace) -> Iterator[Columns]:
+    """The rows of a segment, read and verified."""
+    return map(columns, in_order(list(_rows(log, number, pace)), pace, itemgetter(0)))
 
 
 def seal_all(bucket: Bucket, pace: Pace = no_pace) -> None:

@@ -11,7 +11,8 @@ read values; a row costs about 60 bytes and its key.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, chain, repeat
 from typing import NamedTuple
 
 from holdfast.log.entry import ENTRY
@@ -20,6 +21,9 @@ from holdfast.log.records import Flag, Record
 BLOCK = struct.Struct("<II")
 ROW = struct.Struct("<BBHH")
 OFFSET = struct.Struct("<I")
+
+# Rows in order: their keys, types and entries.
+Columns = tuple[Sequence[bytes], Iterable[int], Sequence[bytes]]
 
 
 class Row(NamedTuple):
@@ -52,18 +56,35 @@ def sorted_rows(rows: Iterable[tuple[bytes, int, int, bytes]]) -> list[Row]:
     return [Row._make(row) for row in sorted(rows)]
 
 
-def build(rows: Iterable[tuple[bytes, int, int, bytes]]) -> tuple[bytes, int]:
-    """The body of a key block from sorted rows, and how many rows it has."""
+def build(runs: Iterable[Columns]) -> tuple[bytes, int]:
+    """The body of a key block from runs of rows in order, and how many rows it has.
+
+    Example:
+        >>> body, count = build([([b"a", b"b"], [1, 1], [bytes(52), bytes(52)])])
+        >>> count, [row.key for row in KeyBlock(body, 0)]
+        (2, [b'a', b'b'])
+    """
     parts: list[bytes] = []
-    offsets: list[bytes] = []
-    at = 0
-    for key, _, kind, entry in rows:
-        part = ROW.pack(kind, 0, len(key), len(entry)) + key + entry
-        offsets.append(OFFSET.pack(at))
-        parts.append(part)
-        at += len(part)
-    body = BLOCK.pack(len(parts), at) + b"".join(parts) + b"".join(offsets)
-    return body, len(parts)
+    sizes: list[int] = []
+    for keys, types, entries in runs:
+        lengths, widths = list(map(len, keys)), list(map(len, entries))
+        heads = map(ROW.pack, types, repeat(0), lengths, widths)
+        parts.append(b"".join(chain.from_iterable(zip(heads, keys, entries, strict=True))))
+        sizes += map(sum, zip(repeat(ROW.size), lengths, widths, strict=False))
+    stops = list(accumulate(sizes, initial=0))
+    length = stops.pop()
+    offsets = struct.pack(f"<{len(stops)}I", *stops)
+    return b"".join((BLOCK.pack(len(stops), length), *parts, offsets)), len(stops)
+
+
+def columns(rows: Iterable[tuple[bytes, int, int, bytes]]) -> Columns:
+    """Rows in order as ``build`` takes them."""
+    listed = list(rows)
+    return (
+        [key for key, _, _, _ in listed],
+        [kind for _, _, kind, _ in listed],
+        [entry for _, _, _, entry in listed],
+    )
 
 
 class KeyBlock:

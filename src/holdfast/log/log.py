@@ -47,6 +47,7 @@ from holdfast.log.records import (
 GROUP_OF_RECORDS = int(Kind.RECORDS)
 SESSION = int(Type.SESSION)
 SMALL_BYTES = 1 << 16
+UNKNOWN = -(1 << 62)  # a count of records, and still one after any number was added
 JOIN_BYTES = 1 << 14  # a group of larger buffers is written gathered instead of joined
 
 
@@ -84,6 +85,8 @@ class Log:
         self.bucket = bucket
         self.identity = identity
         self.number = 0
+        self.records = UNKNOWN  # in the RECORDS groups of the active segment
+        self.counts: dict[int, int] = {}  # the same of segments that ended since
         self.active: Segment  # what is appended to; set by ``begin`` or by recovery
         self.reserved = 0  # the highest number that a merge has set aside
         self.stop = 0  # where the active segment's groups end
@@ -112,7 +115,7 @@ class Log:
         if previous is not None:  # before the end moves: who reads it asks no lock
             self.ended[previous.number] = previous
         self._open[number] = self.active = segment
-        self.number = number
+        self.counts[self.number], self.records, self.number = self.records, 0, number
         self.last = len(head)
         self.stop = self.synced = self.begun = len(head) + len(group) + len(body)
         self.digest = after
@@ -154,14 +157,13 @@ class Log:
 
     def append_body(self, body: bytes, count: int, kind: int = GROUP_OF_RECORDS) -> int:
         """Write one group whose body is one piece; where the body begins. As ``append``."""
-        start = self.stop
-        head, digest = seal_head(kind, count, len(body), crc32c(body), self.synced, self.digest)
-        self.active.append((head + body,))
-        self.last = start
-        body_start = start + GROUP_HEAD_BYTES
-        self.stop = body_start + len(body)
-        self.digest = digest
-        return body_start
+        start, length = self.stop, len(body)
+        head, digest = seal_head(kind, count, length, crc32c(body), self.synced, self.digest)
+        self.active.append((head + body,) if length < JOIN_BYTES else (head, body))
+        self.last, self.digest = start, digest
+        self.stop = start + GROUP_HEAD_BYTES + length
+        self.records += count if kind == GROUP_OF_RECORDS else 0
+        return start + GROUP_HEAD_BYTES
 
     def append(
         self, buffers: Sequence[Buffer], count: int, length: int, kind: int = Kind.RECORDS
@@ -177,11 +179,10 @@ class Log:
             crc = crc32c(buffer, crc)
         head, digest = seal_head(kind, count, length, crc, self.synced, self.digest)
         self.active.append((head, *buffers))
-        start = self.stop
-        self.last = start
-        self.stop = start + GROUP_HEAD_BYTES + length
-        self.digest = digest
-        return start + GROUP_HEAD_BYTES
+        self.last, self.digest = self.stop, digest
+        self.stop += GROUP_HEAD_BYTES + length
+        self.records += count if kind == GROUP_OF_RECORDS else 0
+        return self.stop - length
 
     def sync(self) -> None:
         """Make every group appended before this call durable."""
@@ -202,6 +203,7 @@ class Log:
     def cut_back(self) -> None:
         """Forget the groups behind the last place known durable (rule 1)."""
         _, self.last, self.stop, self.digest = self.durable
+        self.records = UNKNOWN
 
     @property
     def position(self) -> Position:

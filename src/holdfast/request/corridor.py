@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.plain import Batch
+from holdfast.bucket.plain import Batch, store_one
 from holdfast.errors import (
     Busy,
     CrossBucket,
@@ -30,11 +30,14 @@ from holdfast.operations import Operation, Store
 from holdfast.placement.placement import Placement
 from holdfast.request.pressure import GROWING, Pressure
 from holdfast.request.shared import hold_shared, refuse_shared
+from holdfast.values import Receipt
 
 T = TypeVar("T")
 GROWTH = (Store(b"", "", b""),)
 PIECE_PART = 8  # a batch is cut so that a bucket passes its bound by 1/8 at the most
 RETRY_S = 0.001
+LARGE_BYTES = 1 << 16  # single stores from here on look whether much is not synced
+UNSYNCED_PART = 8  # of a segment is much
 
 
 class Corridor:
@@ -52,6 +55,10 @@ class Corridor:
         self.pressure = Pressure(placement.reserve)
         self.uploads: WeakValueDictionary[bytes, object] = WeakValueDictionary()  # being written
         self._admit = admit
+        self._near = next(iter(placement.directory))  # the bucket that took the last plain store
+        self.sync_soon: Callable[[], None] = _nothing  # upkeep sets it: sync beside the writers
+        self._heap_bytes = placement.settings.segment_bytes // UNSYNCED_PART
+        self._heard: tuple[str, int, int] = ("", 0, 0)  # for which log, and where that ended
 
     numbered = False  # writes are told apart by session and number (once.py)
 
@@ -73,30 +80,34 @@ class Corridor:
         """Apply one store without options; the same as ``write``, quicker."""
         if len(key) > VIEW_KEY_BYTES:
             return self.write(Store(key, name, value))
-        while True:
-            bucket = self.directory.find(key)
-            if bucket.crowded or self.pressure.full:
-                bucket = self._bucket_for(Store(key, name, value))
-            try:
-                return bucket.store_one(key, name, value)
-            except Moved:
-                self.directory.look_again()
-            except StorageFailed as error:
-                self.pressure.met(error, GROWTH)
-                raise
+        bucket = self._near
+        if not bucket.start <= key < bucket.stop:
+            bucket = self._near = self.directory.find(key)
+        if bucket.crowded or self.pressure.full:
+            bucket = self._bucket_for(Store(key, name, value))
+        try:
+            receipt = store_one(bucket, key, name, value)
+        except Moved:
+            self.directory.look_again()
+            return self.write(Store(key, name, value))
+        except StorageFailed as error:
+            self.pressure.met(error, GROWTH)
+            raise
+        if len(value) >= LARGE_BYTES:
+            self._bound_unsynced(bucket)
+        return receipt
 
-    def store_many(self, batch: Batch) -> Sequence[object]:
-        """Apply stores without options; the same as ``write_many``, quicker."""
+    def store_many(self, batch: Batch) -> list[Receipt]:
+        """Apply stores without options; as ``write_many``, quicker. The first error is raised."""
         keys, names, values = batch
         if not keys:
             return []
         low, high = min(keys), max(keys)
         bucket = self.directory.find(low)
-        size = sum(map(len, values))
         most = min(self.placement.settings.bucket_bytes // PIECE_PART, BATCH_BYTES)
         roomy = (
             not (bucket.crowded or self.pressure.full)
-            and size < most
+            and sum(map(len, values)) < most
             and len(keys) <= BATCH_OPERATIONS
         )
         short = max(map(len, keys)) <= VIEW_KEY_BYTES
@@ -110,8 +121,19 @@ class Corridor:
                 raise
             else:
                 if receipts is not None:
+                    self._bound_unsynced(bucket)
                     return receipts
-        return self.write_many(list(map(Store, keys, names, values)))
+        return receipts_of(self.write_many(list(map(Store, keys, names, values))))
+
+    def _bound_unsynced(self, bucket: Bucket) -> None:
+        """Have much that is not synced synced now: the end of a segment waits for what is left."""
+        log = bucket.log
+        if log.stop - log.synced <= self._heap_bytes:
+            return
+        name, number, stop = self._heard
+        if log.stop - stop > self._heap_bytes or (name, number) != (bucket.id, log.number):
+            self._heard = (bucket.id, log.number, log.stop)
+            self.sync_soon()
 
     def _bucket_for(self, operation: Operation) -> Bucket:
         key = operation.key
@@ -228,9 +250,22 @@ class Corridor:
                 self.directory.look_again()
 
 
+def _nothing() -> None:
+    """Nobody keeps the store."""
+
+
 def _bound(operations: Sequence[Operation]) -> None:
     if len(operations) > BATCH_OPERATIONS:
         raise LimitExceeded(limit="BATCH_OPERATIONS", most=BATCH_OPERATIONS, asked=len(operations))
     size = sum(len(o.value) for o in operations if isinstance(o, GROWING))
     if size > BATCH_BYTES:
         raise LimitExceeded(limit="BATCH_BYTES", most=BATCH_BYTES, asked=size)
+
+
+def receipts_of(outcomes: Sequence[object]) -> list[Receipt]:
+    """A batch's results where all are receipts; else the first error is raised, ``index`` told."""
+    for index, outcome in enumerate(outcomes):
+        if type(outcome) is not Receipt and isinstance(outcome, HoldfastError):
+            outcome.facts.setdefault("index", index)
+            raise outcome
+    return outcomes  # type: ignore[return-value]

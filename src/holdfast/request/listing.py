@@ -140,6 +140,29 @@ class Listing:
         return shown, None
 
 
+def names(pages: Iterator[list[Row]], space: bytes, most: int | None) -> Iterator[list[str]]:
+    """Pages of keys as callers know them, ``most`` in all."""
+    left = most
+    for page in pages:
+        names = _without(space, [key for key, _ in page])
+        if left is None:
+            yield names
+            continue
+        yield names[:left]
+        left -= len(names)
+        if left <= 0:
+            return
+
+
+def _without(space: bytes, keys: list[bytes]) -> list[str]:
+    """Composite keys of one namespace as callers know them."""
+    joined = b"".join(keys)
+    if joined.count(space[-1:]) == len(keys):  # only where a key begins: one cut for all
+        return joined.decode().split(space.decode())[1:]
+    cut = len(space)
+    return [key[cut:].decode() for key in keys]
+
+
 def namespaces(corridor: Corridor) -> Iterator[bytes]:
     """Names of namespaces that hold a live object, in byte order; none that is reserved."""
     at = LEAST_NAME

@@ -14,7 +14,8 @@ from holdfast.bucket.plain import Batch
 from holdfast.errors import SessionUnknown
 from holdfast.operations import Evacuate, Lock, Once, Operation, Store, Upload
 from holdfast.request.arguments import HIDDEN, VISIBLE, integer, outside
-from holdfast.request.corridor import Corridor
+from holdfast.request.corridor import Corridor, receipts_of
+from holdfast.values import Receipt
 
 NUMBER_MOST = (1 << 63) - 1
 SESSION_BYTES = 16
@@ -67,9 +68,9 @@ class NumberedCorridor(Corridor):
         """As ``Corridor.store``."""
         return self.write(Store(key, name, value))
 
-    def store_many(self, batch: Batch) -> Sequence[object]:
+    def store_many(self, batch: Batch) -> list[Receipt]:
         """As ``Corridor.store_many``."""
-        return self.write_many(list(map(Store, *batch)))
+        return receipts_of(self.write_many(list(map(Store, *batch))))
 
     def write_many(self, operations: Sequence[Operation], *, atomic: bool = False) -> list[object]:
         """As ``Corridor.write_many``; a lock's result is its fence and its id."""

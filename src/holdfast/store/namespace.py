@@ -5,13 +5,15 @@ from __future__ import annotations
 import builtins
 import io
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, overload
 
-from holdfast.errors import HoldfastError, InvalidValue, LockHeld, NotFound
+from holdfast.errors import HoldfastError, InvalidValue, LockHeld, Moved, NotFound
 from holdfast.limits import KEY_BYTES, LIST_PAGE, LOCK_TTL_S, VALUE_RECORD_BYTES
 from holdfast.operations import Append, Delete, Lock, Once, Release, Store, Unlock
 from holdfast.request import arguments, describe, handles, large, listing, streams
+from holdfast.request.corridor import receipts_of
 from holdfast.request.large import LargeWriter
 from holdfast.request.once import NumberedCorridor, once
 from holdfast.request.options import known, put_options
@@ -21,8 +23,10 @@ from holdfast.values import Proven, Receipt, Stat
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
+    from holdfast.log.entry import Entry
     from holdfast.store.store import Store as HoldfastStore
 
+BYTES = {bytes}
 LOCK_ID_BYTES = 20
 LOCK_POLL_S = 0.01
 By = Literal["text", "component"]
@@ -181,15 +185,22 @@ class Namespace(Proving, Sharing):
             bucket = self._find(composite)
         try:
             value = bucket.load_here(composite)
-        except NotFound:
-            arguments.compose(self._space, key)  # what was found had a valid key
-            raise NotFound(key=key) from None
+        except (NotFound, Moved) as error:
+            value = self._load_moved(key, composite, error)
         if type(value) is bytes:
             if range is None:
                 return value
             start, stop = arguments.byte_range(range, len(value))
             return value[start:stop]
         return self._assemble(key, composite, range)
+
+    def _load_moved(self, key: str, composite: bytes, error: Exception) -> bytes | Entry:
+        """The value from the bucket that holds the key now, where it moved meanwhile; NotFound."""
+        if isinstance(error, Moved):
+            with suppress(NotFound):
+                return self._corridor.read(composite, lambda bucket: bucket.load(composite))
+        arguments.compose(self._space, key)  # what was found had a valid key
+        raise NotFound(key=key) from None
 
     def _find(self, composite: bytes) -> Bucket:
         """The bucket that holds a key now; keys near it are likely to be asked for next."""
@@ -208,6 +219,18 @@ class Namespace(Proving, Sharing):
         if self._least < len(composite) <= self._most:
             return composite
         return arguments.compose(self._space, key)
+
+    def _composites(self, names: Sequence[str]) -> builtins.list[bytes]:
+        """Callers' keys as composite ones, checked."""
+        space = self._space
+        try:
+            keys = [space + name.encode() for name in names]
+        except (AttributeError, UnicodeEncodeError):
+            return [arguments.compose(space, name) for name in names]
+        lengths = list(map(len, keys))
+        if keys and self._least < min(lengths) and max(lengths) <= self._most:
+            return keys
+        return [arguments.compose(space, name) for name in names]
 
     def _assemble(self, key: str, composite: bytes, span: tuple[int, int] | None) -> bytes:
         """A value that lies in several places."""
@@ -251,19 +274,22 @@ class Namespace(Proving, Sharing):
         """
         common = put_options(**known(options)) if options else None  # type: ignore[arg-type]
         items = list(pairs.items()) if isinstance(pairs, Mapping) else list(pairs)
-        names = [key for key, _ in items]
-        keys = list(map(self._composite, names))
-        values = [data if type(data) is bytes else arguments.payload(data) for _, data in items]
+        names: Sequence[str]
+        values: Sequence[bytes | memoryview]
+        names, values = zip(*items, strict=True) if items else ((), ())
+        keys = self._composites(names)
+        if not set(map(type, values)) <= BYTES:
+            values = list(map(arguments.payload, values))
         small = max(map(len, values), default=0) <= VALUE_RECORD_BYTES
         if small and common is None and not atomic:
-            return _receipts(self._corridor.store_many((keys, names, values)))
+            return self._corridor.store_many((keys, names, values))
         operations = [
             Store(key, name, value, common)
             for key, name, value in zip(keys, names, values, strict=True)
         ]
         if not small:
             return self._put_some_large(operations, atomic=atomic)
-        return _receipts(self._corridor.write_many(operations, atomic=atomic))
+        return receipts_of(self._corridor.write_many(operations, atomic=atomic))
 
     def _put_some_large(
         self, operations: builtins.list[Store], *, atomic: bool
@@ -281,7 +307,7 @@ class Namespace(Proving, Sharing):
                     outcomes.append(self._corridor.write(operation))
             except HoldfastError as error:
                 outcomes.append(error)
-        return _receipts(outcomes)
+        return receipts_of(outcomes)
 
     def put_soon(self, key: str, data: bytes | bytearray | memoryview) -> None:
         """Queue a store and return: durable within 100 ms, in order per key, retried.
@@ -372,7 +398,7 @@ class Namespace(Proving, Sharing):
         throughout is not.
         """
         pages, most = self._pages(prefix, recursive, by, limit, after)
-        return chain.from_iterable(_names(pages, self._least, most))
+        return chain.from_iterable(listing.names(pages, self._space, most))
 
     def entries(
         self,
@@ -456,25 +482,3 @@ class Namespace(Proving, Sharing):
 
     def __repr__(self) -> str:
         return f"Namespace({self.name!r})"
-
-
-def _receipts(outcomes: Sequence[object]) -> list[Receipt]:
-    for index, outcome in enumerate(outcomes):
-        if type(outcome) is not Receipt and isinstance(outcome, HoldfastError):
-            outcome.facts.setdefault("index", index)
-            raise outcome
-    return outcomes  # type: ignore[return-value]
-
-
-def _names(pages: Iterator[list[listing.Row]], cut: int, most: int | None) -> Iterator[list[str]]:
-    """Pages of keys as callers know them, ``most`` in all."""
-    left = most
-    for page in pages:
-        names = [key[cut:].decode() for key, _ in page]
-        if left is None:
-            yield names
-            continue
-        yield names[:left]
-        left -= len(names)
-        if left <= 0:
-            return

@@ -174,6 +174,20 @@ class ViewSuite:
             writer.delete(Table.KEYS, [b"b"])
         assert view.scan(Table.KEYS, b"", None, 9) == [(b"a", b"new")]
 
+    def test_only_rows_that_are_not_there_are_inserted(self, view: View) -> None:
+        with view.writer() as writer:
+            assert writer.insert(Table.KEYS, [(b"b", b"1"), (b"d", b"1")])
+        with view.writer() as writer:
+            assert writer.insert(Table.KEYS, [(b"a", b"2"), (b"c", b"2")])
+            assert not writer.insert(Table.KEYS, [(b"aa", b"3"), (b"b", b"3")])
+            writer.put(Table.KEYS, [(b"aa", b"4"), (b"b", b"4")])
+            assert not writer.insert(Table.KEYS, [(b"c", b"5")])
+            writer.delete(Table.KEYS, [b"d"])
+            assert writer.insert(Table.KEYS, [(b"d", b"6")])
+            assert writer.insert(Table.KEYS, [])
+        rows = [(b"a", b"2"), (b"aa", b"4"), (b"b", b"4"), (b"c", b"2"), (b"d", b"6")]
+        assert view.scan(Table.KEYS, b"", None, 9) == rows
+
     def test_clear_takes_every_row_of_every_table(self, view: View) -> None:
         for table in Table:
             commit(view, [*numbered(50), (P + b"long", b"")], table)

@@ -33,7 +33,7 @@ from holdfast.limits import (
 )
 from holdfast.log.log import Position
 from holdfast.log.records import Type
-from holdfast.request.corridor import Corridor
+from holdfast.request.corridor import UNSYNCED_PART, Corridor
 from holdfast.upkeep import expire
 from holdfast.upkeep.reclaim import Reclaim
 from holdfast.upkeep.scrub import Scrub
@@ -100,6 +100,7 @@ class Upkeep:
         self._making_room = False
         self._next_room_ns = 0  # not before this is it worth to try again
         corridor.pressure.relieve = self.make_room
+        corridor.sync_soon = self.sync_soon
         self.failures: list[str] = []
         self.scrub = Scrub(corridor.placement)
 
@@ -122,6 +123,11 @@ class Upkeep:
     def hurry(self) -> None:
         """A writer waits for memory: do not sleep between slices."""
         self._pacer.hurry = True
+        self._wake.set()
+
+    def sync_soon(self) -> None:
+        """A writer is far ahead of what is durable: sync without waiting for the interval."""
+        self._synced_ns = -SECOND_NS
         self._wake.set()
 
     def _run(self) -> None:
@@ -224,6 +230,8 @@ class Upkeep:
         if self._seen.get(bucket.id) != bucket.published:
             self._seen[bucket.id] = bucket.published
             seal_all(bucket, self._pace)
+        else:
+            bucket.noted.clear()  # nobody writes: what is ended is sealed, and the rest may be read
         if bucket.may_expire and self._expiry.is_due(bucket):
             now = bucket.time.now_ns()
             expire.sweep_expired(bucket, self._pace)
@@ -281,7 +289,11 @@ class Upkeep:
             return
         self._synced_ns = now
         # With "never" only so that the end of a segment finds little left to sync.
-        least = 0 if self._settings.sync == "interval" else self._settings.segment_bytes // 8
+        least = (
+            0
+            if self._settings.sync == "interval"
+            else self._settings.segment_bytes // UNSYNCED_PART
+        )
         for bucket in list(self._corridor.directory):
             if bucket.dormant:
                 continue

@@ -60,6 +60,16 @@ class Attempt(NamedTuple):
         if short:
             self._put_all(table, seal(SEEDS[table], short))
 
+    def insert(self, table: Table, rows: Rows) -> bool:
+        """Set rows that are not there; whether none was. Runs of long keys are not looked into."""
+        if max(map(len, map(itemgetter(0), rows))) > VIEW_KEY_BYTES:
+            return False
+        with self.transaction.cursor(self.handles[table]) as cursor:
+            beyond = not cursor.last() or rows[0][0] > cursor.key()
+            sealed = seal(SEEDS[table], rows)
+            given, added = cursor.putmulti(sealed, overwrite=False, append=beyond)
+        return bool(given == added)
+
     def _put_all(self, table: int, rows: Rows) -> None:
         """Set rows as they are stored.
 
@@ -182,12 +192,21 @@ class Commit(Writer):
             LimitExceeded: more than ``VIEW_KEYS_SHARED`` keys would share their first
                 480 bytes; none of ``rows`` is put.
         """
-        kept = list(rows)
-        if not kept:
-            return
-        if not all(map(itemgetter(0), kept)):
-            raise InvalidKey(key=b"")
-        self._do(lambda attempt: attempt.put(table, kept))
+        kept = _kept(rows)
+        if kept:
+            self._do(lambda attempt: attempt.put(table, kept))
+
+    def insert(self, table: Table, rows: Rows) -> bool:
+        """Set rows that are not there; whether that was so of all.
+
+        Raises:
+            InvalidKey: a key has no bytes.
+        """
+        kept = _kept(rows)
+        found = [True]
+        if kept:
+            self._do(lambda attempt: found.append(attempt.insert(table, kept)))
+        return found[-1]
 
     def delete(self, table: Table, keys: Iterable[bytes]) -> None:
         """Remove rows; absent keys are passed over."""
@@ -265,3 +284,10 @@ class Commit(Writer):
             else:
                 self._life.committed()
                 return
+
+
+def _kept(rows: Rows) -> Rows:
+    """Rows as they are kept until the commit is through."""
+    if not all(map(itemgetter(0), rows)):
+        raise InvalidKey(key=b"")
+    return list(rows)

@@ -27,6 +27,7 @@ from holdfast.views.lmdb_rows import (
     RESIDUE,
     RUN,
     SEEDS,
+    are_whole,
     damaged,
     long_count,
     opened,
@@ -161,13 +162,12 @@ def _get(table: Table, key: bytes, transaction: Transaction, handles: Handles) -
 def _get_many(
     table: Table, keys: Sequence[bytes], transaction: Transaction, handles: Handles
 ) -> dict[bytes, bytes]:
-    seed = SEEDS[table]
     with transaction.cursor(handles[table]) as cursor:
         found = cursor.getmulti(key for key in keys if 0 < len(key) <= VIEW_KEY_BYTES)
-    rows = {k: v[:-CHECK_BYTES] for k, v in found if crc32c(k + v, seed) == RESIDUE}
-    if len(rows) != len(found):
+    if not are_whole(SEEDS[table], found):
         for key, value in found:
             opened(table, key, value)
+    rows = {k: v[:-CHECK_BYTES] for k, v in found}
     for key in keys:
         if len(key) > VIEW_KEY_BYTES:
             content = _get(table, key, transaction, handles)
@@ -203,10 +203,8 @@ def _scan(table: Table, span: Span, transaction: Transaction, handles: Handles) 
 
 def _contents(table: Table, rows: Rows, span: Span) -> Rows:
     """Stored rows as the caller's: verified, and each run in place of its row."""
-    seed = SEEDS[table]
-    plain = [(k, v[:-CHECK_BYTES]) for k, v in rows if crc32c(k + v, seed) == RESIDUE]
-    if len(plain) == len(rows):
-        return plain
+    if are_whole(SEEDS[table], rows):
+        return [(k, v[:-CHECK_BYTES]) for k, v in rows]
     found: Rows = []
     for key, value in rows:
         if len(key) < RUN_KEY_BYTES:

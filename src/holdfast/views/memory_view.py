@@ -157,6 +157,20 @@ class _Commit(Writer):
         self._hold_shared(table, {key for key in keys if len(key) > VIEW_KEY_BYTES})
         self._changes[table].update(rows)
 
+    def insert(self, table: Table, rows: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Set rows that are not there; whether that was so of all. None is set where not.
+
+        Raises:
+            InvalidKey, LimitExceeded: as for ``put``.
+        """
+        changes = self._changes[table]
+        for key, _ in rows:
+            there = not self._cleared and self._view.get(table, key) is not None
+            if changes[key] is not None if key in changes else there:
+                return False
+        self.put(table, rows)
+        return True
+
     def _hold_shared(self, table: Table, new: set[bytes]) -> None:
         changes = self._changes[table]
         for prefix in {key[:VIEW_KEY_BYTES] for key in new}:

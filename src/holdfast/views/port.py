@@ -39,6 +39,13 @@ class Writer(Protocol):
         ``VIEW_KEYS_SHARED`` keys over 480 bytes would share their first 480.
         """
 
+    def insert(self, table: Table, rows: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Set rows whose keys are not there; whether that was so of all.
+
+        Where not, some may be set and some not, and ``put`` is to follow. May say False
+        where it would take a look to know. Keys as for ``put``.
+        """
+
     def delete(self, table: Table, keys: Iterable[bytes]) -> None:
         """Remove rows; absent keys are passed over."""
 

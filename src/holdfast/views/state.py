@@ -84,23 +84,29 @@ class Overlay:
     ``tally`` counts what this overlay's own rows are, and counts out what the
     first ``resolved`` keys hide in the layers below; the others are looked up
     when somebody needs exact figures, in batches, and at the latest when the
-    overlay is absorbed.
+    overlay is absorbed. An absorption that began before anybody looked counts by
+    runs of keys, which are ``counted`` then: keys that turn out to be new to the
+    view need no look.
     """
 
     __slots__ = (
         "_arrivals",
         "_order",
+        "counted",
         "expiring",
         "keys",
         "payload",
         "resolved",
         "tables",
         "tally",
+        "timed",
     )
 
     def __init__(self) -> None:
         self.tally = Tally()
         self.resolved = 0
+        self.counted: set[bytes] | None = None
+        self.timed = False  # whether any row ever had an expiry
         self._arrivals: list[bytes] = []
         self.tables: dict[Table, dict[bytes, bytes]] = {table: {} for table in TABLES}
         self.keys = self.tables[Table.KEYS]
@@ -118,7 +124,13 @@ class Overlay:
 
     def expires(self, expires_ns: int, key: bytes) -> None:
         """Remember when a row's time comes."""
+        self.timed = True
         heappush(self.expiring, (expires_ns, key))
+
+    def note_new(self, keys: Iterable[bytes]) -> None:
+        """Take note that these hide nothing."""
+        if self.counted is not None:
+            self.counted.update(keys)
 
     def arrived(self, start: int, count: int) -> list[bytes]:
         """Keys of objects by the order of their first arrival, ``count`` from ``start``."""
@@ -226,11 +238,18 @@ class State:
         count = waiting if most is None else min(most, waiting)
         if count <= 0:
             return 0
-        keys = sorted(overlay.arrived(overlay.resolved, count))
-        for key, row in self._beneath(overlay, keys).items():
-            overlay.tally.count(key, row, -1)
+        self.count_hidden(overlay, sorted(overlay.arrived(overlay.resolved, count)))
         overlay.resolved += count
         return count
+
+    def count_hidden(self, overlay: Overlay, keys: list[bytes]) -> None:
+        """Count out what these rows of an overlay hide, but for those ``counted``; ascending."""
+        counted = overlay.counted
+        if counted is not None:
+            keys = [key for key in keys if key not in counted]
+            counted.update(keys)
+        for key, row in self._beneath(overlay, keys).items():
+            overlay.tally.count(key, row, -1)
 
     def _beneath(self, overlay: Overlay, keys: list[bytes]) -> dict[bytes, bytes]:
         """The entries of ``keys`` (ascending) in the layers below an overlay."""

@@ -1,0 +1,144 @@
+"""What is written down for later says what reading would say: key blocks, and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+
+from holdfast.bucket import seal
+from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.checkpoint import checkpoint, no_pace
+from holdfast.engines.memory import MemoryDisk
+from holdfast.errors import Busy
+from holdfast.log.keyblock import build
+from holdfast.store.store import Store
+from holdfast.views.state import Tally
+from tests.growth.growing import in_memory
+
+MANY = 1_000
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with in_memory(MemoryDisk(), bucket_bytes=1 << 20) as (store, _):
+        yield store
+
+
+def the_bucket(store: Store) -> Bucket:
+    (bucket,) = store.placement.directory
+    return bucket
+
+
+def fill(store: Store, first: int = 0) -> None:
+    """Plain stores, some in batches, some alone, in no order, over several segments."""
+    ns = store.namespace("acme")
+    numbers = list(range(first, first + MANY))
+    Random(first).shuffle(numbers)
+    ns.put_many([(f"k{n:05d}", b"v" * (n % 90)) for n in numbers[: MANY // 2]])
+    for n in numbers[MANY // 2 :]:
+        ns.put(f"k{n:05d}", b"v" * (n % 90))
+
+
+def exact(bucket: Bucket) -> tuple[int, int, dict[int, int]]:
+    tally = bucket.resolve_all()
+    return tally.keys, tally.special, {n: taken for n, taken in tally.live.items() if taken}
+
+
+def derived(bucket: Bucket) -> tuple[int, int, dict[int, int]]:
+    """The same, counted one by one from the rows."""
+    tally = Tally()
+    at: bytes | None = bucket.start
+    while at is not None:
+        rows, at = bucket.page(at, bucket.stop, 100)
+        for key, row in rows:
+            tally.count(key, row, 1)
+    return tally.keys, tally.special, tally.live
+
+
+def test_a_key_block_from_kept_rows_is_the_one_that_reading_makes(store: Store) -> None:
+    fill(store)
+    bucket = the_bucket(store)
+    noted = 0
+    for number in seal.unsealed(bucket):
+        read = list(seal._read(bucket.log, number, no_pace))
+        kept = seal._noted(bucket, number, no_pace)
+        if kept is not None:
+            noted += 1
+            assert build(kept) == build(read)
+    assert noted
+    assert not bucket.noted.keys() & set(bucket.log.ended)
+
+
+@pytest.mark.parametrize("change", ["delete", "overwrite", "append", "options"])
+def test_a_segment_that_holds_more_than_was_kept_is_read(store: Store, change: str) -> None:
+    ns = store.namespace("acme")
+    ns.put_many([("a", b"1"), ("b", b"2")])
+    if change == "delete":
+        ns.delete("a")
+    elif change == "overwrite":
+        ns.put("a", b"3")
+    elif change == "append":
+        ns.append("a", b"3")
+    else:
+        ns.put("c", b"3", ttl=9)
+    bucket = the_bucket(store)
+    number = bucket.log.number
+    while bucket.log.number == number:
+        fill(store)
+    assert seal._noted(bucket, number, no_pace) is None
+    seal.seal_all(bucket)
+    block = bucket.log.key_block(number)
+    assert block is not None
+    assert block.holds(b"acme\0a")
+
+
+def test_counts_are_exact_after_absorbing_new_and_old_keys(store: Store) -> None:
+    bucket = the_bucket(store)
+    ns = store.namespace("acme")
+    fill(store)
+    assert checkpoint(bucket)
+    assert exact(bucket) == derived(bucket)
+    fill(store, MANY)  # new to the view
+    ns.delete("k00003")
+    fill(store, MANY // 2)  # half of them are not
+    ns.delete("k01003")
+    assert checkpoint(bucket)
+    assert exact(bucket) == derived(bucket)
+    assert bucket.view_tally.keys == 2 * MANY - 2
+
+
+def test_counts_are_exact_where_somebody_asks_while_absorbing(store: Store) -> None:
+    bucket = the_bucket(store)
+    fill(store)
+    checkpoint(bucket)
+    fill(store, MANY // 2)
+    seen = []
+
+    def ask() -> None:
+        seen.append(exact(bucket))
+
+    checkpoint(bucket, ask)
+    assert len(seen) > 1
+    assert all(told == derived(bucket) for told in seen)
+    assert exact(bucket) == derived(bucket)
+
+
+def test_counts_are_exact_after_an_absorption_that_failed(store: Store) -> None:
+    bucket = the_bucket(store)
+    fill(store)
+    checkpoint(bucket)
+    fill(store, MANY // 2)
+    steps = iter(range(3))
+
+    def fail() -> None:
+        if next(steps, None) is None:
+            raise Busy
+
+    with pytest.raises(Busy):
+        checkpoint(bucket, fail)
+    assert exact(bucket) == derived(bucket)
+    checkpoint(bucket)
+    assert exact(bucket) == derived(bucket)
+    assert bucket.view_tally.keys == MANY + MANY // 2
