@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 REQUESTS = logging.getLogger("holdfast.requests")
 REFUSED = 400
+# What callers ask to find out, and find out many times a second, is no problem of the server's.
+EXPECTED = frozenset((404, 409, 412, 416, 421, 423))
 
 
 class JsonLines(logging.Formatter):
@@ -62,10 +64,12 @@ def request_logger(logged: Logged) -> Callable[[Request, Answer, int, str], None
     """
     if logged == "none":
         return None
-    least = REFUSED if logged == "problems" else 0
+    everything = logged == "all"
 
     def log(request: Request, answer: Answer, took_ns: int, name: str) -> None:
-        if answer.status < least or not REQUESTS.isEnabledFor(logging.INFO):
+        if not everything and (answer.status < REFUSED or answer.status in EXPECTED):
+            return
+        if not REQUESTS.isEnabledFor(logging.INFO):
             return
         told = {
             "request": name,

@@ -40,7 +40,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         attestation: what is believed of enclaves.
         issuers: who else's tokens are believed, besides the store's own.
         workers: processes; each holds a range of the buckets.
-        log: which requests are logged: none, those that were refused or failed, or all.
+        log: which requests are logged: none; those that failed, or that the server would not take
+            (not those that only did not find what they expected); or all.
     """
 
     host: str = "127.0.0.1"

@@ -121,7 +121,9 @@ def test_what_was_refused_is_logged_without_secrets(
     serve: Serve, connect: Dial, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "holdfast.requests")
-    raw = connect(serve())
+    quiet = connect(serve())
+    assert quiet.ask("GET", OBJECTS + "a").status == 404  # which is nobody's problem
+    raw = connect(serve(log="all"))
     answer = raw.ask("GET", OBJECTS + "secret-key")
     (record,) = [one for one in caplog.records if one.name == "holdfast.requests"]
     line = vars(record)["told"]
