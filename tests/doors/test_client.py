@@ -104,7 +104,7 @@ def test_a_server_that_comes_back_is_found_again(house: House) -> None:
     with holdfast.connect(house.proxy.url, token=token, timeout=0.3) as hasty:
         with pytest.raises((Unavailable, OutcomeUnknown)):
             hasty.namespace("acme").put("b", b"1")
-        with pytest.raises(Unavailable):
+        with pytest.raises((Unavailable, DeadlineExceeded)):
             hasty.namespace("acme").get("b")
     with Serving(house.store) as again:
         house.proxy.retarget(again.url)
@@ -115,8 +115,8 @@ def test_a_server_that_comes_back_is_found_again(house: House) -> None:
 
 def test_a_slow_answer_is_late_for_reads_and_unknown_for_writes(house: House) -> None:
     house.ns.put("a", b"1")
-    house.proxy.delay_s = 0.5
-    with holdfast.connect(house.proxy.url, token=house.serving.token(), timeout=0.2) as hasty:
+    house.proxy.delay_s = 3
+    with holdfast.connect(house.proxy.url, token=house.serving.token(), timeout=0.5) as hasty:
         with pytest.raises(DeadlineExceeded) as caught:
             hasty.namespace("acme").get("a")
         assert caught.value.effect == "none"
@@ -149,7 +149,7 @@ def flushed(remote: RemoteStore) -> list[str]:
     while True:
         try:
             return [letter.code for letter in remote.flush()]
-        except Unavailable:
+        except (Unavailable, DeadlineExceeded):
             continue
 
 
@@ -159,7 +159,7 @@ def test_an_outbox_goes_on_where_a_client_ended(house: House, tmp_path: Path) ->
     with holdfast.connect(house.proxy.url, token=token, outbox=path, timeout=0.2) as remote:
         for step in range(10):
             remote.namespace("acme").put_soon("k", b"%d" % step)
-        with pytest.raises(Unavailable):
+        with pytest.raises((Unavailable, DeadlineExceeded)):
             remote.flush()
     assert not house.inside.exists("k")
     house.proxy.refusing = False
@@ -288,7 +288,7 @@ def test_under_tls_the_server_is_held_to_its_name(tmp_path: Path) -> None:
         with holdfast.connect(serving.url, token=token, ca=cert) as remote:
             remote.namespace("acme").put("a", b"1")
             assert remote.namespace("acme").get("a") == b"1"
-        with holdfast.connect(serving.url, token=token, timeout=0.2) as trusting:
+        with holdfast.connect(serving.url, token=token, timeout=2) as trusting:
             with pytest.raises(Unavailable) as caught:
                 trusting.namespace("acme").get("a")
             assert "CERTIFICATE_VERIFY_FAILED" in str(caught.value.cause)

@@ -13,7 +13,7 @@ import pytest
 
 import holdfast
 from holdfast.client.store import RemoteStore
-from holdfast.errors import HoldfastError, OutcomeUnknown, Unavailable
+from holdfast.errors import DeadlineExceeded, HoldfastError, OutcomeUnknown, Unavailable
 from holdfast.identity.operator import NAME
 from holdfast.testing.serving import Serving
 
@@ -79,7 +79,7 @@ class Writer:
             self.tried += 1
             try:
                 self._ns.put(self.key, b"%d" % self.tried)
-            except (OutcomeUnknown, Unavailable):
+            except (OutcomeUnknown, Unavailable, DeadlineExceeded):
                 continue
             except HoldfastError as error:
                 self.wrong.append(error)
@@ -136,7 +136,7 @@ def flushed(remote: RemoteStore) -> list[str]:
     while True:
         try:
             return [letter.code for letter in remote.flush()]
-        except Unavailable:
+        except (Unavailable, DeadlineExceeded):
             continue
 
 

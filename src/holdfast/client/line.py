@@ -83,17 +83,20 @@ class Line:
             OutcomeUnknown: a write was sent and not answered.
         """
         begun_ns = self.clock.monotonic_ns()
+        failure: HoldfastError = DeadlineExceeded(timeout_s=self.timeout_s)
         for attempt in range(TRIES):
             left_s = None if patient else self._left_s(begun_ns)
+            if left_s is not None and left_s <= 0:
+                break
             outcome = yield from self._try(ask, left_s)
             if isinstance(outcome, Answer):
                 return outcome
-            pause_s = self._pause_s(attempt, outcome)
-            late = left_s is not None and pause_s >= left_s
-            if late or attempt == TRIES - 1:
-                raise outcome
+            failure = outcome
+            pause_s = self._pause_s(attempt, failure)
+            if attempt == TRIES - 1 or (left_s is not None and pause_s >= left_s):
+                break
             yield Pause(pause_s)
-        raise AssertionError  # the last attempt raises
+        raise failure
 
     def _try(self, ask: Ask, left_s: float | None) -> Work[Answer | HoldfastError]:
         """Ask once: the answer, or an error after which asking once more does no harm."""
@@ -120,10 +123,7 @@ class Line:
     def _left_s(self, begun_ns: int) -> float | None:
         if self.timeout_s is None:
             return None
-        left_s = self.timeout_s - (self.clock.monotonic_ns() - begun_ns) / SECOND_NS
-        if left_s <= 0:
-            raise DeadlineExceeded(timeout_s=self.timeout_s)
-        return left_s
+        return self.timeout_s - (self.clock.monotonic_ns() - begun_ns) / SECOND_NS
 
     def _dressed(self, ask: Ask, left_s: float | None) -> Ask:
         """The ask with what every request carries."""

@@ -43,6 +43,7 @@ class Driver:
         self.outcomes = list(outcomes)
         self.asks: list[Ask] = []
         self.paused_s: list[float] = []
+        self.oversleeps_ns = 0
 
     def run(self, work: Work[Answer]) -> Answer:
         step = next(work)
@@ -57,6 +58,7 @@ class Driver:
         if isinstance(step, Pause):
             self.paused_s.append(step.seconds)
             self.clock.sleep(step.seconds)
+            self.clock.advance(self.oversleeps_ns)
             return work.send(OK)
         self.asks.append(step)
         outcome = self.outcomes[0] if len(self.outcomes) == 1 else self.outcomes.pop(0)
@@ -132,6 +134,14 @@ def test_tries_and_pauses_share_one_deadline() -> None:
     left = [ask.timeout_s or 0 for ask in driver.asks]
     assert left == sorted(left, reverse=True)
     assert left[-1] < 0.2
+
+
+def test_a_pause_that_took_too_long_leaves_the_reason_told() -> None:
+    driver = Driver(UNSENT, timeout_s=0.2)
+    driver.oversleeps_ns = 10**9
+    with pytest.raises(Unavailable):
+        driver.ask(READ)
+    assert len(driver.asks) == 1
 
 
 def test_a_read_that_takes_too_long_is_told_so() -> None:
