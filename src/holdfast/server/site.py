@@ -425,6 +425,9 @@ class Site:
         tenant = request.tenant
         if tenant is not None:
             out_bytes = len(answer.body) if answer.length is None else answer.length
+            if not answer.cost_atto:  # a receipt tells its own
+                size_bytes = request.size_bytes or out_bytes
+                answer.cost_atto = self.tariff.quote(request.operation, size_bytes)
             self.usage.count(
                 tenant.name,
                 in_bytes=request.size_bytes,

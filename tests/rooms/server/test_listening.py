@@ -1,0 +1,98 @@
+"""Where a server listens, and with which guard."""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from holdfast.errors import InvalidValue, StorageFailed
+from holdfast.server.listeners import bind
+from holdfast.server.settings import Settings
+from tests.rooms.server.conftest import Serve
+from tests.rooms.server.raw import OBJECTS, Raw
+
+
+def certificate(folder: Path, name: str) -> tuple[str, str]:
+    """A certificate of its own for 127.0.0.1: its file, and that of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    begun = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(begun)
+        .not_valid_after(begun + dt.timedelta(days=36_500))
+        .sign(key, hashes.SHA256())
+    )
+    cert, private = folder / f"{name}.pem", folder / f"{name}.key"
+    cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return str(cert), str(private)
+
+
+def test_strangers_are_not_served_without_tls() -> None:
+    with pytest.raises(InvalidValue):
+        bind(Settings(host="0.0.0.0", port=0))  # noqa: S104 - that is the point
+    (listener,) = bind(Settings(host="0.0.0.0", port=0, insecure=True))  # noqa: S104
+    listener.close()
+
+
+def test_an_address_that_is_taken_is_told() -> None:
+    (first,) = bind(Settings(port=0))
+    first.socket.listen()
+    port = first.socket.getsockname()[1]
+    try:
+        with pytest.raises(StorageFailed):
+            bind(Settings(port=port))
+    finally:
+        first.close()
+
+
+def test_tls_is_spoken(serve: Serve, tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path, "a")
+    serving = serve(tls_cert=cert, tls_key=key)
+    host, _, port = serving.url.removeprefix("https://").rpartition(":")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cert)
+    context.check_hostname = False
+    with (
+        socket.create_connection((host, int(port)), timeout=20) as connected,
+        context.wrap_socket(connected) as wrapped,
+    ):
+        raw = Raw(wrapped, serving.token())
+        large = bytes(3 << 20)
+        assert raw.ask("PUT", OBJECTS + "a", large).status == 200
+        assert raw.ask("GET", OBJECTS + "a").body == large
+        refused = raw.request("PUT", OBJECTS + "b").replace(b"Length: 0", b"Length: 99999999999999")
+        raw.say(refused)
+        assert raw.hear().status == 413
+        assert raw.rest() == b""
+
+
+def test_a_certificate_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    cert, _ = certificate(tmp_path, "a")
+    _, other = certificate(tmp_path, "b")
+    for settings in (
+        Settings(port=0, tls_cert=cert),
+        Settings(port=0, tls_cert=cert, tls_key=other),
+        Settings(port=0, tls_cert="/nowhere", tls_key=other),
+    ):
+        with pytest.raises(InvalidValue):
+            bind(settings)
