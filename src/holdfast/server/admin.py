@@ -293,7 +293,10 @@ def dead_letters(asked: Asked) -> Answer:
 def backup(asked: Asked) -> Answer:
     """Copy the store into a folder of the server's machine."""
     asked.may("backup")
-    asked.store.backup(asked.read(Backup).path)
+    path = asked.read(Backup).path
+    if not path or "\0" in path:
+        raise InvalidValue(argument="path", reason="not a folder's name")
+    asked.store.backup(path)
     return GONE
 
 

@@ -93,6 +93,7 @@ def test_the_operator_runs_the_store(raw: Raw, tmp_path: Path) -> None:
     for path in ("/v1/collect?mode=x", "/v1/tick?budget_s=x", "/v1/check?repair=x"):
         assert raw.ask("POST", path).status == 422
     assert raw.ask("POST", "/v1/backup", b"{").status == 400
+    assert raw.ask("POST", "/v1/backup", b'{"path": "\\u0000"}').status == 422
 
 
 def test_only_the_operator_does(serve: Serve, connect: Dial) -> None:
