@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from holdfast.server.admin import ADMIN
+from holdfast.limits import KEY_BYTES, LIST_PAGE, NAMESPACE_CHARS
+from holdfast.server.admin import ADMIN, MODES, MOST_BUDGET_S, Admin
 from holdfast.server.enclave import ACTS
 from holdfast.server.probes import VERSION
-from holdfast.server.routes import Body, Methods, Routes
+from holdfast.server.routes import Methods, Route, Routes
+from holdfast.server.schemas import (
+    BOTH,
+    FIXED,
+    SPACED,
+    Bodies,
+    Schema,
+    components,
+    resolved,
+)
+from holdfast.wire.values import JSON, MSGPACK
 
 SPACE = "/v1/namespaces/{namespace}"
 BUCKET = "/v1/buckets/{bucket}/namespaces/{namespace}"
@@ -24,33 +35,72 @@ ENCLAVE: dict[str, list[dict[str, list[str]]]] = {
     "/handover": [{"session": []}, {}],
     "/owner": [{"session": []}],
 }
-PROBLEM = {"$ref": "#/components/responses/Problem"}
-BYTES: dict[str, Any] = {"application/octet-stream": {}}
-JSON = {"application/json": {"schema": {"type": "object"}}}
-MSGPACK: dict[str, Any] = {"application/msgpack": {}}
-BODIES: dict[Body, dict[str, Any]] = {"small": JSON, "batch": MSGPACK, "value": BYTES}
-WITH_BODY = frozenset(("POST", "PUT"))
-QUERIES = {
-    "/objects": ("prefix", "recursive", "by", "limit", "after", "details"),
-    "/v1/locate": ("namespace", "key"),
-    "/v1/check": ("repair",),
-    "/v1/collect": ("mode",),
-    "/v1/tick": ("budget_s",),
+REFUSAL = {"$ref": "#/components/responses/Refusal"}
+# Whatever is asked can be no HTTP, too late, too much, for nobody, or too early.
+ALWAYS = (400, 408, 413, 422, 429, 431, 500, 503, 504)
+TO_SOMEBODY = (401, 403, 404)
+WRITING = (409, 412, 423, 507)
+MOVED, BAD_REQUEST = 421, 400
+OF_CHOICE = {
+    "GET objects/{key}": (206, 304, 412, 416),
+    "HEAD objects/{key}": (206, 304, 412, 416),
 }
-OPTIONS = (
-    *("Holdfast-TTL", "Holdfast-Keep-TTL", "If-None-Match", "If-Match", "Holdfast-Fence"),
-    *("Holdfast-Consumers", "Holdfast-Permanent", "Content-Type"),
-)
+TEXT: Schema = {"type": "string"}
+FLAG: Schema = {"type": "boolean"}
+NUMBER: Schema = {"type": "integer", "minimum": 0, "maximum": (1 << 63) - 1}
+QUERIES: dict[str, dict[str, Schema]] = {
+    "GET objects": {
+        "prefix": TEXT,
+        "recursive": FLAG,
+        "by": {"enum": ["text", "component"]},
+        "limit": {"type": "integer", "minimum": 1, "maximum": LIST_PAGE},
+        "after": TEXT,
+        "details": FLAG,
+    },
+    "GET objects/{key}": {"proof": {"enum": ["1", "sealed"]}},
+    "DELETE objects/{key}": {"strict": FLAG},
+    "GET /v1/locate": {"namespace": TEXT, "key": TEXT},
+    "GET /v1/root": {"size": NUMBER},
+    "POST /v1/check": {"repair": FLAG},
+    "POST /v1/collect": {"mode": {"enum": sorted(MODES)}},
+    "POST /v1/tick": {"budget_s": {"type": "number", "minimum": 0, "maximum": MOST_BUDGET_S}},
+}
+NAME = f"^[A-Za-z0-9._-]{{1,{NAMESPACE_CHARS}}}$"
+IN_PATHS: dict[str, Schema] = {
+    "namespace": {"type": "string", "pattern": NAME},
+    "key": {"type": "string", "minLength": 1, "maxLength": KEY_BYTES},
+    "bucket": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+    "id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+}
+ETAG: Schema = {"type": "string", "pattern": '^"[0-9]{1,19}"$'}
+HEADERS: dict[str, dict[str, Schema]] = {
+    "PUT objects/{key}": {
+        "Holdfast-TTL": TEXT,
+        "Holdfast-Keep-TTL": FLAG,
+        "If-None-Match": {"const": "*"},
+        "If-Match": ETAG,
+        "Holdfast-Fence": NUMBER,
+        "Holdfast-Consumers": TEXT,
+        "Holdfast-Permanent": FLAG,
+    },
+    "GET objects/{key}": {
+        "If-None-Match": ETAG,
+        "If-Match": ETAG,
+        "Range": {"type": "string", "pattern": "^bytes=[0-9]{0,19}-[0-9]{0,19}$"},
+    },
+}
 
 
 class Operation(NamedTuple):
-    """One method of one path."""
+    """One method of one path; ``name`` is what the tables of this document call it."""
 
     path: str
     method: str
     summary: str
     answers: int
-    body: Body
+    name: str
+    bodies: Bodies
+    writes: bool = False
 
 
 def operations(routes: Routes) -> Iterator[Operation]:
@@ -65,24 +115,32 @@ def operations(routes: Routes) -> Iterator[Operation]:
     for path, methods in routes.fixed.items():
         yield from _of(path.decode(), methods)
     for one in ADMIN:
-        body: Body = "small" if one.method in WITH_BODY else "none"
-        yield Operation(one.path, one.method, one.summary, one.answers, body)
+        yield _operation(one.path, one.method, one)
 
 
 def _of(path: str, methods: Methods) -> Iterator[Operation]:
     for method, route in methods.items():
-        yield Operation(path, method, route.summary, route.answers, route.body)
+        yield _operation(path, method, route)
+
+
+def _operation(path: str, method: str, route: Route | Admin) -> Operation:
+    rest = next((path[len(p) + 1 :] for p in (SPACE, BUCKET) if path.startswith(p)), None)
+    name = f"{method} {path if rest is None else rest}".strip()
+    bodies = FIXED[name] if rest is None else SPACED[name]
+    writes = isinstance(route, Admin) or route.kind != "read"
+    return Operation(path, method, route.summary, route.answers, name, bodies, writes)
 
 
 def document(routes: Routes) -> dict[str, Any]:
     """The document, given the server's data routes."""
     paths: dict[str, dict[str, Any]] = {}
+    references, schemas = components()
     for one in operations(routes):
-        paths.setdefault(one.path, {})[one.method.lower()] = _described(one)
-    problem = {
+        paths.setdefault(one.path, {})[one.method.lower()] = _described(one, references)
+    refusal = {
         "description": "A refusal or a failure (RFC 9457)",
         "content": {
-            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Refusal"}}
         },
     }
     return {
@@ -97,22 +155,22 @@ def document(routes: Routes) -> dict[str, Any]:
                 "session": {"type": "apiKey", "in": "header", "name": "Holdfast-Enclave"},
                 "document": {"type": "apiKey", "in": "header", "name": "Attestation"},
             },
-            "responses": {"Problem": problem},
-            "schemas": {"Problem": _problem_schema()},
+            "responses": {"Refusal": refusal},
+            "schemas": {"Refusal": _refusal_schema(), **schemas},
         },
     }
 
 
-def _described(one: Operation) -> dict[str, Any]:
-    status = HTTPStatus(one.answers)
+def _described(one: Operation, references: Mapping[type, Schema]) -> dict[str, Any]:
     told: dict[str, Any] = {
         "operationId": f"{one.method.lower()}{one.path}",
         "summary": one.summary,
-        "parameters": _parameters(one),
-        "responses": {str(one.answers): {"description": status.phrase}, "default": PROBLEM},
+        "parameters": list(_parameters(one)),
+        "responses": _responses(one, references),
     }
-    if one.body in BODIES:
-        told["requestBody"] = {"content": BODIES[one.body]}
+    takes, _, takes_as, _ = one.bodies
+    if takes is not None:
+        told["requestBody"] = {"content": {takes_as: {"schema": resolved(takes, references)}}}
     if one.path in OPEN:
         told["security"] = []
     elif one.path in ENCLAVE:
@@ -120,24 +178,45 @@ def _described(one: Operation) -> dict[str, Any]:
     return told
 
 
-def _parameters(one: Operation) -> list[dict[str, Any]]:
-    names = [part[1:-1] for part in one.path.split("/") if part.startswith("{")]
-    told = [_parameter(name, "path", required=True) for name in names]
-    for ending, fields in QUERIES.items():
-        if one.path.endswith(ending):
-            told += [
-                _parameter(field, "query", required=one.path == "/v1/locate") for field in fields
-            ]
-    if one.body == "value":
-        told += [_parameter(name, "header", required=False) for name in OPTIONS[:-1]]
-    return told
+def _responses(one: Operation, references: Mapping[type, Schema]) -> dict[str, Any]:
+    _, tells, _, tells_as = one.bodies
+    success: dict[str, Any] = {"description": HTTPStatus(one.answers).phrase}
+    if tells is not None:
+        schema = {"schema": resolved(tells, references)}
+        forms = (JSON, MSGPACK) if tells_as == BOTH else (tells_as,)
+        success["content"] = dict.fromkeys(forms, schema)
+    told = dict.fromkeys(_refusals(one), REFUSAL) | {one.answers: success}
+    told |= {status: success for status in OF_CHOICE.get(one.name, ()) if status < BAD_REQUEST}
+    return {str(status): told[status] for status in sorted(told)}
 
 
-def _parameter(name: str, where: str, *, required: bool) -> dict[str, Any]:
-    return {"name": name, "in": where, "required": required, "schema": {"type": "string"}}
+def _refusals(one: Operation) -> set[int]:
+    """The statuses that the operation may be refused with."""
+    statuses = {*ALWAYS, *OF_CHOICE.get(one.name, ())}
+    if one.path not in OPEN:
+        statuses.update(TO_SOMEBODY)
+    if one.writes:
+        statuses.update(WRITING)
+    if one.path.startswith(BUCKET):
+        statuses.add(MOVED)
+    return {status for status in statuses if status >= BAD_REQUEST}
 
 
-def _problem_schema() -> dict[str, Any]:
+def _parameters(one: Operation) -> Iterator[dict[str, Any]]:
+    for part in one.path.split("/"):
+        if part.startswith("{"):
+            yield _parameter(part[1:-1], "path", IN_PATHS[part[1:-1]], required=True)
+    for name, schema in QUERIES.get(one.name, {}).items():
+        yield _parameter(name, "query", schema, required=one.path == "/v1/locate")
+    for name, schema in HEADERS.get(one.name, {}).items():
+        yield _parameter(name, "header", schema, required=False)
+
+
+def _parameter(name: str, where: str, schema: Schema, *, required: bool) -> dict[str, Any]:
+    return {"name": name, "in": where, "required": required, "schema": schema}
+
+
+def _refusal_schema() -> dict[str, Any]:
     text = {"type": "string"}
     return {
         "type": "object",

@@ -63,7 +63,9 @@ def _keyed() -> dict[bytes, dict[str, Route]]:
             "GET": Route("load", objects.get, summary="A value, or a range of it"),
             "HEAD": Route("load", objects.get, summary="What GET would say of it"),
             "PUT": Route("store", objects.put, "write", "value", "Create or replace an object"),
-            "DELETE": Route("delete", objects.delete, "write", summary="Remove an object"),
+            "DELETE": Route(
+                "delete", objects.delete, "write", summary="Remove an object", answers=204
+            ),
         },
         b"stat": {"GET": Route("stat", objects.stat, summary="What is known of an object")},
         b"exists": {"GET": Route("exists", objects.exists, summary="Whether there is an object")},
@@ -71,7 +73,9 @@ def _keyed() -> dict[bytes, dict[str, Route]]:
             "POST": Route("append", objects.append, "write", "batch", "Add bytes to an object"),
         },
         b"release": {
-            "POST": Route("release", objects.release, "write", summary="Lift `permanent`"),
+            "POST": Route(
+                "release", objects.release, "write", summary="Lift `permanent`", answers=204
+            ),
         },
         b"consumers": {
             "GET": Route("consumers.list", consumers.listed, summary="An object's reference list"),
@@ -86,6 +90,6 @@ def _keyed() -> dict[bytes, dict[str, Route]]:
         b"locks": {
             "POST": Route("lock", locks.lock, "write", "small", "Take a lease on a key"),
             "PUT": Route("renew", locks.renew, "write", "small", "Begin a lease anew"),
-            "DELETE": Route("unlock", locks.unlock, "write", "small", "Give a lease back"),
+            "DELETE": Route("unlock", locks.unlock, "write", "small", "Give a lease back", 204),
         },
     }
