@@ -55,7 +55,7 @@ class Corridor:
         self.pressure = Pressure(placement.reserve)
         self.uploads: WeakValueDictionary[bytes, object] = WeakValueDictionary()  # being written
         self._admit = admit
-        self._near = next(iter(placement.directory))  # the bucket that took the last plain store
+        self._near = self.directory.find(b"")  # the bucket that took the last plain store
         self.sync_soon: Callable[[], None] = _nothing  # upkeep sets it: sync beside the writers
         self._heap_bytes = placement.settings.segment_bytes // UNSYNCED_PART
         self._heard: tuple[str, int, int] = ("", 0, 0)  # for which log, and where that ended
