@@ -106,14 +106,16 @@ def operations_of(target: Target) -> list[Operation]:
     return [one.ok() for one in found if isinstance(one, Ok)]
 
 
-def ask(target: Target, operation: Operation, mode: GenerationMode, count: int) -> None:
-    """Ask one operation so many times, always the same."""
+def ask(
+    target: Target, operation: Operation, mode: GenerationMode, *, count: int, start: int
+) -> None:
+    """Ask one operation so many times, the same for the same start."""
     proof = base64.b64encode(target.enclave.document()).decode()
     credentials = {"Authorization": f"Bearer {target.token}", "Attestation": proof}
     session = requests.Session()
     numbers = Counter[str]()
 
-    @seed(0)
+    @seed(start)
     @settings(
         max_examples=count,
         deadline=None,
@@ -151,13 +153,16 @@ def kept_inside(case: AnyCase, folder: Path) -> None:
 def ask_all(target: Target, count: int) -> None:
     """Ask everything, so many times in all: half by the document, half against it."""
     found = operations_of(target)
-    each = -(-count // (len(found) * len(MODES)))
-    for operation in found:
-        if is_open(operation):
-            for mode in MODES:
-                ask(target, operation, mode, each)
-        else:
-            ask(target, operation, GenerationMode.POSITIVE, 1)
+    most = sum(map(is_open, found)) * len(MODES)
+    start = 0
+    while (left := count - target.asked.total()) > 0:  # some have few inputs: others make it up
+        for operation in found:
+            if is_open(operation):
+                for mode in MODES:
+                    ask(target, operation, mode, count=-(-left // most), start=start)
+            elif start == 0:
+                ask(target, operation, GenerationMode.POSITIVE, count=1, start=start)
+        start += 1
 
 
 def is_open(operation: Operation) -> bool:
@@ -168,7 +173,6 @@ def is_open(operation: Operation) -> bool:
 @pytest.mark.push
 def test_answers_are_as_the_document_says(target: Target) -> None:
     ask_all(target, 600)
-    assert target.asked.total() >= 400
     assert target.asked[200] > 50
 
 
@@ -176,4 +180,4 @@ def test_answers_are_as_the_document_says(target: Target) -> None:
 @pytest.mark.timeout(3_600)
 def test_by_night_answers_are_as_the_document_says(target: Target) -> None:
     ask_all(target, 20_000)
-    assert target.asked.total() >= 20_000
+    assert target.asked[200] > 1_000

@@ -61,22 +61,19 @@ def payload(data: object) -> bytes | memoryview:
 
 def duration_ns(ttl: object) -> int:
     """Nanoseconds of a time to live: seconds (int, float) or text like ``"30d"``."""
+    ns: float
     if isinstance(ttl, str):
         match = DURATION.fullmatch(ttl)
         if match is None:
             raise InvalidExpiry(ttl=ttl)
-        ns = round(float(match[1]) * UNITS_NS[match[2]])
+        ns = float(match[1]) * UNITS_NS[match[2]]
     elif isinstance(ttl, bool) or not isinstance(ttl, int | float):
         raise InvalidExpiry(ttl=ttl)
-    elif isinstance(ttl, int):
-        ns = ttl * SECOND_NS
-    elif math.isfinite(ttl) and ttl > 0:
-        ns = max(1, round(ttl * SECOND_NS))
     else:
+        ns = ttl * SECOND_NS
+    if not 0 < ns <= TTL_NS:  # nor is this infinite, or no number: those cannot be rounded
         raise InvalidExpiry(ttl=ttl)
-    if not 0 < ns <= TTL_NS:
-        raise InvalidExpiry(ttl=ttl)
-    return ns
+    return max(1, round(ns))
 
 
 def byte_range(span: object, size: int) -> tuple[int, int]:

@@ -6,7 +6,6 @@ of the face; nothing here looks at any state.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -88,24 +87,20 @@ def duration_ns(ttl: object) -> int:
         return _within(_written_ns(ttl), ttl)
     if isinstance(ttl, bool) or not isinstance(ttl, int | float):
         raise InvalidExpiry(ttl=ttl)
-    if isinstance(ttl, int):
-        return _within(ttl * SECOND_NS, ttl)
-    if not math.isfinite(ttl) or ttl <= 0:
-        raise InvalidExpiry(ttl=ttl)
-    return _within(max(1, round(ttl * SECOND_NS)), ttl)
+    return _within(ttl * SECOND_NS, ttl)
 
 
-def _written_ns(ttl: str) -> int:
+def _written_ns(ttl: str) -> float:
     match = DURATION.fullmatch(ttl)
     if match is None:
         raise InvalidExpiry(ttl=ttl)
-    return round(float(match[1]) * UNIT_NS[match[2]])
+    return float(match[1]) * UNIT_NS[match[2]]
 
 
-def _within(ttl_ns: int, ttl: object) -> int:
+def _within(ttl_ns: float, ttl: object) -> int:
     if not 0 < ttl_ns <= limits.TTL_NS:
         raise InvalidExpiry(ttl=ttl)
-    return ttl_ns
+    return max(1, round(ttl_ns))
 
 
 def consumer_id(given: object) -> str | bytes:
