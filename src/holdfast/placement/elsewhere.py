@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from holdfast.clock import BucketTime
 from holdfast.log.entry import Entry, pack
-from holdfast.operations import Operation, Store
+from holdfast.operations import Operation
 from holdfast.values import Place
 from holdfast.views.port import Table
 
@@ -39,8 +39,8 @@ class Elsewhere:
         id: names that process.
     """
 
-    crowded = False  # whoever holds the range sees to its growth,
-    may_expire = False  # and leaves out what has expired
+    crowded = True  # nothing quick is tried: writes go by ``apply``
+    may_expire = False  # whoever holds the range leaves out what has expired
     special = 1  # it may hold anything
 
     def __init__(  # noqa: PLR0917 - a range, and the way to it
@@ -57,10 +57,6 @@ class Elsewhere:
         self.time = time
         self.id = id
 
-    def is_full(self) -> bool:
-        """Never, seen from here."""
-        return False
-
     # -- writing ----------------------------------------------------------------------
 
     def apply(self, operations: Sequence[Operation], *, atomic: bool = False) -> list[Any]:
@@ -73,14 +69,6 @@ class Elsewhere:
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
-
-    def store_one(self, key: bytes, name: str, value: bytes | memoryview) -> Any:  # noqa: ANN401
-        """As ``Bucket.store_one``."""
-        return self.apply_one(Store(key, name, value))
-
-    def store_many(self, batch: object, low: bytes, high: bytes) -> None:
-        """Nothing quick: the caller goes by ``apply``."""
-        del batch, low, high
 
     def sync_published(self) -> None:
         """Make what was answered durable."""

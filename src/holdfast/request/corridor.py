@@ -27,6 +27,7 @@ from holdfast.limits import (
     VIEW_KEY_BYTES,
 )
 from holdfast.operations import Operation, Store
+from holdfast.placement.elsewhere import Elsewhere
 from holdfast.placement.placement import Placement
 from holdfast.request.pressure import GROWING, Pressure
 from holdfast.request.shared import hold_shared, refuse_shared
@@ -84,7 +85,7 @@ class Corridor:
         if not bucket.start <= key < bucket.stop:
             bucket = self._near = self.directory.find(key)
         if bucket.crowded or self.pressure.full:
-            bucket = self._bucket_for(Store(key, name, value))
+            return self.write(Store(key, name, value))
         try:
             receipt = store_one(bucket, key, name, value)
         except Moved:
@@ -99,7 +100,19 @@ class Corridor:
 
     def store_many(self, batch: Batch) -> list[Receipt]:
         """Apply stores without options; as ``write_many``, quicker. The first error is raised."""
-        keys, names, values = batch
+        receipts = self._store_together(batch)
+        return (
+            receipts_of(self.write_many(list(map(Store, *batch)))) if receipts is None else receipts
+        )
+
+    def store_each(self, batch: Batch) -> Sequence[object]:
+        """As ``store_many``, but each store has its own result, or its error."""
+        receipts = self._store_together(batch)
+        return self.write_many(list(map(Store, *batch))) if receipts is None else receipts
+
+    def _store_together(self, batch: Batch) -> list[Receipt] | None:
+        """The receipts of stores that one bucket takes as they are; None where any needs a look."""
+        keys, _, values = batch
         if not keys:
             return []
         low, high = min(keys), max(keys)
@@ -123,7 +136,7 @@ class Corridor:
                 if receipts is not None:
                     self._bound_unsynced(bucket)
                     return receipts
-        return receipts_of(self.write_many(list(map(Store, keys, names, values))))
+        return None
 
     def _bound_unsynced(self, bucket: Bucket) -> None:
         """Have much that is not synced synced now: the end of a segment waits for what is left."""
@@ -139,6 +152,8 @@ class Corridor:
         key = operation.key
         while True:
             bucket = self.directory.find(key)
+            if isinstance(bucket, Elsewhere):
+                return bucket  # whoever holds it sees to its room
             growing = isinstance(operation, GROWING)
             if self.pressure.full:
                 self.pressure.admit(bucket, growing=growing)

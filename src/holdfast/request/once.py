@@ -14,8 +14,7 @@ from holdfast.bucket.plain import Batch
 from holdfast.errors import SessionUnknown
 from holdfast.operations import Evacuate, Lock, Once, Operation, Store, Upload
 from holdfast.request.arguments import HIDDEN, VISIBLE, integer, outside
-from holdfast.request.corridor import Corridor, receipts_of
-from holdfast.values import Receipt
+from holdfast.request.corridor import Corridor
 
 NUMBER_MOST = (1 << 63) - 1
 SESSION_BYTES = 16
@@ -68,9 +67,9 @@ class NumberedCorridor(Corridor):
         """As ``Corridor.store``."""
         return self.write(Store(key, name, value))
 
-    def store_many(self, batch: Batch) -> list[Receipt]:
-        """As ``Corridor.store_many``."""
-        return receipts_of(self.write_many(list(map(Store, *batch))))
+    def _store_together(self, batch: Batch) -> None:
+        """None of them as they are: each is given its number."""
+        del batch
 
     def write_many(self, operations: Sequence[Operation], *, atomic: bool = False) -> list[object]:
         """As ``Corridor.write_many``; a lock's result is its fence and its id."""

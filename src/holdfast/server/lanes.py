@@ -151,7 +151,7 @@ class Lanes:
                 o for o in operations if type(o) is Store and o.options is None and o.once is None
             ]
             if len(plain) == len(operations):
-                return self._corridor.store_many(
+                return self._corridor.store_each(
                     ([o.key for o in plain], [o.name for o in plain], [o.value for o in plain])
                 )
             return self._corridor.write_many(operations)

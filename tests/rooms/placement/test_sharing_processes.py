@@ -125,6 +125,8 @@ def test_what_one_half_writes_the_other_reads() -> None:
         for at, ns in enumerate((left, right)):
             receipts = ns.put_many([(key, key.encode()) for key in sorted(values)[at::2]])
             assert [receipt.key for receipt in receipts] == sorted(values)[at::2]
+            ns.put(f"k0000/plain{at}", b"plain")
+            ns.put(f"k0399/plain{at}", large[: 1 << 17])
             ns.put(f"k0000/large{at}", large)
             ns.put(f"k0399/large{at}", large)
             ns.append(f"k0399/log{at}", b"ab")
@@ -136,6 +138,8 @@ def test_what_one_half_writes_the_other_reads() -> None:
             for at in range(2):
                 assert ns.get(f"k0000/large{at}") == ns.get(f"k0399/large{at}") == large
                 assert ns.get(f"k0399/log{at}") == b"abc"
+                assert ns.get(f"k0000/plain{at}") == b"plain"
+                assert ns.get(f"k0399/plain{at}") == large[: 1 << 17]
                 assert ns.consumers(f"k0399/log{at}").list() == ["one"]
             assert all(ns.get(key) == key.encode() for key in values)
         for store in both.stores:
