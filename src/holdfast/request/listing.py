@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from holdfast.bucket.bucket import Bucket
 from holdfast.errors import InvalidValue, Moved
 from holdfast.limits import LIST_PAGE
 from holdfast.log.entry import ENTRY
@@ -36,10 +37,15 @@ def rows(
         at = after if after is not None else (bucket.stop if bucket.stop < stop else None)
         limit = LIST_PAGE
         if page:
-            now = bucket.time.now_ns()
-            if bucket.may_expire:
-                page = [row for row in page if lives(row[1], now)]
-            yield page
+            yield living(bucket, page)
+
+
+def living(bucket: Bucket, page: list[Row]) -> list[Row]:
+    """A page of a bucket without the objects whose time has come."""
+    if not bucket.may_expire:
+        return page
+    now = bucket.time.now_ns()
+    return [row for row in page if lives(row[1], now)]
 
 
 def lives(row: bytes, now: int) -> bool:

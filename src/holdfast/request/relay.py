@@ -19,7 +19,7 @@ from holdfast.operations import Operation
 from holdfast.placement.elsewhere import Elsewhere, Page
 from holdfast.request.corridor import Corridor
 from holdfast.request.large import disowned
-from holdfast.request.listing import lives
+from holdfast.request.listing import living
 from holdfast.request.reading import look
 from holdfast.values import Place
 from holdfast.views.port import Table
@@ -102,9 +102,8 @@ class Relay:
 
         def turned(bucket: Bucket) -> Page:
             page, after = bucket.page(start, stop, limit, Table(table))
-            if bucket.may_expire and table == Table.KEYS:
-                now = bucket.time.now_ns()
-                page = [row for row in page if lives(row[1], now)]
+            if table == Table.KEYS:
+                page = living(bucket, page)
             if after is None and bucket.stop < stop:
                 after = bucket.stop
             return page, after

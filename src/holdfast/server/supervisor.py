@@ -85,11 +85,6 @@ class Supervisor:
         """Where callers reach any of the workers."""
         return self._listeners[0].url
 
-    @property
-    def addresses(self) -> list[str]:
-        """Where direct callers reach each worker."""
-        return [listener.url for listener in self._own]
-
     def _cut(self, count: int) -> list[tuple[bytes, bytes]]:
         """Open the whole store, which settles what a crash left, and cut it into ranges."""
         with open_store(
