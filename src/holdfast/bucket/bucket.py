@@ -35,6 +35,7 @@ from holdfast.views.state import Overlay, State, Tally, needs_care
 
 PRINTS_LEAST = 10_000  # keys in a view before fingerprints are worth their memory
 PRINTS_SLICE = 200
+COUNTED_ROWS = 1_000  # that may be looked up while a writer waits
 NOWHERE = b"\xff\xff"
 
 
@@ -336,6 +337,11 @@ class Bucket(Reader):
             self.special = tally.special
             self.crowded = self.weight >= self.settings.bucket_bytes
             return tally
+
+    def is_counted(self) -> bool:
+        """Whether exact counts take no more than a moment."""
+        layers = (self.state.active, *self.state.frozen)
+        return sum(len(layer.keys) - layer.resolved for layer in layers) <= COUNTED_ROWS
 
     def is_full(self) -> bool:
         """Whether the live bytes have reached the bound."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.checkpoint import Pace, no_pace
 from holdfast.log.entry import DELETED, ENTRY
 from holdfast.views.port import Table
 
@@ -11,20 +12,21 @@ SAMPLES = 64
 PAGE = 1_000
 
 
-def middle(bucket: Bucket) -> bytes | None:
+def middle(bucket: Bucket, pace: Pace = no_pace) -> bytes | None:
     """A key with live keys on both sides of the cut, or None where there is none."""
     if bucket.tally().keys <= EXACT_KEYS:
-        return _exact(bucket)
-    return _sampled(bucket) or _exact(bucket)
+        return _exact(bucket, pace)
+    return _sampled(bucket, pace) or _exact(bucket, pace)
 
 
-def _exact(bucket: Bucket) -> bytes | None:
+def _exact(bucket: Bucket, pace: Pace) -> bytes | None:
     """The key at which half of the live bytes lie below."""
     weights: list[tuple[bytes, int]] = []
     at: bytes | None = bucket.start
     while at is not None and at < bucket.stop:
         rows, at = bucket.page(at, bucket.stop, PAGE)
         weights += [(key, len(key) + ENTRY.unpack_from(row)[3]) for key, row in rows]
+        pace()
     half = sum(weight for _, weight in weights) // 2
     passed = 0
     for index, (key, weight) in enumerate(weights):
@@ -34,13 +36,14 @@ def _exact(bucket: Bucket) -> bytes | None:
     return weights[-1][0] if len(weights) > 1 else None
 
 
-def _sampled(bucket: Bucket) -> bytes | None:
+def _sampled(bucket: Bucket, pace: Pace) -> bytes | None:
     """The median of keys spread over every key block and the overlay."""
     keys: list[bytes] = []
     for number in list(bucket.log.ended):
         block = bucket.log.key_block(number)
         if block is not None:
             keys += block.sample(SAMPLES)
+        pace()
     recent = [key for key, row in list(bucket.state.keys.items()) if row != DELETED]
     keys += sorted(recent)[:: max(1, len(recent) // SAMPLES)]
     mine = sorted(key for key in keys if bucket.start <= key < bucket.stop)

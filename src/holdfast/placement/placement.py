@@ -25,6 +25,8 @@ from holdfast.placement.merging import Merging, shares_too_many
 from holdfast.placement.reserve import Reserve
 
 ID_BYTES = 8
+SLACK_PART = 4  # of its bound a bucket may pass it by, less ...
+SLACK_LESS = 4 << 20  # ... so many bytes, while upkeep gets it ready to be split
 CROWD_TIMES = 4  # segments there may be for each that a full bucket needs
 MISSING = Corrupt(position="directory", what="no segment of the bucket is left")
 
@@ -60,6 +62,7 @@ class Placement:
         self.share = share
         self.changing = RLock()  # one change of ranges at a time
         self.reserve = Reserve(settings)
+        self.split_soon: Callable[[Bucket], object] = self.split_full  # upkeep: beside the writers
         if self._is_all(told) and share is WHOLE:
             self.directory = Directory(Dormant(settings, one) for one in told)
         else:
@@ -266,36 +269,74 @@ class Placement:
 
     # -- growing ------------------------------------------------------------------
 
-    def grow(self, bucket: Bucket, key: bytes) -> bool:
+    def grow(self, bucket: Bucket, key: bytes, pace: Pace = no_pace) -> bool:
         """Make room for ``key`` in a full bucket: roll at the right edge, else split.
 
         Whether the ranges changed. A bucket with one key stays whole: the bound
-        is soft by one record.
+        is soft by one record. While another change of ranges is under way, nobody
+        waits for it whose bucket may still take a little more.
         """
-        with self.changing:
+        if not self.changing.acquire(blocking=self.overrun(bucket) >= 1):
+            return False
+        try:
             if not bucket.start <= key < bucket.stop or bucket.closed:
                 return True
-            if not self.reserve.is_roomy(bucket.id):
-                return False  # a full disk has no room for a split that is half done
-            try:
-                fork.finish_moves(bucket)
-                if key > bucket.highest:
-                    child = fork.roll(bucket, self.new_id())
-                else:
-                    child = self._split(bucket)
-            except (OSError, StorageFailed, OutcomeUnknown):
-                return False  # the bound is soft: no write fails because growth did
-            if child is None:
-                return False
-            self.directory.add(child)
-            self.reserve.fit(self.directory)
-            return True
+            return self._grow(bucket, key, pace)
+        finally:
+            self.changing.release()
 
-    def _split(self, bucket: Bucket) -> Bucket | None:
+    def has_outgrown(self, bucket: Bucket, key: bytes) -> bool:
+        """Whether a bucket is full and its writer, who brings ``key``, has to make it grow.
+
+        A roll is quick. To split takes a look at every row in memory, and a bucket whose
+        last split is not finished has to be waited for: upkeep does that beside the
+        writers, and one of them only where the bound is passed by too much.
+        """
+        if bucket.weight < bucket.bound:
+            return False
+        rolls = key > bucket.highest and bucket.lender is None and bucket.is_counted()
+        if rolls or self.overrun(bucket) >= 1:
+            return bucket.is_full()
+        self.split_soon(bucket)
+        return False
+
+    def split_full(self, bucket: Bucket, pace: Pace = no_pace) -> None:
+        """Split a bucket that seems full, if it is."""
+        self._settle(bucket, pace)
+        bucket.resolve_all(pace)
+        if bucket.is_full():
+            self.grow(bucket, bucket.highest, pace)
+
+    @staticmethod
+    def overrun(bucket: Bucket) -> float:
+        """How far a bucket is over its bound, as a part of how far it may be."""
+        over = bucket.weight - bucket.bound
+        slack = bucket.bound // SLACK_PART - SLACK_LESS
+        return over / slack if slack > 0 else float(over >= 0)
+
+    def _grow(self, bucket: Bucket, key: bytes, pace: Pace) -> bool:
+        """Roll or split. Under the lock of changes."""
+        if not self.reserve.is_roomy(bucket.id):
+            return False  # a full disk has no room for a split that is half done
+        try:
+            fork.finish_moves(bucket)
+            if key > bucket.highest:
+                child = fork.roll(bucket, self.new_id())
+            else:
+                child = self._split(bucket, pace)
+        except (OSError, StorageFailed, OutcomeUnknown):
+            return False  # the bound is soft: no write fails because growth did
+        if child is None:
+            return False
+        self.directory.add(child)
+        self.reserve.fit(self.directory)
+        return True
+
+    def _split(self, bucket: Bucket, pace: Pace) -> Bucket | None:
         """Cut a bucket near the middle, once nothing of its last split is left to do."""
-        self._settle(bucket)
+        self._settle(bucket, pace)
         self._lighten(bucket)
-        start = middle(bucket)
+        start = middle(bucket, pace)
         return None if start is None else fork.split(bucket, self.new_id(), start)
 
     def _lighten(self, bucket: Bucket) -> None:
@@ -304,12 +345,12 @@ class Placement:
         if len(bucket.log.ended) > CROWD_TIMES * usual:
             try_collect(bucket)
 
-    def _settle(self, bucket: Bucket) -> None:
+    def _settle(self, bucket: Bucket, pace: Pace = no_pace) -> None:
         """Let a bucket read through nobody, and nobody through it."""
-        bucket.finish_birth()
+        bucket.finish_birth(pace)
         for child in list(self.directory):
             if child.lender is bucket:
-                child.finish_birth()
+                child.finish_birth(pace)
 
     def rebuild(self, bucket: Bucket) -> None:
         """Throw a bucket's view away and derive it again from its log.

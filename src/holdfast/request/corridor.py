@@ -159,9 +159,13 @@ class Corridor:
                 self.pressure.admit(bucket, growing=growing)
             if growing and bucket.crowded:
                 self._wait_for_room(bucket)
-                if bucket.is_full() and self.placement.grow(bucket, key):
+                if self._outgrown(bucket, key):
                     continue
             return bucket
+
+    def _outgrown(self, bucket: Bucket, key: bytes) -> bool:
+        """Whether a bucket was full and the ranges changed, so that the key has to be found."""
+        return self.placement.has_outgrown(bucket, key) and self.placement.grow(bucket, key)
 
     def _wait_for_room(self, bucket: Bucket) -> None:
         """Memory comes before waiting, waiting before refusing (rule 10)."""

@@ -395,7 +395,7 @@ class DirectBucket:
     def put(self, namespace: str, key: str, data: bytes) -> Receipt:
         """Store an object in this bucket."""
         composite = self._mine(namespace, key)
-        if self._bucket.is_full():
+        if self._store.placement.has_outgrown(self._bucket, composite):
             self._store.placement.grow(self._bucket, composite)
             self._mine(namespace, key)
         value = arguments.payload(data)

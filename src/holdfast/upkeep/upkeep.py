@@ -46,6 +46,7 @@ SETTLE_BYTES = 1 << 20
 SWEEP_NS = 60 * SECOND_NS  # between two looks for parts that nobody needs
 WAKE_REST = 4  # times as long as the opening of one bucket took: it is one long slice
 LOOKS = 16  # at idle buckets between two sleeps
+HURRIED = 0.5  # of what a bucket may pass its bound by, before its split is hurried
 FAILURES = 100  # kept to be asked for
 
 
@@ -101,6 +102,7 @@ class Upkeep:
         self._next_room_ns = 0  # not before this is it worth to try again
         corridor.pressure.relieve = self.make_room
         corridor.sync_soon = self.sync_soon
+        self._crowded: dict[str, Bucket] = {}  # to be split before all else
         self.failures: list[str] = []
         self.scrub = Scrub(corridor.placement)
 
@@ -108,6 +110,7 @@ class Upkeep:
 
     def start(self) -> None:
         """Run ``tick`` from a thread until ``stop``."""
+        self._placement.split_soon = self.split_soon
         self._thread = Thread(target=self._run, name="holdfast-upkeep", daemon=True)
         self._thread.start()
 
@@ -176,9 +179,14 @@ class Upkeep:
             return True
         return self._until_ns is not None and self._clock.monotonic_ns() > self._until_ns
 
+    def _is_called(self) -> bool:
+        """Whether work that can be left should be."""
+        return bool(self._crowded) or self._is_spent()
+
     def _chores(self) -> Iterator[None]:
         """One round over everything, a bounded step at a time."""
         for count, bucket in enumerate(list(self._corridor.directory)):
+            self._split_crowded()
             if isinstance(bucket, Dormant):
                 self._attempt(partial(Dormant.wake, bucket))
                 self._pacer.rest = WAKE_REST
@@ -192,7 +200,7 @@ class Upkeep:
         now = self._clock.monotonic_ns()
         if now - self._shrunk_ns > SECOND_NS:
             self._shrunk_ns = now
-            self._attempt(lambda: self._placement.shrink(self._pace, self._is_spent))
+            self._attempt(lambda: self._placement.shrink(self._pace, self._is_called))
             yield
             self._attempt(self._reclaim_due)
             yield
@@ -216,6 +224,21 @@ class Upkeep:
 
     def _note(self, error: Exception) -> None:
         self.failures = [*self.failures[1 - FAILURES :], str(error)]
+
+    def split_soon(self, bucket: Bucket) -> None:
+        """A bucket is full, or seems so: split it, beside its writers."""
+        if bucket.id not in self._crowded:
+            self._crowded[bucket.id] = bucket
+            self._wake.set()
+        elif self._placement.overrun(bucket) > HURRIED:
+            self.hurry()
+
+    def _split_crowded(self) -> None:
+        while self._crowded:
+            bucket = next(iter(self._crowded.values()))
+            if not bucket.closed and not bucket.broken:
+                self._attempt(partial(self._placement.split_full, bucket, self._pace))
+            self._crowded.pop(bucket.id)
 
     def _keep(self, bucket: Bucket) -> None:
         if bucket.closed or bucket.broken:
@@ -277,7 +300,7 @@ class Upkeep:
             pressure.ease(bucket)
 
     def _reclaim_due(self) -> None:
-        self._reclaim.due(self._pace, self._is_spent)
+        self._reclaim.due(self._pace, self._is_called)
         for error in self._reclaim.failures:
             self._note(error)
 

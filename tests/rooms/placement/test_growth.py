@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import holdfast
 from holdfast.errors import Moved
 from tests.growth.growing import (
     LEAST,
@@ -112,3 +113,32 @@ def test_one_huge_object_does_not_split() -> None:
             ns.append("log", b"x" * 30_000)
         hold_contents(ns, {"log": b"x" * 600_000})
         assert len(store.status().buckets) <= 2
+
+
+def test_a_writer_leaves_a_split_to_upkeep_until_its_bucket_is_a_quarter_over_the_bound() -> None:
+    bound, value = 32 << 20, b"v" * (1 << 19)
+    with holdfast.open(":memory:", bucket_bytes=bound, upkeep=False) as store:
+        asked = []
+        store.placement.split_soon = asked.append  # as where upkeep has a thread
+        ns = store.namespace("acme")
+        for number in range(66):
+            ns.put(f"k{number % 64:02d}-{number}", value)  # the last two lie between others
+        assert [bucket.state for bucket in store.status().buckets] == ["open"]
+        assert {bucket.id for bucket in asked} == {store.status().buckets[0].id}
+        store.placement.split_full(asked[0])
+        assert len(store.status().buckets) == 2
+        for number in range(64):
+            ns.put(f"k05-{number:03d}", value)
+        most = bound + bound // 4
+        assert max(bucket.live_bytes for bucket in store.status().buckets) < most
+        assert len(store.status().buckets) > 2  # nobody came: the writer did it
+        assert store.check().ok
+
+
+def test_a_roll_is_the_writers_own() -> None:
+    with holdfast.open(":memory:", bucket_bytes=32 << 20, upkeep=False) as store:
+        store.placement.split_soon = lambda _: None
+        ns = store.namespace("acme")
+        for number in range(70):
+            ns.put(f"k{number:03d}", b"v" * (1 << 19))
+        assert len(store.status().buckets) == 2
