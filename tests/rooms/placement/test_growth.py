@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import holdfast
+from holdfast.bucket.bucket import Bucket
 from holdfast.errors import Moved
 from tests.growth.growing import (
     LEAST,
@@ -118,7 +119,7 @@ def test_one_huge_object_does_not_split() -> None:
 def test_a_writer_leaves_a_split_to_upkeep_until_its_bucket_is_a_quarter_over_the_bound() -> None:
     bound, value = 32 << 20, b"v" * (1 << 19)
     with holdfast.open(":memory:", bucket_bytes=bound, upkeep=False) as store:
-        asked = []
+        asked: list[Bucket] = []
         store.placement.split_soon = asked.append  # as where upkeep has a thread
         ns = store.namespace("acme")
         for number in range(66):
