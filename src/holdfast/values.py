@@ -14,6 +14,7 @@ import msgspec
 from holdfast.limits import NAMESPACE_CHARS
 
 NAMESPACE_NAME: Final = re.compile(rf"[A-Za-z0-9._-]{{1,{NAMESPACE_CHARS}}}")
+ATTO_DIGITS: Final = 18  # of money behind the point
 State = Literal["unmanaged", "managed", "marked"]
 
 
@@ -55,6 +56,51 @@ class Stat(msgspec.Struct, frozen=True, gc=False):
     content_type: str | None
     crc32c: int
     bucket: str
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What an operation costs, in 10^-18 USD: ``str()`` of it is dollars.
+
+    ``kind`` is the class of the operation (A, B or C), ``tariff`` and ``version`` say by
+    which prices ("" and 0: none, so it is free). ``back_atto`` is given back for what an
+    object that was there has paid for and not used.
+    """
+
+    kind: str
+    tariff: str
+    version: int
+    operation_atto: int = 0
+    storage_atto: int = 0
+    egress_atto: int = 0
+    back_atto: int = 0
+
+    @property
+    def atto(self) -> int:
+        """The whole; below zero where more is given back than asked for."""
+        return self.operation_atto + self.storage_atto + self.egress_atto - self.back_atto
+
+    def __str__(self) -> str:
+        return dollars(self.atto)
+
+
+def dollars(atto: int) -> str:
+    """An amount for people: two significant digits of what is small, cents of what is large.
+
+    Args:
+        atto: 10^-18 USD.
+
+    Example:
+        >>> dollars(34_000_679_102_054), dollars(24_480_488_953_479_168_000), dollars(0)
+        ('$0.000034', '$24.48', '$0')
+    """
+    if not atto:
+        return "$0"
+    size = abs(atto)
+    digits = min(ATTO_DIGITS, max(2, ATTO_DIGITS + 2 - len(str(size))))  # behind the point
+    step: int = 10 ** (ATTO_DIGITS - digits)
+    cents = (size + step // 2) // step
+    whole, fraction = divmod(cents, 10**digits)
+    return f"{'-' if atto < 0 else ''}${whole}.{fraction:0{digits}}"
 
 
 class Proven(msgspec.Struct, frozen=True):
