@@ -67,7 +67,7 @@ class _Price(NamedTuple):
     unit: int
 
 
-def compiled(name: str, toml: str, *, number: int, version: int = 1) -> Tariff:
+def compiled(name: object, toml: object, *, number: int, version: int = 1) -> Tariff:
     """A tariff from its TOML.
 
     Args:
@@ -85,26 +85,21 @@ def compiled(name: str, toml: str, *, number: int, version: int = 1) -> Tariff:
     """
     if not isinstance(name, str) or NAME.fullmatch(name) is None:
         raise InvalidValue(argument="name", reason="1 to 64 of [A-Za-z0-9._-]")
-    read = _read(toml)
+    text, read = _read(toml)
     prices = {field: _price(field, read.get(field, 0)) for field in FIELDS}
     operation, early = prices["operation"], prices["early_delete"]
     if early.atto > early.unit:
         raise _wrong("early_delete", "at most the whole")
-    terms = Terms(
-        number,
-        *(-(-times * operation.atto // operation.unit) for times in (A_TIMES, B_TIMES, 1)),
-        *prices["storage"],
-        *prices["egress"],
-        *early,
-    )
-    return Tariff(name, version, toml, terms)
+    a, b, c = (-(-times * operation.atto // operation.unit) for times in (A_TIMES, B_TIMES, 1))
+    terms = Terms(number, a, b, c, *prices["storage"], *prices["egress"], *early)
+    return Tariff(name, version, text, terms)
 
 
 def _wrong(field: str, reason: str) -> InvalidValue:
     return InvalidValue(argument="toml", field=field, reason=reason)
 
 
-def _read(toml: str) -> dict[str, object]:
+def _read(toml: object) -> tuple[str, dict[str, object]]:
     if not isinstance(toml, str) or len(toml) > TARIFF_BYTES:
         reason = f"text of at most {TARIFF_BYTES} characters"
         raise InvalidValue(argument="toml", reason=reason)
@@ -115,7 +110,7 @@ def _read(toml: str) -> dict[str, object]:
     for field in read:
         if field not in FIELDS:
             raise _wrong(field, "not a field of a tariff")
-    return read
+    return toml, read
 
 
 def _price(field: str, given: object) -> _Price:
