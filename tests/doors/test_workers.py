@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import pytest
 
@@ -38,10 +38,12 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def serving(folder: Path, workers: int = 2, *options: str) -> Iterator[Served]:
+def serving(
+    folder: Path, workers: int = 2, *options: str, stderr: IO[str] | None = None
+) -> Iterator[Served]:
     command = [sys.executable, "-m", "holdfast", "--bucket-bytes", str(SMALL), "serve"]
     command += [str(folder), "--workers", str(workers), "--port", "0", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

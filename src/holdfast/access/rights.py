@@ -28,7 +28,10 @@ WRITES: Final = frozenset(
 DELETES: Final = frozenset(("delete", "consumers.remove"))
 # Operations on a namespace itself.
 ADMINISTERS: Final = frozenset(
-    ("drop", "grants", "grants.set", "published", "publish", "cors", "cors.set", "tokens", "revoke")
+    (
+        *("drop", "grants", "grants.set", "published", "publish", "cors", "cors.set"),
+        *("tokens", "tokens.list", "revoke"),
+    )
 )
 # Operations on the whole store: only a grant over every namespace reaches them.
 OF_STORE: Final = frozenset(
@@ -59,4 +62,6 @@ RIGHT_OF: Final[dict[str, Right]] = {
     "metrics": "read",
 }
 # These leave a line in the audit log even where they are allowed.
-TOLD: Final = (ADMINISTERS | OF_STORE) - {"grants", "published", "cors", "metrics", "status"}
+TOLD: Final = (ADMINISTERS | OF_STORE) - {
+    *("grants", "published", "cors", "metrics", "status", "tokens.list")
+}

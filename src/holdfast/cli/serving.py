@@ -16,6 +16,7 @@ from holdfast.store import open_store
 
 if TYPE_CHECKING:
     from holdfast.server.settings import Settings
+    from holdfast.store import Store
 
 Mode = Literal["session", "bearer"]
 Logged = Literal["none", "problems", "all"]
@@ -96,13 +97,17 @@ def _serve(path: Path, settings_now: Callable[[], Settings], options: StoreOptio
     settings = settings_now()
     write_to(sys.stderr)
     said = keywords(options)
-    with open_store(str(path), in_place=False, **said) as store:
+
+    def prepare(store: Store) -> None:
         admin_token(store.disk, store.path, store.tokens, entropy=store.entropy, clock=store.clock)
         sys.stderr.write(f"the operator's token is in {path / NAME}\n")
-        if settings.workers == 1:
-            serve_store(store, settings, started=_tell, reload=settings_now)
+
     if settings.workers > 1:
-        serve_shared(str(path), settings.workers, settings, said, started=_tell)
+        serve_shared(str(path), settings, said, started=_tell, reload=settings_now, prepare=prepare)
+        return
+    with open_store(str(path), in_place=False, **said) as store:
+        prepare(store)
+        serve_store(store, settings, started=_tell, reload=settings_now)
 
 
 def _tell(url: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
 from holdfast.cli.opening import holds_store, opened
@@ -65,6 +66,8 @@ def create(
     network: Annotated[
         list[str] | None, typer.Option(metavar="CIDR", help="Only from there; may be repeated.")
     ] = None,
+    url: Url = None,
+    token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a token and print it; it counts at once, also where a server has the store open."""
@@ -80,7 +83,10 @@ def create(
         key=key,
     )
     ttl_s = duration_ns(parse_ttl(ttl)) / SECOND_NS
-    made = _made(path, settings_of(context).store, output, (name, wanted, ttl_s))
+    if url is not None:
+        made = _made_there(url, token_for(path, token), (name, wanted, ttl_s))
+    else:
+        made = _made(path, settings_of(context).store, output, (name, wanted, ttl_s))
     document = {"token": made.token, "id": made.id, "name": name, "until_ns": made.until_ns}
     output.document(document, made.token)
     output.remark(f"id {made.id}, until {time_text(made.until_ns)}")
@@ -95,17 +101,36 @@ def _made(
         with opened(path, options) as store:
             return store.tokens.mint(name, [grant], ttl_s)
     except InUse:
-        output.remark("the store is open elsewhere: the token counts, but is in no list")
+        output.remark(
+            "a server has the store open: the token counts, but is in no list; with --url it is"
+        )
     return signing_alone(str(path), SystemClock(), SystemEntropy()).mint(name, [grant], ttl_s)
 
 
+def _made_there(url: str, credential: str, wanted: tuple[str, Grant, float]) -> Issued:
+    """A token of the server that has the store open."""
+    name, grant, ttl_s = wanted
+    body = {**msgspec.to_builtins(grant), "name": name, "ttl": ttl_s}
+    told = ask("POST", url, "/v1/tokens", token=credential, body=body)
+    return Issued(told["token"], told["id"], name, (grant,), told["until_ns"])
+
+
 def listed(
-    context: typer.Context, *, path: StoreFolder = DEFAULT_PATH, as_json: AsJson = False
+    context: typer.Context,
+    *,
+    path: StoreFolder = DEFAULT_PATH,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
 ) -> None:
-    """List tokens and links that have not ended; the store must not be open elsewhere."""
+    """List tokens and links that have not ended; where a server has the store, say --url."""
     output = output_of(context, as_json=as_json)
-    with opened(path, settings_of(context).store) as store:
-        found = store.tokens.issued()
+    if url is not None:
+        told = ask("GET", url, "/v1/tokens", token=token_for(path, token))
+        found = msgspec.convert(told["tokens"], list[Noted])
+    else:
+        with opened_alone(path, settings_of(context).store) as store:
+            found = store.tokens.issued()
     if output.as_json:
         for one in found:
             output.item(one, "")

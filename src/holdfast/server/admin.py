@@ -12,6 +12,7 @@ import msgspec
 
 from holdfast.access.grants import Ask
 from holdfast.errors import InvalidValue
+from holdfast.identity.tokens import Noted
 from holdfast.server.answers import GONE, Answer, told
 from holdfast.server.listing import flag
 from holdfast.store.tenancy import issue_by, object_grant, revoke_by, share_by
@@ -20,6 +21,7 @@ from holdfast.wire.values import Form, decode
 
 if TYPE_CHECKING:
     from holdfast.server.site import Site
+    from holdfast.server.whole import Whole
     from holdfast.store.store import Store
 
 T = TypeVar("T")
@@ -52,6 +54,12 @@ class Asked(msgspec.Struct, frozen=True):
         """The store that is served."""
         site: Site = self.site
         return site.store
+
+    @property
+    def whole(self) -> Store | Whole:
+        """All of it, where other processes hold parts of it too."""
+        site: Site = self.site
+        return site.whole
 
     @property
     def namespace(self) -> str:
@@ -138,6 +146,20 @@ class NewToken(msgspec.Struct, forbid_unknown_fields=True):
     key: str | None = None
 
 
+class MadeToken(msgspec.Struct):
+    """A token that was made: what it is shown by, what it is named by, until when it counts."""
+
+    token: str
+    id: str
+    until_ns: int
+
+
+class Listed(msgspec.Struct):
+    """Tokens that were noted; never what they are shown by."""
+
+    tokens: list[Noted]
+
+
 def namespaces(asked: Asked) -> Answer:
     """Those that hold something and that the caller may read."""
     asked.may("namespaces")
@@ -203,7 +225,8 @@ def share(asked: Asked) -> Answer:
     """A link to one object, of what the caller may do with it."""
     wanted = asked.read(Share)
     grant = object_grant(asked.namespace, wanted.key, wanted.rights, wanted.uses)
-    base = asked.store.base_url or asked.store.address
+    site: Site = asked.site
+    base = asked.store.base_url or site.url
     url = share_by(
         asked.store, asked.principal, grant, wanted.ttl, address=asked.address, base=base
     )
@@ -218,7 +241,17 @@ def issue(asked: Asked) -> Answer:
     made = issue_by(
         asked.store, asked.principal, Grant(**fields), name=name, ttl=ttl, address=asked.address
     )
-    return asked.tell({"token": made.token, "id": made.id})
+    return asked.tell(MadeToken(made.token, made.id, made.until_ns))
+
+
+def issued(asked: Asked) -> Answer:
+    """Tokens and links that have not ended: all, or those of one namespace alone."""
+    name = asked.query.get("namespace", "")
+    asked.may("tokens.list", name)
+    found = asked.store.tokens.issued()
+    if name:
+        found = [one for one in found if all(grant.namespace == name for grant in one.grants)]
+    return asked.tell(Listed(found))
 
 
 def revoke(asked: Asked) -> Answer:
@@ -239,13 +272,13 @@ class Backup(msgspec.Struct):
 def status(asked: Asked) -> Answer:
     """Every bucket's figures."""
     asked.may("status")
-    return asked.tell(asked.store.status())
+    return asked.tell(asked.whole.status())
 
 
 def check(asked: Asked) -> Answer:
     """Verify every byte."""
     asked.may("check")
-    return asked.tell(asked.store.check(repair=flag(asked.query, "repair", default=False)))
+    return asked.tell(asked.whole.check(repair=flag(asked.query, "repair", default=False)))
 
 
 def collect(asked: Asked) -> Answer:
@@ -254,13 +287,13 @@ def collect(asked: Asked) -> Answer:
     mode = MODES.get(asked.query.get("mode", "auto"))
     if mode is None:
         raise InvalidValue(argument="mode", reason="auto, copying or compacting")
-    return asked.tell(asked.store.collect(mode))
+    return asked.tell(asked.whole.collect(mode))
 
 
 def rebuild(asked: Asked) -> Answer:
     """Derive every view again."""
     asked.may("rebuild")
-    asked.store.rebuild()
+    asked.whole.rebuild()
     return GONE
 
 
@@ -274,20 +307,20 @@ def tick(asked: Asked) -> Answer:
         budget_s = -1.0
     if not 0 <= budget_s <= MOST_BUDGET_S:
         raise InvalidValue(argument="budget_s", reason="0 to 60")
-    asked.store.tick(budget_s)
+    asked.whole.tick(budget_s)
     return GONE
 
 
 def flush(asked: Asked) -> Answer:
     """Make everything durable; what failed since last time."""
     asked.may("flush")
-    return asked.tell({"dead_letters": asked.store.flush()})
+    return asked.tell({"dead_letters": asked.whole.flush()})
 
 
 def dead_letters(asked: Asked) -> Answer:
     """Every queued write that could not be stored."""
     asked.may("dead_letters")
-    return asked.tell({"dead_letters": asked.store.dead_letters()})
+    return asked.tell({"dead_letters": asked.whole.dead_letters()})
 
 
 def backup(asked: Asked) -> Answer:
@@ -296,7 +329,7 @@ def backup(asked: Asked) -> Answer:
     path = asked.read(Backup).path
     if not path or "\0" in path:
         raise InvalidValue(argument="path", reason="not a folder's name")
-    asked.store.backup(path)
+    asked.whole.backup(path)
     return GONE
 
 
@@ -328,6 +361,7 @@ ADMIN = (
     Admin("PUT", f"{SPACE}/published", publish, "Publish exactly these prefixes"),
     Admin("GET", f"{SPACE}/cors", origins, "Where browsers may ask from"),
     Admin("PUT", f"{SPACE}/cors", set_origins, "Let browsers ask from exactly these"),
+    Admin("GET", "/v1/tokens", issued, "Tokens and links that have not ended"),
     Admin("POST", "/v1/tokens", issue, "Make a token"),
     Admin("DELETE", "/v1/tokens/{id}", revoke, "End a token", 204),
     Admin("GET", "/v1/status", status, "Every bucket's figures"),

@@ -9,7 +9,7 @@ from holdfast.access.decide import ANONYMOUS
 from holdfast.access.grants import EVERY, Ask
 from holdfast.access.rights import DELETES, READS, RIGHT_OF, WRITES
 from holdfast.errors import InvalidValue, Unauthenticated
-from holdfast.identity.issuers import IssuerSettings, issuer_of
+from holdfast.identity.issuers import Issuer, IssuerSettings, issuer_of
 from holdfast.values import Grant, Principal, Right
 
 if TYPE_CHECKING:
@@ -100,13 +100,13 @@ def _is_whole(grant: Grant, namespace: str, right: Right) -> bool:
     return whole and held and grant.namespace in {namespace, EVERY}
 
 
-def trust(store: Store, issuers: Sequence[IssuerSettings]) -> None:
-    """Believe these issuers' tokens from now on, and no other issuer's but the store's own.
+def issuers_of(told: Sequence[IssuerSettings]) -> list[Issuer]:
+    """The issuers that settings tell of, with their keys, for ``Tokens.trust``.
 
     Raises:
-        InvalidValue: a key cannot be used, a file not be read, or a name comes twice.
+        InvalidValue: a key cannot be used, or a file not be read.
     """
-    store.tokens.trust([issuer_of(issuer, _read) for issuer in issuers])
+    return [issuer_of(issuer, _read) for issuer in told]
 
 
 def _read(path: str) -> bytes:

@@ -50,11 +50,16 @@ class SocketLink:
         path: of the socket.
         clock: to wait by.
         patience_s: how long to try where nobody listens: a process that died is replaced.
-        timeout_s: how long to wait for an answer.
+        timeout_s: how long to wait for an answer; None as long as the other process lives.
     """
 
     def __init__(
-        self, path: str, clock: Clock, *, patience_s: float = 0.0, timeout_s: float = TIMEOUT_S
+        self,
+        path: str,
+        clock: Clock,
+        *,
+        patience_s: float = 0.0,
+        timeout_s: float | None = TIMEOUT_S,
     ) -> None:
         self._path = path
         self._clock = clock

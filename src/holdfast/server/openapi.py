@@ -61,6 +61,7 @@ QUERIES: dict[str, dict[str, Schema]] = {
     "DELETE objects/{key}": {"strict": FLAG},
     "GET /v1/locate": {"namespace": TEXT, "key": TEXT},
     "GET /v1/root": {"size": NUMBER},
+    "GET /v1/tokens": {"namespace": {"type": "string"}},
     "POST /v1/check": {"repair": FLAG},
     "POST /v1/collect": {"mode": {"enum": sorted(MODES)}},
     "POST /v1/tick": {"budget_s": {"type": "number", "minimum": 0, "maximum": MOST_BUDGET_S}},

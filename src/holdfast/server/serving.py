@@ -19,15 +19,16 @@ from uvicorn.server import ServerState
 from holdfast.errors import HoldfastError
 from holdfast.server.connection import Connection
 from holdfast.server.deadlines import look_at
-from holdfast.server.door import Door, StoreDoor, trust
+from holdfast.server.door import Door, StoreDoor, issuers_of
 from holdfast.server.enclave_callers import Callers
-from holdfast.server.listeners import Listener, bind
+from holdfast.server.listeners import Listener, bind, tls_of
 from holdfast.server.settings import Settings
 from holdfast.server.site import Site
 from holdfast.store.tenancy import make_enclaves
 
 if TYPE_CHECKING:
     from holdfast.identity.enclaves import Enclaves
+    from holdfast.server.whole import Whole
     from holdfast.store.store import Store
 
 log = logging.getLogger("holdfast.server")
@@ -47,6 +48,7 @@ class Server:
         started: called with the URL once the server listens.
         reload: reads the settings again, when SIGHUP asks for it.
         listeners: sockets that are bound already; the last is this process's own.
+        whole: all of the store, where this process holds a part of it.
     """
 
     def __init__(
@@ -59,17 +61,20 @@ class Server:
         started: Callable[[str], object] = lambda _: None,
         reload: Callable[[], Settings] | None = None,
         listeners: Sequence[Listener] = (),
+        whole: Whole | None = None,
     ) -> None:
         self.store = store
         self.settings = settings
         self.door = door if door is not None else StoreDoor(store)
         if settings.issuers:
-            trust(store, settings.issuers)
+            store.tokens.trust(issuers_of(settings.issuers))
         self.enclaves = enclaves or make_enclaves(store, settings.attestation)
         self.url = ""
         self._started = started
         self._reload = reload
         self._bound = listeners
+        self._whole: Store | Whole = whole or store
+        self._site: Site | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending: asyncio.Event | None = None
         self._state = ServerState()
@@ -90,16 +95,18 @@ class Server:
     async def _serve(self, *, signals: bool) -> None:
         loop = self._loop = asyncio.get_running_loop()
         self._ending = asyncio.Event()
-        listeners = self._bound or bind(self.settings)
-        site = Site(self.store, self.settings, self.door, Callers(self.enclaves))
+        address = self._bound[-1].url if self._bound else ""
+        listeners = self._bound = self._bound or bind(self.settings)
+        site = self._site = Site(self.store, self.settings, self.door, Callers(self.enclaves))
+        site.whole = self._whole
         site.connections = lambda: len(self._state.connections)
         servers = [await self._listen(listener, site) for listener in listeners]
-        self.url = listeners[0].url
-        self.store.address = listeners[-1].url if self._bound else self.url
+        self.url = site.url = listeners[0].url
+        self.store.address = address or self.url
         if signals:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._ending.set)
-            loop.add_signal_handler(signal.SIGHUP, self._read_again, site, listeners)
+            loop.add_signal_handler(signal.SIGHUP, self._read_again)
         ticking = asyncio.ensure_future(self._tick(site))
         try:
             self._started(self.url)
@@ -111,32 +118,38 @@ class Server:
             for listener in listeners:
                 listener.close()
 
-    def _read_again(self, site: Site, listeners: Sequence[Listener]) -> None:
-        """Take the settings as they are now: bounds, deadlines, logs, issuers, certificates.
+    def take(self, settings: Settings) -> None:
+        """Go on by other settings: bounds, deadlines, logs, issuers, certificates.
 
-        Addresses stay; what cannot be read changes nothing.
+        Addresses stay. From any thread but the loop's: files are read.
+
+        Raises:
+            InvalidValue: an issuer or a certificate cannot be used; nothing changes.
         """
+        issuers = issuers_of(settings.issuers)
+        tls_of(settings)
+        self.store.tokens.trust(issuers)
+        for listener in self._bound:
+            listener.renew(settings)
+        self.settings = settings
+        loop, site = self._loop, self._site
+        if loop is not None and site is not None:
+            with suppress(RuntimeError):  # it has ended already
+                loop.call_soon_threadsafe(site.take, settings)
+
+    def _read_again(self) -> None:
+        """SIGHUP: take the settings as they are now."""
         if self._reload is not None:
-            task = asyncio.ensure_future(self._take(self._reload, site, listeners))
+            task = asyncio.ensure_future(self._take(self._reload))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _take(
-        self, reload: Callable[[], Settings], site: Site, listeners: Sequence[Listener]
-    ) -> None:
-        def read() -> Settings:
-            settings = reload()
-            trust(self.store, settings.issuers)
-            for listener in listeners:
-                listener.renew(settings)
-            return settings
-
+    async def _take(self, reload: Callable[[], Settings]) -> None:
         try:
-            self.settings = await asyncio.to_thread(read)
+            await asyncio.to_thread(lambda: self.take(reload()))
         except (HoldfastError, OSError) as error:
             log.error("the settings could not be read again: %s", error)  # noqa: TRY400 - no trace
             return
-        site.take(self.settings)
         log.info("the settings were read again")
 
     async def _listen(self, listener: Listener, site: Site) -> asyncio.AbstractServer:

@@ -52,6 +52,7 @@ from holdfast.wire.paths import decode_key, decode_query
 from holdfast.wire.problems import unreadable
 
 if TYPE_CHECKING:
+    from holdfast.server.whole import Whole
     from holdfast.store.store import Store
 
 log = logging.getLogger("holdfast.server")
@@ -80,6 +81,8 @@ class Site:
         self.door = door
         self.callers = callers
         self.routes = data_routes(callers)
+        self.whole: Store | Whole = store  # as long as no other process holds a part of it
+        self.url = store.address  # where whoever answers answers for every key
         self.corridor = store.corridor
         self.clock = store.clock
         self.tenants = Tenants(settings.tenant_requests)

@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -28,13 +28,18 @@ from holdfast.bucket.settings import Sync
 from holdfast.clock import Clock, SystemClock
 from holdfast.errors import HoldfastError, InvalidValue
 from holdfast.limits import BUCKET_BYTES
-from holdfast.server.link import SocketLink
-from holdfast.server.listeners import bind
+from holdfast.server.door import issuers_of
+from holdfast.server.gathering import Gathering
+from holdfast.server.link import LinkServer, SocketLink
+from holdfast.server.listeners import bind, tls_of
 from holdfast.server.settings import Settings
 from holdfast.server.shares import Holding, Move, cut, even_out
-from holdfast.server.worker import Orders, Part
+from holdfast.server.worker import PATIENCE_S, Orders, Part
 from holdfast.store.opening import open_store
 from holdfast.store.ownership import Ownership
+
+if TYPE_CHECKING:
+    from holdfast.store.store import Store
 
 log = logging.getLogger("holdfast.server")
 LOOK_S: Final = 0.02
@@ -46,29 +51,32 @@ class Supervisor:
 
     Args:
         root: the store's folder.
-        count: workers.
-        settings: where to listen, and the bounds.
+        settings: where to listen, the bounds, and how many workers.
+        options: keywords of ``holdfast.open``.
         clock: to wait by.
-        sync: as of ``holdfast.open``; ``bucket_bytes`` too.
+        reload: reads the settings again, when ``read_again`` asks for it.
+        prepare: done with the whole store, before it is cut into ranges.
     """
 
     def __init__(
         self,
         root: str,
-        count: int,
         settings: Settings,
+        options: Mapping[str, Any],
         *,
         clock: Clock,
-        sync: Sync = "always",
-        bucket_bytes: int = BUCKET_BYTES,
+        reload: Callable[[], Settings] | None = None,
+        prepare: Callable[[Store], object] = lambda _: None,
     ) -> None:
         self._root = os.path.abspath(root)  # noqa: PTH100 - plain paths
         self._settings = settings
         self._clock = clock
-        self._sync: Sync = sync
-        self._bucket_bytes = bucket_bytes
-        self._ending = False
-        parts = self._cut(count)
+        self._sync: Sync = options.get("sync", "always")
+        self._bucket_bytes: int = options.get("bucket_bytes", BUCKET_BYTES)
+        self._reload = reload
+        self._ending = self._reloading = False
+        count = settings.workers
+        parts = self._cut(options, prepare)
         self._owner = Ownership(self._root)
         self._listeners = bind(settings)
         alone = msgspec.structs.replace(settings, port=0, unix_socket=None)
@@ -78,6 +86,15 @@ class Supervisor:
             Part(start, stop, f"{self._run}/{at}.sock") for at, (start, stop) in enumerate(parts)
         ]
         self._links = [SocketLink(part.socket, clock) for part in self.parts]
+        self._gathering = Gathering(
+            [
+                SocketLink(part.socket, clock, patience_s=PATIENCE_S, timeout_s=None)
+                for part in self.parts
+            ],
+            clock,
+        )
+        self._whole = f"{self._run}/whole.sock"
+        self._door = LinkServer(self._whole, self._gathering.answer)
         self.workers: list[subprocess.Popen[bytes] | None] = [None] * count
 
     @property
@@ -85,13 +102,14 @@ class Supervisor:
         """Where callers reach any of the workers."""
         return self._listeners[0].url
 
-    def _cut(self, count: int) -> list[tuple[bytes, bytes]]:
+    def _cut(
+        self, options: Mapping[str, Any], prepare: Callable[[Store], object]
+    ) -> list[tuple[bytes, bytes]]:
         """Open the whole store, which settles what a crash left, and cut it into ranges."""
-        with open_store(
-            self._root, sync=self._sync, bucket_bytes=self._bucket_bytes, upkeep=False
-        ) as store:
+        with open_store(self._root, upkeep=False, **options) as store:
+            prepare(store)
             holdings = [Holding(b.start, b.weight) for b in store.placement.directory]
-        return cut(holdings, count)
+        return cut(holdings, self._settings.workers)
 
     # -- running ---------------------------------------------------------------------
 
@@ -111,9 +129,36 @@ class Supervisor:
         """Have ``run`` end the workers and return; may be called from a signal handler."""
         self._ending = True
 
+    def read_again(self) -> None:
+        """Have ``run`` read the settings again; may be called from a signal handler."""
+        self._reloading = True
+
+    def _read_again(self) -> None:
+        """Look at the settings as they are now, and hand them on if they can be used."""
+        if self._reload is None:
+            return
+        try:
+            settings = self._reload()
+            issuers_of(settings.issuers)
+            tls_of(settings)
+        except (HoldfastError, OSError) as error:
+            log.error("the settings could not be read again: %s", error)  # noqa: TRY400 - no trace
+            return
+        self._settings = settings
+        for at, link in enumerate(self._links):
+            try:
+                link.ask("settings", msgspec.json.encode(settings))
+            except HoldfastError as error:
+                log.error("worker %d did not take the settings: %s", at, error)  # noqa: TRY400
+                return
+        log.info("the settings were read again")
+
     def _watch(self) -> None:
         passed = 0.0
         while not self._ending:
+            if self._reloading:
+                self._reloading = False
+                self._read_again()
             for at, worker in enumerate(self.workers):
                 if worker is None or worker.poll() is not None:
                     log.error("worker %d is gone; another takes its place", at)
@@ -131,6 +176,7 @@ class Supervisor:
         descriptors = [listener.socket.fileno() for listener in mine]
         orders = Orders(
             root=self._root,
+            whole=self._whole,
             index=at,
             parts=tuple(self.parts),
             listen=tuple(descriptors),
@@ -168,8 +214,10 @@ class Supervisor:
                 worker.wait()
                 if worker.stdout is not None:
                     worker.stdout.close()
+        self._door.close()
         for link in self._links:
             link.close()
+        self._gathering.close()
         for listener in (*self._listeners, *self._own):
             listener.close()
         with suppress(OSError):
@@ -180,13 +228,16 @@ class Supervisor:
 
     def _even_out(self) -> None:
         """Move one bucket, if that makes the load more even."""
-        try:
-            loads = [[Holding(*told) for told in link.ask("holdings")] for link in self._links]
-            move = even_out(loads)
-            if move is not None:
-                self.move(move)
-        except HoldfastError as error:
-            log.warning("ranges could not be evened out: %s", error.code)
+        with self._gathering.moving() as may_move:
+            if not may_move:
+                return
+            try:
+                loads = [[Holding(*told) for told in link.ask("holdings")] for link in self._links]
+                move = even_out(loads)
+                if move is not None:
+                    self.move(move)
+            except HoldfastError as error:
+                log.warning("ranges could not be evened out: %s", error.code)
 
     def move(self, move: Move) -> None:
         """Have a range change hands: the giver leaves it, the taker opens it, all others learn.
@@ -224,23 +275,27 @@ class Supervisor:
 
 def serve_shared(
     path: str,
-    workers: int,
     settings: Settings,
     options: Mapping[str, Any],
     *,
     started: Callable[[str], object] = lambda _: None,
+    reload: Callable[[], Settings] | None = None,
+    prepare: Callable[[Store], object] = lambda _: None,
 ) -> None:
     """Serve a store with several processes, until SIGTERM or SIGINT.
 
     Args:
         path: the store's folder; nobody has it open.
-        workers: how many processes.
-        settings: where to listen, and the bounds.
-        options: keywords of ``holdfast.open``; where index and values lie the store knows.
+        settings: where to listen, the bounds, and how many processes.
+        options: keywords of ``holdfast.open``.
         started: called with the URL once all of them listen.
+        reload: reads the settings again, when SIGHUP asks for it.
+        prepare: done with the whole store, before it is cut into ranges.
     """
-    told = {name: options[name] for name in ("sync", "bucket_bytes") if name in options}
-    supervisor = Supervisor(path, workers, settings, clock=SystemClock(), **told)
+    supervisor = Supervisor(
+        path, settings, options, clock=SystemClock(), reload=reload, prepare=prepare
+    )
+    signal.signal(signal.SIGHUP, lambda *_: supervisor.read_again())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
     supervisor.run(started)

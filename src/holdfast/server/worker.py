@@ -27,8 +27,11 @@ from holdfast.placement.placement import Share
 from holdfast.server.enclave_relay import HOME, RelayedEnclaves, answers
 from holdfast.server.link import LinkServer, SocketLink
 from holdfast.server.listeners import Listener, tls_of
+from holdfast.server.logs import write_to
+from holdfast.server.parts import Parts
 from holdfast.server.serving import SWITCH_S, Server
 from holdfast.server.settings import Settings
+from holdfast.server.whole import Whole
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.store.tenancy import make_enclaves
@@ -52,10 +55,12 @@ class Orders(msgspec.Struct, frozen=True):
     """What a worker is told when it starts.
 
     ``parts`` are those of all workers, ``index`` which is its own; ``listen`` are
-    inherited sockets: the shared one, then its own, whose URL is ``address``.
+    inherited sockets: the shared one, then its own, whose URL is ``address``; ``whole``
+    is the socket where the supervisor answers for all of them together.
     """
 
     root: str
+    whole: str
     index: int
     parts: tuple[Part, ...]
     listen: tuple[int, ...]
@@ -105,7 +110,12 @@ class Worker:
             "take": self._take,
             "route": self._route,
             "reload_rights": self._reload_rights,
+            "settings": self._take_settings,
+            **Parts(self.store).methods,
         }
+        self._supervisor = SocketLink(orders.whole, clock, timeout_s=None)
+        self.whole = Whole(self.store, self._supervisor)
+        self.server: Server | None = None
         attestation = orders.settings.attestation
         if self._index == HOME:
             self.enclaves = make_enclaves(self.store, attestation)
@@ -118,7 +128,7 @@ class Worker:
         """Let go of the part."""
         self._server.close()
         self.store.close()
-        for link in self._links:
+        for link in (*self._links, self._supervisor):
             link.close()
 
     def _others(self, parts: Sequence[Part]) -> list[Elsewhere]:
@@ -149,6 +159,11 @@ class Worker:
 
     def _route(self, ranges: list[tuple[bytes, bytes, str]]) -> None:
         self.store.placement.route(self._others(_parts(ranges)))
+
+    def _take_settings(self, told: bytes) -> None:
+        """Go on by settings that the supervisor has looked at; a server not begun has them."""
+        if self.server is not None:
+            self.server.take(msgspec.json.decode(told, type=Settings))
 
     # -- rights --------------------------------------------------------------------------
 
@@ -192,6 +207,7 @@ def listeners_of(orders: Orders) -> list[Listener]:
 def run(orders: Orders) -> None:
     """Serve until told to stop, or until the supervisor is gone."""
     sys.setswitchinterval(SWITCH_S)
+    write_to(sys.stderr)
     worker = Worker(orders)
     try:
         server = Server(
@@ -199,8 +215,10 @@ def run(orders: Orders) -> None:
             orders.settings,
             enclaves=worker.enclaves,
             listeners=listeners_of(orders),
+            whole=worker.whole,
             started=lambda _: _say("ready"),
         )
+        worker.server = server
         Thread(target=_end_with_the_supervisor, args=(server,), daemon=True).start()
         server.run(signals=True)
     finally:

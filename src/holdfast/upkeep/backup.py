@@ -22,7 +22,8 @@ backup that was interrupted.
 from __future__ import annotations
 
 import errno
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import blake2b
 from posixpath import dirname
 
@@ -36,7 +37,7 @@ from holdfast.engines.port import Disk, File, Segment
 from holdfast.engines.segment import FileSegment
 from holdfast.errors import Corrupt, FormatTooNew, InvalidValue, StorageFailed
 from holdfast.limits import MIB
-from holdfast.log.header import SEGMENT_HEAD_BYTES, LogState, SegmentInfo, unpack_head
+from holdfast.log.header import SEGMENT_HEAD_BYTES, Identity, LogState, SegmentInfo, unpack_head
 from holdfast.log.log import Log
 from holdfast.placement.placement import Placement
 from holdfast.upkeep.scrub import verified_groups
@@ -82,13 +83,22 @@ class Manifest(msgspec.Struct, frozen=True):
     crc: int = 0
 
 
+class Part(msgspec.Struct, frozen=True):
+    """What one process brings to a backup: the buckets that it holds, with their files."""
+
+    store: str
+    incarnation: int
+    buckets: tuple[BackupBucket, ...]
+    files: tuple[BackupFile, ...]
+
+
 class _Format(msgspec.Struct):
     """What every version of a manifest has, whatever else it says."""
 
     format: int
 
 
-class _Noted(msgspec.Struct):
+class Noted(msgspec.Struct):
     """One bucket at the moment: its state, its last segment, and what is to be copied still."""
 
     bucket: Bucket
@@ -114,17 +124,11 @@ def back_up(
         Corrupt: a segment does not verify, with its position; no backup was made.
         StorageFailed: the disk refused, or a bucket of the store is broken.
     """
-    target = _Target(disk, path, links=own_disk, pace=pace)
+    target = Target(disk, path, links=own_disk, pace=pace)
     try:
-        _require_empty(disk, path)
-        make_folder(disk, path)
-        noted = note(placement)
-        try:
-            files = target.bring(noted)
-        finally:
-            for one in noted:
-                _unpin(one, list(one.waiting))
-        manifest = _manifest(placement, noted, files)
+        target.begin()
+        part = target.bring(note(placement), placement.settings.identity)
+        manifest = manifest_of([part])
         target.finish(manifest)
     except BaseException as error:
         target.take_back()
@@ -137,19 +141,26 @@ def back_up(
 # -- the moment --------------------------------------------------------------------
 
 
-def note(placement: Placement) -> list[_Noted]:
+def note(placement: Placement) -> list[Noted]:
     """Hold the commits of every bucket, in the order of their ranges, and note them all."""
-    with placement.changing, ExitStack() as held:
+    with placement.changing, held(placement) as noted:
+        return noted
+
+
+@contextmanager
+def held(placement: Placement) -> Iterator[list[Noted]]:
+    """The same, held until this is left; whoever asks keeps ranges from changing meanwhile."""
+    with ExitStack() as commits:
         buckets = list(placement.directory)
         for bucket in buckets:
-            held.enter_context(commit.alone(bucket))
+            commits.enter_context(commit.alone(bucket))
         for bucket in buckets:
             if bucket.broken:
                 raise StorageFailed(bucket=bucket.id, cause=bucket.broken)
-        return [_note(bucket) for bucket in buckets]
+        yield [_note(bucket) for bucket in buckets]
 
 
-def _note(bucket: Bucket) -> _Noted:
+def _note(bucket: Bucket) -> Noted:
     log = bucket.log
     last = SegmentInfo(log.number, log.bucket, log.number, log.stop, log.digest)
     segments = (*log.ended.values(), last)
@@ -158,7 +169,7 @@ def _note(bucket: Bucket) -> _Noted:
     lent = _lent(bucket)
     waiting = [info for info in segments if info.number not in lent]
     log.pinned.update(info.number for info in waiting)
-    return _Noted(bucket, state, last, waiting)
+    return Noted(bucket, state, last, waiting)
 
 
 def _lent(bucket: Bucket) -> set[int]:
@@ -170,7 +181,13 @@ def _lent(bucket: Bucket) -> set[int]:
     return {info.number for info in birth.segments}
 
 
-def _unpin(one: _Noted, infos: list[SegmentInfo]) -> None:
+def let_go(noted: list[Noted]) -> None:
+    """Let collectors have everything that was noted and is not copied."""
+    for one in noted:
+        _unpin(one, list(one.waiting))
+
+
+def _unpin(one: Noted, infos: list[SegmentInfo]) -> None:
     """Let collectors have what is in the backup now."""
     pinned = one.bucket.log.pinned
     with one.bucket.lock:
@@ -184,7 +201,7 @@ def _unpin(one: _Noted, infos: list[SegmentInfo]) -> None:
 # -- the files ---------------------------------------------------------------------
 
 
-class _Target:
+class Target:
     """The folder that becomes a backup, and what was made in it so far.
 
     Args:
@@ -201,8 +218,22 @@ class _Target:
         self._pace = pace
         self._made: list[str] = []
 
-    def bring(self, noted: list[_Noted]) -> list[BackupFile]:
-        """Bring every segment in, durable; links first, for they are quick and end the pins."""
+    def begin(self) -> None:
+        """Make the folder; InvalidValue where there is something in it."""
+        _require_empty(self._disk, self._path)
+        make_folder(self._disk, self._path)
+
+    def bring(self, noted: list[Noted], identity: Identity) -> Part:
+        """Bring what was noted in, durable; it is let go of in any case."""
+        try:
+            files = self._bring(noted)
+        finally:
+            let_go(noted)
+        buckets = tuple(BackupBucket(one.bucket.id, one.state) for one in noted)
+        return Part(identity.store.hex(), identity.incarnation, buckets, tuple(files))
+
+    def _bring(self, noted: list[Noted]) -> list[BackupFile]:
+        """Every segment; links first, for they are quick and end the pins."""
         files: list[BackupFile] = []
         for one in noted:
             folder = f"{self._path}/{one.bucket.id}"
@@ -242,10 +273,20 @@ class _Target:
             with suppress(OSError):
                 self._disk.sync_folder(self._path)
 
-    def _name(self, one: _Noted, info: SegmentInfo) -> str:
+    def clear(self) -> None:
+        """Remove all that several processes brought, of which one failed; it was empty before."""
+        with suppress(OSError):
+            for bucket in self._disk.list(self._path):
+                folder = f"{self._path}/{bucket}"
+                names = [] if bucket == NAME else self._disk.list(folder)
+                for name in (*(f"{folder}/{inner}" for inner in names), folder):
+                    self._disk.unlink(name)
+            self._disk.sync_folder(self._path)
+
+    def _name(self, one: Noted, info: SegmentInfo) -> str:
         return f"{self._path}/{file_name(one.bucket.id, info.number)}"
 
-    def _link(self, one: _Noted, info: SegmentInfo) -> bool:
+    def _link(self, one: Noted, info: SegmentInfo) -> bool:
         """Give a sealed segment a name in the backup too; False where it must be copied."""
         if not self._links or info is one.last or not _is_sealed(one.bucket, info.number):
             return False
@@ -324,14 +365,16 @@ def digest_of(file: File, size: int, pace: Pace = no_pace) -> str:
 # -- the manifest ------------------------------------------------------------------
 
 
-def _manifest(placement: Placement, noted: list[_Noted], files: list[BackupFile]) -> Manifest:
-    identity = placement.settings.identity
+def manifest_of(parts: Sequence[Part]) -> Manifest:
+    """The manifest of a backup to which each process that holds a range brought its part."""
+    buckets = tuple(bucket for part in parts for bucket in part.buckets)
+    files = [file for part in parts for file in part.files]
     manifest = Manifest(
         FORMAT,
-        identity.store.hex(),
-        identity.incarnation,
-        max(one.state.version for one in noted),
-        tuple(BackupBucket(one.bucket.id, one.state) for one in noted),
+        parts[0].store,
+        parts[0].incarnation,
+        max(bucket.state.version for bucket in buckets),
+        buckets,
         tuple(sorted(files, key=lambda file: (file.bucket, file.number))),
     )
     return msgspec.structs.replace(manifest, crc=_crc(manifest))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
+
 from holdfast.bucket.bucket import Bucket
 from holdfast.errors import Corrupt
 from holdfast.placement.directory import HIGHEST, LOWEST, Directory
@@ -14,39 +18,65 @@ Bound = tuple[str, str] | None
 TRIES = 3
 
 
+class Counted(msgspec.Struct, frozen=True):
+    """What is counted of one bucket, before files that it shares are divided among sharers."""
+
+    id: str
+    start: bytes
+    stop: bytes
+    state: str
+    keys: int
+    heap_bytes: int
+    held: Held
+
+
 def status(directory: Directory, dead_letters: int) -> Status:
     """The figures of every bucket, exact: what is unresolved is looked up first.
 
     A segment that buckets share is on disk once: each counts what it keeps alive
     of it, and an equal part of the rest.
     """
+    return figures_of(count(directory), dead_letters)
+
+
+def count(directory: Directory) -> tuple[Counted, ...]:
+    """What is to be counted of each of our buckets, in the order of their ranges."""
     while True:  # a bucket that was merged away meanwhile is counted with its neighbour
         buckets = _settled(directory)
         try:
-            told = _status(buckets, dead_letters)
+            counted = tuple(_counted(bucket) for bucket in buckets)
         except Corrupt:
             if not any(bucket.closed for bucket in buckets):
                 raise
         else:
             if not any(bucket.closed for bucket in buckets):
-                return told
+                return counted
         directory.look_again()
 
 
-def _status(buckets: list[Bucket], dead_letters: int) -> Status:
-    tallies = {bucket.id: bucket.resolve_all() for bucket in buckets}
-    all_held = {bucket.id: held(bucket, tallies[bucket.id]) for bucket in buckets}
-    dead = dead_of(all_held)
-    told = tuple(
-        _bucket_status(bucket, tallies[bucket.id].keys, all_held[bucket.id], dead[bucket.id])
-        for bucket in buckets
-    )
+def figures_of(counted: Sequence[Counted], dead_letters: int) -> Status:
+    """The figures of a whole store, of what was counted of all its buckets."""
+    dead = dead_of({one.id: one.held for one in counted})
+    buckets = tuple(_bucket_status(one, dead[one.id]) for one in counted)
     return Status(
-        told,
-        sum(bucket.live_bytes for bucket in told),
-        sum(bucket.dead_bytes for bucket in told),
-        sum(bucket.disk_bytes for bucket in told),
+        buckets,
+        sum(bucket.live_bytes for bucket in buckets),
+        sum(bucket.dead_bytes for bucket in buckets),
+        sum(bucket.disk_bytes for bucket in buckets),
         dead_letters,
+    )
+
+
+def _counted(bucket: Bucket) -> Counted:
+    tally = bucket.resolve_all()
+    return Counted(
+        bucket.id,
+        bucket.start,
+        bucket.stop,
+        bucket.doing(),
+        tally.keys,
+        bucket.state.bytes_held(),
+        held(bucket, tally),
     )
 
 
@@ -61,18 +91,18 @@ def _settled(directory: Directory) -> list[Bucket]:
     return list(directory)
 
 
-def _bucket_status(bucket: Bucket, keys: int, its: Held, dead: int) -> BucketStatus:
+def _bucket_status(one: Counted, dead_bytes: int) -> BucketStatus:
     """One bucket's figures."""
     return BucketStatus(
-        bucket.id,
-        _bound(bucket.start),
-        _bound(bucket.stop),
-        bucket.doing(),
-        keys,
-        its.live,
-        dead,
-        its.live + dead + its.view,
-        bucket.state.bytes_held(),
+        one.id,
+        _bound(one.start),
+        _bound(one.stop),
+        one.state,
+        one.keys,
+        one.held.live,
+        dead_bytes,
+        one.held.live + dead_bytes + one.held.view,
+        one.heap_bytes,
     )
 
 

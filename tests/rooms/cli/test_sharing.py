@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,12 @@ def test_while_another_process_has_the_store(run: Run) -> None:
         link = run("share", "data", "acme", "a").out.strip()
         opened = store.tokens.verify(link.partition("grant=")[2])
         store.access.decide(opened, Ask("acme", "load", "a"))
-        for command in (("token", "revoke", "x"), ("publish", "data", "acme", "x")):
+        assert "--url" in made.err
+        for command in (
+            ("token", "list"),
+            ("token", "revoke", "x"),
+            ("publish", "data", "acme", "x"),
+        ):
             told = run(*command)
             assert told.code == 5
             assert "--url" in told.err
@@ -183,7 +189,23 @@ def test_a_running_server_hears_of_it(run: Run) -> None:
     with holdfast.open("data") as store, Serving(store) as serving:
         admin_token(store.disk, store.path, store.tokens, entropy=store.entropy, clock=store.clock)
         url = ("--url", serving.url)
+        narrowed = ("--prefix", "a", "--operations", "load", "--uses", "2", "--bytes", "1KiB")
+        there = run(*CREATE, *narrowed, "--network", "127.0.0.0/8", *url, "--json").document
+        assert store.tokens.verify(there["token"]).grants == (
+            Grant(
+                "acme",
+                ("read", "write"),
+                prefix="a",
+                operations=("load",),
+                bytes_max=1024,
+                uses=2,
+                networks=("127.0.0.0/8",),
+            ),
+        )
         made = store.tokens.mint("ci", [Grant("acme", ("read",))], 60)
+        told = run("token", "list", *url, "--json").lines
+        assert {there["id"], made.id} <= {json.loads(line)["id"] for line in told}
+        assert run("token", "list", *url).code == 0
         assert run("token", "revoke", made.id, *url).code == 0
         with pytest.raises(holdfast.Unauthenticated):
             store.tokens.verify(made.token)

@@ -49,6 +49,26 @@ def test_namespaces_are_listed_for_who_may_read_them(
     assert store.namespaces() == ["other"]
 
 
+def test_tokens_are_listed_for_who_administers_them(serve: Serve, connect: Dial) -> None:
+    serving = serve()
+    raw = connect(serving)
+    ids = {}
+    for name in ("acme", "other"):
+        wanted = {"namespace": name, "rights": ["read"], "ttl": "1h", "name": name}
+        ids[name] = told(raw, "POST", "/v1/tokens", wanted)["id"]
+    seen = told(raw, "GET", "/v1/tokens")["tokens"]
+    assert set(ids.values()) <= {one["id"] for one in seen}
+    assert not any("token" in one for one in seen)
+    raw.token = serving.token("acme", ("admin",))
+    assert raw.ask("GET", "/v1/tokens").status == 403
+    assert raw.ask("GET", "/v1/tokens?namespace=other").status == 403
+    names = [one["name"] for one in told(raw, "GET", "/v1/tokens?namespace=acme")["tokens"]]
+    assert "acme" in names
+    assert "other" not in names
+    raw.token = serving.token("acme", ("read", "write", "delete"))
+    assert raw.ask("GET", "/v1/tokens?namespace=acme").status == 403
+
+
 def test_rights_are_given_and_told(raw: Raw) -> None:
     given = {"grants": [{"to": "user:x#y", "grant": {"namespace": "acme", "rights": ["read"]}}]}
     assert told(raw, "PUT", "/v1/namespaces/acme/grants", given) == given
