@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,14 @@ from holdfast.cli.options import (
 )
 from holdfast.cli.output import Output, counted, shown, size_text
 from holdfast.cli.progress import Advance, progress
+from holdfast.cli.records import (
+    RECORDS,
+    Format,
+    RecordFormat,
+    record_bytes,
+    store_records,
+    unreadable,
+)
 from holdfast.cli.sources import Item, Plan, planned
 from holdfast.cli.streams import PutOptions, put_stream
 from holdfast.cli.targets import Form, Target, form_of, target_at
@@ -55,20 +64,28 @@ def bring_in(
     ],
     prefix: Prefix = "",
     ttl: Ttl = None,
+    record: RecordFormat = "files",
     skip: Skip = False,
     as_json: AsJson = False,
 ) -> None:
     """Store every file of a folder or zip, or every text of a JSON object, under its name."""
     output = output_of(context, as_json=as_json)
     options: PutOptions = {} if ttl is None else {"ttl": parse_ttl(ttl)}
-    with planned(source, prefix=prefix, store=path) as plan:
-        _refuse_unless(plan.refused, skip=skip, error=InvalidKey)
-        _refuse_too_large(plan, path)
+    if record != "files" and options:
+        raise InvalidValue(argument="--ttl", reason="a record of 0-stor lives until it is removed")
+    with planned(source, prefix=prefix, store=path) as found:
+        _refuse_unless(found.refused, skip=skip, error=InvalidKey)
+        _refuse_too_large(found, path)
+        plan = _records_of(found, record, skip=skip)
         with (
             opened(path, settings_of(context).store, create=True) as store,
             progress(output, "importing", plan.size, in_bytes=True) as advance,
         ):
-            _store_all(store.namespace(namespace), plan, options, advance)
+            objects = store.namespace(namespace)
+            if record == "files":
+                _store_all(objects, plan, options, advance)
+            else:
+                store_records(objects, plan.items, RECORDS[record], advance)
         _tell(output, "imported", (len(plan.items), plan.size), [*plan.refused, *plan.passed])
 
 
@@ -85,6 +102,7 @@ def take_out(
         Form | None,
         typer.Option("--as", help="What to write; else told by .zip, .json or neither."),
     ] = None,
+    record: RecordFormat = "files",
     skip: Skip = False,
     as_json: AsJson = False,
 ) -> None:
@@ -95,7 +113,7 @@ def take_out(
     with opened(path, settings_of(context).store) as store:
         objects = store.namespace(namespace)
         with target_at(target, form_of(target, form)) as writer:
-            done, refused = _write_all(output, objects, writer, prefix)
+            done, refused = _write_all(output, objects, writer, (prefix, record))
             _refuse_unless(refused, skip=skip, error=InvalidValue)
     _tell(output, "exported", done, refused)
 
@@ -112,6 +130,17 @@ def _store_all(objects: Namespace, plan: Plan, options: PutOptions, advance: Adv
         else:
             objects.put_many([_loaded(item) for item in batch], **options)
         advance(sum(item.size for item in batch), shown(batch[-1].name)[-40:])
+
+
+def _records_of(found: Plan, record: Format, *, skip: bool) -> Plan:
+    """The plan without what is no record, where records are asked for."""
+    if record == "files":
+        return found
+    refused = unreadable(found.items, RECORDS[record])
+    _refuse_unless(refused, skip=skip, error=InvalidValue)
+    names = {one.name for one in refused}
+    items = [item for item in found.items if item.name not in names]
+    return Plan(items, [*found.refused, *refused], found.passed)
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
@@ -150,9 +179,10 @@ def _refuse_too_large(plan: Plan, path: Path) -> None:
 
 
 def _write_all(
-    output: Output, objects: Namespace, target: Target, prefix: str
+    output: Output, objects: Namespace, target: Target, asked: tuple[str, Format]
 ) -> tuple[tuple[int, int], list[Refusal]]:
     """Write what the target can take; returns (objects, bytes) written, and the rest by name."""
+    prefix, record = asked
     names = [key[len(prefix) :] for key in objects.list(prefix)]
     reasons = target.refusals(names)
     refused = [Refusal(name, reasons[name]) for name in names if name in reasons]
@@ -160,7 +190,8 @@ def _write_all(
     with progress(output, "exporting", len(names)) as advance:
         for name in names:
             if name not in reasons:
-                wrote = _write_one(objects, target, (prefix, name), refused)
+                write = _write_one if record == "files" else partial(_write_record, record)
+                wrote = write(objects, target, (prefix, name), refused)
                 count, size = count + (wrote is not None), size + (wrote or 0)
             advance(1, shown(name)[-40:])
     return (count, size), refused
@@ -182,6 +213,26 @@ def _write_one(
         refused.append(Refusal(name, reason))
         return None
     return found.size
+
+
+def _write_record(  # noqa: PLR0917 - an object, where it goes, and as what
+    record: Format,
+    objects: Namespace,
+    target: Target,
+    key: tuple[str, str],
+    refused: list[Refusal],
+) -> int | None:
+    """The same, of the record that the object is."""
+    prefix, name = key
+    found = record_bytes(objects, prefix + name, RECORDS[record])
+    if found is None:
+        return None
+    data, modified_ns = found
+    reason = data if isinstance(data, str) else target.take(name, modified_ns, [data])
+    if reason:
+        refused.append(Refusal(name, reason))
+        return None
+    return len(data)
 
 
 # -- both ----------------------------------------------------------------------
