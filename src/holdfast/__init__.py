@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.client import aconnect, connect
     from holdfast.errors import (
         AttestationInvalid,
+        BalanceEmpty,
         Busy,
         Changed,
         Closed,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AttestationInvalid",
+    "BalanceEmpty",
     "BucketStatus",
     "Busy",
     "Changed",

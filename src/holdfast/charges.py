@@ -278,3 +278,87 @@ def from_row(fields: object) -> Charge:
         narrow(read.egress_bytes),
         back,
     )
+
+
+# -- sums ------------------------------------------------------------------------
+
+
+class Line(msgspec.Struct, frozen=True, array_like=True):
+    """The same charge so many times; what a sum of charges is made of."""
+
+    times: int
+    charge: Charge
+
+
+class Tally:
+    """Charges, summed so that the sum can still be computed again from what it says.
+
+    Charges that are alike become one line. Where terms round nothing (their prices are whole),
+    what was paid for storage, for sending and given back in full becomes one line each besides,
+    so that a million writes of a million sizes are a few lines.
+
+    Args:
+        terms: by their numbers; a charge by others is not merged.
+
+    Example:
+        >>> terms = Terms(1, c=5, storage_atto=2)
+        >>> tally = Tally({1: terms})
+        >>> for seconds in (3, 4):
+        ...     tally.add(charge(terms, "C", size_bytes=10, seconds=seconds))
+        >>> tally.amount, len(tally.lines())
+        (150, 2)
+    """
+
+    def __init__(self, terms: Mapping[int, Terms]) -> None:
+        self._terms = terms
+        self._alike: dict[Charge, int] = {}
+        self._stored: dict[int, int] = {}  # byte-seconds by terms that round nothing
+        self._sent: dict[int, int] = {}
+        self._given: dict[tuple[int, int], int] = {}  # by terms in force and those paid by
+        self.amount = 0
+
+    def add(self, made: Charge, times: int = 1) -> None:
+        """Count a charge, so many times."""
+        self.amount += made.amount * times
+        terms = self._terms.get(made.terms)
+        if terms is None or not self._is_exact(made, terms):
+            self._alike[made] = self._alike.get(made, 0) + times
+            return
+        self._count(self._stored, made.terms, times * made.size_bytes * made.seconds)
+        self._count(self._sent, made.terms, times * made.egress_bytes)
+        if made.back is not None:
+            given = made.back.size_bytes * made.back.seconds
+            place = (made.terms, made.back.terms)
+            self._given[place] = self._given.get(place, 0) + times * given
+        if made.kind:
+            alone = charge(terms, made.kind)
+            self._alike[alone] = self._alike.get(alone, 0) + times
+
+    def _is_exact(self, made: Charge, terms: Terms) -> bool:
+        """Whether no part of a charge was rounded."""
+        if terms.storage_unit != 1 or terms.egress_unit != 1:
+            return False
+        if made.back is None:
+            return True
+        paid = self._terms.get(made.back.terms)
+        return paid is not None and paid.storage_unit == 1 and not made.back.early
+
+    @staticmethod
+    def _count(sums: dict[int, int], terms: int, amount: int) -> None:
+        if amount:
+            sums[terms] = sums.get(terms, 0) + amount
+
+    def lines(self) -> tuple[Line, ...]:
+        """What was counted, in the order in which it first was; the sums behind."""
+        found = [Line(times, made) for made, times in self._alike.items()]
+        for number, byte_seconds in self._stored.items():
+            made = charge(self._terms[number], "", size_bytes=byte_seconds, seconds=1)
+            found.append(Line(1, made))
+        for number, sent in self._sent.items():
+            found.append(Line(1, charge(self._terms[number], "", egress_bytes=sent)))
+        for (number, paid), given in self._given.items():
+            back = Back(paid, given, 1)
+            terms = self._terms[number]
+            made = charge(terms, "", back=back, back_terms=self._terms[paid])
+            found.append(Line(1, made))
+        return tuple(found)

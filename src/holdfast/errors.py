@@ -6,6 +6,7 @@ translated; facts never hide inside them.
 
     HoldfastError
     |-- Correctable      the request is wrong or meets the wrong state: change it
+    |-- Payable          the money is gone: pay
     |-- Waitable         nothing is wrong with the request: try later
     `-- Untrusted        stop trusting: the bytes, the disk or the outcome
 
@@ -67,6 +68,10 @@ def _rebuild(kind: type[HoldfastError], facts: dict[str, object]) -> HoldfastErr
 
 class Correctable(HoldfastError):
     """The caller can correct the request, or must look at the state first."""
+
+
+class Payable(HoldfastError):
+    """Nothing is wrong with the request, and no waiting helps: somebody must pay first."""
 
 
 class Waitable(HoldfastError):
@@ -218,6 +223,16 @@ class FormatTooNew(Correctable):
 
     code = "format_too_new"
     message = "written by a newer version of Holdfast"
+
+
+# -- pay ----------------------------------------------------------------------
+
+
+class BalanceEmpty(Payable):
+    """The account has not enough money for this (``account`` or ``namespace`` names it)."""
+
+    code = "balance_empty"
+    message = "the balance is empty"
 
 
 # -- wait ---------------------------------------------------------------------

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from holdfast import errors
-from holdfast.errors import Correctable, HoldfastError, Untrusted, Waitable
+from holdfast.errors import Correctable, HoldfastError, Payable, Untrusted, Waitable
 from tests.house.source import ROOT
 
 GUARANTEES = ROOT / "docs" / "GUARANTEES.md"
 BRANCHES: dict[Any, str] = {
     Correctable: "correct it",
+    Payable: "pay",
     Waitable: "wait",
     Untrusted: "stop trusting",
 }
@@ -22,7 +23,7 @@ LEAVES: list[type[HoldfastError]] = [
     leaf for branch in BRANCHES for leaf in branch.__subclasses__()
 ]
 
-# The names that callers were promised (the issues of steps 1, 2 and 5).
+# The names that callers were promised (the issues of steps 1 to 5).
 PROMISED = {
     *("NotFound", "Exists", "VersionMismatch", "FenceTooOld", "LockHeld", "LockLost"),
     *("Permanent", "LimitExceeded", "InvalidKey", "InvalidNamespace", "InvalidValue"),
@@ -30,6 +31,7 @@ PROMISED = {
     *("OutcomeUnknown", "Busy", "Changed", "CrossBucket", "SessionUnknown"),
     *("Unauthenticated", "AttestationInvalid", "Forbidden"),
     *("RateLimited", "Unavailable", "DeadlineExceeded", "ProofInvalid"),
+    "BalanceEmpty",
 }
 
 

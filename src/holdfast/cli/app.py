@@ -44,7 +44,7 @@ app = typer.Typer(
     name=_PROGRAM,
     no_args_is_help=True,
     epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 correct the request, 4 not found, "
-    "5 wait and try again, 6 stop trusting.",
+    "5 wait and try again, 6 stop trusting, 7 pay.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="A key/object store in a folder. Examples: docs/CLI.md.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from holdfast.errors import Correctable, HoldfastError, NotFound, Untrusted, Waitable
+from holdfast.errors import Correctable, HoldfastError, NotFound, Payable, Untrusted, Waitable
 
 
 class ExitCode(IntEnum):
@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     NOT_FOUND = 4  # there is no such object
     WAIT = 5  # locked, in use, busy: the same command may succeed later
     UNTRUSTED = 6  # bytes, disk or outcome can no longer be taken on trust
+    PAY = 7  # the balance is empty
     INTERRUPTED = 130  # as shells say it: 128 + SIGINT
     PIPE_CLOSED = 141  # 128 + SIGPIPE: the reader (head, less) went away
 
@@ -29,6 +30,7 @@ class ExitCode(IntEnum):
 _BRANCHES: tuple[tuple[type[HoldfastError], ExitCode], ...] = (
     (NotFound, ExitCode.NOT_FOUND),
     (Correctable, ExitCode.CORRECTABLE),
+    (Payable, ExitCode.PAY),
     (Waitable, ExitCode.WAIT),
     (Untrusted, ExitCode.UNTRUSTED),
 )

@@ -20,6 +20,7 @@ from holdfast.errors import (
     InvalidValue,
     Moved,
     OutcomeUnknown,
+    Payable,
     StorageFailed,
     Untrusted,
     Waitable,
@@ -41,6 +42,7 @@ NO_ROOM: Final = frozenset(("ENOSPC", "EDQUOT", errno.ENOSPC, errno.EDQUOT))
 STATUS: Final[dict[str, int]] = {
     "unauthenticated": 401,
     "attestation_invalid": 401,
+    "balance_empty": 402,
     "forbidden": 403,
     "not_found": 404,
     "lock_held": 409,
@@ -75,7 +77,7 @@ WAIT = frozenset(
 )  # an unknown code with one of these may be repeated
 KINDS: Final[dict[str, type[HoldfastError]]] = {
     leaf.code: leaf
-    for branch in (Correctable, Waitable, Untrusted)
+    for branch in (Correctable, Payable, Waitable, Untrusted)
     for leaf in branch.__subclasses__()
 }
 

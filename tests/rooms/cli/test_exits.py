@@ -7,7 +7,7 @@ import pytest
 
 from holdfast import errors
 from holdfast.cli.exits import ExitCode, exit_code
-from holdfast.errors import Correctable, HoldfastError, Untrusted, Waitable
+from holdfast.errors import Correctable, HoldfastError, Payable, Untrusted, Waitable
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "CLI.md"
 
@@ -21,6 +21,7 @@ def leaves(branch: type[HoldfastError]) -> list[type[HoldfastError]]:
     ("branch", "code"),
     [
         (Correctable, ExitCode.CORRECTABLE),
+        (Payable, ExitCode.PAY),
         (Waitable, ExitCode.WAIT),
         (Untrusted, ExitCode.UNTRUSTED),
     ],
