@@ -69,11 +69,19 @@ def house() -> Iterator[House]:
 # -- what is lost on the way ------------------------------------------------------------------
 
 
-def test_a_write_whose_answer_is_lost_may_have_happened_and_says_so(house: House) -> None:
-    house.ns.put("warm", b"1")
-    house.proxy.lose_answers(1)
-    with pytest.raises(OutcomeUnknown) as caught:
-        house.ns.append("log", b"x")
+def test_a_write_whose_answer_is_lost_is_asked_again_and_applied_once(house: House) -> None:
+    house.proxy.lose_answers(3)
+    assert house.ns.append("log", b"x") == 1
+    assert house.inside.get("log") == b"x"
+
+
+def test_a_write_that_is_never_answered_may_have_happened_and_says_so(house: House) -> None:
+    with holdfast.connect(house.proxy.url, token=house.serving.token(), timeout=0.5) as hasty:
+        ns = hasty.namespace("acme")
+        ns.put("warm", b"1")
+        house.proxy.lose_answers(1_000)
+        with pytest.raises(OutcomeUnknown) as caught:
+            ns.append("log", b"x")
     assert caught.value.effect == "unknown"
     assert house.inside.get("log") == b"x"  # not twice
 
@@ -85,14 +93,48 @@ def test_a_read_whose_answer_is_lost_is_asked_again(house: House) -> None:
     assert list(house.ns.list()) == ["a"]
 
 
-def test_a_batch_of_reads_is_asked_again_and_one_of_writes_is_not(house: House) -> None:
+def test_a_batch_is_asked_again_and_applied_once(house: House) -> None:
     house.ns.put("a", b"1")
     house.proxy.lose_answers(1)
     assert house.ns.get_many(["a", "b"]) == [b"1", None]
+    house.proxy.lose_answers(2)
+    pairs = [(f"k{number}", b"1") for number in range(2_500)]
+    receipts = house.ns.put_many(pairs, if_absent=True)
+    assert [house.inside.stat(key).version for key, _ in pairs] == [r.version for r in receipts]
     house.proxy.lose_answers(1)
-    with pytest.raises(OutcomeUnknown) as caught:
-        house.ns.put_many([("b", b"1"), ("c", b"1")])
+    atomic = house.ns.put_many([("b", b"1"), ("c", b"1")], atomic=True, if_absent=True)
+    assert [receipt.key for receipt in atomic] == ["b", "c"]
+
+
+def test_a_batch_that_is_never_answered_says_from_where_on(house: House) -> None:
+    with holdfast.connect(house.proxy.url, token=house.serving.token(), timeout=0.5) as hasty:
+        hasty.namespace("acme").put("warm", b"1")
+        house.proxy.lose_answers(1_000)
+        with pytest.raises(OutcomeUnknown) as caught:
+            hasty.namespace("acme").put_many([("b", b"1"), ("c", b"1")])
     assert caught.value.index == 0
+
+
+def test_a_session_that_a_restore_ended_is_followed_by_another(
+    house: House, tmp_path: Path
+) -> None:
+    """A client goes on where the server behind its address has another life of the store."""
+    house.ns.put("a", b"1")
+    house.store.backup(tmp_path / "backup")
+    holdfast.restore(tmp_path / "backup", tmp_path / "data")
+    with holdfast.open(tmp_path / "data") as other, Serving(other) as again:
+        house.proxy.retarget(again.url)
+        house.proxy.cut()
+        with holdfast.connect(house.proxy.url, token=again.token()) as remote:
+            old = house.remote._line.numbers.find(1)
+            assert old is not None
+            for _ in range(2):
+                remote._line.numbers.add(old.session)
+                assert remote.namespace("acme").append("log", b"x")
+                remote._line.numbers.lose(None)
+                remote._line.numbers.add(old.session)
+                assert len(remote.namespace("acme").put_many([("b", b"1"), ("c", b"1")])) == 2
+        assert other.namespace("acme").get("log") == b"xx"
 
 
 def test_a_server_that_comes_back_is_found_again(house: House) -> None:
@@ -118,7 +160,12 @@ def test_a_slow_answer_is_late_for_reads_and_unknown_for_writes(house: House) ->
     house.proxy.delay_s = 3
     with holdfast.connect(house.proxy.url, token=house.serving.token(), timeout=0.5) as hasty:
         with pytest.raises(DeadlineExceeded) as caught:
+            hasty.namespace("acme").put("a", b"2")  # there is no session yet: nothing was sent
+        with pytest.raises(DeadlineExceeded) as caught:
             hasty.namespace("acme").get("a")
+        house.proxy.delay_s = 0
+        hasty.namespace("acme").put("b", b"1")
+        house.proxy.delay_s = 3
         assert caught.value.effect == "none"
         with pytest.raises(OutcomeUnknown):
             hasty.namespace("acme").put("a", b"2")

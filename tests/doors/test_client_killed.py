@@ -69,7 +69,7 @@ class Writer:
     def __init__(self, remote: RemoteStore, key: str) -> None:
         self._ns = remote.namespace("acme")
         self.key = key
-        self.acknowledged = self.tried = 0
+        self.acknowledged = self.tried = self.unknown = 0
         self.wrong: list[HoldfastError] = []
         self._stop, self._grown = Event(), Event()
         self._thread = Thread(target=self._run)
@@ -78,14 +78,17 @@ class Writer:
         while not self._stop.is_set():
             self.tried += 1
             try:
-                self._ns.put(self.key, b"%d" % self.tried)
+                self.write(self.tried)
             except (OutcomeUnknown, Unavailable, DeadlineExceeded):
-                continue
+                self.unknown += 1
             except HoldfastError as error:
                 self.wrong.append(error)
             else:
                 self.acknowledged = self.tried
                 self._grown.set()
+
+    def write(self, number: int) -> None:
+        self._ns.put(self.key, b"%d" % number)
 
     def goes_on(self) -> None:
         """Wait until something more was acknowledged."""
@@ -96,9 +99,38 @@ class Writer:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def end(self) -> None:
         self._stop.set()
         self._thread.join()
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+
+class Appender(Writer):
+    """Appends what it counts: whatever is killed, each is there once, and nobody is in doubt."""
+
+    def write(self, number: int) -> None:
+        self._ns.append(self.key, b"%d;" % number)
+
+
+def test_a_killed_server_applies_each_write_once(server: Process) -> None:
+    with (
+        holdfast.connect(server.url, token=server.token, timeout=WAIT_S) as remote,
+        Appender(remote, "log0") as one,
+        Appender(remote, "log1") as other,
+    ):
+        for _ in range(2):
+            for appender in (one, other):
+                appender.goes_on()
+            server.die_and_come_back()
+        for appender in (one, other):
+            appender.goes_on()
+            appender.end()
+            told = b"".join(b"%d;" % number for number in range(1, appender.tried + 1))
+            assert remote.namespace("acme").get(appender.key) == told
+    assert one.wrong == other.wrong == []
+    assert one.unknown == other.unknown == 0
 
 
 def test_a_killed_server_loses_nothing_that_was_acknowledged(

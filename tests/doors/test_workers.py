@@ -132,6 +132,27 @@ def test_a_dead_process_is_replaced_and_nothing_acknowledged_is_lost(
         assert {key: space.get(key) for key in values} == values
 
 
+@pytest.mark.parametrize("direct", [False, True])
+def test_while_processes_die_each_write_is_applied_once(
+    filled: tuple[Path, dict[str, bytes]],
+    direct: bool,  # noqa: FBT001 - given by name
+) -> None:
+    folder, values = filled
+    keys = sorted(values)[::40]
+    with (
+        serving(folder) as served,
+        holdfast.connect(served.url, token=served.token, timeout=60, direct=direct) as store,
+    ):
+        ns = store.namespace("acme")
+        for round_number in range(6):
+            if round_number == 3:
+                os.kill(served.workers()[direct], signal.SIGKILL)
+            for key in keys:
+                ns.append(f"{key}/log", b"%d;" % round_number)
+        told = b"".join(b"%d;" % number for number in range(6))
+        assert {key: ns.get(f"{key}/log") for key in keys} == dict.fromkeys(keys, told)
+
+
 def patiently(ns: RemoteNamespace, key: str) -> bytes:
     """A read by somebody who comes again when told to."""
     clock = SystemClock()

@@ -6,8 +6,8 @@ Keeps: pooled connections, where keys lie (direct mode), what ``put_soon`` queue
 outbox, the file that holds it.
 Must never know: how a store keeps what it is given. It asks, it does not look.
 Invariants: what is said is made without I/O (calls.py, line.py), so both transports say the
-same; nothing is sent twice unless that does no harm, and an outcome that is not known is told
-as that; no call waits longer than its deadline.
+same; nothing is sent twice unless that does no harm (writes are numbered: numbers.py), and an
+outcome that is not known is told as that; no call waits longer than its deadline.
 """
 
 from __future__ import annotations

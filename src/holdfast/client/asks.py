@@ -16,6 +16,8 @@ from typing import TypeVar
 
 import msgspec
 
+from holdfast.wire.headers import Numbered
+
 R = TypeVar("R")
 
 
@@ -23,7 +25,8 @@ class Ask(msgspec.Struct, frozen=True):
     """One request, as it is to be sent.
 
     ``target`` is path and query; ``origin`` another server than the client's own;
-    ``repeatable`` says that sending it twice does no harm; ``timeout_s`` None waits for ever.
+    ``repeatable`` says that sending it twice does no harm; ``number`` is a write's own;
+    ``timeout_s`` None waits for ever; ``begun_ns`` is when the call began that it is part of.
     """
 
     method: str
@@ -33,14 +36,20 @@ class Ask(msgspec.Struct, frozen=True):
     origin: str | None = None
     repeatable: bool = False
     timeout_s: float | None = None
+    number: Numbered | None = None
+    begun_ns: int | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What came back; the names of headers are lower-case."""
+    """What came back; the names of headers are lower-case.
+
+    ``doubted``: it was asked before under the same number, and nobody knew what came of it.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    doubted: bool = False
 
 
 class Pause(msgspec.Struct, frozen=True):

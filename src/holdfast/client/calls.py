@@ -6,9 +6,12 @@ import builtins
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
+import msgspec
+
 from holdfast.bucket.rows import decode_id, encode_ids
 from holdfast.client.asks import Answer, Ask, Pause, Work
 from holdfast.client.line import BAD, Line, refusal_of
+from holdfast.client.numbers import is_about_session, write
 from holdfast.client.places import Places, ask_owner
 from holdfast.client.proving import ProvingCalls
 from holdfast.client.reading import read
@@ -21,6 +24,7 @@ from holdfast.errors import (
     LockHeld,
     LockLost,
     NotFound,
+    OutcomeUnknown,
     Unavailable,
 )
 from holdfast.limits import (
@@ -29,6 +33,7 @@ from holdfast.limits import (
     LIST_PAGE,
     LOCK_TTL_S,
     MIB,
+    SESSION_NUMBERS,
     VALUE_RECORD_BYTES,
 )
 from holdfast.operations import StoreOptions
@@ -126,6 +131,10 @@ class NamespaceCalls(ProvingCalls, SharingCalls):
             return self._line.exchange(ask)
         return ask_owner(self._line, self._places, (self.name, key), ask)
 
+    def _write(self, ask: Ask, count: int = 1) -> Work[Answer]:
+        """Ask for a write, under a number of its own."""
+        return write(self._line, ask, count=count)
+
     # -- values ---------------------------------------------------------------------
 
     def put(
@@ -155,7 +164,7 @@ class NamespaceCalls(ProvingCalls, SharingCalls):
     def store(self, key: str, value: bytes | memoryview, options: StoreOptions) -> Work[Receipt]:
         """Put with options that were checked."""
         ask = Ask("PUT", self._about("objects", key), wire.headers_of(options), value)
-        answer = yield from self._owned(ask, key)
+        answer = yield from write(self._line, ask, go=lambda ask: self._owned(ask, key))
         return read(answer, Receipt, ask)
 
     def get(self, key: str, *, range: tuple[int, int] | None = None) -> Work[bytes]:  # noqa: A002 - the face
@@ -208,18 +217,20 @@ class NamespaceCalls(ProvingCalls, SharingCalls):
 
     def append(self, key: str, data: Data) -> Work[int]:
         """Add bytes to a value, creating it where it is absent; its total size in bytes."""
-        ask = Ask("POST", self._about("append", key), body=arguments.payload(data))
-        answer = yield from self._line.exchange(ask)
+        value = arguments.payload(data)
+        ask = Ask("POST", self._about("append", key), body=value)
+        small = len(value) <= VALUE_RECORD_BYTES  # more is several records, which have no number
+        answer = yield from self._write(ask) if small else self._line.exchange(ask)
         return read(answer, dict[str, int], ask)["size"]
 
     def delete(self, key: str, missing_ok: bool = False) -> Work[None]:  # noqa: FBT001, FBT002 - the face
         """Remove an object; NotFound where there is none, unless ``missing_ok``."""
         query = "" if missing_ok else "?strict=true"
-        yield from self._line.exchange(Ask("DELETE", self._about("objects", key, query)))
+        yield from self._write(Ask("DELETE", self._about("objects", key, query)))
 
     def release(self, key: str) -> Work[None]:
         """Lift ``permanent`` from an object."""
-        yield from self._line.exchange(Ask("POST", self._about("release", key)))
+        yield from self._write(Ask("POST", self._about("release", key)))
 
     # -- looking ----------------------------------------------------------------------
 
@@ -273,14 +284,39 @@ class NamespaceCalls(ProvingCalls, SharingCalls):
         self, calls: Sequence[Call], *, atomic: bool = False, numbered: wire.Numbered | None = None
     ) -> Work[builtins.list[object]]:
         """Carry out operations in one request: per operation its result or its error."""
+        ask = self._batch_ask(calls, atomic=atomic)
+        if numbered is not None:
+            told = {wire.SESSION: wire.numbered_text(numbered)}
+            ask = msgspec.structs.replace(ask, headers=ask.headers | told, repeatable=True)
+        if ask.repeatable:
+            return decode_results((yield from self._line.exchange(ask)).body, calls)
+        answer = yield from self._write(ask, len(calls))
+        results = decode_results(answer.body, calls)
+        yield from self._settle_refused(calls, results, doubted=answer.doubted)
+        return results
+
+    def _batch_ask(self, calls: Sequence[Call], *, atomic: bool) -> Ask:
         body = encode_batch(Batch(list(calls), atomic))
         headers = {"content-type": MSGPACK, "accept": MSGPACK}
-        if numbered is not None:
-            headers[wire.SESSION] = wire.numbered_text(numbered)
-        safe = numbered is not None or all(call.verb in READS for call in calls)
-        ask = Ask("POST", f"{self._root}/batch", headers, body, repeatable=safe)
-        answer = yield from self._line.exchange(ask)
-        return decode_results(answer.body, calls)
+        safe = all(call.verb in READS for call in calls)
+        return Ask("POST", f"{self._root}/batch", headers, body, repeatable=safe)
+
+    def _settle_refused(
+        self, calls: Sequence[Call], results: builtins.list[object], *, doubted: bool
+    ) -> Work[None]:
+        """Carry out without numbers what was refused because of them; in doubt say so."""
+        refused = [at for at, result in enumerate(results) if is_about_session(result)]
+        if not refused:
+            return
+        if doubted:
+            again: builtins.list[object] = [OutcomeUnknown() for _ in refused]
+        else:
+            self._line.numbers.lose(results[refused[0]])
+            left = [calls[at] for at in refused]
+            answer = yield from self._line.exchange(self._batch_ask(left, atomic=False))
+            again = decode_results(answer.body, left)
+        for at, result in zip(refused, again, strict=True):
+            results[at] = result
 
     def get_many(self, keys: Iterable[str]) -> Work[builtins.list[bytes | None]]:
         """The values of many keys, None where there is no object."""
@@ -379,7 +415,7 @@ class NamespaceCalls(ProvingCalls, SharingCalls):
         ask = Ask("POST", self._about("locks", key), {"content-type": JSON}, encode({"ttl": ttl}))
         while True:
             try:
-                answer = yield from self._line.exchange(ask)
+                answer = yield from self._write(ask)
                 return read(answer, Locked, ask)
             except LockHeld:
                 if left <= 0:
@@ -404,7 +440,7 @@ class NamespaceCalls(ProvingCalls, SharingCalls):
         body = encode({"lock_id": told})
         ask = Ask(method, target, {"content-type": JSON}, body, repeatable=repeatable)
         try:
-            return (yield from self._line.exchange(ask))
+            return (yield from self._line.exchange(ask) if repeatable else self._write(ask))
         except InvalidValue:
             raise LockLost(key=key) from None
 
@@ -421,7 +457,7 @@ class NamespaceCalls(ProvingCalls, SharingCalls):
         told = told_ids(map(decode_id, encode_ids(ids)))
         body = encode(Consumers(told))
         ask = Ask(method, self._about("consumers", key), {"content-type": JSON}, body)
-        answer = yield from self._line.exchange(ask)
+        answer = yield from self._write(ask)
         return consumer_ids(read(answer, Missing, ask).missing)
 
 
@@ -439,7 +475,8 @@ def _pieces(values: Sequence[bytes | memoryview], *, whole: bool) -> Iterator[tu
     for index, value in enumerate(values):
         large = len(value) > VALUE_RECORD_BYTES
         size += len(value) + FRAME_BYTES
-        if at < index and not whole and (large or size > PIECE_BYTES):
+        full = size > PIECE_BYTES or index - at == SESSION_NUMBERS
+        if at < index and not whole and (large or full):
             yield at, index
             at, size = index, len(value)
         if large:

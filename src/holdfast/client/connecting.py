@@ -46,7 +46,8 @@ def connect(
     """A store behind a server, with the face of ``holdfast.open``.
 
     Nothing is sent before the first call. Calls are tried again, with pauses, where that can
-    do no harm: reads, and whatever the server cannot have begun.
+    do no harm: reads, whatever the server cannot have begun, and writes to objects, which are
+    numbered so that each is applied once.
 
     Args:
         url: ``http(s)://host[:port]``, or ``unix:/path`` of a socket.

@@ -5,7 +5,8 @@ Asked again, after a pause that grows and is drawn by chance, is only what can d
     nothing was sent, or the server said that it had not begun     any request
     sent, and no answer came                                       reads, and numbered writes
 
-Any other write whose answer is lost is told as ``OutcomeUnknown``.
+Any other write whose answer is lost is told as ``OutcomeUnknown``; numbers.py sees to it that
+plain writes have numbers, and asks those again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from holdfast.client.asks import Answer, Ask, BrokenError, LostError, Pause, UnsentError, Work
+from holdfast.client.numbers import Numbers
 from holdfast.clock import Clock, Entropy
 from holdfast.errors import (
     Busy,
@@ -27,7 +29,7 @@ from holdfast.errors import (
     RateLimited,
     Unavailable,
 )
-from holdfast.wire.headers import TIMEOUT, seconds_text
+from holdfast.wire.headers import SESSION, TIMEOUT, numbered_text, seconds_text
 from holdfast.wire.problems import MEDIA_TYPE, error_of
 
 if TYPE_CHECKING:
@@ -65,16 +67,18 @@ class Line:
         self.clock = clock
         self.entropy = entropy
         self.closed = False
+        self.numbers = Numbers(clock)
         self.trust: Trust | None = None  # where reads must prove themselves
         self._marks = None if enclave is None else _marks(enclave, entropy)
         self._common = {} if token is None else {"authorization": f"Bearer {token}"}
 
-    def exchange(self, ask: Ask, *, patient: bool = False) -> Work[Answer]:
+    def exchange(self, ask: Ask, *, patient: bool = False, tries: int = TRIES) -> Work[Answer]:
         """Ask until there is an answer, for as long as that is safe and in time.
 
         Args:
             ask: what to ask.
             patient: let the server take any time (a check of the whole store).
+            tries: how often, at the most.
 
         Raises:
             HoldfastError: what the server answered.
@@ -82,18 +86,19 @@ class Line:
             DeadlineExceeded: a read took too long.
             OutcomeUnknown: a write was sent and not answered.
         """
-        begun_ns = self.clock.monotonic_ns()
+        if ask.begun_ns is None:
+            ask = msgspec.structs.replace(ask, begun_ns=self.clock.monotonic_ns())
         failure: HoldfastError = DeadlineExceeded(timeout_s=self.timeout_s)
-        for attempt in range(TRIES):
-            left_s = None if patient else self._left_s(begun_ns)
+        for attempt in range(tries):
+            left_s = None if patient else self.left_s(ask)
             if left_s is not None and left_s <= 0:
                 break
             outcome = yield from self._try(ask, left_s)
             if isinstance(outcome, Answer):
                 return outcome
             failure = outcome
-            pause_s = self._pause_s(attempt, failure)
-            if attempt == TRIES - 1 or (left_s is not None and pause_s >= left_s):
+            pause_s = self.pause_s(attempt, failure)
+            if attempt == tries - 1 or (left_s is not None and pause_s >= left_s):
                 break
             yield Pause(pause_s)
         raise failure
@@ -120,16 +125,19 @@ class Line:
             return failure
         raise failure
 
-    def _left_s(self, begun_ns: int) -> float | None:
-        if self.timeout_s is None:
-            return None
-        return self.timeout_s - (self.clock.monotonic_ns() - begun_ns) / SECOND_NS
+    def left_s(self, ask: Ask) -> float | None:
+        """Seconds that are left of the call that an ask is part of; None where it has no end."""
+        if self.timeout_s is None or ask.begun_ns is None:
+            return self.timeout_s
+        return self.timeout_s - (self.clock.monotonic_ns() - ask.begun_ns) / SECOND_NS
 
     def _dressed(self, ask: Ask, left_s: float | None) -> Ask:
         """The ask with what every request carries."""
         headers = self._common | ask.headers
         if left_s is not None:
             headers[TIMEOUT] = seconds_text(round(left_s * 1000) * 1_000_000)
+        if ask.number is not None:
+            headers[SESSION] = numbered_text(ask.number)
         return msgspec.structs.replace(ask, headers=headers, timeout_s=left_s)
 
     def dressed(self, ask: Ask) -> Ask:
@@ -151,9 +159,9 @@ class Line:
             return DeadlineExceeded(timeout_s=self.timeout_s, cause=error.cause)
         return Unavailable(cause=error.cause)
 
-    def _pause_s(self, attempt: int, failure: HoldfastError) -> float:
+    def pause_s(self, attempt: int, failure: HoldfastError) -> float:
         """Twice as long each time, of which chance takes up to a half; never before it was said."""
-        most = min(PAUSE_S * (1 << attempt), PAUSE_MOST_S)
+        most = min(PAUSE_S * (1 << min(attempt, TRIES)), PAUSE_MOST_S)
         drawn = most * (1 - self.entropy.bytes(1)[0] / 512)
         said = failure.facts.get("retry_after_s")
         return max(drawn, said) if isinstance(said, int | float) else drawn

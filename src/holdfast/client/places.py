@@ -13,13 +13,14 @@ from typing import Final
 import msgspec
 
 from holdfast.client.asks import Answer, Ask, Work
-from holdfast.client.line import Line
+from holdfast.client.line import NOT_BEGUN_ERRORS, Line
 from holdfast.client.reading import read
-from holdfast.errors import Moved, NotFound, Unavailable
+from holdfast.errors import Moved, NotFound, OutcomeUnknown
 from holdfast.values import Place
 from holdfast.wire.paths import encode_query, encode_text
 
 MOVES: Final = 5
+OWNER_TRIES: Final = 2  # then any server is asked
 PLACES: Final = 10_000
 Point = tuple[str, bytes]
 LOWEST: Final[Point] = ("", b"")
@@ -95,12 +96,9 @@ def ask_owner(line: Line, places: Places, about: tuple[str, str], ask: Ask) -> W
         ask: as it would go to any server.
     """
     for _ in range(MOVES):
-        place = places.find(*about)
-        if place is None:
-            place = yield from locate(line, *about)
-            places.learn(place)
+        place = yield from _place_of(line, places, about)
         try:
-            return (yield from line.exchange(at_owner(ask, place)))
+            return (yield from line.exchange(at_owner(ask, place), tries=OWNER_TRIES))
         except Moved as error:
             places.forget(place)
             if isinstance(error.facts.get("place"), Place):
@@ -109,10 +107,21 @@ def ask_owner(line: Line, places: Places, about: tuple[str, str], ask: Ask) -> W
             if "bucket" not in error.facts:
                 raise
             places.forget(place)
-        except Unavailable:  # it did nothing: any other server may know the new owner
+        except OutcomeUnknown:  # who asks again will ask whoever owns it by then
+            places.forget(place)
+            raise
+        except NOT_BEGUN_ERRORS:  # it did nothing: any other server may know the new owner
             places.forget(place)
             break
     return (yield from line.exchange(ask))
+
+
+def _place_of(line: Line, places: Places, about: tuple[str, str]) -> Work[Place]:
+    place = places.find(*about)
+    if place is None:
+        place = yield from locate(line, *about)
+        places.learn(place)
+    return place
 
 
 def at_owner(ask: Ask, place: Place) -> Ask:

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from holdfast.client.asks import Work
 from holdfast.client.box import Box, Queued
+from holdfast.client.numbers import RENEWED_NS
 from holdfast.errors import (
     Closed,
     HoldfastError,
@@ -25,7 +26,7 @@ from holdfast.errors import (
     Unavailable,
     Waitable,
 )
-from holdfast.limits import BATCH_BYTES, MIB, SESSION_IDLE_NS
+from holdfast.limits import BATCH_BYTES, MIB
 from holdfast.values import DeadLetter
 from holdfast.wire.headers import Numbered
 
@@ -33,7 +34,6 @@ TRIES: Final = 5
 BATCH: Final = 500  # writes in one request: half of the numbers that a session has open
 PIECE_BYTES: Final = 8 * MIB
 QUEUE_BYTES: Final = 4 * BATCH_BYTES
-RENEWED_NS: Final = SESSION_IDLE_NS // 7  # after this a session is followed by another
 REST_S: Final = 0.5  # between rounds that failed
 KEPT_ERRORS: Final = (Waitable, StorageFailed, OutcomeUnknown, Unauthenticated)
 

@@ -11,6 +11,7 @@ from holdfast.client.asks import Ask, Work
 from holdfast.client.box import Queued
 from holdfast.client.calls import NamespaceCalls
 from holdfast.client.line import Line
+from holdfast.client.numbers import write
 from holdfast.client.places import Places, locate
 from holdfast.client.reading import read
 from holdfast.errors import InvalidValue, Unavailable
@@ -166,4 +167,4 @@ class BucketCalls:
         value = arguments.payload(data)
         target = self._about("objects", namespace, key)
         ask = Ask("PUT", target, body=value, origin=self._origin)
-        return read((yield from self._line.exchange(ask)), Receipt, ask)
+        return read((yield from write(self._line, ask)), Receipt, ask)

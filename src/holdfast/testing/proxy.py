@@ -27,7 +27,7 @@ class Proxy:
     """Forwards connections to a server, as long as its context lasts.
 
     ``delay_s`` is how long everything is on its way, each way; ``refusing`` closes connections
-    before a byte of theirs is forwarded.
+    before a byte of theirs is forwarded; ``lost`` counts the answers that never arrived.
 
     Args:
         url: the server's, ``http://host:port``.
@@ -43,6 +43,7 @@ class Proxy:
         self._lock = Lock()
         self._sockets: set[socket.socket] = set()
         self._answers_to_lose = 0
+        self.lost = 0
         self._open = True
         self.delay_s = 0.0
         self.refusing = False
@@ -131,6 +132,7 @@ class Proxy:
         with self._lock:
             lost = self._answers_to_lose > 0
             self._answers_to_lose -= lost
+            self.lost += lost
             return lost
 
     def _end(self, *sockets: socket.socket) -> None:
