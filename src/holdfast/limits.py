@@ -37,6 +37,8 @@ REQUEST_HEADER_BYTES: Final = 32 * KIB  # 16 KiB is what others promise to take
 REQUEST_HEADERS: Final = 100
 REQUEST_BYTES: Final = MIB  # of a body that is JSON
 BATCH_BODY_BYTES: Final = BATCH_BYTES + 2 * MIB  # values and what stands around them
+RPC_MESSAGE_BYTES: Final = 4 * MIB  # what gRPC's own clients take unless they are told otherwise
+RPC_CALLS: Final = 1_000  # under way at once, streams that stay open included
 REQUESTS_DUE: Final = 64  # of one connection, before nothing more is read of it
 
 # -- buckets and segments ------------------------------------------------------
@@ -104,6 +106,7 @@ def _check() -> None:
         "a view key fits LMDB": VIEW_KEY_BYTES + 9 + 1 <= 511,  # noqa: PLR2004 - LMDB's own
         "a batch fits a group": BATCH_BYTES < 1 << 32,
         "one image leaves room for others": ENCLAVE_SESSIONS_PER_IMAGE < ENCLAVE_SESSIONS,
+        "a record fits a message": 2 * VALUE_RECORD_BYTES <= RPC_MESSAGE_BYTES,
         "all consumers fit a record": CONSUMERS * (CONSUMER_BYTES + 1) < VALUE_RECORD_BYTES,
     }
     for relation, holds in relations.items():

@@ -24,6 +24,7 @@ EDITS = {
     "a view key fits LMDB": "VIEW_KEY_BYTES = 512",
     "a batch fits a group": "BATCH_BYTES = 4 * GIB",
     "one image leaves room for others": "ENCLAVE_SESSIONS = 100",
+    "a record fits a message": "RPC_MESSAGE_BYTES = VALUE_RECORD_BYTES",
     "all consumers fit a record": "CONSUMERS = MIB",
 }
 

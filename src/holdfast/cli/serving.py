@@ -37,6 +37,9 @@ def serve(
     port: Annotated[
         int | None, typer.Option(help="TCP port, 8080 if not said; 0 lets the system choose.")
     ] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="Serve gRPC as well, on this TCP port; 0 as for --port.")
+    ] = None,
     unix_socket: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Listen on a Unix socket as well.")
     ] = None,
@@ -70,6 +73,7 @@ def serve(
     flags = {
         "host": host,
         "port": port,
+        "grpc_port": grpc_port,
         "unix_socket": _text(unix_socket),
         "tls_cert": _text(tls_cert),
         "tls_key": _text(tls_key),

@@ -28,6 +28,7 @@ from holdfast.store.tenancy import make_enclaves
 
 if TYPE_CHECKING:
     from holdfast.identity.enclaves import Enclaves
+    from holdfast.server.rpc.host import RpcHost
     from holdfast.server.whole import Whole
     from holdfast.store.store import Store
 
@@ -45,7 +46,7 @@ class Server:
         settings: where to listen, and the bounds.
         door: settles who asks and whether they may; the store's own tokens and rights if None.
         enclaves: settles which enclave asks; made of the settings if None.
-        started: called with the URL once the server listens.
+        started: called with the URL once the server listens; and with that of the gRPC door.
         reload: reads the settings again, when SIGHUP asks for it.
         listeners: sockets that are bound already; the last is this process's own.
         whole: all of the store, where this process holds a part of it.
@@ -70,6 +71,7 @@ class Server:
             store.tokens.trust(issuers_of(settings.issuers))
         self.enclaves = enclaves or make_enclaves(store, settings.attestation)
         self.url = ""
+        self.rpc: RpcHost | None = None
         self._started = started
         self._reload = reload
         self._bound = listeners
@@ -109,7 +111,10 @@ class Server:
             loop.add_signal_handler(signal.SIGHUP, self._read_again)
         ticking = asyncio.ensure_future(self._tick(site))
         try:
+            self.rpc = await self._listen_rpc(site)
             self._started(self.url)
+            if self.rpc is not None:
+                self._started(self.rpc.url)
             await self._ending.wait()
         finally:
             await self._drain(site, servers)
@@ -131,6 +136,8 @@ class Server:
         self.store.tokens.trust(issuers)
         for listener in self._bound:
             listener.renew(settings)
+        if self.rpc is not None:
+            self.rpc.renew(settings)
         self.settings = settings
         loop, site = self._loop, self._site
         if loop is not None and site is not None:
@@ -160,6 +167,13 @@ class Server:
             make, sock=listener.socket, ssl=listener.tls, backlog=listener.backlog
         )
 
+    async def _listen_rpc(self, site: Site) -> RpcHost | None:
+        if self.settings.grpc_port is None:
+            return None
+        from holdfast.server.rpc.host import listen  # noqa: PLC0415 - needs an extra
+
+        return await listen(site, self.settings)
+
     async def _tick(self, site: Site) -> None:
         while True:
             await asyncio.sleep(TICK_S)
@@ -173,11 +187,16 @@ class Server:
     async def _drain(self, site: Site, servers: list[asyncio.AbstractServer]) -> None:
         """Answer what is under way, for at most ``drain_s`` seconds."""
         site.draining = True
+        rpc = self.rpc
+        if rpc is not None:
+            await rpc.drain()
         for server in servers:
             server.close()
         for connection in list(self._connections()):
             connection.shutdown()
         until = asyncio.get_running_loop().time() + self.settings.drain_s
+        if rpc is not None:
+            await rpc.stop(self.settings.drain_s)
         # uvicorn's set of connections tells nobody when it is empty.
         while self._connections() and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
             await asyncio.sleep(TICK_S / 25)
@@ -203,7 +222,7 @@ def serve(
         store: an open store, best opened with ``in_place=False`` (rule 12).
         settings: where to listen, and the bounds; or these by name (``port=0``).
         enclaves: settles which enclave asks; made of the settings if None.
-        started: called with the URL once the server listens.
+        started: called with the URL once the server listens; and with that of the gRPC door.
         reload: reads the settings again, when SIGHUP asks for it.
         **options: fields of ``Settings``.
 

@@ -22,6 +22,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         host: address to listen on; any but a loopback one needs TLS, or ``insecure``.
         port: TCP port; 0 lets the system choose.
+        grpc_port: TCP port of the gRPC door, which is shut without one; 0 as for ``port``.
         unix_socket: path of a Unix socket to listen on as well.
         tls_cert: PEM file of the certificate and its chain; with ``tls_key``.
         tls_key: PEM file of its key.
@@ -46,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     host: str = "127.0.0.1"
     port: Port = 8080
+    grpc_port: Port | None = None
     unix_socket: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None

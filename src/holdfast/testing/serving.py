@@ -40,6 +40,7 @@ class Serving:
         self.store = store
         self.server = Server(store, settings, started=self._listening)
         self.url = ""
+        self.rpc_url = ""
         self._thread = Thread(target=self._run, name="holdfast-serving", daemon=True)
 
     def token(
@@ -53,7 +54,11 @@ class Serving:
         return self.store.tokens.issue("test", [grant], TOKEN_TTL_S)
 
     def _listening(self, url: str) -> None:
+        if self.url:
+            return  # that of the gRPC door
         self.url = url
+        if self.server.rpc is not None:
+            self.rpc_url = self.server.rpc.url
         self._ready.set()
 
     def _run(self) -> None:

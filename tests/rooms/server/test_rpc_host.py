@@ -1,0 +1,59 @@
+"""The gRPC door: health, reflection, TLS, and what it refuses to listen on."""
+
+from __future__ import annotations
+
+import socket
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
+
+import holdfast
+from holdfast.errors import InvalidValue, StorageFailed
+from holdfast.testing.serving import Serving
+
+HEALTH = "grpc.health.v1.Health"
+
+
+def target(serving: Serving) -> str:
+    return serving.rpc_url.partition("://")[2]
+
+
+def test_health_and_reflection_answer_whoever_asks() -> None:
+    with (
+        holdfast.open(":memory:") as store,
+        Serving(store, grpc_port=0) as serving,
+        grpc.insecure_channel(target(serving)) as channel,
+    ):
+        asked = health_pb2.HealthCheckRequest()
+        answered = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=20)
+        assert answered.status == health_pb2.HealthCheckResponse.SERVING
+        shown = ProtoReflectionDescriptorDatabase(channel)
+        assert HEALTH in shown.get_services()
+
+
+def test_there_is_no_such_door_unless_it_is_asked_for() -> None:
+    with holdfast.open(":memory:") as store, Serving(store) as serving:
+        assert serving.rpc_url == ""
+
+
+def test_an_address_that_is_taken_is_told() -> None:
+    with socket.socket() as taken, holdfast.open(":memory:") as store:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(StorageFailed) as told, Serving(store, grpc_port=port):
+            pass
+        assert told.value.facts["port"] == port
+
+
+def test_several_processes_need_a_port_that_is_said() -> None:
+    with (
+        holdfast.open(":memory:") as store,
+        pytest.raises(InvalidValue),
+        Serving(store, grpc_port=0, workers=2),
+    ):
+        pass
