@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from holdfast.bucket import birth, commit
+from holdfast.bucket import birth, commit, replay
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.sessions import Sessions
+from holdfast.log.group import Group
 from holdfast.log.header import KeptNumbers
-from holdfast.log.log import Group, Log
+from holdfast.log.log import Log
 from holdfast.testing.simulator import Deviation, simulate
 
 SEEDS = 400
@@ -33,14 +34,14 @@ def _segments_end_unsynced(patch: pytest.MonkeyPatch) -> None:
 
 
 def _highest_key_forgotten(patch: pytest.MonkeyPatch) -> None:
-    noted = birth._note_floors
+    noted = replay.note_floors
 
     def forgetful(opened: Bucket, groups: list[Group]) -> None:
         highest = opened.highest
         noted(opened, groups)
         opened.highest = highest
 
-    patch.setattr(birth, "_note_floors", forgetful)
+    patch.setattr(replay, "note_floors", forgetful)
 
 
 def _older_views_trusted(patch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from operator import itemgetter
 
 import msgspec
 
-from holdfast.bucket import commit, rows
+from holdfast.bucket import commit, replay
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import (
     CHECKPOINT,
@@ -19,27 +19,21 @@ from holdfast.bucket.checkpoint import (
     expiry_row,
     read_checkpoint,
 )
-from holdfast.bucket.read import EXPIRES_SLICE, NEVER
 from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.bucket.settings import Settings
-from holdfast.errors import Corrupt, FormatTooNew, StorageFailed
+from holdfast.errors import Corrupt, StorageFailed
 from holdfast.limits import OVERLAY_RECORDS_LEAST
-from holdfast.log.entry import DELETED, ENTRY, Entry, fold, pack, unpack
-from holdfast.log.group import Kind
-from holdfast.log.header import Birth, LogState, Merge
-from holdfast.log.keyblock import Row, moved, sorted_rows
-from holdfast.log.log import Group, Log, Position
-from holdfast.log.records import REMOVALS, Flag, Type, record_bytes
+from holdfast.log.entry import Entry, fold, pack
+from holdfast.log.header import LogState
+from holdfast.log.keyblock import Row, sorted_rows
+from holdfast.log.log import Log
+from holdfast.log.records import Flag, Type
 from holdfast.log.recovery import Recovered, recover
 from holdfast.views.memory_view import MemoryView
 from holdfast.views.port import Table, View, Writer
-from holdfast.views.state import CAREFUL, EXPIRES, EXPIRES_AT, SIDE, TABLES, State, needs_care
+from holdfast.views.state import CAREFUL, EXPIRES, EXPIRES_AT, SIDE, TABLES, State
 
-Plain = tuple[bytes, int, int, bytes]  # a Row, or the same without its names
-PLAIN_SLICE = slice(36, 38)
-PLAIN = bytes(2)
 PAGE = 500
-KEY_TYPES = REMOVALS | {Type.STORE, Type.APPEND, Type.RELEASE, Type.JOIN}
 
 
 def create(settings: Settings, bucket: str, state: LogState) -> Bucket:
@@ -78,7 +72,7 @@ def _opened(settings: Settings, bucket: str, numbers: list[int], view: View) -> 
     if found is None:
         return None
     opened = Bucket(settings, found.log, found.state, view)
-    _apply_controls(opened, found.groups)
+    replay.apply_controls(opened, found.groups)
     _restore(opened, found, mark)
     _drop_orphans(opened, numbers)
     opened.opened_version = opened.version
@@ -106,7 +100,7 @@ def _restore(opened: Bucket, found: Recovered, mark: Checkpoint | None) -> None:
             opened.restore_counts(mark)
             if (mark.start, mark.stop) != (opened.start, opened.stop):
                 _cut_view(opened, mark)
-            _replay(opened, found, mark.position)
+            replay.replay(opened, found, mark.position)
         except Corrupt:
             if not _view_is_bad(opened):
                 raise
@@ -183,10 +177,12 @@ def rebuild(opened: Bucket, found: Recovered | None = None) -> None:
     log = opened.log
     fresh = State(MemoryView())  # with nothing below it until the view is cleared
     special = 0
-    sources: list[Iterable[Row]] = [segment_rows(log, number) for number in sorted(log.ended)]
+    sources: list[Iterable[Row]] = [
+        replay.segment_rows(log, number) for number in sorted(log.ended)
+    ]
     tail = found.groups if found is not None else list(log.groups(log.number))
-    sources.append(sorted_rows(_group_rows(tail, log.number)))
-    _note_floors(opened, tail)
+    sources.append(sorted_rows(replay.group_rows(tail, log.number)))
+    replay.note_floors(opened, tail)
     for key, listed in groupby(_merged(sources), key=itemgetter(0)):
         if opened.start <= key < opened.stop:
             special += _fold_key(opened, fresh, key, listed)
@@ -215,8 +211,8 @@ def derive_entries(opened: Bucket) -> Iterator[tuple[bytes, bytes]]:
     """Every object's entry as key blocks and log alone tell it, in order."""
     log = opened.log
     with opened.lock:
-        sources: list[Iterable[Row]] = [segment_rows(log, n) for n in sorted(log.ended)]
-        tail = list(_group_rows(log.groups(log.number), log.number))
+        sources: list[Iterable[Row]] = [replay.segment_rows(log, n) for n in sorted(log.ended)]
+        tail = list(replay.group_rows(log.groups(log.number), log.number))
     sources.append(sorted_rows(tail))
     for key, listed in groupby(_merged(sources), key=itemgetter(0)):
         if opened.start <= key < opened.stop:
@@ -229,10 +225,10 @@ def fold_object(listed: Iterable[Row]) -> Entry | None:
     """The object that all records of one key make, in the order of their versions, or None."""
     entry = None
     for row in listed:
-        if row.type in KEY_TYPES:
+        if row.type in replay.KEY_TYPES:
             entry = fold(entry, row.type, row.entry)
         elif row.type == Type.CONSUMERS and entry is not None:
-            _set_managed(entry, row)
+            replay.set_managed(entry, row)
     return entry
 
 
@@ -249,8 +245,8 @@ def _fold_key(opened: Bucket, into: State, key: bytes, listed: Iterable[Row]) ->
     if entry is None or not entry.flags & Flag.MANAGED:
         sides.pop(Table.CONSUMERS, None)  # of an object that is no more
     for table, side in sides.items():
-        if side is not None and not _says_gone(table, side):
-            into.put_side(table, key, _side_row(opened, key, side))
+        if side is not None and not replay.says_gone(table, side):
+            into.put_side(table, key, replay.side_row(opened, key, side))
     return int(entry is not None and bool(entry.flags & CAREFUL))
 
 
@@ -260,230 +256,17 @@ def _folded(opened: Bucket, listed: Iterable[Row]) -> tuple[Entry | None, dict[T
     sides: dict[Table, Row | None] = {}
     for row in listed:
         opened.version = max(opened.version, row.version)
-        if row.type in KEY_TYPES:
+        if row.type in replay.KEY_TYPES:
             entry = fold(entry, row.type, row.entry)
-            if _begins_anew(row):
+            if replay.begins_anew(row):
                 sides[Table.CONSUMERS] = None
         elif row.type == Type.UNLOCK:
             sides[Table.LOCKS] = None
-        elif (table := SIDE_TABLES.get(_known(row.type))) is not None:
+        elif (table := SIDE_TABLES.get(replay.known_type(row.type))) is not None:
             sides[table] = row
             if table is Table.CONSUMERS and entry is not None:
-                _set_managed(entry, row)
+                replay.set_managed(entry, row)
     return entry, sides
-
-
-def _put_entry(opened: Bucket, key: bytes, row: bytes) -> None:
-    if row[EXPIRES_SLICE] != NEVER:
-        opened.may_expire = True
-    if needs_care(row):
-        opened.special += 1
-    opened.state.put_entry(key, row)
-
-
-def _says_gone(table: Table, side: Row) -> bool:
-    """An UPLOAD record without a value says that no upload is left."""
-    return table is Table.UPLOADS and ENTRY.unpack_from(side.entry)[3] == 0
-
-
-def _set_managed(entry: Entry, row: Row) -> None:
-    size = ENTRY.unpack_from(row.entry)[3]
-    flags = entry.flags & ~Flag.MARKED | Flag.MANAGED
-    entry.flags = flags if size else flags | Flag.MARKED
-
-
-def _side_row(opened: Bucket, key: bytes, row: Row) -> bytes:
-    """A side table's row from its record; the record's value is read."""
-    version, _, _, size, _, _, _, segment, offset = ENTRY.unpack_from(row.entry)
-    payload = opened.log.value(key, version, segment, offset, size)
-    return rows.pack_row(version, segment, record_bytes(len(key), 0, size), payload)
-
-
-def segment_rows(log: Log, number: int) -> Iterable[Row]:
-    """The rows of an ended segment, sorted: its key block, or a scan where it has none yet."""
-    block = log.key_block(number)
-    if block is not None:
-        return block
-    return sorted_rows(_group_rows(log.groups(number), number))
-
-
-def _group_rows(groups: Iterable[Group], number: int) -> Iterator[Plain]:
-    for group in groups:
-        if group.head.kind == Kind.RECORDS:
-            yield from group.rows(number)
-
-
-def _replay(opened: Bucket, found: Recovered, after: Position) -> None:
-    """Apply everything behind a position, in the order of the log."""
-    log = opened.log
-    for number in sorted(n for n in log.ended if n >= after.segment):
-        if number == after.segment:
-            rows_behind = _group_rows(log.groups(number, after), number)
-            _apply_rows(opened, _own(opened, rows_behind))
-        else:
-            _apply_rows(opened, _own(opened, segment_rows(log, number)))
-    tail = [
-        group
-        for group in found.groups
-        if after.segment != log.number or group.head.start >= after.stop
-    ]
-    _apply_rows(opened, _group_rows(tail, log.number))
-    _note_floors(opened, found.groups)
-
-
-def _own(opened: Bucket, listed: Iterable[Plain]) -> Iterator[Plain]:
-    return (row for row in listed if opened.start <= row[0] < opened.stop)
-
-
-def _apply_rows(opened: Bucket, listed: Iterable[Plain]) -> None:
-    """Fold records into the state one by one."""
-    state = opened.state
-    highest = opened.version
-    for key, version, kind, entry in listed:
-        highest = max(highest, version)
-        if (
-            kind == Type.STORE
-            and not opened.special
-            and entry[PLAIN_SLICE] == PLAIN
-            and entry[EXPIRES_SLICE] == NEVER
-        ):
-            state.put_entry(key, entry)
-        else:
-            _apply_row(opened, Row(key, version, kind, entry))
-    opened.version = highest
-
-
-def _apply_row(opened: Bucket, row: Row) -> None:
-    state, key = opened.state, row.key
-    if row.type in KEY_TYPES:
-        _apply_object(opened, row)
-        return
-    if moved(row) and not _moves(opened, row):
-        return
-    if row.type == Type.UNLOCK:
-        state.put_side(Table.LOCKS, key, DELETED)
-    elif (table := SIDE_TABLES.get(_known(row.type))) is not None:
-        if _says_gone(table, row):
-            state.put_side(table, key, DELETED)
-            return
-        state.put_side(table, key, _side_row(opened, key, row))
-        entry = state.entry(key) if table is Table.CONSUMERS else None
-        if entry is not None:
-            known = unpack(entry)
-            _set_managed(known, row)
-            _put_entry(opened, key, pack(known))
-
-
-def _moves(opened: Bucket, row: Row) -> bool:
-    """Whether an evacuated side record is the one that its row stands for.
-
-    What it was moved from was seen before, so another row, or none, is newer:
-    an unlock that is moved behind the next lock must not end that one.
-    """
-    table = SIDE_TABLES.get(_known(row.type))
-    known = opened.state.get(table, row.key) if table is not None else None
-    return bool(known) and rows.unpack_row(known or b"").version == row.version
-
-
-def _apply_object(opened: Bucket, row: Row) -> None:
-    state, key = opened.state, row.key
-    flags = ENTRY.unpack_from(row.entry)[5]
-    old = state.entry(key)
-    if flags & Flag.MOVED and (old is None or row.type in REMOVALS):
-        return  # what it was moved from was already seen, and is dead
-    entry = fold(unpack(old) if old else None, row.type, row.entry)
-    if entry is not None:
-        _put_entry(opened, key, pack(entry))
-    elif old is not None:
-        state.put_entry(key, DELETED)
-    anew = _begins_anew(row) and not flags & Flag.MOVED
-    if anew and state.get(Table.CONSUMERS, key) is not None:
-        state.put_side(Table.CONSUMERS, key, DELETED)
-
-
-def _begins_anew(row: Row) -> bool:
-    """Whether a record ends what was of its key: consumers of before are gone.
-
-    An append whose object was overwritten and collected does not, nor does
-    anything else that finds no object to change.
-    """
-    if row.type in REMOVALS:
-        return True
-    return row.type == Type.STORE and bool(ENTRY.unpack_from(row.entry)[5] & Flag.FRESH)
-
-
-def _note_floors(opened: Bucket, groups: Iterable[Group]) -> None:
-    """Versions, bucket time and the highest key never go back, whatever the last record was.
-
-    What sessions applied is told by the state and by these records alone, not by views.
-    """
-    latest = 0
-    for group in groups:
-        if group.head.kind == Kind.KEY_BLOCK:
-            continue
-        for record in group.records():
-            if group.head.kind == Kind.RECORDS:
-                latest = max(latest, record.modified_ns)
-                if record.type == Type.SESSION:
-                    opened.sessions.replay(record.key, group.value(record), record.modified_ns)
-            opened.version = max(opened.version, record.version)
-            opened.highest = max(opened.highest, record.key)
-    opened.time.raise_to(latest)
-
-
-def _apply_controls(opened: Bucket, groups: Iterable[Group]) -> None:
-    """What the newest segment's control records say after its state."""
-    opened.time.raise_to(found_time(groups))
-    for group in groups:
-        if group.head.kind == Kind.CONTROL:
-            for record in group.records():
-                _apply_control(opened, record.type, group.value(record))
-
-
-def found_time(groups: Iterable[Group]) -> int:
-    """How far bucket time may have got, by a segment's control records.
-
-    A time mark runs ahead of time; a close says where it really stood.
-    """
-    latest = 0
-    for group in groups:
-        if group.head.kind == Kind.CONTROL:
-            for record in group.records():
-                closed = record.type == Type.CLOSE
-                latest = record.modified_ns if closed else max(latest, record.modified_ns)
-    return latest
-
-
-def _apply_control(opened: Bucket, kind: int, value: bytes) -> None:
-    if kind == Type.SPLIT:
-        birth = msgspec.msgpack.decode(value, type=Birth)
-        opened.births = (*opened.births, birth)
-        opened.stop = birth.start
-    elif kind == Type.BORN:
-        child = value.decode()
-        opened.births = tuple(b for b in opened.births if b.child != child)
-    elif kind == Type.MERGE:
-        merge = msgspec.msgpack.decode(value, type=Merge)
-        opened.start = min(opened.start, merge.start)
-        opened.stop = max(opened.stop, merge.stop)
-        opened.version = max(opened.version, merge.version)
-        opened.highest = max(opened.highest, merge.highest)
-        opened.retired = (*opened.retired, merge.bucket)
-        opened.time.raise_to(merge.time_ns)
-        opened.sessions.take_in(merge.numbers, merge.time_ns)
-    elif kind == Type.RETIRED:
-        gone = value.decode()
-        opened.retired = tuple(b for b in opened.retired if b != gone)
-    else:
-        _known(kind)
-
-
-def _known(kind: int) -> Type:
-    """The type of a record; FormatTooNew where a later version wrote it (D10)."""
-    try:
-        return Type(kind)
-    except ValueError:
-        raise FormatTooNew(what="record type", version=kind) from None
 
 
 def _drop_orphans(opened: Bucket, numbers: list[int]) -> None:

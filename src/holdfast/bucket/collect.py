@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from holdfast.bucket import commit
-from holdfast.bucket.birth import segment_rows
 from holdfast.bucket.checkpoint import Pace, checkpoint, never, no_pace
+from holdfast.bucket.replay import segment_rows
 from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.bucket.rows import unpack_row
 from holdfast.bucket.seal import seal

@@ -25,8 +25,8 @@ from holdfast.certify.tree import leaf_digest
 from holdfast.certify.trie import Trie
 from holdfast.errors import Changed, Corrupt, Moved, NotFound, StorageFailed
 from holdfast.log.entry import ATTRIBUTES, Entry, unpack
-from holdfast.log.group import Kind
-from holdfast.log.log import Group, Position
+from holdfast.log.group import Group, Kind
+from holdfast.log.log import Position
 from holdfast.log.records import (
     CHECK_BYTES,
     HEAD,

@@ -29,10 +29,15 @@ from typing import NamedTuple
 from crc32c import crc32c
 from xxhash import xxh3_64_intdigest
 
+from holdfast.log.entry import ENTRY
+from holdfast.log.records import CHECK_BYTES, HEAD_BYTES, Record, Type, decode
+from holdfast.log.records import HEAD as RECORD
+
 MAGIC = b"HFGR"
 HEAD = struct.Struct("<4sBBHIIIIQQ")
 DIGEST = struct.Struct("<Q")
 GROUP_HEAD_BYTES = HEAD.size + DIGEST.size
+SESSION = int(Type.SESSION)
 
 
 class Kind(IntEnum):
@@ -129,3 +134,50 @@ def groups_behind(
                 yield head, body
                 after = head.stop - base
         found = whole.find(MAGIC, after)
+
+
+class Group(NamedTuple):
+    """A verified group: its header and its body."""
+
+    head: GroupHead
+    body: memoryview
+
+    def records(self) -> Iterator[Record]:
+        """The records, in order; ValueError where the body contradicts itself."""
+        at = 0
+        for _ in range(self.head.records):
+            record, at = decode(self.body, at, self.head.body)
+            yield record
+        if at != len(self.body):
+            raise ValueError("a group is longer than its records")
+
+    def rows(self, segment: int) -> Iterator[tuple[bytes, int, int, bytes]]:
+        """The rows of a key block for these records: key, version, type, entry (keyblock.py).
+
+        The same as ``row_of`` makes of each of ``records``, without the record; none
+        of a SESSION record.
+        """
+        body, base, at = bytes(self.body), self.head.body, 0
+        unpack, pack = RECORD.unpack_from, ENTRY.pack
+        for _ in range(self.head.records):
+            kind, flags, key_len, size, crc, attrs_len, *times = unpack(body, at)
+            version, modified, expires = times
+            attrs_at = at + HEAD_BYTES + key_len
+            value_at = attrs_at + attrs_len
+            if kind == SESSION:  # is state of the bucket, not of a key
+                at = value_at + size + CHECK_BYTES
+                continue
+            entry = pack(
+                version, modified, expires, size, crc, flags, attrs_len, segment, base + value_at
+            )
+            if attrs_len:
+                entry += body[attrs_at:value_at]
+            yield body[at + HEAD_BYTES : attrs_at], version, kind, entry
+            at = value_at + size + CHECK_BYTES
+        if at != len(body):
+            raise ValueError("a group is longer than its records")
+
+    def value(self, record: Record) -> bytes:
+        """A record's value (the group's checksum has covered it)."""
+        at = record.offset - self.head.body
+        return bytes(self.body[at : at + record.value_len])

@@ -19,8 +19,7 @@ from crc32c import crc32c
 
 from holdfast.engines.port import Buffer, LeftBehind, Mapped, Segment, Segments
 from holdfast.errors import Corrupt, StorageFailed
-from holdfast.log.entry import ENTRY
-from holdfast.log.group import GROUP_HEAD_BYTES, GroupHead, Kind, read_head, scan, seal_head
+from holdfast.log.group import GROUP_HEAD_BYTES, Group, Kind, read_head, scan, seal_head
 from holdfast.log.header import (
     SEGMENT_HEAD_BYTES,
     Identity,
@@ -35,17 +34,12 @@ from holdfast.log.keyblock import KeyBlock
 from holdfast.log.records import (
     CHECK,
     CHECK_BYTES,
-    HEAD,
-    HEAD_BYTES,
-    Record,
     Type,
     check_of,
-    decode,
     encode,
 )
 
 GROUP_OF_RECORDS = int(Kind.RECORDS)
-SESSION = int(Type.SESSION)
 SMALL_BYTES = 1 << 16
 UNKNOWN = -(1 << 62)  # a count of records, and still one after any number was added
 JOIN_BYTES = 1 << 14  # a group of larger buffers is written gathered instead of joined
@@ -451,50 +445,3 @@ class Log:
         data = self._bytes(position.segment, position.start, behind)
         head = read_head(data, 0, position.start)
         return head is not None and (head.digest, head.stop) == (position.digest, position.stop)
-
-
-class Group(NamedTuple):
-    """A verified group: its header and its body."""
-
-    head: GroupHead
-    body: memoryview
-
-    def records(self) -> Iterator[Record]:
-        """The records, in order; ValueError where the body contradicts itself."""
-        at = 0
-        for _ in range(self.head.records):
-            record, at = decode(self.body, at, self.head.body)
-            yield record
-        if at != len(self.body):
-            raise ValueError("a group is longer than its records")
-
-    def rows(self, segment: int) -> Iterator[tuple[bytes, int, int, bytes]]:
-        """The rows of a key block for these records: key, version, type, entry (keyblock.py).
-
-        The same as ``row_of`` makes of each of ``records``, without the record; none
-        of a SESSION record.
-        """
-        body, base, at = bytes(self.body), self.head.body, 0
-        unpack, pack = HEAD.unpack_from, ENTRY.pack
-        for _ in range(self.head.records):
-            kind, flags, key_len, size, crc, attrs_len, *times = unpack(body, at)
-            version, modified, expires = times
-            attrs_at = at + HEAD_BYTES + key_len
-            value_at = attrs_at + attrs_len
-            if kind == SESSION:  # is state of the bucket, not of a key
-                at = value_at + size + CHECK_BYTES
-                continue
-            entry = pack(
-                version, modified, expires, size, crc, flags, attrs_len, segment, base + value_at
-            )
-            if attrs_len:
-                entry += body[attrs_at:value_at]
-            yield body[at + HEAD_BYTES : attrs_at], version, kind, entry
-            at = value_at + size + CHECK_BYTES
-        if at != len(body):
-            raise ValueError("a group is longer than its records")
-
-    def value(self, record: Record) -> bytes:
-        """A record's value (the group's checksum has covered it)."""
-        at = record.offset - self.head.body
-        return bytes(self.body[at : at + record.value_len])

@@ -14,7 +14,7 @@ import msgspec
 
 from holdfast.engines.port import Segments
 from holdfast.errors import Corrupt
-from holdfast.log.group import Kind, durable_beyond, scan
+from holdfast.log.group import Group, Kind, durable_beyond, scan
 from holdfast.log.header import (
     SEGMENT_HEAD_BYTES,
     Identity,
@@ -24,7 +24,7 @@ from holdfast.log.header import (
     decode_state,
     unpack_head,
 )
-from holdfast.log.log import Group, Log, Position
+from holdfast.log.log import Log, Position
 from holdfast.log.records import Type
 
 Origin = tuple[str, int]  # the bucket and the number that a segment was written under

@@ -16,7 +16,7 @@ from crc32c import crc32c
 
 from holdfast.errors import Corrupt
 from holdfast.log.entry import ENTRY
-from holdfast.log.group import GROUP_HEAD_BYTES, Kind, groups_behind, read_head, scan
+from holdfast.log.group import GROUP_HEAD_BYTES, Group, Kind, groups_behind, read_head, scan
 from holdfast.log.header import (
     SEGMENT_HEAD_BYTES,
     Birth,
@@ -28,7 +28,7 @@ from holdfast.log.header import (
     unpack_head,
 )
 from holdfast.log.keyblock import KeyBlock, Row
-from holdfast.log.log import Group, Log
+from holdfast.log.log import Log
 from holdfast.log.records import Record, Type
 
 

@@ -27,10 +27,10 @@ from holdfast.bucket.rewrite import evacuated_row
 from holdfast.errors import Corrupt, HoldfastError
 from holdfast.limits import MIB, SCRUB_DAYS
 from holdfast.log.entry import ENTRY, unpack
-from holdfast.log.group import GROUP_HEAD_BYTES, Kind, read_head, scan
+from holdfast.log.group import GROUP_HEAD_BYTES, Group, Kind, read_head, scan
 from holdfast.log.header import SEGMENT_HEAD_BYTES, SegmentInfo
 from holdfast.log.keyblock import KeyBlock, Row, row_of
-from holdfast.log.log import Group, Log
+from holdfast.log.log import Log
 from holdfast.log.records import CHECK, Record, Type, check_of, record_bytes
 from holdfast.placement.placement import Placement
 from holdfast.values import Problem
