@@ -22,11 +22,11 @@ from holdfast.bucket.checkpoint import (
 from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt, StorageFailed
-from holdfast.limits import OVERLAY_RECORDS_LEAST
+from holdfast.limits import OVERLAY_RECORDS_LEAST, UNABSORBED_RECORDS
 from holdfast.log.entry import Entry, fold, pack
 from holdfast.log.header import LogState
 from holdfast.log.keyblock import Row, sorted_rows
-from holdfast.log.log import Log
+from holdfast.log.log import Log, Position
 from holdfast.log.records import Flag, Type
 from holdfast.log.recovery import Recovered, recover
 from holdfast.views.memory_view import MemoryView
@@ -34,6 +34,7 @@ from holdfast.views.port import Table, View, Writer
 from holdfast.views.state import CAREFUL, EXPIRES, EXPIRES_AT, SIDE, TABLES, State
 
 PAGE = 500
+NOWHERE = Position(0, 0, 0, 0)  # before every segment
 
 
 def create(settings: Settings, bucket: str, state: LogState) -> Bucket:
@@ -95,18 +96,30 @@ def _go_on_above(opened: Bucket) -> None:
 
 def _restore(opened: Bucket, found: Recovered, mark: Checkpoint | None) -> None:
     """Bring the state up to the log's end: from the view's checkpoint, or from nothing."""
-    if mark is not None and opened.log.continues(mark.position):
-        try:
+    after = _absorbed(opened, mark)
+    if after is None:
+        rebuild(opened, found)
+        return
+    try:
+        if mark is not None:
             opened.restore_counts(mark)
             if (mark.start, mark.stop) != (opened.start, opened.stop):
                 _cut_view(opened, mark)
-            replay.replay(opened, found, mark.position)
-        except Corrupt:
-            if not _view_is_bad(opened):
-                raise
-        else:
-            return
-    rebuild(opened, found)
+        replay.replay(opened, found, after)
+    except Corrupt:
+        if not _view_is_bad(opened):
+            raise
+        rebuild(opened, found)
+        return
+    if opened.state.records() > UNABSORBED_RECORDS:
+        checkpoint(opened)
+
+
+def _absorbed(opened: Bucket, mark: Checkpoint | None) -> Position | None:
+    """Behind which place of the log everything is still to be applied; None: begin anew."""
+    if mark is not None:
+        return mark.position if opened.log.continues(mark.position) else None
+    return NOWHERE if opened.log.is_whole() and _is_blank(opened.view) else None
 
 
 def _cut_view(opened: Bucket, mark: Checkpoint) -> None:

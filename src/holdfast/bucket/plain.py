@@ -72,20 +72,11 @@ def fits(group: Gathering, batch: Batch) -> bool:
 
 def publish(bucket: Bucket, group: Gathering) -> None:
     """Make a group of nothing but plain stores visible. Under the bucket's lock."""
-    active = bucket.state.active
-    keys, tally, rows = active.keys, active.tally, group.pending
-    if not keys.keys().isdisjoint(rows):
-        for key in keys.keys() & rows.keys():
-            old = keys[key]
-            if old:
-                tally.count(key, old, -1)
-    keys.update(rows)
+    rows = group.pending
+    bucket.state.active.put_plain(rows, group.segment, group.length)
     noted = bucket.noted.get(group.segment)
     if noted is not None:
         noted.update(rows)
-    tally.keys += len(rows)
-    tally.live[group.segment] = tally.live.get(group.segment, 0) + group.length
-    active.payload += sum(map(len, rows)) + ENTRY_BYTES * len(rows)
 
 
 def _store_gathered(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) -> object:

@@ -11,11 +11,12 @@ from holdfast.bucket import rows
 from holdfast.bucket.read import EXPIRES_SLICE, NEVER
 from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.errors import FormatTooNew
-from holdfast.log.entry import DELETED, ENTRY, Entry, fold, pack, unpack
+from holdfast.log.entry import DELETED, ENTRY, ENTRY_BYTES, Entry, fold, pack, unpack
 from holdfast.log.group import Group, Kind
 from holdfast.log.header import Birth, Merge
 from holdfast.log.keyblock import Row, moved, sorted_rows
 from holdfast.log.records import REMOVALS, Flag, Type, record_bytes
+from holdfast.log.runs import Stores, plain_bytes, runs_of_block, runs_of_group
 from holdfast.views.port import Table
 from holdfast.views.state import needs_care
 
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
     from holdfast.log.log import Log, Position
     from holdfast.log.recovery import Recovered
 
+READ_BYTES = 1 << 22
 Plain = tuple[bytes, int, int, bytes]  # a Row, or the same without its names
-PLAIN_SLICE = slice(36, 38)
-PLAIN = bytes(2)
 KEY_TYPES = REMOVALS | {Type.STORE, Type.APPEND, Type.RELEASE, Type.JOIN}
 
 
@@ -34,40 +34,58 @@ def replay(opened: Bucket, found: Recovered, after: Position) -> None:
     """Apply everything behind a position, in the order of the log."""
     log = opened.log
     for number in sorted(n for n in log.ended if n >= after.segment):
-        if number == after.segment:
-            rows_behind = group_rows(log.groups(number, after), number)
-            _apply_rows(opened, _own(opened, rows_behind))
+        block = log.key_block(number) if number > after.segment else None
+        if block is not None:
+            _apply_runs(opened, runs_of_block(block))
         else:
-            _apply_rows(opened, _own(opened, segment_rows(log, number)))
-    tail = [
+            _apply_groups(opened, log.groups(number, after, READ_BYTES), number)
+    tail = (
         group
         for group in found.groups
         if after.segment != log.number or group.head.start >= after.stop
-    ]
-    _apply_rows(opened, group_rows(tail, log.number))
+    )
+    _apply_groups(opened, tail, log.number)
     note_floors(opened, found.groups)
+    opened.weight = opened.state.tally(opened.view_tally).total()
 
 
-def _own(opened: Bucket, listed: Iterable[Plain]) -> Iterator[Plain]:
-    return (row for row in listed if opened.start <= row[0] < opened.stop)
+def _apply_groups(opened: Bucket, groups: Iterable[Group], number: int) -> None:
+    for group in groups:
+        if group.head.kind == Kind.RECORDS:
+            _apply_runs(opened, runs_of_group(group, number))
 
 
-def _apply_rows(opened: Bucket, listed: Iterable[Plain]) -> None:
-    """Fold records into the state one by one."""
-    state = opened.state
-    highest = opened.version
-    for key, version, kind, entry in listed:
-        highest = max(highest, version)
-        if (
-            kind == Type.STORE
-            and not opened.special
-            and entry[PLAIN_SLICE] == PLAIN
-            and entry[EXPIRES_SLICE] == NEVER
-        ):
-            state.put_entry(key, entry)
-        else:
-            _apply_row(opened, Row(key, version, kind, entry))
-    opened.version = highest
+def _apply_runs(opened: Bucket, runs: Iterable[Stores | Row]) -> None:
+    """Fold records of the bucket's range into the state."""
+    for run in runs:
+        if isinstance(run, Stores):
+            if run.keys:
+                _apply_stores(opened, run)
+        elif opened.start <= run.key < opened.stop:
+            opened.version = max(opened.version, run.version)
+            _apply_row(opened, run)
+
+
+def _apply_stores(opened: Bucket, run: Stores) -> None:
+    """Take in plain stores at once: what ``_apply_row`` makes of each of them."""
+    opened.version = max(opened.version, run.version)
+    active = opened.state.active
+    rows = dict(zip(run.keys, run.entries, strict=True))
+    if not opened.start <= min(rows) or not max(rows) < opened.stop:
+        rows = {key: row for key, row in rows.items() if opened.start <= key < opened.stop}
+    taken = run.taken_bytes
+    if len(rows) < len(run.keys):  # not ours, or stored twice
+        pairs = zip(run.keys, run.entries, strict=True)
+        taken -= sum(plain_bytes(key, row) for key, row in pairs if rows.get(key) is not row)
+    for key in run.fresh if opened.special else ():
+        if opened.state.get(Table.CONSUMERS, key) is not None:
+            opened.state.put_side(Table.CONSUMERS, key, DELETED)
+    active.put_plain(rows, run.segment, taken)
+    active.payload += sum(map(len, rows.values())) - ENTRY_BYTES * len(rows)
+    for expires_ns, key in run.timed:
+        if key in rows:
+            opened.may_expire = True
+            active.expires(expires_ns, key)
 
 
 def _apply_row(opened: Bucket, row: Row) -> None:
@@ -134,18 +152,22 @@ def note_floors(opened: Bucket, groups: Iterable[Group]) -> None:
 
     What sessions applied is told by the state and by these records alone, not by views.
     """
-    latest = 0
     for group in groups:
         if group.head.kind == Kind.KEY_BLOCK:
             continue
-        for record in group.records():
-            if group.head.kind == Kind.RECORDS:
-                latest = max(latest, record.modified_ns)
-                if record.type == Type.SESSION:
-                    opened.sessions.replay(record.key, group.value(record), record.modified_ns)
-            opened.version = max(opened.version, record.version)
-            opened.highest = max(opened.highest, record.key)
-    opened.time.raise_to(latest)
+        version, latest, highest, kinds = group.reach()
+        opened.version = max(opened.version, version)
+        opened.highest = max(opened.highest, highest)
+        if group.head.kind == Kind.RECORDS:
+            opened.time.raise_to(latest)
+        if Type.SESSION in kinds:
+            _replay_sessions(opened, group)
+
+
+def _replay_sessions(opened: Bucket, group: Group) -> None:
+    for record in group.records():
+        if record.type == Type.SESSION:
+            opened.sessions.replay(record.key, group.value(record), record.modified_ns)
 
 
 def apply_controls(opened: Bucket, groups: Iterable[Group]) -> None:

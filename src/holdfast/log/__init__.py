@@ -19,5 +19,6 @@ nothing is shortened in place; no acknowledged byte depends on a view.
 ``records``, ``group`` and ``header`` draw the bytes from the inside outwards,
 ``entry`` is what an index says of an object, ``keyblock`` a sealed segment's own
 index; ``log`` appends and reads, ``recovery`` opens. docs/FORMAT.md is the same,
-for whoever reads the bytes without this package. ``ordering`` sorts in short calls.
+for whoever reads the bytes without this package. ``runs`` takes plain
+stores out of both by columns, ``ordering`` sorts in short calls.
 """

@@ -83,6 +83,12 @@ def read_head(data: bytes | memoryview, at: int, start: int) -> GroupHead | None
     return GroupHead(kind, count, body_crc, synced_to, previous, digest, start, body, body + length)
 
 
+def group_bytes(data: bytes | memoryview, start: int) -> int:
+    """How long the group at the beginning of ``data`` says it is; 0 where there is none."""
+    head = read_head(data, 0, start)
+    return 0 if head is None else head.stop - head.start
+
+
 def scan(
     data: bytes | memoryview, base: int, stop: int, digest: int
 ) -> Iterator[tuple[GroupHead, memoryview]]:
@@ -150,6 +156,20 @@ class Group(NamedTuple):
             yield record
         if at != len(self.body):
             raise ValueError("a group is longer than its records")
+
+    def reach(self) -> tuple[int, int, bytes, set[int]]:
+        """The highest version, time and key of the records, and of what types they are."""
+        body, at = bytes(self.body), 0
+        version, modified, highest, kinds = 0, 0, b"", set()
+        for _ in range(self.head.records):
+            kind, _, key_len, size, _, attrs_len, its, when, _ = RECORD.unpack_from(body, at)
+            key_at = at + HEAD_BYTES
+            at = key_at + key_len
+            key = body[key_at:at]
+            at += attrs_len + size + CHECK_BYTES
+            kinds.add(kind)
+            version, modified, highest = max(version, its), max(modified, when), max(highest, key)
+        return version, modified, highest, kinds
 
     def rows(self, segment: int) -> Iterator[tuple[bytes, int, int, bytes]]:
         """The rows of a key block for these records: key, version, type, entry (keyblock.py).

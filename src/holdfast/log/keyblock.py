@@ -97,25 +97,25 @@ class KeyBlock:
     """
 
     def __init__(self, body: bytes | memoryview, segment: int) -> None:
-        self._body = bytes(body)
-        self._segment = segment
-        self.count, rows_len = BLOCK.unpack_from(self._body)
+        self.body = bytes(body)
+        self.segment = segment
+        self.count, rows_len = BLOCK.unpack_from(self.body)
         self._offsets = BLOCK.size + rows_len
-        if len(self._body) != self._offsets + self.count * OFFSET.size:
+        if len(self.body) != self._offsets + self.count * OFFSET.size:
             raise ValueError("a key block's lengths disagree")
 
     def row(self, index: int) -> Row:
         """The row at ``index``."""
-        (at,) = OFFSET.unpack_from(self._body, self._offsets + index * OFFSET.size)
+        (at,) = OFFSET.unpack_from(self.body, self._offsets + index * OFFSET.size)
         at += BLOCK.size
-        kind, _, key_len, entry_len = ROW.unpack_from(self._body, at)
+        kind, _, key_len, entry_len = ROW.unpack_from(self.body, at)
         key_at = at + ROW.size
         entry_at = key_at + key_len
-        key = self._body[key_at:entry_at]
-        entry = self._body[entry_at : entry_at + entry_len]
+        key = self.body[key_at:entry_at]
+        entry = self.body[entry_at : entry_at + entry_len]
         fields = ENTRY.unpack_from(entry)
-        if fields[7] != self._segment:
-            entry = ENTRY.pack(*fields[:7], self._segment, fields[8]) + entry[ENTRY.size :]
+        if fields[7] != self.segment:
+            entry = ENTRY.pack(*fields[:7], self.segment, fields[8]) + entry[ENTRY.size :]
         return Row(key, fields[0], kind, entry)
 
     def __iter__(self) -> Iterator[Row]:
@@ -153,10 +153,10 @@ class KeyBlock:
         return [self._key(i) for i in range(step // 2, self.count, step)]
 
     def _key(self, index: int) -> bytes:
-        (at,) = OFFSET.unpack_from(self._body, self._offsets + index * OFFSET.size)
+        (at,) = OFFSET.unpack_from(self.body, self._offsets + index * OFFSET.size)
         at += BLOCK.size
-        key_len = ROW.unpack_from(self._body, at)[2]
-        return self._body[at + ROW.size : at + ROW.size + key_len]
+        key_len = ROW.unpack_from(self.body, at)[2]
+        return self.body[at + ROW.size : at + ROW.size + key_len]
 
 
 def moved(row: Row) -> bool:

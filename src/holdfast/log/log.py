@@ -19,7 +19,16 @@ from crc32c import crc32c
 
 from holdfast.engines.port import Buffer, LeftBehind, Mapped, Segment, Segments
 from holdfast.errors import Corrupt, StorageFailed
-from holdfast.log.group import GROUP_HEAD_BYTES, Group, Kind, read_head, scan, seal_head
+from holdfast.limits import GIB
+from holdfast.log.group import (
+    GROUP_HEAD_BYTES,
+    Group,
+    Kind,
+    group_bytes,
+    read_head,
+    scan,
+    seal_head,
+)
 from holdfast.log.header import (
     SEGMENT_HEAD_BYTES,
     Identity,
@@ -41,6 +50,7 @@ from holdfast.log.records import (
 
 GROUP_OF_RECORDS = int(Kind.RECORDS)
 SMALL_BYTES = 1 << 16
+FIRST = 1  # segment of every log
 UNKNOWN = -(1 << 62)  # a count of records, and still one after any number was added
 JOIN_BYTES = 1 << 14  # a group of larger buffers is written gathered instead of joined
 
@@ -295,21 +305,30 @@ class Log:
             raise Corrupt(position=where, what="this segment belongs elsewhere")
         return head
 
-    def groups(self, number: int, after: Position | None = None) -> Iterator[Group]:
-        """The verified groups of a segment, or those behind ``after``; Corrupt where one fails."""
+    def groups(
+        self, number: int, after: Position | None = None, read_bytes: int = GIB
+    ) -> Iterator[Group]:
+        """The verified groups of a segment, or those behind ``after``; Corrupt where one fails.
+
+        Read in pieces of about ``read_bytes``: where nobody can drop the segment meanwhile,
+        small ones serve better, because the same memory takes the next.
+        """
         stop = self.ended[number].stop if number in self.ended else self.stop
-        base, digest = SEGMENT_HEAD_BYTES, None
+        at, digest = SEGMENT_HEAD_BYTES, None
         if after is not None and after.segment == number:
-            base, digest = after.stop, after.digest
+            at, digest = after.stop, after.digest
         if digest is None:
             digest = self.head(number).digest
-        data = self._bytes(number, base, stop)
-        at = base
-        for head, body in scan(data, base, stop, digest):
-            yield Group(head, body)
-            at = head.stop
-        if at != stop:
-            raise Corrupt(position=self.where(number, at), what="a group does not verify")
+        width = read_bytes
+        while at < stop:
+            data, begun = self._bytes(number, at, min(stop, at + width)), at
+            for head, body in scan(data, at, at + len(data), digest):
+                yield Group(head, body)
+                at, digest = head.stop, head.digest
+            length = group_bytes(data, at) if at == begun else 0
+            if at == begun and (length <= width or at + length > stop):
+                raise Corrupt(position=self.where(number, at), what="a group does not verify")
+            width = max(read_bytes, length)  # of a longer group all at once
 
     def key_block(self, number: int) -> KeyBlock | None:
         """A sealed segment's key block, or None where the segment is not sealed."""
@@ -422,10 +441,16 @@ class Log:
         gone. Segments that a merge brought are not a tail either: what was moved
         in them stands there without what it was moved from.
         """
-        behind = [self.ended.get(n) for n in range(position.segment + 1, self.number)]
+        return self._is_whole(position.segment + 1) and self.contains(position)
+
+    def is_whole(self) -> bool:
+        """Whether this log still holds all that ever happened to its bucket, and nothing else."""
+        return self._is_whole(FIRST)
+
+    def _is_whole(self, first: int) -> bool:
+        behind = [self.ended.get(n) for n in range(first, self.number)]
         behind += [info for number, info in self.ended.items() if number > self.number]
-        own = all(info is not None and info.origin == self.bucket for info in behind)
-        return own and self.contains(position)
+        return all(info is not None and info.origin == self.bucket for info in behind)
 
     def contains(self, position: Position) -> bool:
         """Whether this log has exactly this position (segment, place and digest)."""

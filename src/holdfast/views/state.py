@@ -15,7 +15,7 @@ from itertools import islice
 
 from sortedcontainers import SortedList
 
-from holdfast.log.entry import DELETED, ENTRY, live_bytes, unpack
+from holdfast.log.entry import DELETED, ENTRY, ENTRY_BYTES, live_bytes, unpack
 from holdfast.log.records import OVERHEAD, Flag
 from holdfast.views.port import Table, View
 
@@ -121,6 +121,19 @@ class Overlay:
     def bytes_held(self) -> int:
         """Memory taken, approximately, in bytes."""
         return self.payload + self.records() * ROW_OVERHEAD
+
+    def put_plain(self, rows: dict[bytes, bytes], segment: int, taken_bytes: int) -> None:
+        """Set the entries of plain stores whose records take so many bytes of one segment."""
+        keys, tally = self.keys, self.tally
+        if not keys.keys().isdisjoint(rows):
+            for key in keys.keys() & rows.keys():
+                old = keys[key]
+                if old:
+                    tally.count(key, old, -1)
+        keys.update(rows)
+        tally.keys += len(rows)
+        tally.count_bytes(segment, taken_bytes)
+        self.payload += sum(map(len, rows)) + ENTRY_BYTES * len(rows)
 
     def expires(self, expires_ns: int, key: bytes) -> None:
         """Remember when a row's time comes."""
