@@ -17,7 +17,7 @@ A charge on disk is a MessagePack array, what stands at its end and is zero left
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -288,6 +288,11 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
 
     times: int
     charge: Charge
+
+
+def total(lines: Iterable[Line]) -> int:
+    """What lines come to, in 10^-18 USD."""
+    return sum(line.times * line.charge.amount for line in lines)
 
 
 class Tally:

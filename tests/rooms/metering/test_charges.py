@@ -154,3 +154,27 @@ def test_what_costs_nothing_is_small() -> None:
 def test_what_is_no_charge_is_refused(data: bytes) -> None:
     with pytest.raises(Corrupt):
         charges.decode(data)
+
+
+@given(st.lists(st.tuples(made(), st.integers(1, 9)), max_size=6))
+def test_a_tally_comes_to_what_the_charges_come_to(
+    drawn: list[tuple[tuple[Charge, Terms], int]],
+) -> None:
+    for at, ((_, price), _) in enumerate(drawn):
+        terms = {1: ENCLAVE, 3: price}
+        tally = charges.Tally(terms)
+        alike = [(one, times) for (one, other), times in drawn[at:] if other == price]
+        for one, times in alike:
+            tally.add(one, times)
+        lines = tally.lines()
+        whole = sum(one.amount * times for one, times in alike)
+        assert tally.amount == charges.total(lines) == whole
+        assert all(charges.recompute(line.charge, terms) == line.charge.amount for line in lines)
+
+
+def test_a_million_sizes_are_a_few_lines() -> None:
+    tally = charges.Tally({1: ENCLAVE})
+    for size in range(1_000):
+        back = Back(1, size, 3)
+        tally.add(charges.charge(ENCLAVE, "C", size_bytes=size, seconds=60, back=back))
+    assert len(tally.lines()) == 3
