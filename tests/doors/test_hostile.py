@@ -43,7 +43,10 @@ CHECKS = [
 ]
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 BARE = 5  # one of so many asks without a credential,
-KNOWN = {2: {"namespace": "acme"}, 3: {"namespace": "acme", "key": "a"}}  # others for what is there
+# others for what is there
+HERE = {"namespace": "acme", "nsid": "org_0stor_ns"}
+KNOWN = {2: HERE, 3: HERE | {"key": "a", "id": "a"}}
+SDSTOR = ("/stats", "/namespaces/")  # paths of 0-stor
 
 
 @schemathesis.serializer("application/msgpack")
@@ -79,7 +82,8 @@ def target(tmp_path: Path) -> Iterator[Target]:
         holdfast.open(tmp_path / "data", sync="never") as store,
         Serving(store, attestation=believed, tenant_requests=1000) as serving,
     ):
-        store.namespace("acme").put("a", b"1")
+        for name in HERE.values():
+            store.namespace(name).put("a", b"1")
         yield Target(serving.url, serving.token(), enclave, tmp_path, Counter())
 
 
@@ -150,9 +154,9 @@ def kept_inside(case: AnyCase, folder: Path) -> None:
         case.body = body | {"path": f"{folder}/backups/{name}"}
 
 
-def ask_all(target: Target, count: int) -> None:
+def ask_all(target: Target, count: int, below: str | tuple[str, ...] = "/") -> None:
     """Ask everything, so many times in all: half by the document, half against it."""
-    found = operations_of(target)
+    found = [one for one in operations_of(target) if one.path.startswith(below)]
     most = sum(map(is_open, found)) * len(MODES)
     start = 0
     while (left := count - target.asked.total()) > 0:  # some have few inputs: others make it up
@@ -181,3 +185,16 @@ def test_answers_are_as_the_document_says(target: Target) -> None:
 def test_by_night_answers_are_as_the_document_says(target: Target) -> None:
     ask_all(target, 20_000)
     assert target.asked[200] > 1_000
+
+
+@pytest.mark.push
+def test_so_are_those_of_0_stor(target: Target) -> None:
+    ask_all(target, 200, SDSTOR)
+    assert target.asked[200] > 10
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3_600)
+def test_by_night_so_are_those_of_0_stor(target: Target) -> None:
+    ask_all(target, 10_000, SDSTOR)
+    assert target.asked[200] > 500

@@ -48,7 +48,7 @@ OF_STORE: Final = frozenset(
     )
 )
 # What whoever is known may ask; a session is for who may change something somewhere.
-KNOWN: Final = frozenset(("namespaces", "openapi", "root"))
+KNOWN: Final = frozenset(("namespaces", "openapi", "root", "room"))
 SESSION: Final = "session"
 CHANGES: Final = frozenset(("write", "delete", "admin"))
 # What everybody may do below a published prefix.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from holdfast.errors import HoldfastError, LimitExceeded
-from holdfast.limits import BATCH_BODY_BYTES, OBJECT_BYTES, REQUEST_BYTES
+from holdfast.limits import BATCH_BODY_BYTES, OBJECT_BODY_BYTES, OBJECT_BYTES, REQUEST_BYTES
 from holdfast.server.answers import Answer, refused
 from holdfast.server.enclave_callers import MARK
 from holdfast.server.requests import Request
@@ -16,6 +16,7 @@ from holdfast.wire.problems import unreadable
 MOST_OF: Final[Mapping[Body, int]] = {
     "none": 0,
     "small": REQUEST_BYTES,
+    "object": OBJECT_BODY_BYTES,
     "batch": BATCH_BODY_BYTES,
     "value": OBJECT_BYTES,
 }
@@ -23,11 +24,13 @@ MOST_OF: Final[Mapping[Body, int]] = {
 MARKED_MOST_OF: Final[Mapping[Body, int]] = {
     "none": 0,
     "small": REQUEST_BYTES,
+    "object": REQUEST_BYTES,
     "batch": REQUEST_BYTES,
     "value": REQUEST_BYTES,
 }
 LIMITS: Final = {
     REQUEST_BYTES: "REQUEST_BYTES",
+    OBJECT_BODY_BYTES: "OBJECT_BODY_BYTES",
     BATCH_BODY_BYTES: "BATCH_BODY_BYTES",
     OBJECT_BYTES: "OBJECT_BYTES",
 }

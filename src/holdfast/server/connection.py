@@ -384,6 +384,8 @@ class Connection(HttpToolsProtocol):
             return
         if self.ending and not self.parked and not self.due and self.request is None:
             request.closes = True
+        if answer.code and request.face is not None:
+            answer = request.face.worded(answer)
         self.site.note(request, answer)
         if request.extra:
             answer.headers += request.extra

@@ -20,6 +20,10 @@ from holdfast.server.schemas import (
     components,
     resolved,
 )
+from holdfast.server.sdstor.rest import PER_PAGE, PER_PAGE_MOST, STATS
+from holdfast.server.sdstor.rest import SPACE as SPACE_OF_SDSTOR
+from holdfast.wire.sdstor import ID_CHARS, Error
+from holdfast.wire.sdstor import PATTERN as WORDS
 from holdfast.wire.values import JSON, MSGPACK
 
 SPACE = "/v1/namespaces/{namespace}"
@@ -35,6 +39,8 @@ ENCLAVE: dict[str, list[dict[str, list[str]]]] = {
     "/handover": [{"session": []}, {}],
     "/owner": [{"session": []}],
 }
+SDSTOR = (SPACE_OF_SDSTOR, STATS)
+SDSTOR_REFUSAL = {"$ref": "#/components/responses/Error"}
 REFUSAL = {"$ref": "#/components/responses/Refusal"}
 # Whatever is asked can be no HTTP, too late, too much, for nobody, or too early.
 ALWAYS = (400, 408, 413, 422, 429, 431, 500, 503, 504)
@@ -59,6 +65,16 @@ QUERIES: dict[str, dict[str, Schema]] = {
     },
     "GET objects/{key}": {"proof": {"enum": ["1", "sealed"]}},
     "DELETE objects/{key}": {"strict": FLAG},
+    "GET /namespaces/{nsid}/objects": {
+        "page": {"type": "integer", "minimum": 1, "default": 1},
+        "per_page": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": PER_PAGE_MOST,
+            "default": PER_PAGE,
+        },
+    },
+    "GET /namespaces/{nsid}/check": {"ids": TEXT},
     "GET /v1/locate": {"namespace": TEXT, "key": TEXT},
     "GET /v1/root": {"size": NUMBER},
     "GET /v1/tokens": {"namespace": {"type": "string"}},
@@ -72,6 +88,11 @@ IN_PATHS: dict[str, Schema] = {
     "key": {"type": "string", "minLength": 1, "maxLength": KEY_BYTES},
     "bucket": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
     "id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+}
+# Paths of 0-stor, whose ids and refusals are others.
+IN_SDSTOR: dict[str, Schema] = {
+    "nsid": {"type": "string", "minLength": 5, "maxLength": NAMESPACE_CHARS, "pattern": WORDS},
+    "id": {"type": "string", "minLength": 1, "maxLength": ID_CHARS, "pattern": WORDS},
 }
 ETAG: Schema = {"type": "string", "pattern": '^"[0-9]{1,19}"$'}
 HEADERS: dict[str, dict[str, Schema]] = {
@@ -115,6 +136,9 @@ def operations(routes: Routes) -> Iterator[Operation]:
             yield from _of(f"{prefix}/{noun.decode()}{suffix}", methods)
     for path, methods in routes.fixed.items():
         yield from _of(path.decode(), methods)
+    for face in routes.faces:
+        for template, methods in face.paths.items():
+            yield from _of(template, methods)
     for one in ADMIN:
         yield _operation(one.path, one.method, one)
 
@@ -144,6 +168,10 @@ def document(routes: Routes) -> dict[str, Any]:
             "application/problem+json": {"schema": {"$ref": "#/components/schemas/Refusal"}}
         },
     }
+    error = {
+        "description": "A refusal or a failure, as 0-stor words it",
+        "content": {JSON: {"schema": references[Error]}},
+    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "Holdfast", "version": VERSION, "license": {"name": "Apache-2.0"}},
@@ -156,7 +184,7 @@ def document(routes: Routes) -> dict[str, Any]:
                 "session": {"type": "apiKey", "in": "header", "name": "Holdfast-Enclave"},
                 "document": {"type": "apiKey", "in": "header", "name": "Attestation"},
             },
-            "responses": {"Refusal": refusal},
+            "responses": {"Refusal": refusal, "Error": error},
             "schemas": {"Refusal": _refusal_schema(), **schemas},
         },
     }
@@ -186,7 +214,8 @@ def _responses(one: Operation, references: Mapping[type, Schema]) -> dict[str, A
         schema = {"schema": resolved(tells, references)}
         forms = (JSON, MSGPACK) if tells_as == BOTH else (tells_as,)
         success["content"] = dict.fromkeys(forms, schema)
-    told = dict.fromkeys(_refusals(one), REFUSAL) | {one.answers: success}
+    refusal = SDSTOR_REFUSAL if one.path.startswith(SDSTOR) else REFUSAL
+    told = dict.fromkeys(_refusals(one), refusal) | {one.answers: success}
     told |= {status: success for status in OF_CHOICE.get(one.name, ()) if status < BAD_REQUEST}
     return {str(status): told[status] for status in sorted(told)}
 
@@ -206,7 +235,8 @@ def _refusals(one: Operation) -> set[int]:
 def _parameters(one: Operation) -> Iterator[dict[str, Any]]:
     for part in one.path.split("/"):
         if part.startswith("{"):
-            yield _parameter(part[1:-1], "path", IN_PATHS[part[1:-1]], required=True)
+            schemas = IN_SDSTOR if one.path.startswith(SDSTOR) else IN_PATHS
+            yield _parameter(part[1:-1], "path", schemas[part[1:-1]], required=True)
     for name, schema in QUERIES.get(one.name, {}).items():
         yield _parameter(name, "query", schema, required=one.path == "/v1/locate")
     for name, schema in HEADERS.get(one.name, {}).items():

@@ -10,7 +10,7 @@ from holdfast.wire.values import Form, form_of
 
 if TYPE_CHECKING:
     from holdfast.access.grants import Ask
-    from holdfast.server.routes import Route
+    from holdfast.server.routes import Face, Route
     from holdfast.server.tenants import Tenant
     from holdfast.values import Principal
 
@@ -57,6 +57,7 @@ class Request:
     body: bytes | bytearray = b""
     closes = False  # the connection ends behind this answer
     extra = b""  # headers that the answer carries whatever it is
+    face: Face | None = None  # whose words a refusal is told in
     gathered_bytes = 0
     key = ""
     left = 0  # bytes that the body may still have

@@ -6,8 +6,8 @@ application behind (app.py). ``/openapi.json`` is made from the same tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from holdfast.server.requests import Request
     from holdfast.server.site import Site
 
-Body = Literal["none", "small", "batch", "value"]
+Body = Literal["none", "small", "object", "batch", "value"]
 # Requests of one kind are begun side by side; "alone" has nothing beside it.
 Kind = Literal["read", "write", "alone"]
 Handler = Callable[["Site", "Request"], Answer | None]
@@ -55,6 +55,22 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     methods: Methods
     namespace: bytes | None = None
     key: bytes | None = None
+    face: Face | None = None
+
+
+class Face(Protocol):
+    """Another program's interface on paths of its own: how it asks, how it is refused."""
+
+    paths: Mapping[str, Methods]
+
+    def find(self, path: bytes) -> Found | None:
+        """What a path of its own leads to, or None."""
+
+    def meet(self, request: Request, namespace: bytes | None) -> None:
+        """Read a request as that program's clients write it; a typed error where it is none."""
+
+    def worded(self, answer: Answer) -> Answer:
+        """A refusal in that program's words."""
 
 
 class Routes:
@@ -66,6 +82,7 @@ class Routes:
         self.fixed: dict[bytes, Methods] = {}  # the whole path
         self.certified: Methods = {}  # /certified/{ns}/{key}
         self.direct: dict[bytes, Methods] = {}  # /v1/buckets/{id}/namespaces/{ns}/<noun>/{key}
+        self.faces: list[Face] = []
 
     def find(self, path: bytes) -> Found | None:
         """What a path leads to, or None."""
@@ -81,7 +98,9 @@ class Routes:
             namespace, _, key = path.removeprefix(CERTIFIED).partition(b"/")
             return Found(self.certified, namespace, key)
         methods = self.fixed.get(path)
-        return Found(methods) if methods else None
+        if methods:
+            return Found(methods)
+        return next(filter(None, (face.find(path) for face in self.faces)), None)
 
     def _find_direct(self, rest: bytes) -> Found | None:
         match rest.split(b"/", 2):

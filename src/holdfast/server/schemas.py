@@ -12,11 +12,12 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from holdfast.identity.enclaves import Opened
+from holdfast.limits import CONSUMERS
 from holdfast.server import admin, locks
 from holdfast.server.enclave_callers import Challenged, Handed, Named, Shown, Signed
 from holdfast.server.locks import LOCK_ID_BYTES
 from holdfast.values import CheckReport, CollectReport, DeadLetter, Place, Receipt, Stat, Status
-from holdfast.wire import enclave, values
+from holdfast.wire import enclave, sdstor, values
 from holdfast.wire.batch import KNOWN
 from holdfast.wire.values import BYTES, JSON, MSGPACK
 
@@ -71,7 +72,8 @@ def structs_in(kind: object) -> Iterator[type]:
 def components() -> tuple[dict[type, Schema], dict[str, Any]]:
     """Every struct of the tables: as a reference, and what the references lead to."""
     kinds = (kind for bodies in (*SPACED.values(), *FIXED.values()) for kind in bodies[:2])
-    structs = list(dict.fromkeys(struct for kind in kinds for struct in structs_in(kind)))
+    found = (struct for kind in kinds for struct in structs_in(kind))
+    structs = list(dict.fromkeys((*found, sdstor.Error)))
     references, schemas = msgspec.json.schema_components(structs, ref_template=REFERENCE)
     return dict(zip(structs, references, strict=True)), schemas
 
@@ -116,6 +118,8 @@ BATCH: Final = fields(
         }
     )
 )
+REFERENCES: Final = either(sdstor.References, items("string") | {"maxItems": CONSUMERS})
+CHECKED: Final = items(sdstor.CheckStatus)
 # A key, in either form of the enclave API; so is what it tells.
 ONE_KEY: Final = either(enclave.Keyed, fields(data="string"))
 
@@ -158,6 +162,18 @@ FIXED: Final = {
     "GET /readyz": Bodies(tells=ANY, tells_as=TEXT),
     "GET /metrics": Bodies(tells=ANY, tells_as=TEXT),
     "GET /openapi.json": Bodies(tells=fields(openapi="string", paths="object"), tells_as=JSON),
+    "GET /stats": Bodies(tells=sdstor.StoreStat, tells_as=JSON),
+    "GET /namespaces/{nsid}": Bodies(tells=sdstor.Namespace, tells_as=JSON),
+    "GET /namespaces/{nsid}/objects": Bodies(tells=items("string"), tells_as=JSON),
+    "POST /namespaces/{nsid}/objects": Bodies(sdstor.Object, sdstor.Object, JSON, JSON),
+    "HEAD /namespaces/{nsid}/objects/{id}": Bodies(),
+    "GET /namespaces/{nsid}/objects/{id}": Bodies(tells=sdstor.Object, tells_as=JSON),
+    "DELETE /namespaces/{nsid}/objects/{id}": Bodies(),
+    "PUT /namespaces/{nsid}/objects/{id}/references": Bodies(
+        *(REFERENCES, REFERENCES), *(JSON, JSON)
+    ),
+    "GET /namespaces/{nsid}/check": Bodies(sdstor.Ids, CHECKED, JSON, JSON),
+    "POST /namespaces/{nsid}/check": Bodies(sdstor.Ids, CHECKED, JSON, JSON),
     "POST /v1/sessions": Bodies(tells=fields(session=HEX_16)),
     "GET /v1/root": Bodies(
         tells=fields(

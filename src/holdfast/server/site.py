@@ -26,7 +26,7 @@ from holdfast.errors import (
     Unavailable,
 )
 from holdfast.limits import VALUE_RECORD_BYTES
-from holdfast.metering import FREE, Usage
+from holdfast.metering import FREE, Rates, Usage
 from holdfast.operations import Operation
 from holdfast.server.answers import Answer, plain, refused
 from holdfast.server.behind import Behind
@@ -94,6 +94,7 @@ class Site:
         self.draining = False
         self.metrics = Metrics(self)
         self.usage = Usage(store.clock.wall_ns)
+        self.rates = Rates(store.clock.wall_ns)
         self.tariff = FREE
         self.behind = Behind()
         self.connections: Callable[[], int] = lambda: 0
@@ -150,6 +151,9 @@ class Site:
         if found is None:
             self._admit_to(request, self.behind.route)
             return None
+        if found.face is not None:
+            request.face = found.face
+            found.face.meet(request, found.namespace)
         if found.namespace is not None:
             request.tenant = self.tenants.find(found.namespace)
             asked = self._meet_browser(request, request.tenant.name, found.methods)
@@ -198,7 +202,7 @@ class Site:
         if tenant is not None and self.door.passes(principal, tenant.name, route.operation):
             return
         namespace, key = tenant.name if tenant is not None else "", request.key
-        if route.operation == "list":
+        if route.operation == "list" and request.face is None:
             key = decode_query(request.query).get("prefix", "")
         elif route.operation == "locate":
             namespace, key = located(request)

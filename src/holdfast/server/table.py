@@ -16,6 +16,7 @@ from holdfast.server import (
 from holdfast.server.enclave import enclave_routes
 from holdfast.server.enclave_callers import Callers
 from holdfast.server.routes import Route, Routes
+from holdfast.server.sdstor.face import Sdstor
 
 
 def data_routes(callers: Callers) -> Routes:
@@ -54,6 +55,7 @@ def data_routes(callers: Callers) -> Routes:
         b"/v1/locate": {"GET": Route("locate", direct.locate, summary="Where a key lives")},
     }
     routes.fixed |= callers.routes() | enclave_routes(callers)
+    routes.faces.append(Sdstor())
     return routes
 
 
