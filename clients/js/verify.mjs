@@ -216,13 +216,28 @@ async function signedBy(message, type, { kind, key }) {
   return decode(payload, MESSAGE_BYTES);
 }
 
+/** Whether a key signed a message; anything else that is wrong with it is refused. */
+async function isSignedBy(message, type, trusted) {
+  try {
+    await signedBy(message, type, trusted);
+    return true;
+  } catch (error) {
+    if (error.reason === "signature" || error.reason === "algorithm") return false;
+    throw error;
+  }
+}
+
 const isWord = (value) => typeof value === "bigint" && value >= 0n && value < WORD;
 
-/** The key at the end of a chain of hand-overs, its first revision, the store named. */
+/**
+ * The key at the end of a chain of hand-overs, its first revision, the store named.
+ * What comes before the first that the trusted key signed was over before it was trusted.
+ */
 async function currentKey(trusted, handovers) {
   if (handovers.length > HANDOVERS) refuse("handover");
   let current = { key: trusted, since: 0n, store: null };
   for (const message of handovers) {
+    if (current.store === null && !(await isSignedBy(message, "holdfast-handover", trusted))) continue;
     const fields = await signedBy(message, "holdfast-handover", current.key);
     if (!Array.isArray(fields) || fields.length !== 4) refuse("handover");
     const [version, store, revision, der] = fields;

@@ -60,7 +60,8 @@ def verify(message: bytes, public_key: object, handovers: Sequence[bytes] = ()) 
     Args:
         message: bytes of a signed root.
         public_key: the key that the caller trusts, in any form of ``cose.public_key``.
-        handovers: the messages that lead from it to the key that signed, oldest first.
+        handovers: the messages that lead to the key that signed, oldest first; they may
+            begin before the trusted key, so one chain serves whoever trusts any key of it.
 
     Raises:
         ProofInvalid: ``reason`` says what does not hold: "type", "structure", "signature",
@@ -94,22 +95,49 @@ def hand_over(store: bytes, revision: int, new: cose.PublicKey, old: cose.Privat
 def _current(
     key: cose.PublicKey, handovers: Sequence[bytes]
 ) -> tuple[cose.PublicKey, int, bytes | None]:
-    """The key at the end of a chain of hand-overs, its first revision, the store named."""
+    """The key at the end of a chain of hand-overs, its first revision, the store named.
+
+    What comes before the first that the trusted key signed was over before it was trusted.
+    """
     if len(handovers) > HANDOVERS_MOST:
         raise ProofInvalid(reason="handover")
     since, store = 0, None
     for message in handovers:
         signed = _message(message, HANDOVER_TYPE)
+        if store is None and not _signed_by(signed, key):
+            continue
         cose.verify(signed, signed.payload or b"", key)
-        match cbor.decode(signed.payload or b"", bytes_most=MESSAGE_BYTES):
-            case [1, bytes(named), int(revision), bytes(der)] if revision >= since and store in {
-                None,
-                named,
-            }:
-                key, since, store = _key(der), revision, named
-            case _:
-                raise ProofInvalid(reason="handover")
+        named, revision, der = _handed(signed)
+        if revision < since or store not in {None, named}:
+            raise ProofInvalid(reason="handover")
+        key, since, store = _key(der), revision, named
     return key, since, store
+
+
+def named_key(message: bytes) -> bytes:
+    """The key (DER) that a hand-over names, its signature not looked at: for whoever signed it.
+
+    Raises:
+        ProofInvalid: it is not a hand-over.
+    """
+    return _handed(_message(message, HANDOVER_TYPE))[2]
+
+
+def _handed(signed: cose.Sign1) -> tuple[bytes, int, bytes]:
+    """The store, the first revision and the new key (DER) that a hand-over names."""
+    match cbor.decode(signed.payload or b"", bytes_most=MESSAGE_BYTES):
+        case [1, bytes(store), int(revision), bytes(der)]:
+            return store, revision, der
+        case _:
+            raise ProofInvalid(reason="handover")
+
+
+def _signed_by(signed: cose.Sign1, key: cose.PublicKey) -> bool:
+    try:
+        cose.verify(signed, signed.payload or b"", key)
+    except ProofInvalid:
+        return False
+    return True
 
 
 def _key(der: bytes) -> cose.PublicKey:

@@ -40,12 +40,23 @@ def register(app: typer.Typer) -> None:
         app.command(name)(command)
 
 
-def key(context: typer.Context, *, path: StorePath, as_json: AsJson = False) -> None:
+def key(
+    context: typer.Context,
+    *,
+    path: StorePath,
+    rotate: Annotated[
+        bool, typer.Option("--rotate", help="Replace it first; tokens and links it signed end.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Print the public key that the store's proofs are verified with; made if there is none."""
     output = output_of(context, as_json=as_json)
     if not holds_store(path):
         message = f"there is no store at {str(path)!r}"
         raise typer.BadParameter(message, param_hint="PATH")
+    if rotate:
+        with opened(path, settings_of(context).store) as store:
+            store.rotate_key()
     found = signing_key(OsDisk(), str(path.absolute()), SystemEntropy())
     public = found.public_pem().decode()
     output.document({"id": found.id, "public_key": public}, public.rstrip())
@@ -159,7 +170,7 @@ def _judged(
 ) -> tuple[watch.Seen, list[watch.Finding]]:
     """The store's newest root, and what is wrong with it in the eyes of whoever saw ``before``."""
     seal = store.certifier.seal()
-    now = watch.seen_of(seal.message, roots.verify(seal.message, trusted))
+    now = watch.seen_of(seal.message, roots.verify(seal.message, trusted, seal.handovers))
     history = watch.History()
     if before is not None:
         with suppress(InvalidValue):  # it does not hold what was seen: that shows below

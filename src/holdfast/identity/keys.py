@@ -5,6 +5,12 @@
 It is made when it is first needed. A backup holds no keys: a store that is restored
 elsewhere makes a new one, so what the old one signed opens nothing there, unless the
 operator brings the file along.
+
+    <store>/signing-key.old.pem    the key before, until it has signed its hand-over
+
+A key is replaced by putting the new one in the place of the old one, which stays beside it
+until what it has to sign last is durable (store/rotation.py). The renaming decides: before
+it the old key is the store's, after it the new one.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ from holdfast.engines.port import Disk
 from holdfast.errors import Corrupt
 
 NAME: Final = "signing-key.pem"
+OLD: Final = "signing-key.old.pem"
 SEED_BYTES: Final = 32
 ID_CHARS: Final = 16
 SUFFIX_BYTES: Final = 8
@@ -87,9 +94,43 @@ def _read(disk: Disk, path: str) -> Ed25519PrivateKey | None:
     return key
 
 
-def _make(disk: Disk, folder: str, path: str, entropy: Entropy) -> Ed25519PrivateKey:
+def replace_key(disk: Disk, folder: str, entropy: Entropy) -> SigningKey:
+    """Put a new key in the place of the store's, which is kept as the old one; the new key.
+
+    Raises:
+        Corrupt: there is a key that cannot be read.
+        OSError: as the disk says it.
+    """
+    signing_key(disk, folder, entropy)
+    made, data = _fresh(entropy)
+    path, fresh = f"{folder}/{NAME}", f"{folder}/{NAME}.{entropy.bytes(SUFFIX_BYTES).hex()}"
+    write_file(disk, fresh, data)
+    disk.link(path, f"{folder}/{OLD}")
+    disk.rename(fresh, path)
+    disk.sync_folder(folder)
+    return SigningKey(made)
+
+
+def old_key(disk: Disk, folder: str) -> SigningKey | None:
+    """The key that has not signed its hand-over yet; None where none is waiting."""
+    found = _read(disk, f"{folder}/{OLD}")
+    return None if found is None else SigningKey(found)
+
+
+def forget_old_key(disk: Disk, folder: str) -> None:
+    """Remove the key before: it has signed its hand-over, or was never replaced."""
+    disk.unlink(f"{folder}/{OLD}")
+    disk.sync_folder(folder)
+
+
+def _fresh(entropy: Entropy) -> tuple[Ed25519PrivateKey, bytes]:
+    """A new key, and its file."""
     made = Ed25519PrivateKey.from_private_bytes(entropy.bytes(SEED_BYTES))
-    data = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return made, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _make(disk: Disk, folder: str, path: str, entropy: Entropy) -> Ed25519PrivateKey:
+    made, data = _fresh(entropy)
     if put_file_if_absent(disk, folder, NAME, (data, entropy.bytes(SUFFIX_BYTES).hex())):
         return made
     theirs = _read(disk, path)  # another process was quicker
@@ -105,6 +146,16 @@ def read_file(disk: Disk, path: str) -> bytes:
         file.close()
 
 
+def write_file(disk: Disk, path: str, data: bytes) -> None:
+    """Write a small new file; its bytes are durable, its name is once the folder is synced."""
+    file = disk.open(path, create=True)
+    try:
+        file.write(0, (data,))
+        file.sync()
+    finally:
+        file.close()
+
+
 def put_file_if_absent(disk: Disk, folder: str, name: str, content: tuple[bytes, str]) -> bool:
     """Put a whole file in its place, durably, unless one is there: then False.
 
@@ -116,12 +167,7 @@ def put_file_if_absent(disk: Disk, folder: str, name: str, content: tuple[bytes,
     """
     data, suffix = content
     fresh = f"{folder}/{name}.{suffix}"
-    file = disk.open(fresh, create=True)
-    try:
-        file.write(0, (data,))
-        file.sync()
-    finally:
-        file.close()
+    write_file(disk, fresh, data)
     try:
         disk.link(fresh, f"{folder}/{name}")
     except FileExistsError:

@@ -79,9 +79,9 @@ def _root(store: Store, size: int | None) -> Root:
     certifier = store.certifier
     seal = certifier.seal()
     if size is None or size == seal.root.log_size:
-        return Root(seal.message, [], [], [])
+        return Root(seal.message, [*seal.handovers], [], [])
     history = certifier.history_from(size, seal.root.log_size)
-    return Root(seal.message, [], list(history.consistency), list(history.inclusion))
+    return Root(seal.message, [*seal.handovers], list(history.consistency), list(history.inclusion))
 
 
 def _root_told(request: Request, found: object) -> Answer:

@@ -32,12 +32,12 @@ from holdfast.errors import (
     NotFound,
     Unavailable,
 )
-from holdfast.identity.keys import signing_key
 from holdfast.limits import OBJECT_BYTES
 from holdfast.log.entry import Entry, unpack
 from holdfast.log.records import Flag
 from holdfast.placement.directory import HIGHEST, LOWEST
 from holdfast.request import arguments, large, listing
+from holdfast.store.rotation import Keys
 from holdfast.store.tenancy import StoreRecords
 from holdfast.values import Proven
 
@@ -57,6 +57,7 @@ class Seal:
     message: bytes
     root: SignedRoot
     state: State
+    handovers: tuple[bytes, ...]  # that led to the key which signed
 
 
 class Certifier:
@@ -69,7 +70,6 @@ class Certifier:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._records = StoreRecords(store)
-        self._key = signing_key(store.disk, store.path, store.entropy)
         self._id = bytes.fromhex(store.file.store)
         self._absorbed: dict[str, Absorbed] = {}
         self._parts: dict[bytes, tuple[Part, ...]] = {}
@@ -80,10 +80,19 @@ class Certifier:
         self._begun = self._ended = 0
         self._sealing = False
         self._renew = False  # the newest seal serves no longer, though nothing was written
+        self._keys = Keys(store, self._records, self._next_revision)
 
     def public_key(self) -> bytes:
         """The public key that proofs of this store are verified with, PEM."""
-        return self._key.public_pem()
+        return self._keys.current.public_pem()
+
+    def rotate(self) -> None:
+        """Replace the signing key; whoever trusts the old one can go on with what it signed."""
+        with self._turn:
+            while self._sealing:
+                self._turn.wait()
+            self._keys.rotate()
+            self._renew = True
 
     # -- sealing -----------------------------------------------------------------------
 
@@ -126,7 +135,7 @@ class Certifier:
         except HoldfastError:
             self._history = self._last = None  # whether it is stored shows when it is read again
             raise
-        return Seal(message, root, made)
+        return Seal(message, root, made, tuple(self._keys.handovers))
 
     def _is_fresh(self, last: Seal, now_ns: int) -> bool:
         return not self._renew and 0 <= now_ns - last.root.time_ns < FRESH_NS
@@ -134,18 +143,20 @@ class Certifier:
     def _sign(self, made: State, now_ns: int) -> tuple[bytes, SignedRoot]:
         """Sign the next root and store it, durably."""
         history = self._load_history()
-        incarnation = self._store.file.incarnation
-        revision = max(
-            self._last.revision + 1 if self._last else 0,
-            incarnation << roots.INCARNATION_BITS,
-        )
-        place = (incarnation, revision, now_ns)
+        revision = self._next_revision()
+        place = (self._store.file.incarnation, revision, now_ns)
         root = SignedRoot(self._id, *place, made.root, len(history), history.root())
-        message = roots.sign(root, self._key.private)
+        message = roots.sign(root, self._keys.current.private)
         self._records.put(name_of(revision), message, NEW)
         history.append(message)
         self._last = root
         return message, root
+
+    def _next_revision(self) -> int:
+        """The first revision that nothing was signed for."""
+        self._load_history()
+        least = self._store.file.incarnation << roots.INCARNATION_BITS
+        return max(self._last.revision + 1 if self._last else 0, least)
 
     def _load_history(self) -> MerkleLog:
         """The log of all signed roots; the first time from the store."""
@@ -336,7 +347,9 @@ class Certifier:
         if found is None or index >= size:
             raise NotFound(revision=revision)
         path, root = log.prove_inclusion(index, size), log.root(size)
-        made = receipts.make(self._key.private, index=index, size=size, path=path, root=root)
+        made = receipts.make(
+            self._keys.current.private, index=index, size=size, path=path, root=root
+        )
         return made, found[0]
 
     def _signed(self) -> tuple[MerkleLog, int]:
@@ -351,7 +364,7 @@ def name_of(revision: int) -> str:
 
 
 def _proven(seal: Seal, node: Node, value: bytes | None) -> Proven:
-    proof = verify.encode_proof(seal.message, [], node)
+    proof = verify.encode_proof(seal.message, [*seal.handovers], node)
     return Proven(value, proof, seal.root.revision, seal.root.time_ns)
 
 

@@ -25,6 +25,7 @@ from holdfast.errors import (
     OutcomeUnknown,
     Permanent,
     StorageFailed,
+    Unavailable,
 )
 from holdfast.log.records import Flag
 from holdfast.operations import Delete
@@ -169,6 +170,23 @@ class Store:
     def public_key(self) -> bytes:
         """The key that this store's proofs and tokens are verified with, PEM."""
         return self.certifier.public_key()
+
+    def rotate_key(self) -> bytes:
+        """Sign with a new key from now on; the new public key, PEM.
+
+        The old key signs a hand-over to the new one, which later proofs carry: who trusts
+        the old key believes them, and who is given the new one needs nothing of the old.
+        Tokens and links that the old key signed end.
+
+        Raises:
+            Unavailable: several processes share the store.
+        """
+        if self.placement.directory.shared:
+            raise Unavailable(reason="a new key while several processes share the store")
+        self.certifier.rotate()
+        with self._tenancy:
+            self._tokens = None
+        return self.public_key()
 
     # -- numbered writes ----------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from holdfast.certify import roots, verify
 from holdfast.certify.cose import PublicKey
 from holdfast.errors import ProofInvalid
 from tests.house.source import ROOT
-from tests.rooms.certify.making import KEY, NOW_NS, PUBLIC, STORE, Shelf, Thing
+from tests.rooms.certify.making import KEY, NOW_NS, OTHER, PUBLIC, STORE, Shelf, Thing
 from tests.rooms.certify.test_soundness import TAMPERINGS, TRUE, Claim
 
 LEAST = 20  # the first version whose WebCrypto knows Ed25519 and is there unasked
@@ -125,4 +125,10 @@ def test_keys_of_every_kind_convince_both(tmp_path: Path) -> None:
         shown = shelf.witness("acme", "a", b"a\x00")
         handed = verify.encode_proof(shelf.signed(), [over], shown)
         cases.append(case(Claim("acme", "a", b"1", handed)))
-    assert judged(cases, tmp_path) == [None, "algorithm", None] * 2
+        before = roots.hand_over(STORE, 6, PUBLIC, OTHER)
+        longer = verify.encode_proof(shelf.signed(), [before, over], shown)
+        cases += [
+            case(Claim("acme", "a", b"1", longer), trusted)
+            for trusted in (OTHER.public_key(), PUBLIC, key.public_key())
+        ]
+    assert judged(cases, tmp_path) == [None, "algorithm", None, None, None, None] * 2
