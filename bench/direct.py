@@ -4,7 +4,7 @@
 
 Two workers serve one store; every key asked for belongs to the other worker than the one that the
 relayed client talks to. A proxy before each worker keeps everything on its way for the delay, each
-way. Cells are medians in milliseconds, relayed / direct, of calls that alternate between the two.
+way. Cells are medians in milliseconds, relayed / direct / "auto", of calls that take turns.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ import holdfast
 from holdfast.client.address import Address
 from holdfast.client.box import Box
 from holdfast.client.line import Line
-from holdfast.client.places import Places
+from holdfast.client.places import NearPlaces, Places
 from holdfast.client.soon import Soon
 from holdfast.client.store import RemoteNamespace, RemoteStore
 from holdfast.client.sync import Sender
@@ -51,10 +52,11 @@ class Far(Address, frozen=True):
 
 
 class Cell(NamedTuple):
-    """Median milliseconds of both ways."""
+    """Median milliseconds of each way."""
 
     relayed: float
     direct: float
+    auto: float
 
 
 @contextmanager
@@ -83,29 +85,29 @@ def client(origin: str, proxies: dict[str, str], token: str, places: Places | No
     )
 
 
-def measured(relayed: Callable[[], object], direct: Callable[[], object]) -> Cell:
-    """Both, in turns, for as long as the budget lasts."""
-    times: tuple[list[float], list[float]] = ([], [])
+def measured(*ways: Callable[[], object]) -> Cell:
+    """All, in turns, for as long as the budget lasts."""
+    times: list[list[float]] = [[] for _ in ways]
     begun = time.perf_counter()
-    while len(times[1]) < LEAST or (
-        len(times[1]) < MOST and time.perf_counter() - begun < BUDGET_S
+    while len(times[-1]) < LEAST or (
+        len(times[-1]) < MOST and time.perf_counter() - begun < BUDGET_S
     ):
-        for call, taken in zip((relayed, direct), times, strict=True):
+        for call, taken in zip(ways, times, strict=True):
             start = time.perf_counter()
             call()
             taken.append(time.perf_counter() - start)
     return Cell(*(statistics.median(taken) * 1000 for taken in times))
 
 
-def row(near: RemoteNamespace, owner: RemoteNamespace, key: str, size: int) -> tuple[Cell, Cell]:
+def row(ways: Sequence[RemoteNamespace], key: str, size: int) -> tuple[Cell, Cell]:
     """Put and get of one size."""
     value = os.urandom(size)
-    for ns in (near, owner):
+    for ns in ways:
         ns.put(key, value)
         assert ns.get(key) == value
     return (
-        measured(lambda: near.put(key, value), lambda: owner.put(key, value)),
-        measured(lambda: near.get(key), lambda: owner.get(key)),
+        measured(*(partial(ns.put, key, value) for ns in ways)),
+        measured(*(partial(ns.get, key) for ns in ways)),
     )
 
 
@@ -120,16 +122,21 @@ def main() -> None:
         key = next(key for key, owner in owners.items() if owner in others)
         proxies = {origin: stack.enter_context(Proxy(origin)) for origin in (first, *others)}
         through = {origin: proxy.url for origin, proxy in proxies.items()}
-        near = stack.enter_context(client(first, through, token, None)).namespace("acme")
-        owner = stack.enter_context(client(first, through, token, Places())).namespace("acme")
-        print("| one way | size | put: relayed / direct | get: relayed / direct |")
+        print("| one way | size | put: relayed / direct / auto | get: relayed / direct / auto |")
         print("| --- | --- | --- | --- |")
         for delay_s in DELAYS_S:
             for proxy in proxies.values():
                 proxy.delay_s = delay_s
+            ways = [
+                stack.enter_context(client(first, through, token, places)).namespace("acme")
+                for places in (None, Places(), NearPlaces())
+            ]
+            for ns in ways:
+                for one in keys:
+                    ns.get(one)  # "auto" finds out how far it is
             for name, size in SIZES.items():
-                cells = row(near, owner, key, size)
-                told = [f"{c.relayed:.1f} / {c.direct:.1f} ms" for c in cells]
+                cells = row(ways, key, size)
+                told = [" / ".join(f"{way:.1f}" for way in cell) + " ms" for cell in cells]
                 print(f"| {delay_s * 1000:.0f} ms | {name} | {told[0]} | {told[1]} |", flush=True)
 
 

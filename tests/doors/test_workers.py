@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import IO, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 import pytest
 
@@ -92,11 +92,14 @@ def test_any_process_answers_for_the_whole_store(filled: tuple[Path, dict[str, b
         assert store.namespace("acme").get("k0599") == values["k0599"]
 
 
-def test_direct_callers_reach_the_owners(filled: tuple[Path, dict[str, bytes]]) -> None:
+@pytest.mark.parametrize("direct", [True, "auto"])
+def test_direct_callers_reach_the_owners(
+    filled: tuple[Path, dict[str, bytes]], direct: Literal[True, "auto"]
+) -> None:
     folder, values = filled
     with (
         serving(folder) as served,
-        holdfast.connect(served.url, token=served.token, direct=True) as store,
+        holdfast.connect(served.url, token=served.token, direct=direct) as store,
     ):
         ns = store.namespace("acme")
         assert {key: ns.get(key) for key in values} == values

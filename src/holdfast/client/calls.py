@@ -127,7 +127,8 @@ class NamespaceCalls(ProvingCalls, SharingCalls):
 
     def _owned(self, ask: Ask, key: str) -> Work[Answer]:
         """Ask whoever owns the key, where we go there directly."""
-        if self._places is None:
+        now_ns = self._line.clock.monotonic_ns()
+        if self._places is None or not self._places.are_for(len(ask.body), now_ns):
             return self._line.exchange(ask)
         return ask_owner(self._line, self._places, (self.name, key), ask)
 

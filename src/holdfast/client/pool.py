@@ -16,6 +16,7 @@ from holdfast.client.address import Address
 from holdfast.client.asks import Answer, Ask, BrokenError, LostError, UnsentError
 
 CONNECTIONS: Final = 100  # at once
+CONNECT_S: Final = 5.0  # an address that nobody answers at is given up while there is time
 KEPT_S: Final = 60.0  # less than a server keeps an idle connection
 UNSENT: Final = (
     httpcore.ConnectError,
@@ -94,7 +95,8 @@ def request_of(ask: Ask, address: Address) -> tuple[httpcore.URL, list[tuple[byt
 def timeouts_of(ask: Ask) -> dict[str, dict[str, float | None]]:
     """How long each step may take."""
     left_s = ask.timeout_s
-    return {"timeout": {"connect": left_s, "read": left_s, "write": left_s, "pool": left_s}}
+    connect_s = CONNECT_S if left_s is None else min(left_s, CONNECT_S)
+    return {"timeout": {"connect": connect_s, "read": left_s, "write": left_s, "pool": left_s}}
 
 
 def answer_of(response: httpcore.Response) -> Answer:
