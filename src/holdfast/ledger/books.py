@@ -142,9 +142,9 @@ class Books:
         """
         if entry.number != self.number + 1 or entry.time_ns < self.time_ns:
             raise InvalidValue(argument="number", reason="entries follow each other")
+        self._check(entry)
         changed = [self._moved(name, entry) for name in entries.owners(entry)]
         lane = self._lane_after(entry)
-        self._check(entry)
         for account in changed:
             self.accounts[account.name] = account
         if lane is not None:

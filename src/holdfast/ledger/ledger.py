@@ -89,11 +89,20 @@ class Ledger:
 
     def __init__(self, pages: Pages, store: str, now_ns: Callable[[], int]) -> None:
         self._pages = pages
-        self._now_ns = now_ns
+        self._clock_ns = now_ns
+        self._floor_ns = 0
         self._lock = Lock()
         self._books = Books(store)
         self._next = 0
         self._digest = NO_DIGEST
+
+    def now_ns(self) -> int:
+        """Bucket time, as entries are given it."""
+        return max(self._clock_ns(), self._floor_ns)
+
+    def raise_to(self, floor_ns: int) -> None:
+        """Give no entry an earlier time: a statement was made of the time before it."""
+        self._floor_ns = max(self._floor_ns, floor_ns)
 
     @property
     def head(self) -> tuple[int, bytes]:
@@ -186,7 +195,7 @@ class Ledger:
 
     def _drawn(self, books: Books) -> list[Entry]:
         trial = books.fork()
-        now = max(self._now_ns(), books.time_ns)
+        now = max(self.now_ns(), books.time_ns)
         drawn: list[Entry] = []
         while len(drawn) < TOP_UPS:
             due = next(trial.due(now), None)
@@ -300,7 +309,7 @@ class Ledger:
     def _tried(self, planned: Sequence[Entry]) -> list[Entry]:
         """The entries with their numbers, once they were all accepted by a fork of the books."""
         trial = self._books.fork()
-        now = max(self._now_ns(), trial.time_ns)
+        now = max(self.now_ns(), trial.time_ns)
         made = []
         for entry in planned:
             numbered = _numbered(entry, trial.number + 1, now)

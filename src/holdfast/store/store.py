@@ -36,6 +36,7 @@ from holdfast.request.corridor import Corridor
 from holdfast.request.relay import Relay
 from holdfast.request.soon import Soon
 from holdfast.store import closed
+from holdfast.store.money import Money
 from holdfast.store.namespace import Namespace
 from holdfast.store.ownership import Ownership, StoreFile
 from holdfast.upkeep.backup import back_up, refuse_inside
@@ -54,7 +55,7 @@ BATCH = 500
 TOLD_LEAST = 32  # buckets from which on they are opened one by one as they are needed
 
 
-class Store:
+class Store(Money):
     """A store, open. Made by ``holdfast.open``; a context manager; safe for threads."""
 
     def __init__(

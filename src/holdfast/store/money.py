@@ -1,0 +1,59 @@
+"""How a store shows its prices and its books; what keeps them is loaded when first asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from holdfast.store.billing import Accounts, Tariffs
+    from holdfast.store.store import Store
+
+
+class Money:
+    """Prices, accounts and statements; a part of ``Store``."""
+
+    _tariffs: Tariffs | None = None
+    _accounts: Accounts | None = None
+
+    @property
+    def tariffs(self: Store) -> Tariffs:
+        """The prices that namespaces can be given: what ships, and this store's own."""
+        with self._tenancy:
+            if self._tariffs is None:
+                self._require_open()
+                from holdfast.store.billing import Tariffs  # noqa: PLC0415 - 50 ms
+
+                self._tariffs = Tariffs(self)
+            return self._tariffs
+
+    @property
+    def accounts(self: Store) -> Accounts:
+        """Who has which money: deposits, transfers, rules, entries."""
+        with self._tenancy:
+            if self._accounts is None:
+                self._require_open()
+                from holdfast.store.billing import Accounts  # noqa: PLC0415 - 50 ms
+
+                self._accounts = Accounts(self)
+            return self._accounts
+
+    def statement(self: Store, account: str, start_ns: int, stop_ns: int) -> bytes:
+        """What happened to an account in a period, signed with the store's key.
+
+        Args:
+            account: whose.
+            start_ns: nanoseconds since 1970 (bucket time) where the period begins.
+            stop_ns: where it ends, exclusive; now, if that is earlier.
+
+        Returns:
+            A COSE_Sign1. ``holdfast.ledger.statement.verify``, or ``holdfast statement
+            verify``, computes all of it again with the public key alone.
+
+        Raises:
+            InvalidValue: the period ends before it begins, or the account is none.
+        """
+        return self.accounts.statement(account, start_ns, stop_ns)
+
+    def bucket_time_ns(self: Store) -> int:
+        """The store's time: it never goes back, and follows no step of the machine's clock."""
+        return self._settings.time.now_ns()
