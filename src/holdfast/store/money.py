@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from threading import Lock
+
+    from holdfast.bucket.settings import Settings
     from holdfast.store.billing import Accounts, Tariffs
     from holdfast.store.store import Store
 
@@ -12,32 +15,38 @@ if TYPE_CHECKING:
 class Money:
     """Prices, accounts and statements; a part of ``Store``."""
 
+    _settings: Settings
+    _tenancy: Lock
     _tariffs: Tariffs | None = None
     _accounts: Accounts | None = None
 
+    def _opened(self) -> Store:
+        """The store that this is a part of; Closed if it is."""
+        raise NotImplementedError
+
     @property
-    def tariffs(self: Store) -> Tariffs:
+    def tariffs(self) -> Tariffs:
         """The prices that namespaces can be given: what ships, and this store's own."""
         with self._tenancy:
             if self._tariffs is None:
-                self._require_open()
+                store = self._opened()
                 from holdfast.store.billing import Tariffs  # noqa: PLC0415 - 50 ms
 
-                self._tariffs = Tariffs(self)
+                self._tariffs = Tariffs(store)
             return self._tariffs
 
     @property
-    def accounts(self: Store) -> Accounts:
+    def accounts(self) -> Accounts:
         """Who has which money: deposits, transfers, rules, entries."""
         with self._tenancy:
             if self._accounts is None:
-                self._require_open()
+                store = self._opened()
                 from holdfast.store.billing import Accounts  # noqa: PLC0415 - 50 ms
 
-                self._accounts = Accounts(self)
+                self._accounts = Accounts(store)
             return self._accounts
 
-    def statement(self: Store, account: str, start_ns: int, stop_ns: int) -> bytes:
+    def statement(self, account: str, start_ns: int, stop_ns: int) -> bytes:
         """What happened to an account in a period, signed with the store's key.
 
         Args:
@@ -54,6 +63,6 @@ class Money:
         """
         return self.accounts.statement(account, start_ns, stop_ns)
 
-    def bucket_time_ns(self: Store) -> int:
+    def bucket_time_ns(self) -> int:
         """The store's time: it never goes back, and follows no step of the machine's clock."""
         return self._settings.time.now_ns()

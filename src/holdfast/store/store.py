@@ -362,6 +362,10 @@ class Store(Money):
                 failed = failed or error
         return failed
 
+    def _opened(self) -> Store:
+        self._require_open()
+        return self
+
     def _require_open(self) -> None:
         if self._closed:
             raise Closed(path=self.path)
