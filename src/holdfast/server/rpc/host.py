@@ -17,13 +17,14 @@ from grpc_reflection.v1alpha import reflection
 
 from holdfast.errors import InvalidValue, StorageFailed
 from holdfast.limits import RPC_CALLS, RPC_MESSAGE_BYTES
+from holdfast.server.sdstor.rpc import add_namespaces, add_objects
 from holdfast.server.settings import Settings
 
 if TYPE_CHECKING:
     from holdfast.server.site import Site
 
 Service = Callable[[grpc.aio.Server, "Site"], str]
-SERVICES: Final[list[Service]] = []
+SERVICES: Final[list[Service]] = [add_namespaces, add_objects]
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 MILLISECONDS: Final = 1000
 PING_S: Final = 60  # a peer that does not answer is gone; and how often one may ask us
