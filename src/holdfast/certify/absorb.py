@@ -39,7 +39,8 @@ from holdfast.log.records import (
 )
 
 PAGE: Final = 1_000
-SLICE: Final = 20_000  # changes that are put into the tree at once
+SLICE: Final = 20_000  # changes that are put into the tree at once, when they come in order;
+SLICE_MOST: Final = 500_000  # else as many as it has labels, so each is moved few times
 ROUNDS: Final = 64
 STORE: Final = int(Type.STORE)
 UNUSUAL: Final = int(Flag.MOVED | Flag.LARGE)
@@ -163,7 +164,7 @@ class Absorbed:
         try:
             for group in self._groups(end):
                 self._absorb(changes, unsaid, group)
-                if sum(map(len, changes.values())) > SLICE:
+                if sum(map(len, changes.values())) > self._slice():
                     self._put(changes)
         except (Corrupt, StorageFailed, ValueError, KeyError):
             self._at = None  # the tail went, or cannot be read: what is there can be scanned
@@ -251,12 +252,16 @@ class Absorbed:
         if split is not None:
             changes.setdefault(split[0], {})[split[1]] = digest
 
+    def _slice(self) -> int:
+        """How many changes are put into the tries at once."""
+        return min(max(SLICE, sum(map(trie.count, self.tries.values()))), SLICE_MOST)
+
     def _put(self, changes: Changes, least: int = 0) -> None:
         """Put changes into the tries and forget them, once there are enough."""
         if sum(map(len, changes.values())) < least:
             return
         for namespace, rows in changes.items():
-            made = trie.apply(self.tries.get(namespace), sorted(rows.items()))
+            made = trie.apply(self.tries.get(namespace), [(key, rows[key]) for key in sorted(rows)])
             if made is None:
                 self.tries.pop(namespace, None)
             else:

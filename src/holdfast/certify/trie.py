@@ -21,6 +21,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
 from typing import Final, TypeVar
 
 from holdfast.certify import tree
@@ -28,6 +30,8 @@ from holdfast.certify.tree import EMPTY, EMPTY_DIGEST, Fork, Labelled, Node, Pru
 
 PAGE_LABELS: Final = 128
 HASH_BYTES: Final = 32
+EVERYWHERE: Final = 32  # labels to a change, from which on few pages would stay as they are
+AT_ONCE: Final = 512  # labels that are made as wide as the widest of them
 NINE: Final = 9  # bits a byte takes in the order of labels: one for "goes on", eight of its own
 
 T = TypeVar("T")
@@ -96,7 +100,7 @@ class Inner:
         self.bit, self.left, self.right = bit, left, right
         self.first: bytes = left.first
         self.last: bytes = right.last
-        self.count = _count(left) + _count(right)
+        self.count = count(left) + count(right)
         self.known: bytes | None = None
 
     def __len__(self) -> int:
@@ -128,12 +132,39 @@ def _digest(side: Trie) -> bytes:
     return side.known or side.digest
 
 
-def _count(side: Trie) -> int:
+def count(side: Trie) -> int:
+    """How many labels there are."""
     return len(side.labels) if isinstance(side, Page) else side.count
 
 
 def _partings(labels: Sequence[bytes]) -> array[int]:
-    return array("H", map(parting, labels, labels[1:]))
+    """Where neighbours part: ``parting`` of each two, some at a time as whole numbers."""
+    bits = array("H")
+    for start in range(0, len(labels) - 1, AT_ONCE):
+        bits.extend(_partings_of(labels[start : start + AT_ONCE + 1]))
+    return bits
+
+
+def _partings_of(labels: Sequence[bytes]) -> list[int]:
+    widths = list(map(len, labels))
+    widest, narrowest = max(widths), min(widths)
+    numbers = [int.from_bytes(label.ljust(widest, b"\0"), "big") for label in labels]
+    table = _table(widest)
+    bits = [table[(one ^ other).bit_length()] for one, other in pairwise(numbers)]
+    if widest == narrowest:
+        return bits
+    # What was put behind a label to make it as wide as the others does not count.
+    ends = [NINE * min(one, other) for one, other in pairwise(widths)]
+    return list(map(min, bits, ends))
+
+
+@lru_cache(maxsize=64)
+def _table(width: int) -> array[int]:
+    """By the bits in which two labels of a width differ: the first at which they part."""
+    shift = range(8 * width + 1)
+    return array(
+        "H", (NINE * (width - (bits + 7 >> 3)) + NINE - (bits - 1 & 7) - 1 for bits in shift)
+    )
 
 
 def cartesian(ends: Sequence[T], bits: Sequence[int], fork: Callable[[T, T], T]) -> T:
@@ -234,7 +265,7 @@ class _Joining:
 
 def _inner(bit: int, left: Trie, right: Trie) -> Trie:
     """A fork, or one page where it would be small."""
-    if _count(left) + _count(right) <= PAGE_LABELS:
+    if count(left) + count(right) <= PAGE_LABELS:
         return Page([*rows_of(left), *rows_of(right)])
     return Inner(bit, left, right)
 
@@ -261,11 +292,13 @@ def apply(trie: Trie | None, changes: Sequence[tuple[bytes, bytes | None]]) -> T
     """
     if trie is None:
         return build([(label, digest) for label, digest in changes if digest is not None])
+    if len(changes) * EVERYWHERE >= count(trie):
+        return build(_merged(rows_of(trie), changes))
     joining = _Joining()
     for chunk, start, stop in _chunks(trie, changes):
         after: Trie | None = chunk
         if start < stop and isinstance(chunk, Page):
-            after = build(_merged(chunk, changes[start:stop]))
+            after = build(_merged(chunk.rows(), changes[start:stop]))
         if after is not None:
             joining.add(after)
     return joining.finish()
@@ -285,10 +318,10 @@ def _chunks(
         waiting += ((side.right, middle, stop), (side.left, start, middle))
 
 
-def _merged(page: Page, changes: Sequence[tuple[bytes, bytes | None]]) -> list[Row]:
-    rows: dict[bytes, bytes | None] = dict(page.rows())
+def _merged(before: Iterable[Row], changes: Sequence[tuple[bytes, bytes | None]]) -> list[Row]:
+    rows: dict[bytes, bytes | None] = dict(before)
     rows.update(changes)
-    return [(label, digest) for label, digest in sorted(rows.items()) if digest is not None]
+    return [(label, digest) for label in sorted(rows) if (digest := rows[label]) is not None]
 
 
 def cut(trie: Trie | None, start: bytes, stop: bytes | None) -> Trie | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from hashlib import sha256
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from holdfast.certify import tree, trie, verify
 from holdfast.certify.tree import Miss, Node, Pruned
@@ -48,6 +49,15 @@ def test_labels_part_at_their_first_differing_bit(labels: set[bytes]) -> None:
     assert bits(one)[at] < bits(other)[at]
 
 
+@given(st.sets(LABELS, max_size=40))
+def test_many_neighbours_part_where_two_do(labels: set[bytes]) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(trie, "AT_ONCE", 3)
+        made = trie.build([(label, b"d" * 32) for label in sorted(labels)])
+    found = list(made.bits) if isinstance(made, trie.Page) else []
+    assert found == list(map(trie.parting, sorted(labels), sorted(labels)[1:]))
+
+
 class Trying(RuleBasedStateMachine):
     """Changes, cuts and joins, beside a dict."""
 
@@ -55,6 +65,15 @@ class Trying(RuleBasedStateMachine):
         super().__init__()
         self.rows: dict[bytes, bytes] = {}
         self.trie: Trie | None = None
+        self.patched = pytest.MonkeyPatch()
+
+    @initialize(labels=st.sampled_from([0, trie.EVERYWHERE]))
+    def begin(self, labels: int) -> None:
+        """Whether many changes at once make all pages anew, or none ever do."""
+        self.patched.setattr(trie, "EVERYWHERE", labels)
+
+    def teardown(self) -> None:
+        self.patched.undo()
 
     @rule(labels=st.dictionaries(LABELS, st.booleans(), max_size=60), mark=st.binary(max_size=2))
     def change(self, labels: dict[bytes, bool], mark: bytes) -> None:
