@@ -8,14 +8,16 @@ ends where the log says, so the tree is that of one position exactly. A record t
 whole value says all that the leaf needs. What it does not say (appends, large objects) is
 looked up; where that has changed since, replay goes on until it stands still.
 
-Where the log no longer holds all that happened since the position, or the bucket holds keys
-that it did not before, the bucket is scanned again. The tree is kept in memory and made again
-by the process that is asked next.
+Upkeep reads on in the log now and then (``follow``), so that little is left to read when
+somebody asks for a proof. Where the log no longer holds all that happened since the position,
+or the bucket holds keys that it did not before, the bucket is scanned again. The tree is kept
+in memory and made again by the process that is asked next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from hashlib import sha256
 from typing import Final
 
@@ -50,6 +52,10 @@ RESERVED: Final = b"!"  # names of the store's own begin with it, and no caller'
 Pieces = Callable[[bytes, Entry], Iterable[bytes]]  # composite key, entry -> the whole value
 Split = tuple[bytes, bytes]  # namespace, key
 Changes = dict[bytes, dict[bytes, bytes | None]]  # namespace -> key -> digest of the leaf
+
+
+def _at_once() -> None:
+    """Do not wait between groups."""
 
 
 class Unsettled(Exception):
@@ -90,6 +96,30 @@ class Absorbed:
         self.start = self.stop = b""  # the range that the tries stand for
         self._pieces = pieces
         self._at: Position | None = None
+        self._changes: Changes = {}  # read up to there, and not in the tries yet
+        self._unsaid: dict[bytes, int] = {}  # versions of objects that must be looked at
+
+    def follow(self, most: int, pace: Callable[[], None]) -> bool:
+        """Read on in the log, so that the next catching up has less to do.
+
+        What can only be scanned, and what changed its range, is left to that.
+
+        Args:
+            most: records to read, but for the rest of a group.
+            pace: called between groups.
+
+        Returns:
+            Whether there is more to read.
+        """
+        bucket = self.bucket
+        with bucket.lock:
+            end, span = bucket.published, (bucket.start, bucket.stop)
+            whole = self._at is not None and bucket.log.continues(self._at)
+        if not whole or span != (self.start, self.stop) or self._at == end:
+            return False
+        with suppress(Unsettled):
+            return self._read(end, most, pace)
+        return False
 
     def catch_up(self) -> None:
         """Absorb everything that was published before the call.
@@ -120,14 +150,19 @@ class Absorbed:
         if span != (self.start, self.stop):
             self._cut(span)
         if self._at != end:
-            self._replay(end)
+            self._read(end)
+        for composite, version in self._unsaid.items():
+            self._note(self._changes, composite, self._settled(composite, version))
+        self._unsaid.clear()
+        self._put(self._changes)
         return True
 
     # -- from nothing ----------------------------------------------------------------
 
     def _scan(self, end: Position, span: tuple[bytes, bytes]) -> None:
-        self.tries = {}
+        self.tries, self._unsaid = {}, {}
         changes: Changes = {}
+        self._changes = changes
         at: bytes | None = span[0]
         while at is not None and at < span[1]:
             page, at = self._page(at, span[1])
@@ -146,6 +181,8 @@ class Absorbed:
     def _cut(self, span: tuple[bytes, bytes]) -> None:
         """Forget what a split gave away."""
         start, stop = span
+        self._put(self._changes)
+        self._unsaid = {key: at for key, at in self._unsaid.items() if start <= key < stop}
         kept = {}
         for namespace, made in self.tries.items():
             if not (start < namespace + HIDDEN and namespace + VISIBLE < stop):
@@ -158,24 +195,31 @@ class Absorbed:
 
     # -- from the log ------------------------------------------------------------------
 
-    def _replay(self, end: Position) -> None:
-        changes: Changes = {}
-        unsaid: dict[bytes, int] = {}
+    def _read(
+        self, end: Position, most: int | None = None, pace: Callable[[], None] = _at_once
+    ) -> bool:
+        """Read the log up to ``end``, or about so many records of it; whether there is more."""
+        left = most
         try:
-            for group in self._groups(end):
-                self._absorb(changes, unsaid, group)
-                if sum(map(len, changes.values())) > self._slice():
-                    self._put(changes)
+            for number, group in self._groups(end):
+                self._absorb(self._changes, self._unsaid, group)
+                head = group.head
+                self._at = Position(number, head.start, head.stop, head.digest)
+                if sum(map(len, self._changes.values())) > self._slice():
+                    self._put(self._changes)
+                if left is not None:
+                    left -= head.records
+                    if left <= 0:
+                        return True
+                    pace()
         except (Corrupt, StorageFailed, ValueError, KeyError):
             self._at = None  # the tail went, or cannot be read: what is there can be scanned
             raise Unsettled from None
-        for composite, version in unsaid.items():
-            self._note(changes, composite, self._settled(composite, version))
-        self._put(changes)
         self._at = end
+        return False
 
-    def _groups(self, end: Position) -> Iterator[Group]:
-        """The groups between what was absorbed and a position."""
+    def _groups(self, end: Position) -> Iterator[tuple[int, Group]]:
+        """The groups between what was read and a position, each with its segment's number."""
         log, at = self.bucket.log, self._at
         if at is None:
             return
@@ -185,7 +229,7 @@ class Absorbed:
                 if number == end.segment and group.head.stop > end.stop:
                     return
                 if group.head.kind == Kind.RECORDS:
-                    yield group
+                    yield number, group
 
     def _absorb(self, changes: Changes, unsaid: dict[bytes, int], group: Group) -> None:
         """Take in a group's records: what each says, or that its object must be looked at."""

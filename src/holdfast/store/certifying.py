@@ -9,12 +9,13 @@ serves all who wait for one. Nothing of this is made before the first proof is a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from threading import Condition
 from typing import TYPE_CHECKING, Final
 
 from holdfast.access.records import NEW
+from holdfast.bucket.checkpoint import Pace
 from holdfast.certify import leaf, receipts, roots, state, trie, verify
 from holdfast.certify.absorb import PAGE, VISIBLE, Absorbed, bounds, content_of, split_key
 from holdfast.certify.leaf import namespace_id
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "roots/"
 DIGITS: Final = 20
 FRESH_NS: Final = 1_000_000_000  # a seal of what is still there serves for so long
+FOLLOWED: Final = 2_000  # records that are read while a seal may be waited for
 ATTEMPTS: Final = 64  # a writer may be at the very object, again and again
 
 
@@ -118,6 +120,26 @@ class Certifier:
                     self._sealed, self._ended = made, wanted
                 self._turn.notify_all()
         return made
+
+    def follow(self, pace: Pace, enough: Callable[[], bool]) -> None:
+        """Read what was written since the last seal, a slice at a time; upkeep calls this.
+
+        Whoever asks for a seal meanwhile waits for one slice.
+        """
+        for piece in list(self._absorbed.values()):
+            while not enough():
+                with self._turn:
+                    if self._sealing:
+                        return
+                    self._sealing = True
+                try:
+                    more = piece.follow(FOLLOWED, pace)
+                finally:
+                    with self._turn:
+                        self._sealing = False
+                        self._turn.notify_all()
+                if not more:
+                    break
 
     def last(self) -> Seal:
         """The newest seal; the first, where there is none yet."""

@@ -166,6 +166,7 @@ class Store(Money):
                 from holdfast.store.certifying import Certifier  # noqa: PLC0415 - 50 ms
 
                 self._certifier = Certifier(self)
+                self.upkeep.lazy.append(self._certifier.follow)
             return self._certifier
 
     def public_key(self) -> bytes:

@@ -50,6 +50,9 @@ HURRIED = 0.5  # of what a bucket may pass its bound by, before its split is hur
 FAILURES = 100  # kept to be asked for
 
 
+Lazy = Callable[[Pace, Callable[[], bool]], None]  # pace, enough: asked before each slice
+
+
 class Pacer:
     """Sleeps between slices: as long as the slice took, unless somebody waits for the work."""
 
@@ -103,6 +106,7 @@ class Upkeep:
         corridor.pressure.relieve = self.make_room
         corridor.sync_soon = self.sync_soon
         self._crowded: dict[str, Bucket] = {}  # to be split before all else
+        self.lazy: list[Lazy] = []  # what follows the logs where it is wanted
         self.failures: list[str] = []
         self.scrub = Scrub(corridor.placement)
 
@@ -209,6 +213,9 @@ class Upkeep:
         if now - self._swept_ns > SWEEP_NS:
             self._swept_ns = now
             self._attempt(lambda: expire.sweep_uploads(self._corridor, self._pace))
+            yield
+        for follow in self.lazy:
+            self._attempt(partial(follow, self._pace, self._is_called))
             yield
         self.failures += self.scrub.step(self._pace)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -439,3 +440,31 @@ def test_a_store_that_was_put_back_silently_is_caught() -> None:
             space.put("a", b"other %d" % number)
             store.certifier.seal()
         assert client.look(store) == ["fork"]
+
+
+def test_upkeep_reads_on_so_that_a_seal_has_little_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    absorb = Absorbed._absorb
+
+    def counted(self: Absorbed, changes: Any, unsaid: Any, group: Any) -> None:  # noqa: ANN401
+        read.append(group.head.records)
+        absorb(self, changes, unsaid, group)
+
+    monkeypatch.setattr(Absorbed, "_absorb", counted)
+    with holdfast.open(":memory:", upkeep=False) as store:
+        space, client = store.namespace("acme"), Client(store)
+        store.certifier.seal()
+        values = {f"k{number:04d}": b"v" * 8 for number in range(3_000)}
+        for key, value in values.items():
+            space.put(key, value)
+        space.append("k0001", b"w")
+        values["k0001"] += b"w"
+        space.delete("k0002")
+        del values["k0002"]
+        for _ in range(100):
+            store.tick()
+        followed = sum(read)
+        assert followed >= len(values)
+        hold(client, space, values, Random(7))
+        assert sum(read) - followed < 100  # of what the store itself wrote since
+        assert tree_of(store) == tree_kept(store)
