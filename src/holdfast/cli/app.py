@@ -19,6 +19,7 @@ import typer
 
 from holdfast.cli import (
     bench,
+    billing,
     configuring,
     demo,
     guards,
@@ -116,6 +117,7 @@ for _room in (
     configuring,
     sharing,
     tokens,
+    billing,
     bench,
 ):
     _room.register(app)

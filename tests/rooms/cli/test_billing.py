@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+
+import holdfast
+from holdfast.cli.billing import parse_moment, parse_money
+from holdfast.cli.exits import ExitCode
+from tests.rooms.cli.conftest import Run
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    path = tmp_path / "data"
+    with holdfast.open(path) as opened:
+        opened.accounts.deposit("reserve", 10**18, "r")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "atto"),
+    [("1.50", 15 * 10**17), ("$0.1", 10**17), ("7", 7 * 10**18), ("12atto", 12), ("0", 0)],
+)
+def test_money_is_read(text: str, atto: int) -> None:
+    assert parse_money(text) == atto
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.", ".5", "1e3", "1.0000000000000000001", "x", "1,5"])
+def test_what_is_no_money_is_a_mistake_of_the_line(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        parse_money(text)
+
+
+def test_moments_are_read() -> None:
+    assert parse_moment("1970-01-01T00:00:01+00:00") == 1_000_000_000
+    with pytest.raises(typer.BadParameter):
+        parse_moment("yesterday")
+
+
+def test_everything_is_told_as_json(run: Run, store: str, tmp_path: Path) -> None:
+    toml = tmp_path / "mine.toml"
+    toml.write_text("operation = 5")
+    assert run("--json", "tariff", "set", store, "mine", str(toml)).document["version"] == 1
+    listed = run("--json", "tariff", "list", store).documents
+    assert [one["name"] for one in listed][-1] == "mine"
+    assert listed[-1]["terms"]["a"] == 50
+    moved = run(
+        "--json", "account", "transfer", store, "reserve", "acme", "5atto", "--reference", "x"
+    )
+    assert (moved.document["kind"], moved.document["balance"]) == ("transfer", "5")
+    ruled = run(
+        *("--json", "account", "rule", store, "acme", "--below", "1", "--draw", "2"),
+        *("--per-day", "3"),
+    )
+    assert ruled.document["threshold"] == str(10**18)
+    accounts = run("--json", "account", "list", store).documents
+    assert {one["account"]: one["funds"] for one in accounts}["acme"] == "5"
+    found = run("--json", "account", "entries", store, "acme").documents
+    assert [one["kind"] for one in found] == ["transfer", "rule"]
+
+
+def test_a_statement_is_made_and_checked(run: Run, store: str, tmp_path: Path) -> None:
+    made, key = tmp_path / "made", tmp_path / "key.pem"
+    assert run("statement", "create", store, "reserve", "-o", str(made)).code == 0
+    key.write_bytes(run("key", store).raw)
+    told = run("--json", "statement", "verify", str(made), "--key", str(key)).document
+    assert told["closing"]["balance"] == str(10**18)
+    events = run("statement", "verify", str(made), "--key", str(key), "--as", "events")
+    assert json.loads(events.lines[0])["type"] == "holdfast.ledger.deposit"
+    nothing = tmp_path / "nothing"
+    before = run(
+        "statement", "create", store, "reserve", "-o", str(nothing), "--until", "2001-01-01"
+    )
+    assert before.code == 0
+    told = run("--json", "statement", "verify", str(nothing), "--key", str(key)).document
+    assert told["entries"] == []
+
+
+def test_nobody_moves_what_is_not_there(run: Run, store: str) -> None:
+    said = run("account", "transfer", store, "reserve", "acme", "2", "--reference", "x")
+    assert said.code == ExitCode.PAY
