@@ -15,14 +15,13 @@ import msgspec
 
 from holdfast import charges
 from holdfast.charges import Terms
-from holdfast.errors import BalanceEmpty, Corrupt, InvalidValue, LimitExceeded
+from holdfast.errors import BalanceEmpty, Corrupt, InvalidValue
 from holdfast.ledger import entries
 from holdfast.ledger.entries import (
     Charged,
     Deposit,
     Entry,
     Fund,
-    Limits,
     Moved,
     Priced,
     Received,
@@ -36,20 +35,17 @@ from holdfast.ledger.entries import (
 RESERVE: Final = "reserve"
 ACCOUNT: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 REFERENCE_CHARS: Final = 200
-LIMITS: Final = ("bytes_max", "objects_max")
 DAY_NS: Final = 86_400_000_000_000
 
 
-Pending = tuple[int, int, int, int]
+Pending = tuple[int, int]
 
 
 class Account(msgspec.Struct, frozen=True):
     """One account: its four places, in 10^-18 USD, and its chain.
 
     ``balance`` can be moved; ``transit`` is on its way to buckets, which hold ``float_``;
-    ``charged`` is what was taken so far. ``drawn`` counts the top-ups of ``day``. Of what
-    ``limits`` allow (-1: any number), ``handed`` are with buckets or on the way to them: bytes
-    and objects.
+    ``charged`` is what was taken so far. ``drawn`` counts the top-ups of ``day``.
     """
 
     name: str
@@ -62,8 +58,6 @@ class Account(msgspec.Struct, frozen=True):
     rule: Rule | None = None
     day: int = -1
     drawn: int = 0
-    limits: tuple[int, int] = (-1, -1)
-    handed: tuple[int, int] = (0, 0)
 
     @property
     def funds(self) -> int:
@@ -74,8 +68,7 @@ class Account(msgspec.Struct, frozen=True):
 class Lane(msgspec.Struct, frozen=True):
     """Between an account and one bucket: the numbers of both ways, and what was absorbed.
 
-    ``pending`` are the transfers that the bucket is not yet known to have: number, amount,
-    bytes and objects of each.
+    ``pending`` are the transfers that the bucket is not yet known to have: number and amount.
     """
 
     sent: int = 0
@@ -87,11 +80,9 @@ class Lane(msgspec.Struct, frozen=True):
         """What the pending transfers up to a number come to."""
         return sum(one[1] for one in self.pending if one[0] <= transfer)
 
-    def lost(self, transfer: int) -> Pending:
+    def lost(self, transfer: int) -> int:
         """What the pending transfers above a number come to."""
-        lost = [one for one in self.pending if one[0] > transfer]
-        amount, size_bytes, objects = (sum(one[at] for one in lost) for at in (1, 2, 3))
-        return transfer, amount, size_bytes, objects
+        return sum(one[1] for one in self.pending if one[0] > transfer)
 
 
 class Books:
@@ -169,7 +160,6 @@ class Books:
             float_=places.float_,
             charged=places.charged,
             entries=account.entries + 1,
-            handed=_handed(account, entry),
         )
 
     def _check(self, entry: Entry) -> None:
@@ -182,9 +172,6 @@ class Books:
             case Priced():
                 if self.terms.get(entry.terms.number, entry.terms) != entry.terms:
                     raise InvalidValue(argument="terms", reason="the number is of others")
-            case Limits():
-                if min(entry.size_bytes, entry.objects) < -1:
-                    raise InvalidValue(argument="limits", reason="numbers from 0, or -1 for any")
             case _:
                 _check_moved(entry)
 
@@ -274,7 +261,7 @@ def _check_moved(
     entry: Deposit | Transfer | TopUp | Fund | Received | Void | Returned,
 ) -> None:
     """Something is moved, from one place to another, for a reason that can be looked up."""
-    if entry.amount < 0 or not _carries(entry):
+    if entry.amount <= 0:
         raise InvalidValue(argument="amount", reason="more than 0")
     if isinstance(entry, Deposit | Transfer) and not 0 < len(entry.reference) <= REFERENCE_CHARS:
         raise InvalidValue(argument="reference", reason=f"1 to {REFERENCE_CHARS} characters")
@@ -308,8 +295,6 @@ def _drawn(account: Account, entry: Entry) -> Account:
     """An account after the rule or the top-up that an entry may be."""
     if isinstance(entry, Rule):
         return msgspec.structs.replace(account, rule=entry)
-    if isinstance(entry, Limits):
-        return msgspec.structs.replace(account, limits=(entry.size_bytes, entry.objects))
     if isinstance(entry, TopUp) and entry.target == account.name:
         day = max(account.day, entry.time_ns // DAY_NS)
         drawn = account.drawn + 1 if day == account.day else 1
@@ -325,8 +310,7 @@ def _lane(before: Lane, entry: Fund | Received | Void | Returned | Charged) -> L
     if isinstance(entry, Fund):
         if entry.transfer != before.sent + 1:
             raise InvalidValue(argument="transfer", reason="numbers follow each other")
-        sent = (entry.transfer, entry.amount, entry.size_bytes, entry.objects)
-        pending = (*before.pending, sent)
+        pending = (*before.pending, (entry.transfer, entry.amount))
         return msgspec.structs.replace(before, sent=entry.transfer, pending=pending)
     if isinstance(entry, Returned):
         if entry.transfer <= before.returned:
@@ -347,35 +331,6 @@ def _lane(before: Lane, entry: Fund | Received | Void | Returned | Charged) -> L
 def _settled(before: Lane, entry: Received | Void) -> list[Pending]:
     up_to = isinstance(entry, Received)
     return [one for one in before.pending if (one[0] <= entry.transfer) == up_to]
-
-
-def _carries(entry: Deposit | Transfer | TopUp | Fund | Received | Void | Returned) -> bool:
-    """Whether an entry moves anything."""
-    if isinstance(entry, Fund | Void | Returned):
-        if min(entry.size_bytes, entry.objects) < 0:
-            return False
-        return bool(entry.amount or entry.size_bytes or entry.objects)
-    return bool(entry.amount) or isinstance(entry, Received)
-
-
-def _handed(account: Account, entry: Entry) -> tuple[int, int]:
-    """What of its limits an account has handed out, after an entry."""
-    if not isinstance(entry, Fund | Void | Returned):
-        return account.handed
-    sign = 1 if isinstance(entry, Fund) else -1
-    size_bytes = account.handed[0] + sign * entry.size_bytes
-    objects = account.handed[1] + sign * entry.objects
-    if sign > 0:
-        _refuse_over(account.limits, (size_bytes, objects), entry)
-    if min(size_bytes, objects) < 0:
-        raise InvalidValue(argument="size_bytes", reason="more than was handed out")
-    return size_bytes, objects
-
-
-def _refuse_over(limits: tuple[int, int], handed: tuple[int, int], entry: Entry) -> None:
-    for most, held, name in zip(limits, handed, LIMITS, strict=True):
-        if 0 <= most < held:
-            raise LimitExceeded(limit=name, most=most, account=entries.owners(entry)[0])
 
 
 def replay(store: str, found: Iterable[Entry]) -> Books:

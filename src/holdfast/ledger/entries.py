@@ -21,10 +21,7 @@ only a deposit brings any in.
     void       transit               balance                 (the bucket is gone, it never had it)
     returned   float                 balance                 (a bucket gave it back)
     charged    float                 charged
-    rule, limits, terms: nothing moves
-
-What goes to and from a bucket carries its part of the limits too: ``size_bytes`` and
-``objects``, which are handed out the same way and never more than the limit of the account.
+    rule, terms: nothing moves
 """
 
 from __future__ import annotations
@@ -91,14 +88,6 @@ class Rule(_Entry, frozen=True, tag="rule"):
     parent: str
 
 
-class Limits(_Entry, frozen=True, tag="limits"):
-    """What an account may hold, in bytes and in objects; -1 is any number."""
-
-    account: str
-    size_bytes: int
-    objects: int
-
-
 class Fund(_Entry, frozen=True, tag="fund"):
     """Transfer ``transfer`` to a bucket was begun."""
 
@@ -106,8 +95,6 @@ class Fund(_Entry, frozen=True, tag="fund"):
     bucket: str
     transfer: int
     amount: int
-    size_bytes: int = 0
-    objects: int = 0
 
 
 class Received(_Entry, frozen=True, tag="received"):
@@ -126,19 +113,15 @@ class Void(_Entry, frozen=True, tag="void"):
     bucket: str
     transfer: int
     amount: int
-    size_bytes: int = 0
-    objects: int = 0
 
 
 class Returned(_Entry, frozen=True, tag="returned"):
-    """A bucket gave back, under its own number."""
+    """A bucket gave money back, under its own number."""
 
     account: str
     bucket: str
     transfer: int
     amount: int
-    size_bytes: int = 0
-    objects: int = 0
 
 
 class Charged(_Entry, frozen=True, tag="charged"):
@@ -161,19 +144,7 @@ class Priced(_Entry, frozen=True, tag="terms"):
     terms: Terms
 
 
-Entry = (
-    Deposit
-    | Transfer
-    | TopUp
-    | Rule
-    | Limits
-    | Fund
-    | Received
-    | Void
-    | Returned
-    | Charged
-    | Priced
-)
+Entry = Deposit | Transfer | TopUp | Rule | Fund | Received | Void | Returned | Charged | Priced
 
 
 class Moved(NamedTuple):

@@ -125,10 +125,6 @@ def _funds(at: Account | object) -> int:
     return sum(place for place in places if isinstance(place, int))
 
 
-def _most(limit: int) -> str:
-    return "any number of" if limit < 0 else str(limit)
-
-
 def about_of(entry: Entry, account: str) -> str:
     """What an entry is about, in a few words."""
     match entry:
@@ -144,8 +140,6 @@ def about_of(entry: Entry, account: str) -> str:
             about = f"{times} operations in bucket {bucket}"
         case entries.Priced(tariff=tariff, version=version):
             about = f"{tariff}, version {version}"
-        case entries.Limits(size_bytes=size_bytes, objects=objects):
-            about = f"{_most(size_bytes)} bytes, {_most(objects)} objects"
         case entries.Rule(threshold=threshold, amount=amount, parent=parent):
             about = f"{dollars(amount)} from {parent} below {dollars(threshold)}"
         case _:

@@ -25,7 +25,6 @@ from holdfast.ledger.entries import (
     Deposit,
     Entry,
     Fund,
-    Limits,
     Priced,
     Received,
     Returned,
@@ -55,8 +54,8 @@ class Report(msgspec.Struct, frozen=True, array_like=True):
     """What a bucket says of its float of one account.
 
     ``received`` is the newest transfer that it has, ``returned`` what it gave back by its own
-    numbers (number, amount, bytes, objects), ``lines`` what it charged with records of versions
-    behind ``start`` up to ``stop``.
+    numbers (number and amount of each), ``lines`` what it charged with records of versions behind
+    ``start`` up to ``stop``.
     """
 
     account: str
@@ -184,11 +183,6 @@ class Ledger:
         wanted = Priced(account=account, tariff=tariff, version=version, terms=terms)
         self.commit(lambda _: [wanted])
 
-    def limit(self, account: str, size_bytes: int, objects: int) -> None:
-        """What an account may hold from now on; -1 is any number."""
-        wanted = Limits(account=account, size_bytes=size_bytes, objects=objects)
-        self.commit(lambda _: [wanted])
-
     def top_up(self) -> list[TopUp]:
         """What rules ask for now is drawn; what was."""
         return [entry for entry in self.commit(self._drawn) if isinstance(entry, TopUp)]
@@ -209,35 +203,21 @@ class Ledger:
 
     # -- floats of buckets ------------------------------------------------------------------
 
-    def fund(
-        self, account: str, bucket: str, amount: int, *, size_bytes: int = 0, objects: int = 0
-    ) -> Fund:
+    def fund(self, account: str, bucket: str, amount: int) -> Fund:
         """Begin a transfer to a bucket: the bucket is told of it until it has it.
 
         Args:
             account: who pays.
             bucket: its id.
             amount: 10^-18 USD.
-            size_bytes: of the limit in bytes.
-            objects: of the limit in objects.
 
         Raises:
-            BalanceEmpty: the account has less than that. LimitExceeded: of what it may hold,
-            less is left to hand out.
+            BalanceEmpty: the account has less than that.
         """
 
         def plan(books: Books) -> list[Entry]:
             number = books.lane(account, bucket).sent + 1
-            return [
-                Fund(
-                    account=account,
-                    bucket=bucket,
-                    transfer=number,
-                    amount=amount,
-                    size_bytes=size_bytes,
-                    objects=objects,
-                )
-            ]
+            return [Fund(account=account, bucket=bucket, transfer=number, amount=amount)]
 
         made = self.commit(plan)[0]
         if not isinstance(made, Fund):
@@ -245,7 +225,7 @@ class Ledger:
         return made
 
     def pending(self, account: str, bucket: str) -> tuple[Pending, ...]:
-        """The transfers that a bucket is not known to have: number, amount, bytes, objects."""
+        """The transfers that a bucket is not known to have: number and amount of each."""
         return self.books().lane(account, bucket).pending
 
     def report(self, told: Sequence[Report]) -> list[Entry]:
@@ -265,19 +245,10 @@ class Ledger:
         """A bucket is gone and had the transfers up to ``received``: the others are taken back."""
 
         def plan(books: Books) -> list[Entry]:
-            _, amount, size_bytes, objects = books.lane(account, bucket).lost(received)
-            if not (amount or size_bytes or objects):
+            amount = books.lane(account, bucket).lost(received)
+            if not amount:
                 return []
-            return [
-                Void(
-                    account=account,
-                    bucket=bucket,
-                    transfer=received,
-                    amount=amount,
-                    size_bytes=size_bytes,
-                    objects=objects,
-                )
-            ]
+            return [Void(account=account, bucket=bucket, transfer=received, amount=amount)]
 
         self.commit(plan)
 
@@ -355,16 +326,9 @@ def _reported(books: Books, told: Report) -> Iterator[Entry]:
     if any(one[0] <= told.received for one in lane.pending):
         arrived = lane.settled(told.received)
         yield Received(account=account, bucket=bucket, transfer=told.received, amount=arrived)
-    for number, amount, size_bytes, objects in sorted(told.returned):
+    for number, amount in sorted(told.returned):
         if number > lane.returned:
-            yield Returned(
-                account=account,
-                bucket=bucket,
-                transfer=number,
-                amount=amount,
-                size_bytes=size_bytes,
-                objects=objects,
-            )
+            yield Returned(account=account, bucket=bucket, transfer=number, amount=amount)
     if told.stop > lane.absorbed and told.lines:
         yield Charged(
             account=account,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from holdfast.charges import Charge, Line
-from holdfast.errors import BalanceEmpty, Busy, Corrupt, HoldfastError, InvalidValue, LimitExceeded
+from holdfast.errors import BalanceEmpty, Busy, Corrupt, HoldfastError, InvalidValue
 from holdfast.ledger import entries
 from holdfast.ledger.books import DAY_NS, replay
 from holdfast.ledger.entries import Charged, Deposit, Fund, TopUp
@@ -42,7 +42,7 @@ class Bucket:
         self.float_ = self.received = self.given = self.version = self.since = 0
         self.charged = 0
         self.made: list[Charge] = []
-        self.gifts: list[tuple[int, int, int, int]] = []
+        self.gifts: list[tuple[int, int]] = []
 
 
 class Money(RuleBasedStateMachine):
@@ -108,7 +108,7 @@ class Money(RuleBasedStateMachine):
     def arrive(self, account: str, bucket: str, most: int) -> None:
         """Transfers arrive, some of them again."""
         own = self.bucket(account, bucket)
-        for number, amount, _, _ in self.ledger.pending(account, bucket)[:most]:
+        for number, amount in self.ledger.pending(account, bucket)[:most]:
             if number > own.received:
                 own.received = number
                 own.float_ += amount
@@ -128,7 +128,7 @@ class Money(RuleBasedStateMachine):
     def give_back(self, account: str, bucket: str) -> None:
         own = self.bucket(account, bucket)
         own.given += 1
-        own.gifts.append((own.given, own.float_ // 2, 0, 0))
+        own.gifts.append((own.given, own.float_ // 2))
         own.float_ -= own.float_ // 2
 
     @rule(account=NAMES, bucket=BUCKETS, again=st.booleans())
@@ -163,14 +163,14 @@ class Money(RuleBasedStateMachine):
                 amount
                 for (owner, place), bucket in self.buckets.items()
                 if owner == name
-                for number, amount, _, _ in bucket.gifts
+                for number, amount in bucket.gifts
                 if number > self.ledger.books().lane(owner, place).returned
             )
             arrived = sum(
                 amount
                 for (owner, place), bucket in self.buckets.items()
                 if owner == name
-                for number, amount, _, _ in self.ledger.pending(owner, place)
+                for number, amount in self.ledger.pending(owner, place)
                 if number <= bucket.received
             )
             spent = sum(bucket.charged for bucket in own) - account.charged
@@ -276,22 +276,6 @@ def test_a_clock_that_goes_back_draws_no_second_day() -> None:
     clock.now = 2 * DAY_NS
     assert ledger.top_up() == []
     assert ledger.books().time_ns == 10 * DAY_NS
-
-
-def test_limits_are_handed_out_and_never_passed() -> None:
-    ledger, _, _ = a_ledger()
-    ledger.limit("acme", 1_000, 10)
-    ledger.fund("acme", "b1", 0, size_bytes=600, objects=6)
-    with pytest.raises(LimitExceeded) as refused:
-        ledger.fund("acme", "b2", 0, size_bytes=500)
-    assert refused.value.limit == "bytes_max"
-    with pytest.raises(LimitExceeded) as refused:
-        ledger.fund("acme", "b2", 0, objects=5)
-    assert refused.value.limit == "objects_max"
-    ledger.report([Report("acme", "b1", 1, ((1, 0, 200, 2),))])
-    ledger.fund("acme", "b2", 0, size_bytes=500, objects=5)
-    ledger.void("acme", "b2", 0)
-    assert ledger.account("acme").handed == (400, 4)
 
 
 def test_a_transfer_to_a_bucket_that_is_gone_comes_back() -> None:

@@ -43,8 +43,7 @@ def a_story() -> list[entries.Entry]:
     ledger.deposit("reserve", 10 * DOLLAR, "start")
     ledger.rule("acme", DOLLAR, 2 * DOLLAR, per_day=3, parent="reserve")
     ledger.top_up()
-    ledger.limit("acme", 1_000_000, -1)
-    ledger.fund("acme", "b1", DOLLAR, size_bytes=1_000)
+    ledger.fund("acme", "b1", DOLLAR)
     clock.now += HOUR
     ledger.report([Report("acme", "b1", 1, (), 0, 9, lines_of(a_put(), a_put(size=7), a_delete()))])
     ledger.deposit("globex", 5, "not acme's")
@@ -52,7 +51,7 @@ def a_story() -> list[entries.Entry]:
     ledger.price("acme", "disk", 1, DISK)
     ledger.report([Report("acme", "b1", 1, (), 9, 12, lines_of(a_put(DISK, size=3), a_delete()))])
     clock.now += HOUR
-    ledger.report([Report("acme", "b1", 1, ((1, DOLLAR // 2, 0, 0),))])
+    ledger.report([Report("acme", "b1", 1, ((1, DOLLAR // 2),))])
     ledger.fund("acme", "b2", 7)
     ledger.void("acme", "b2", 0)
     ledger.transfer("acme", "reserve", 5, "too much")
