@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from holdfast.access.grants import Ask
 from holdfast.bucket import rows
-from holdfast.errors import HoldfastError, InvalidExpiry, InvalidValue, NotFound, Unauthenticated
-from holdfast.limits import LOCK_TTL_S, TTL_NS, VALUE_RECORD_BYTES
+from holdfast.errors import (
+    HoldfastError,
+    InvalidExpiry,
+    InvalidValue,
+    LimitExceeded,
+    NotFound,
+    Unauthenticated,
+)
+from holdfast.limits import BATCH_BYTES, LOCK_TTL_S, TTL_NS, VALUE_RECORD_BYTES
 from holdfast.operations import (
     Append,
     Consumers,
@@ -22,7 +29,7 @@ from holdfast.operations import (
     Store,
     Unlock,
 )
-from holdfast.request import arguments, large
+from holdfast.request import arguments, large, reading
 from holdfast.request.arguments import SECOND_NS, compose
 from holdfast.server.answers import MEDIA, Answer
 from holdfast.server.locks import LOCK_ID_BYTES
@@ -43,9 +50,8 @@ def batch(site: Site, request: Request) -> None:
     if request.principal is None or request.principal.kind == "anonymous":
         raise Unauthenticated(reason="missing")
     asked = decode_batch(bytes(request.body))
-    run = _Run(site, request)
-    work = partial(run.atomic if asked.atomic else run.each, asked)
-    site.work(request, work, _told)
+    run = Run(site, request)
+    site.work(request, lambda: encode_results(run.results(asked)), _told)
 
 
 def _told(body: object) -> Answer:
@@ -54,32 +60,39 @@ def _told(body: object) -> Answer:
     return Answer(200, MEDIA["msgpack"], body)
 
 
-class _Run:
+class Run:
     """One batch at work.
 
     Args:
         site: has the store and the door.
         request: whose batch it is.
+        value_bytes: the largest value that a load of it may bring.
     """
 
-    def __init__(self, site: Site, request: Request) -> None:
+    def __init__(self, site: Site, request: Request, value_bytes: int = BATCH_BYTES) -> None:
         tenant = site.tenant_of(request)
+        self._value_bytes = value_bytes
+        self._left_bytes = BATCH_BYTES  # that its loads may bring together
         self._site = site
         self._request = request
         self._tenant = tenant
         self._space = site.store.namespace(tenant.name)
 
-    def each(self, asked: Batch) -> bytes:
-        """Every operation for itself; the results as the body of the answer."""
+    def results(self, asked: Batch) -> Sequence[object]:
+        """What became of each operation: a result, or an error."""
+        return self._atomic(asked) if asked.atomic else self._each(asked)
+
+    def _each(self, asked: Batch) -> list[object]:
+        """Every operation for itself."""
         results: list[object] = []
-        for alone, calls in groupby(enumerate(asked.operations), _stands_alone):
+        for alone, calls in groupby(enumerate(asked.operations), lambda one: stands_alone(one[1])):
             if alone:
                 results += [self._attempt_alone(*call) for call in calls]
             else:
                 results += self._group(list(calls))
-        return encode_results(results)
+        return results
 
-    def atomic(self, asked: Batch) -> bytes:
+    def _atomic(self, asked: Batch) -> list[object]:
         """All, or nothing: the first refusal is raised."""
         operations = []
         for index, call in enumerate(asked.operations):
@@ -89,7 +102,7 @@ class _Run:
                 error.facts.setdefault("index", index)
                 raise
         outcomes = self._site.corridor.write_many(operations, atomic=True)
-        return encode_results(map(_result, asked.operations, operations, outcomes))
+        return list(map(result_of, asked.operations, operations, outcomes))
 
     def _group(self, calls: list[tuple[int, Call]]) -> list[object]:
         """Writes that may share a commit; those that cannot be begun are left out of it."""
@@ -104,7 +117,7 @@ class _Run:
     def _settled(self, call: Call, operation: Operation, outcome: object) -> object:
         if isinstance(operation, Append) and large.wants_folding(outcome):
             return self._attempt(partial(large.append, self._site.corridor, operation))
-        return _result(call, operation, outcome)
+        return result_of(call, operation, outcome)
 
     @staticmethod
     def _attempt(work: Callable[[], object]) -> object:
@@ -115,44 +128,46 @@ class _Run:
 
     def _attempt_alone(self, index: int, call: Call) -> object:
         try:
-            return self._alone(index, call)
+            self._allow(call)
+            return self.alone(index, call)
         except HoldfastError as error:
             return error
 
-    def _allow(self, call: Call) -> Arguments:
-        """Hold one operation against the caller's rights; its arguments."""
-        given = call.arguments or {}
-        name = f"consumers.{given['action']}" if call.verb == "consumers" else call.verb
+    def _allow(self, call: Call) -> None:
+        """Hold one operation against the caller's rights."""
+        given, name = call.arguments or {}, right_of(call)
         size = len(given.get("value", b""))
         request = self._request
         if request.principal is None:
             raise Unauthenticated(reason="missing")
         if self._site.door.passes(request.principal, self._tenant.name, name):
-            return given
+            return
         ask = Ask(self._tenant.name, name, call.key, size, request.address)
         self._site.door.allow(request.principal, ask)
-        return given
 
     def _operation(self, index: int, call: Call) -> Operation:
+        self._allow(call)
+        return self.operation(index, call)
+
+    def operation(self, index: int, call: Call) -> Operation:
         """The operation that a call asks for; one that only reads has no place here."""
-        given = self._allow(call)
-        plan = PLANS.get(call.verb)
-        if plan is None or _stands_alone((index, call)):
+        given, plan = call.arguments or {}, PLANS.get(call.verb)
+        if plan is None or stands_alone(call):
             raise InvalidValue(argument="operations", reason="not in an atomic batch")
         operation = plan(self, compose(self._tenant.space, call.key), call.key, given)
         operation.once = numbered(self._request, index)
         return operation
 
-    def _alone(self, index: int, call: Call) -> object:
+    def alone(self, index: int, call: Call) -> object:
         """The result of a call that is no write, or too large for a group."""
-        given = self._allow(call)
+        given = call.arguments or {}
         number = numbered(self._request, index)
         key, space = call.key, self._space
         if number is not None:
             space = space_of(self._site, self._tenant.name, number)
         match call.verb:
             case "load":
-                return space.get(key, range=(given["start"], given["stop"]) if given else None)
+                return self._load(key, given)
             case "exists":
                 return space.exists(key)
             case "stat":
@@ -165,6 +180,21 @@ class _Run:
         corridor = corridor_of(self._site.corridor, number)
         return large.store_large(corridor, operation, operation.value)
 
+    def _load(self, key: str, given: Arguments) -> bytes:
+        """A value, or a part of it; LimitExceeded where it is not for one answer."""
+        corridor, composite = self._site.corridor, compose(self._tenant.space, key)
+        found = reading.look(corridor, composite, key)
+        whole = (0, found.entry.size)
+        span = (given["start"], given["stop"]) if given else whole
+        start, stop = arguments.byte_range(span, found.entry.size)
+        most = min(self._value_bytes, self._left_bytes)
+        if stop - start > most:
+            raise LimitExceeded(limit="BATCH_BYTES", most=most, asked=stop - start)
+        self._left_bytes -= stop - start
+        if found.value is not None:
+            return found.value[start:stop]
+        return b"".join(reading.pieces(corridor, composite, key, found.entry, start, stop))
+
     def lock(self, key: bytes, name: str, given: Arguments) -> Lock:
         """A lease under an id that is drawn here."""
         ttl_ns = given.get("ttl_ns", LOCK_TTL_S * SECOND_NS)
@@ -173,9 +203,15 @@ class _Run:
         return Lock(key, name, self._site.store.entropy.bytes(LOCK_ID_BYTES), ttl_ns)
 
 
-def _stands_alone(numbered_call: tuple[int, Call]) -> bool:
+def right_of(call: Call) -> str:
+    """What a call is called in the table of rights."""
+    if call.verb == "consumers":
+        return f"consumers.{(call.arguments or {})['action']}"
+    return call.verb
+
+
+def stands_alone(call: Call) -> bool:
     """Whether a call has no place in a commit group."""
-    _, call = numbered_call
     if call.verb in READS:
         return True
     given = call.arguments or {}
@@ -185,7 +221,7 @@ def _stands_alone(numbered_call: tuple[int, Call]) -> bool:
     return isinstance(value, bytes) and len(value) > VALUE_RECORD_BYTES
 
 
-Planner = Callable[[_Run, bytes, str, Arguments], Operation]
+Planner = Callable[[Run, bytes, str, Arguments], Operation]
 PLANS: dict[str, Planner] = {
     "store": lambda _, key, name, given: Store(key, name, given["value"], options_of(given)),
     "append": lambda _, key, name, given: Append(key, name, given["value"]),
@@ -194,13 +230,13 @@ PLANS: dict[str, Planner] = {
     "consumers": lambda _, key, name, given: Consumers(
         key, name, given["action"], rows.encode_ids(consumer_ids(given["ids"]))
     ),
-    "lock": _Run.lock,
+    "lock": Run.lock,
     "renew": lambda _, key, name, given: Renew(key, name, arguments.lock_id(given["lock_id"])),
     "unlock": lambda _, key, name, given: Unlock(key, name, arguments.lock_id(given["lock_id"])),
 }
 
 
-def _result(call: Call, operation: Operation, outcome: object) -> object:
+def result_of(call: Call, operation: Operation, outcome: object) -> object:
     """What a write's outcome is called in the answer."""
     if isinstance(outcome, HoldfastError):
         lenient = bool((call.arguments or {}).get("missing_ok"))

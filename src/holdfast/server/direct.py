@@ -33,8 +33,11 @@ def located(request: Request) -> tuple[str, str]:
 
 
 def _by_its_bucket(site: Site, request: Request, handle: Handler) -> Answer | None:
+    return by_its_bucket(site, request, request.path.split(b"/", 4)[3], handle)
+
+
+def by_its_bucket(site: Site, request: Request, asked: bytes, handle: Handler) -> Answer | None:
     """Have the bucket that was asked handle it; Moved where the key is not its."""
-    asked = request.path.split(b"/", 4)[3]
     tenant = site.tenant_of(request)
     bucket = site.corridor.directory.find(tenant.space + request.key.encode())
     if bucket.id.encode() == asked:

@@ -45,7 +45,7 @@ from holdfast.server.settings import Settings
 from holdfast.server.spans import span_maker
 from holdfast.server.table import data_routes
 from holdfast.server.tenants import Tenant, Tenants
-from holdfast.server.upload import Upload
+from holdfast.server.upload import upload_of
 from holdfast.values import Principal
 from holdfast.wire.headers import timeout_ns
 from holdfast.wire.paths import decode_key, decode_query
@@ -167,6 +167,11 @@ class Site:
         self._admit_to(request, route)
         return None
 
+    def admit_call(self, request: Request, route: Route, size: int) -> None:
+        """The same for a request that did not come over HTTP; Unauthenticated, Forbidden."""
+        request.route, request.size_bytes = route, max(size, 0)
+        self._hold(request, route, self._who(request), size)
+
     def _admit_to(self, request: Request, route: Route) -> None:
         request.route = route
         if MARK in request.headers and not route.late:
@@ -178,7 +183,7 @@ class Site:
         if route.operation and not route.late:
             self._hold(request, route, self._who(request), size)
         if route.body == "value" and (size < 0 or size > VALUE_RECORD_BYTES):
-            request.sink = Upload(self, request)
+            request.sink = upload_of(self, request)
 
     def _meet_browser(self, request: Request, namespace: str, methods: Methods) -> Answer | None:
         """Let an origin read the answer if the namespace does; the answer to a preflight."""

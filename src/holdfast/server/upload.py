@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError
 from holdfast.limits import VALUE_RECORD_BYTES
+from holdfast.operations import StoreOptions
 from holdfast.request.arguments import compose
 from holdfast.request.large import LargeWriter
+from holdfast.server.answers import Answer
 from holdfast.server.numbers import corridor_of, numbered
 from holdfast.server.objects import store_options, stored
 
@@ -18,19 +22,32 @@ if TYPE_CHECKING:
 MOST_BYTES = 2 * VALUE_RECORD_BYTES  # received and not stored yet
 
 
+def upload_of(site: Site, request: Request) -> Upload:
+    """The body of a put over HTTP, on its way."""
+    return Upload(site, request, store_options(request), partial(stored, request))
+
+
 class Upload:
     """A body on its way into an object, part by part; the object appears when it is whole.
 
     Args:
         site: has the threads.
         request: whose body it is.
+        options: of the put.
+        told: makes the answer of its receipt.
     """
 
-    def __init__(self, site: Site, request: Request) -> None:
+    def __init__(
+        self,
+        site: Site,
+        request: Request,
+        options: StoreOptions | None,
+        told: Callable[[object], Answer],
+    ) -> None:
         tenant = site.tenant_of(request)
         self._site = site
         self._request = request
-        options = store_options(request)
+        self._told = told
         composite = compose(tenant.space, request.key)
         corridor = corridor_of(site.corridor, numbered(request))
         self._writer = LargeWriter(corridor, composite, request.key, options)
@@ -93,7 +110,7 @@ class Upload:
         if isinstance(outcome, BaseException):
             self._refuse(outcome)
         else:
-            self._request.answer(stored(self._request, outcome))
+            self._request.answer(self._told(outcome))
 
     def _refuse(self, error: BaseException) -> None:
         if isinstance(error, HoldfastError):

@@ -133,7 +133,7 @@ def decode_batch(body: bytes | memoryview) -> Batch:
         raise LimitExceeded(limit="BATCH_OPERATIONS", most=BATCH_OPERATIONS, asked=asked)
     for index, call in enumerate(batch.operations):
         if call.arguments is not None or call.verb in NEEDED:
-            _check(call, index)
+            check_call(call, index)
     return batch
 
 
@@ -141,7 +141,8 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, msgspec.ValidationError) else "it is not msgpack"
 
 
-def _check(call: Call, index: int) -> None:
+def check_call(call: Call, index: int) -> None:
+    """Refuse arguments that are not the verb's; ``index`` says whose; InvalidValue."""
     given = call.arguments or {}
     known = KNOWN[call.verb]
     for name, value in given.items():

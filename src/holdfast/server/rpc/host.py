@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 
 from holdfast.errors import InvalidValue, StorageFailed
 from holdfast.limits import RPC_CALLS, RPC_MESSAGE_BYTES
+from holdfast.server.rpc.service import holdfast_service
 from holdfast.server.sdstor.rpc import add_namespaces, add_objects
 from holdfast.server.settings import Settings
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from holdfast.server.site import Site
 
 Service = Callable[[grpc.aio.Server, "Site"], str]
-SERVICES: Final[list[Service]] = [add_namespaces, add_objects]
+SERVICES: Final[list[Service]] = [holdfast_service, add_namespaces, add_objects]
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 MILLISECONDS: Final = 1000
 PING_S: Final = 60  # a peer that does not answer is gone; and how often one may ask us
