@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Event
 
 import grpc
 import pytest
@@ -222,8 +223,14 @@ def test_calls_are_counted_as_those_of_http_are(both: Served) -> None:
 
 
 def test_a_deadline_that_has_passed_begins_nothing(both: Served) -> None:
-    _, caller = both
-    with pytest.raises(grpc.RpcError) as told:
-        caller.send("Put", say("StoreRequest", namespace="a", key="late"), within_s=1e-6)
+    serving, caller = both
+    gate, loop = Event(), serving.server._loop
+    assert loop is not None
+    loop.call_soon_threadsafe(gate.wait, 20)
+    try:
+        with pytest.raises(grpc.RpcError) as told:
+            caller.send("Put", say("StoreRequest", namespace="a", key="late"), within_s=0.1)
+    finally:
+        gate.set()
     assert told.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert not caller.ask("Exists", namespace="a", key="late").exists
