@@ -118,7 +118,9 @@ BATCH: Final = fields(
         }
     )
 )
-REFERENCES: Final = either(sdstor.References, items("string") | {"maxItems": CONSUMERS})
+REFERENCES: Final = either(
+    sdstor.References, items({"type": "string"} | sdstor.REFERENCE) | {"maxItems": CONSUMERS}
+)
 CHECKED: Final = items(sdstor.CheckStatus)
 # A key, in either form of the enclave API; so is what it tells.
 ONE_KEY: Final = either(enclave.Keyed, fields(data="string"))

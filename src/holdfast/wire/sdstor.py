@@ -34,10 +34,8 @@ ObjectId = Annotated[
     str,
     Meta(extra_json_schema={"minLength": 1, "maxLength": ID_CHARS, "pattern": PATTERN}),
 ]
-ReferenceId = Annotated[
-    str,
-    Meta(extra_json_schema={"minLength": 1, "maxLength": CONSUMER_BYTES, "pattern": PATTERN}),
-]
+REFERENCE: Final = {"minLength": 1, "maxLength": CONSUMER_BYTES, "pattern": PATTERN}
+ReferenceId = Annotated[str, Meta(extra_json_schema=REFERENCE)]
 ReferenceIds = Annotated[tuple[ReferenceId, ...], Meta(extra_json_schema={"maxItems": CONSUMERS})]
 TOO_MANY: Final = f"reference list is too big, can only contains {CONSUMERS} entries"  # (sic)
 FORBIDDEN: Final = 403

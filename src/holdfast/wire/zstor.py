@@ -142,9 +142,17 @@ def raw_of(key: str) -> bytes:
 
 @cache
 def _classes() -> dict[str, Any]:
-    """Message classes by name; the file is added to the pool that reflection tells of."""
+    """Message classes by name; the file is added to the pool that reflection tells of.
+
+    A program that has a client in the same process has added the file itself: the same is taken
+    as it is. Where its client was made from another file of that name, ours stays apart.
+    """
     pool = descriptor_pool.Default()
-    pool.Add(file_descriptor())
+    try:
+        pool.Add(file_descriptor())
+    except TypeError:
+        pool = descriptor_pool.DescriptorPool()
+        pool.Add(file_descriptor())
     messages = pool.FindFileByName(FILE).message_types_by_name
     return {name: message_factory.GetMessageClass(one) for name, one in messages.items()}
 
@@ -155,7 +163,7 @@ def register() -> None:
 
 
 def file_descriptor() -> descriptor_pb2.FileDescriptorProto:
-    """The file as protobuf describes it; a test holds it against ``zstor.proto``."""
+    """The file as protoc describes it to Python; a test holds it against ``zstor.proto``."""
     described = descriptor_pb2.FileDescriptorProto(name=FILE, syntax="proto3")
     described.options.go_package = "./zstor"
     status = described.enum_type.add(name="ObjectStatus")
@@ -188,7 +196,7 @@ def _describe(
 
 
 def _add_field(message: descriptor_pb2.DescriptorProto, name: str, number: int) -> None:
-    field = message.field.add(name=name, number=number, json_name=name)
+    field = message.field.add(name=name, number=number)
     field.label = _FIELD.LABEL_REPEATED if name == "referenceList" else _FIELD.LABEL_OPTIONAL
     if name == "status":
         field.type, field.type_name = _FIELD.TYPE_ENUM, ".ObjectStatus"

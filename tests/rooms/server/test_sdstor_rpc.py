@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +12,7 @@ from typing import Any, NamedTuple
 
 import grpc
 import pytest
+import requests
 from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
@@ -109,13 +112,21 @@ def test_the_schema_is_that_of_the_proto(tmp_path: Path) -> None:
     asked = ["", f"-I{PROTO.parent}", f"--descriptor_set_out={out}", str(PROTO)]
     assert protoc.main(asked) == 0
     (described,) = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file
-    assert by_name(described) == by_name(zstor.file_descriptor())
+    for message in described.message_type:
+        for field in message.field:
+            field.ClearField("json_name")  # as the generator for Python does
+    assert described == zstor.file_descriptor()
 
 
-def by_name(described: Any) -> dict[str, str]:  # noqa: ANN401 - of descriptor_pb2
-    """What is described, whatever the order."""
-    parts = (*described.message_type, *described.enum_type, *described.service)
-    return {one.name: str(one) for one in parts}
+def test_a_client_in_the_same_process_may_have_its_own_file() -> None:
+    other = (
+        "from google.protobuf import descriptor_pb2, descriptor_pool\n"
+        "file = descriptor_pb2.FileDescriptorProto(name='zstor.proto', syntax='proto3')\n"
+        "descriptor_pool.Default().Add(file)\n"
+        "from holdfast.wire import zstor\n"
+        "assert zstor.told(zstor.METHODS[8], 3) == bytes((8, 3))\n"
+    )
+    subprocess.run([sys.executable, "-c", other], check=True, timeout=60)
 
 
 def test_the_tour(client: Client) -> None:
@@ -335,3 +346,32 @@ def test_reflection_shows_the_services(client: Client) -> None:
     shown = ProtoReflectionDescriptorDatabase(client.channel)
     assert {"ObjectManager", "NamespaceManager"} <= set(shown.get_services())
     assert shown.FindFileContainingSymbol("ObjectManager").name == "zstor.proto"
+
+
+def test_both_doors_change_one_list(client: Client, serving: Serving) -> None:
+    client.ask("SetObject", key=b"k", data=b"1")
+    url = f"{serving.url}/v1/namespaces/{LABEL}/consumers/k"
+    headers = {"Authorization": f"Bearer {serving.token()}"}
+
+    def over_grpc(name: str, one: str) -> bool:
+        return not isinstance(client.ask(name, key=b"k", referenceList=[one]), Refusal)
+
+    def over_http(method: str, one: str) -> bool:
+        told = requests.request(method, url, json={"consumers": [one]}, headers=headers, timeout=20)
+        return told.status_code == 200
+
+    def append(number: int) -> bool:
+        if number % 2:
+            return over_http("POST", f"r{number}")
+        return over_grpc("AppendToReferenceList", f"r{number}")
+
+    def remove(number: int) -> bool:
+        if number % 3:
+            return over_http("DELETE", f"r{number}")
+        return over_grpc("DeleteFromReferenceList", f"r{number}")
+
+    with ThreadPoolExecutor(32) as pool:
+        assert Counter(pool.map(append, range(256))) == {True: 160, False: 96}
+        assert len(set(client.ask("GetReferenceList", key=b"k").referenceList)) == 160
+        assert all(pool.map(remove, range(256)))
+    assert client.ask("GetReferenceCount", key=b"k").count == 0

@@ -1,0 +1,116 @@
+"""Clients that know 0-stor's gRPC interface from its ``.proto`` alone do the whole tour."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from grpc_tools import protoc
+
+import holdfast
+from holdfast.testing.serving import Serving
+from holdfast.wire import zstor
+
+PROTO = Path(zstor.__file__).with_suffix(".proto")
+LABEL = "org_0stor_ns"
+GO = Path(__file__).parent / "sdstor_go"
+GO_TOOLS = (
+    "google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.6",
+    "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.5.1",
+)
+PYTHON = """
+import sys
+import grpc, zstor_pb2 as pb, zstor_pb2_grpc as services
+
+address, token, label = sys.argv[1:]
+with grpc.insecure_channel(address) as channel:
+    objects, spaces = services.ObjectManagerStub(channel), services.NamespaceManagerStub(channel)
+    said = {"metadata": [("authorization", token), ("label", label)], "timeout": 20}
+    objects.SetObject(pb.SetObjectRequest(key=b"k", data=b"1", referenceList=["a"]), **said)
+    found = objects.GetObject(pb.GetObjectRequest(key=b"k"), **said)
+    assert (found.data, list(found.referenceList)) == (b"1", ["a"])
+    status = objects.GetObjectStatus(pb.GetObjectStatusRequest(key=b"k"), **said).status
+    assert pb.ObjectStatus.Name(status) == "ok"
+    assert [one.key for one in objects.ListObjectKeys(pb.ListObjectKeysRequest(), **said)] == [b"k"]
+    asked = pb.AppendToReferenceListRequest(key=b"k", referenceList=["b", "b"])
+    objects.AppendToReferenceList(asked, **said)
+    asked = pb.DeleteFromReferenceListRequest(key=b"k", referenceList=["b"])
+    assert objects.DeleteFromReferenceList(asked, **said).count == 2
+    found = objects.GetReferenceList(pb.GetReferenceListRequest(key=b"k"), **said)
+    assert list(found.referenceList) == ["a", "b"]
+    objects.SetReferenceList(pb.SetReferenceListRequest(key=b"k", referenceList=["c"]), **said)
+    assert objects.GetReferenceCount(pb.GetReferenceCountRequest(key=b"k"), **said).count == 1
+    objects.DeleteReferenceList(pb.DeleteReferenceListRequest(key=b"k"), **said)
+    told = spaces.GetNamespace(pb.GetNamespaceRequest(), **said)
+    assert (told.label, told.nrObjects, told.writeRequestPerHour) == (label, 1, 5)
+    objects.DeleteObject(pb.DeleteObjectRequest(key=b"k"), **said)
+    try:
+        objects.GetObject(pb.GetObjectRequest(key=b"k"), **said)
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.NOT_FOUND, error
+        assert error.details() == "zstordb: key is no found"
+    else:
+        raise AssertionError
+print("done")
+"""
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Serving]:
+    with (
+        holdfast.open(tmp_path / "data", in_place=False) as store,
+        Serving(store, grpc_port=0) as running,
+    ):
+        yield running
+
+
+def arguments(serving: Serving) -> list[str]:
+    return [serving.rpc_url.removeprefix("grpc://"), serving.token(LABEL), LABEL]
+
+
+def run(command: list[str], folder: Path, **environment: str) -> str:
+    """What a command says; it must end well."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": "", **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.push
+def test_a_generated_client_does_the_tour(serving: Serving, tmp_path: Path) -> None:
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    out = [f"--python_out={clean}", f"--grpc_python_out={clean}"]
+    assert protoc.main(["", f"-I{PROTO.parent}", *out, str(PROTO)]) == 0
+    (clean / "tour.py").write_text(PYTHON)
+    assert run([sys.executable, "tour.py", *arguments(serving)], clean) == "done\n"
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1_800)
+def test_so_does_one_in_go(serving: Serving, tmp_path: Path) -> None:
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("there is no Go here")
+    clean, tools = tmp_path / "clean", tmp_path / "tools"
+    shutil.copytree(GO, clean)
+    (clean / "zstor").mkdir()
+    for tool in GO_TOOLS:
+        run([go, "install", tool], clean, GOBIN=str(tools))
+    paths = os.pathsep.join((str(tools), os.environ["PATH"]))
+    asked = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTO.parent}", "--go_out=."]
+    run([*asked, "--go-grpc_out=.", str(PROTO)], clean, PATH=paths)
+    run([go, "mod", "tidy"], clean)
+    assert run([go, "run", ".", *arguments(serving)], clean) == "done\n"
