@@ -88,7 +88,8 @@ class Untrusted(HoldfastError):
 class NotFound(Correctable, KeyError):
     """No object has this key: never stored, deleted, expired or out of sight.
 
-    Or no bucket has this id, or no signed root this number: ``bucket``, ``revision``.
+    Or no bucket has this id, no signed root this number, no entry of the books names this
+    account: ``bucket``, ``revision``, ``account``.
     """
 
     code = "not_found"
@@ -99,6 +100,8 @@ class NotFound(Correctable, KeyError):
             self.message = "no bucket has this id"
         elif "revision" in facts:
             self.message = "no signed root has this number"
+        elif "account" in facts:
+            self.message = "no entry names this account"
         super().__init__(**facts)
 
 

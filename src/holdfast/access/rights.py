@@ -31,6 +31,7 @@ ADMINISTERS: Final = frozenset(
     (
         *("drop", "grants", "grants.set", "published", "publish", "cors", "cors.set"),
         *("tokens", "tokens.list", "revoke"),
+        *("account", "account.entries", "statement"),  # of the namespace's account
     )
 )
 # Operations on the whole store: only a grant over every namespace reaches them.
@@ -45,10 +46,11 @@ OF_STORE: Final = frozenset(
         "dead_letters",
         "backup",
         "metrics",
+        *("tariffs.set", "accounts", "deposit", "transfer", "rule"),
     )
 )
 # What whoever is known may ask; a session is for who may change something somewhere.
-KNOWN: Final = frozenset(("namespaces", "openapi", "root", "room"))
+KNOWN: Final = frozenset(("namespaces", "openapi", "root", "room", "tariffs"))
 SESSION: Final = "session"
 CHANGES: Final = frozenset(("write", "delete", "admin"))
 # What everybody may do below a published prefix.
@@ -63,5 +65,6 @@ RIGHT_OF: Final[dict[str, Right]] = {
 }
 # These leave a line in the audit log even where they are allowed.
 TOLD: Final = (ADMINISTERS | OF_STORE) - {
-    *("grants", "published", "cors", "metrics", "status", "tokens.list")
+    *("grants", "published", "cors", "metrics", "status", "tokens.list"),
+    *("account", "account.entries", "accounts"),
 }

@@ -21,6 +21,7 @@ from holdfast.access.decide import ANONYMOUS
 from holdfast.errors import HoldfastError
 from holdfast.server.admin import ADMIN, Admin, Asked
 from holdfast.server.answers import Answer, plain, refused
+from holdfast.server.money import MONEY
 from holdfast.server.requests import Request
 from holdfast.server.routes import Route
 
@@ -34,7 +35,7 @@ OURS = frozenset((b"content-length", b"date"))
 
 def application() -> Starlette:
     """The application, with the routes of the table."""
-    paths = [Path(one.path, _endpoint(one), methods=[one.method]) for one in ADMIN]
+    paths = [Path(one.path, _endpoint(one), methods=[one.method]) for one in (*ADMIN, *MONEY)]
     return Starlette(routes=paths, exception_handlers={HTTPException: _none})
 
 

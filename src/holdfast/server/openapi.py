@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from holdfast.limits import KEY_BYTES, LIST_PAGE, NAMESPACE_CHARS
 from holdfast.server.admin import ADMIN, MODES, MOST_BUDGET_S, Admin
 from holdfast.server.enclave import ACTS
+from holdfast.server.money import MONEY
 from holdfast.server.probes import VERSION
 from holdfast.server.routes import Methods, Route, Routes
 from holdfast.server.schemas import (
@@ -45,7 +46,7 @@ REFUSAL = {"$ref": "#/components/responses/Refusal"}
 # Whatever is asked can be no HTTP, too late, too much, for nobody, or too early.
 ALWAYS = (400, 408, 413, 422, 429, 431, 500, 503, 504)
 TO_SOMEBODY = (401, 403, 404)
-WRITING = (409, 412, 423, 507)
+WRITING = (402, 409, 412, 423, 507)
 MOVED, BAD_REQUEST = 421, 400
 OF_CHOICE = {
     "GET objects/{key}": (206, 304, 412, 416),
@@ -78,6 +79,7 @@ QUERIES: dict[str, dict[str, Schema]] = {
     "GET /v1/locate": {"namespace": TEXT, "key": TEXT},
     "GET /v1/root": {"size": NUMBER},
     "GET /v1/tokens": {"namespace": {"type": "string"}},
+    "GET /v1/accounts/{account}/statement": {"start_ns": NUMBER, "stop_ns": NUMBER},
     "POST /v1/check": {"repair": FLAG},
     "POST /v1/collect": {"mode": {"enum": sorted(MODES)}},
     "POST /v1/tick": {"budget_s": {"type": "number", "minimum": 0, "maximum": MOST_BUDGET_S}},
@@ -87,6 +89,8 @@ IN_PATHS: dict[str, Schema] = {
     "namespace": {"type": "string", "pattern": NAME},
     "key": {"type": "string", "minLength": 1, "maxLength": KEY_BYTES},
     "bucket": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+    "account": {"type": "string", "pattern": NAME},
+    "name": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
     "id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
 }
 # Paths of 0-stor, whose ids and refusals are others.
@@ -139,7 +143,7 @@ def operations(routes: Routes) -> Iterator[Operation]:
     for face in routes.faces:
         for template, methods in face.paths.items():
             yield from _of(template, methods)
-    for one in ADMIN:
+    for one in (*ADMIN, *MONEY):
         yield _operation(one.path, one.method, one)
 
 

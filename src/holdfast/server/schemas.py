@@ -13,7 +13,7 @@ import msgspec
 
 from holdfast.identity.enclaves import Opened
 from holdfast.limits import CONSUMERS
-from holdfast.server import admin, locks
+from holdfast.server import admin, locks, money
 from holdfast.server.enclave_callers import Challenged, Handed, Named, Shown, Signed
 from holdfast.server.locks import LOCK_ID_BYTES
 from holdfast.values import CheckReport, CollectReport, DeadLetter, Place, Receipt, Stat, Status
@@ -95,6 +95,7 @@ BASE64: Final[Schema] = {"type": "string", "contentEncoding": "base64"}
 BYTE: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": 255}
 LOCK_ID: Final[Schema] = items(BYTE) | dict.fromkeys(("minItems", "maxItems"), LOCK_ID_BYTES)
 HOLDING: Final = fields(images=items("string"), number="integer")
+ENTRY: Final = fields(kind="string", number="integer", time_ns="integer")
 LETTERS: Final = fields(dead_letters=items(DeadLetter))
 TOLD_STAT: Final = fields(
     key="string",
@@ -190,6 +191,17 @@ FIXED: Final = {
     "GET /v1/tokens": Bodies(tells=admin.Listed),
     "POST /v1/tokens": Bodies(admin.NewToken, admin.MadeToken),
     "DELETE /v1/tokens/{id}": Bodies(),
+    "GET /v1/tariffs": Bodies(tells=money.Prices),
+    "PUT /v1/tariffs/{name}": Bodies(money.Toml, money.Priced),
+    "GET /v1/accounts": Bodies(tells=money.Names),
+    "GET /v1/accounts/{account}": Bodies(tells=money.Standing),
+    "POST /v1/accounts/{account}/deposits": Bodies(money.Paid, ENTRY, JSON, JSON),
+    "POST /v1/accounts/{account}/transfers": Bodies(money.Moved, ENTRY, JSON, JSON),
+    "PUT /v1/accounts/{account}/rule": Bodies(money.Drawing, ENTRY, JSON, JSON),
+    "GET /v1/accounts/{account}/entries": Bodies(
+        tells=fields(entries=items("object")), tells_as=JSON
+    ),
+    "GET /v1/accounts/{account}/statement": Bodies(tells=ANY, tells_as="application/cose"),
     "GET /v1/status": Bodies(tells=Status),
     "POST /v1/check": Bodies(tells=CheckReport),
     "POST /v1/collect": Bodies(tells=CollectReport),

@@ -1,0 +1,115 @@
+"""Prices and money over HTTP: who may, and that it is the store's own books."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from holdfast.ledger import statement
+from holdfast.store.store import Store
+from holdfast.testing.serving import Serving
+from tests.rooms.server.conftest import Serve
+from tests.rooms.server.raw import Raw
+
+Dial = Callable[[Serving], Raw]
+ACCOUNT = "/v1/accounts/acme"
+
+
+@pytest.fixture
+def raw(serve: Serve, connect: Dial) -> Raw:
+    return connect(serve())
+
+
+def told(raw: Raw, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
+    answer = raw.ask(method, path, b"" if body is None else json.dumps(body).encode())
+    assert answer.status == 200, answer
+    return json.loads(answer.body)
+
+
+def test_tariffs_are_set_and_listed(raw: Raw) -> None:
+    made = told(raw, "PUT", "/v1/tariffs/mine", {"toml": "operation = 7"})
+    assert made == {"name": "mine", "version": 1, "toml": "operation = 7"}
+    listed = told(raw, "GET", "/v1/tariffs")["tariffs"]
+    assert [one["name"] for one in listed] == [
+        *("free", "enclave", "disk", "ic", "hardened", "mine")
+    ]
+    answer = raw.ask("PUT", "/v1/tariffs/mine", b'{"toml": "operation = -7"}')
+    assert (answer.status, json.loads(answer.body)["facts"]["field"]) == (422, "operation")
+
+
+def test_money_comes_in_and_moves(raw: Raw, store: Store) -> None:
+    paid = {"atto": str(10**30), "reference": "bank"}
+    assert told(raw, "POST", "/v1/accounts/reserve/deposits", paid)["amount"] == str(10**30)
+    assert told(raw, "POST", "/v1/accounts/reserve/deposits", paid)["number"] == 1
+    moved = {"target": "acme", "atto": 5, "reference": "welcome"}
+    told(raw, "POST", "/v1/accounts/reserve/transfers", moved)
+    drawn = {"threshold": "3", "amount": "4", "per_day": 2}
+    told(raw, "PUT", f"{ACCOUNT}/rule", drawn)
+    assert told(raw, "GET", "/v1/accounts") == {"accounts": ["acme", "reserve"]}
+    standing = told(raw, "GET", ACCOUNT)
+    assert (standing["funds"], standing["rule"]) == ("5", {**drawn, "parent": "reserve"})
+    kinds = [one["kind"] for one in told(raw, "GET", f"{ACCOUNT}/entries")["entries"]]
+    assert kinds == ["transfer", "rule"]
+    assert store.accounts.balance("acme") == 5
+
+
+def test_a_statement_is_the_stores(raw: Raw, store: Store) -> None:
+    store.accounts.deposit("acme", 5, "r")
+    answer = raw.ask("GET", f"{ACCOUNT}/statement?start_ns=0")
+    assert answer.headers["content-type"] == "application/cose"
+    held = statement.verify(answer.body, public_key=store.public_key())
+    assert (held.account, held.closing.balance) == ("acme", 5)
+    none = raw.ask("GET", f"{ACCOUNT}/statement?stop_ns=1").body
+    assert statement.verify(none, public_key=store.public_key()).entries == ()
+
+
+REFUSED = [
+    ("POST", f"{ACCOUNT}/deposits", {"atto": "-5", "reference": "r"}, 422),
+    ("POST", f"{ACCOUNT}/deposits", {"atto": "5.0", "reference": "r"}, 422),
+    ("POST", f"{ACCOUNT}/deposits", {"atto": 0, "reference": "r"}, 422),
+    ("POST", f"{ACCOUNT}/deposits", {"atto": 5}, 422),
+    ("POST", f"{ACCOUNT}/transfers", {"target": "b", "atto": 5, "reference": "r"}, 402),
+    ("PUT", f"{ACCOUNT}/rule", {"threshold": 1, "amount": 1, "per_day": -1}, 422),
+    ("GET", ACCOUNT, None, 404),
+    ("GET", f"{ACCOUNT}/statement?start_ns=x", None, 422),
+    ("GET", f"{ACCOUNT}/statement?start_ns=5&stop_ns=4", None, 422),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status"), REFUSED)
+def test_what_is_wrong_is_refused(
+    raw: Raw, store: Store, *, method: str, path: str, body: object, status: int
+) -> None:
+    sent = b"" if body is None else json.dumps(body).encode()
+    assert raw.ask(method, path, sent).status in {status, 400 if status == 422 else status}
+    assert store.accounts.names() == []
+
+
+OPERATORS = [
+    ("PUT", "/v1/tariffs/mine", {"toml": ""}),
+    ("GET", "/v1/accounts", None),
+    ("POST", f"{ACCOUNT}/deposits", {"atto": 1, "reference": "r"}),
+    ("POST", f"{ACCOUNT}/transfers", {"target": "b", "atto": 1, "reference": "r"}),
+    ("PUT", f"{ACCOUNT}/rule", {"threshold": 1, "amount": 1, "per_day": 1}),
+]
+
+
+def test_who_may_do_what(serve: Serve, connect: Dial, store: Store) -> None:
+    store.accounts.deposit("acme", 5, "r")
+    serving = serve()
+    raw = connect(serving)
+    raw.token = serving.token("acme", ("admin",))
+    for method, path, body in OPERATORS:
+        sent = b"" if body is None else json.dumps(body).encode()
+        assert raw.ask(method, path, sent).status == 403, path
+    told(raw, "GET", "/v1/tariffs")
+    for path in (ACCOUNT, f"{ACCOUNT}/entries"):
+        told(raw, "GET", path)
+    assert raw.ask("GET", f"{ACCOUNT}/statement").status == 200
+    assert raw.ask("GET", "/v1/accounts/other/statement").status == 403
+    raw.token = serving.token("acme", ("read", "write", "delete"))
+    for path in (ACCOUNT, f"{ACCOUNT}/entries", f"{ACCOUNT}/statement"):
+        assert raw.ask("GET", path).status == 403
