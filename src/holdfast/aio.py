@@ -329,6 +329,9 @@ class AsyncNamespace(Twin[Namespace]):
     published = read(Namespace.published)
     prove = written(Namespace.prove)  # a seal is stored
     prove_list = written(Namespace.prove_list)
+    search = written(Namespace.search)  # what is new is absorbed first
+    index_rules = written(Namespace.index_rules)
+    search_status = written(Namespace.search_status)
     list = paged(Namespace.list)
     entries = paged(Namespace.entries)
 

@@ -154,6 +154,13 @@ class InvalidKey(Correctable, ValueError):
     message = "the key is not valid"
 
 
+class InvalidQuery(Correctable, ValueError):
+    """A search cannot be understood; ``position`` says where in its text, counted from 0."""
+
+    code = "invalid_query"
+    message = "the query cannot be understood"
+
+
 class InvalidNamespace(Correctable, ValueError):
     """The namespace is not 1 to 128 of ``[A-Za-z0-9._-]``."""
 

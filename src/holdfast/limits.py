@@ -88,6 +88,19 @@ SOON_DURABLE_S: Final = 0.1
 BUSY_DELAY_S: Final = 1.0
 SCRUB_DAYS: Final = 30
 
+# -- search ------------------------------------------------------------------------
+SEARCH_TERM_CHARS: Final = 64  # of a word; what follows does not tell words apart
+SEARCH_TEXT_BYTES: Final = MIB  # of a value that are read as text
+SEARCH_INDEX_BYTES: Final = 32 * KIB  # of a text that is given with a put
+SEARCH_QUERY_CHARS: Final = 4 * KIB
+SEARCH_QUERY_DEPTH: Final = 32
+SEARCH_QUERY_PARTS: Final = 256
+SEARCH_EXPANSIONS: Final = 10_000  # terms that begin as one word with a star does
+SEARCH_PAGE: Final = 1_000
+SEARCH_BEHIND: Final = 100_000  # records that upkeep lets an index lack
+TAGS: Final = 50  # of one object
+TAG_BYTES: Final = 512  # of a tag's name and value together
+
 # -- sessions of numbered writes, in one bucket ---------------------------------
 SESSION_NUMBERS: Final = 1_000  # applied numbers that one session has above its floor
 SESSIONS: Final = 1_000  # of one namespace

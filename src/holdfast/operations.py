@@ -26,7 +26,8 @@ class StoreOptions(msgspec.Struct, frozen=True, gc=False):
     """What a put may ask besides storing; times are nanoseconds.
 
     ``expect`` is the index entry that must still stand (optimistic rewrite of
-    an object by the house itself); a mismatch is ``Changed``.
+    an object by the house itself); a mismatch is ``Changed``. ``index`` says what is
+    searched: the value (True), a text, nothing (False), or what the rules say (None).
     """
 
     ttl_ns: int | None = None
@@ -39,6 +40,8 @@ class StoreOptions(msgspec.Struct, frozen=True, gc=False):
     content_type: str | None = None
     parts: Parts | None = None
     expect: bytes | None = None
+    index: str | bool | None = None
+    tags: dict[str, str] | None = None
 
 
 class Once(msgspec.Struct, frozen=True, gc=False):

@@ -34,6 +34,74 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     cost_atto: int = 0
 
 
+class IndexRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which objects of a namespace are searched, and what of them.
+
+    ``prefix`` is what their keys begin with; ``content_type`` one media type, or all of a
+    kind, ``text/*``; None takes any. ``fields`` name paths of JSON documents
+    (``{"title": "title", "city": "address.city"}``); without them the whole value is text.
+    ``language`` is that of the text (ISO 639-1, or "none"), None the namespace's.
+    """
+
+    prefix: str = ""
+    content_type: str | None = None
+    fields: dict[str, str] = {}
+    language: str | None = None
+
+
+class SearchRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is searched of a namespace: the first rule that fits an object decides.
+
+    ``language`` is that of what no rule says; with ``keys`` the words of an object's key
+    count as words of its text.
+    """
+
+    rules: tuple[IndexRule, ...] = ()
+    language: str = "en"
+    keys: bool = False
+
+
+class Hit(msgspec.Struct, frozen=True, gc=False):
+    """An object that a search found; ``score`` is 0 in the order of keys."""
+
+    key: str
+    score: float = 0.0
+    snippet: str | None = None
+    namespace: str | None = None
+
+
+class Hits(msgspec.Struct, frozen=True):
+    """What a search found.
+
+    ``total`` counts all matches, exactly; ``next`` goes on behind the last hit, None where
+    nothing is left; ``behind`` says how many records the index lacked, 0 of a fresh one;
+    ``facets`` counts the matches by the values of each tag that was asked for.
+    """
+
+    total: int
+    hits: tuple[Hit, ...]
+    next: str | None = None
+    behind: int = 0
+    facets: dict[str, dict[str, int]] = {}
+
+
+class SearchStatus(msgspec.Struct, frozen=True):
+    """How a namespace's index stands.
+
+    ``documents`` are searched; ``behind`` records are not absorbed; ``runs`` pieces of
+    ``size_bytes`` hold the postings. ``cut``, ``no_text`` and ``replaced`` count what this
+    process met: longer than is read, no text at all, not quite UTF-8.
+    """
+
+    documents: int
+    behind: int
+    runs: int
+    size_bytes: int
+    cut: int
+    no_text: int
+    replaced: int
+
+
 class Stat(msgspec.Struct, frozen=True, gc=False):
     """What is known of one object without reading it.
 

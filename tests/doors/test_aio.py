@@ -79,7 +79,7 @@ async def listed(keys: AsyncIterator[str]) -> list[str]:
     ],
 )
 def test_the_twin_has_what_the_face_has(twin: type, face: type) -> None:
-    inner = {"mapping", "sync", "tokens", "access", "certifier"}  # not offered; and the store's own
+    inner = {"mapping", "sync", "tokens", "access", "certifier", "searcher"}  # not offered; own
     offered = {name for name in vars(face) if not name.startswith("_")} - inner
     assert offered <= set(dir(twin))
     assert [name for name in offered if not getattr(twin, name).__doc__] == []

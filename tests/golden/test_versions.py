@@ -84,4 +84,4 @@ def test_a_state_without_sessions_ends_those_begun_before_it() -> None:
 def test_attributes_may_lack_and_may_not_grow() -> None:
     assert ATTRIBUTES.decode(msgspec.msgpack.encode(["text/plain"])) == Attributes("text/plain")
     with pytest.raises(msgspec.ValidationError):
-        ATTRIBUTES.decode(msgspec.msgpack.encode([None, None, 0, 0, "more"]))
+        ATTRIBUTES.decode(msgspec.msgpack.encode([None, None, 0, 0, None, None, "more"]))

@@ -26,7 +26,14 @@ LEAVES: list[type[HoldfastError]] = [
 # The names that callers were promised (the issues of steps 1 to 5).
 PROMISED = {
     *("NotFound", "Exists", "VersionMismatch", "FenceTooOld", "LockHeld", "LockLost"),
-    *("Permanent", "LimitExceeded", "InvalidKey", "InvalidNamespace", "InvalidValue"),
+    *(
+        "Permanent",
+        "LimitExceeded",
+        "InvalidKey",
+        "InvalidNamespace",
+        "InvalidQuery",
+        "InvalidValue",
+    ),
     *("InvalidExpiry", "Moved", "Corrupt", "InUse", "Closed", "StorageFailed", "FormatTooNew"),
     *("OutcomeUnknown", "Busy", "Changed", "CrossBucket", "SessionUnknown"),
     *("Unauthenticated", "AttestationInvalid", "Forbidden"),

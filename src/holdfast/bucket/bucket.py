@@ -53,6 +53,7 @@ class Bucket(Reader):
     """
 
     dormant = False  # not opened yet (dormant.py)
+    forked_at: Position | None = None  # where its log began, if a split made it just now
 
     def __init__(
         self, settings: Settings, log: Log, state: LogState, view: View | None = None

@@ -75,6 +75,7 @@ def _fork(bucket: Bucket, child: str, start: bytes, segments: tuple[SegmentInfo,
     birth = Birth(child, start, bucket.stop, bucket.version, now, segments)
     commit.write_control(bucket, Type.SPLIT, msgspec.msgpack.encode(birth))
     born = _deliver(bucket, birth)
+    born.forked_at = born.log.position
     born.opened_version = bucket.opened_version
     born.may_expire = bucket.may_expire
     bucket.births = (*bucket.births, birth)

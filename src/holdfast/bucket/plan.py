@@ -179,10 +179,17 @@ def _expiry(operation: Store, options: StoreOptions, alive: Entry | None, now: i
 
 
 def _attributes(options: StoreOptions) -> Attributes:
-    if options.parts is None:
-        return Attributes(options.content_type)
     parts = options.parts
-    return Attributes(options.content_type, parts.upload, parts.length, parts.crc)
+    if parts is None:
+        return Attributes(options.content_type, index=options.index, tags=options.tags)
+    return Attributes(
+        options.content_type,
+        parts.upload,
+        parts.length,
+        parts.crc,
+        index=options.index,
+        tags=options.tags,
+    )
 
 
 def _write_consumers(  # noqa: PLR0917 - bucket, group and key go together

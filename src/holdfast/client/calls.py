@@ -151,6 +151,8 @@ class NamespaceCalls(ProvingCalls, SharingCalls):
         consumers: Iterable[str | bytes] | None = None,
         permanent: bool = False,
         content_type: str | None = None,
+        index: str | bool | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Work[Receipt]:
         """Create or replace an object; arguments and errors are those of the embedded store.
 
@@ -158,7 +160,9 @@ class NamespaceCalls(ProvingCalls, SharingCalls):
             OutcomeUnknown: it was sent and not answered: perhaps stored.
         """
         options = put_options(
-            ttl, keep_ttl, if_absent, if_version, fence, consumers, permanent, content_type
+            *(ttl, keep_ttl, if_absent, if_version, fence, consumers, permanent, content_type),
+            index=index,
+            tags=tags,
         )
         return (yield from self.store(key, arguments.payload(data), options))
 

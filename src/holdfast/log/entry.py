@@ -54,13 +54,17 @@ class Attributes(msgspec.Struct, array_like=True, omit_defaults=True, forbid_unk
     """The seldom attributes of an object, msgpack on disk.
 
     ``upload`` and ``parts_bytes`` say which hidden parts hold the first bytes
-    of a large object; ``crc`` is the CRC-32C of the whole value when stored.
+    of a large object; ``crc`` is the CRC-32C of the whole value when stored. ``index``
+    says what of it is searched: the value (True), a text, nothing (False), or what the
+    rules of its namespace say; ``tags`` are names with values.
     """
 
     content_type: str | None = None
     upload: bytes | None = None
     parts_bytes: int = 0
     crc: int = 0
+    index: str | bool | None = None
+    tags: dict[str, str] | None = None
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -87,7 +91,12 @@ PLAIN = Attributes()
 
 def encode_attributes(attributes: Attributes) -> bytes:
     """Attributes as bytes; nothing at all where all are defaults."""
-    return b"" if attributes == PLAIN else msgspec.msgpack.encode(attributes)
+    if attributes == PLAIN:
+        return b""
+    if attributes.index is None and attributes.tags is None:
+        told = attributes.content_type, attributes.upload, attributes.parts_bytes, attributes.crc
+        return msgspec.msgpack.encode(told)  # what 0.1.0 knows
+    return msgspec.msgpack.encode(attributes)
 
 
 def pack(entry: Entry) -> bytes:

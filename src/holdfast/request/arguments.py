@@ -7,9 +7,23 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 
-from holdfast.errors import InvalidExpiry, InvalidKey, InvalidNamespace, InvalidValue
-from holdfast.limits import CONTENT_TYPE_BYTES, KEY_BYTES, TTL_NS
+from holdfast.errors import (
+    InvalidExpiry,
+    InvalidKey,
+    InvalidNamespace,
+    InvalidValue,
+    LimitExceeded,
+)
+from holdfast.limits import (
+    CONTENT_TYPE_BYTES,
+    KEY_BYTES,
+    SEARCH_INDEX_BYTES,
+    TAG_BYTES,
+    TAGS,
+    TTL_NS,
+)
 from holdfast.values import NAMESPACE_NAME
 
 SECOND_NS = 1_000_000_000
@@ -22,6 +36,7 @@ UNITS_NS = {
     "w": 7 * 86_400 * SECOND_NS,
 }
 HEX = re.compile(r"[0-9a-f]{40}")
+CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", re.ASCII)
 VISIBLE, HIDDEN, BEYOND = b"\x00", b"\x01", b"\x02"  # what follows a namespace's name
 # What the store keeps for itself: a name that no caller can spell, below every one that can be,
@@ -129,6 +144,41 @@ def content_type(value: object) -> str | None:
         except UnicodeEncodeError:
             pass
     raise InvalidValue(argument="content_type")
+
+
+def index(value: object) -> str | bool | None:
+    """What of an object is searched: its value, nothing, a text of at most 32 KiB, or by rule."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str) and (size := len(text(value, "index"))) > SEARCH_INDEX_BYTES:
+        raise LimitExceeded(limit="SEARCH_INDEX_BYTES", most=SEARCH_INDEX_BYTES, asked=size)
+    if isinstance(value, str):
+        return value
+    raise InvalidValue(argument="index", reason="not text, True or False")
+
+
+def tags(value: object) -> dict[str, str] | None:
+    """Names with values: at most 50, each pair of at most 512 bytes; None where there is none."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise InvalidValue(argument="tags", reason="not a mapping of names to texts")
+    if len(value) > TAGS:
+        raise LimitExceeded(limit="TAGS", most=TAGS, asked=len(value))
+    told = {_tag_part(name): _tag_part(said) for name, said in value.items()}
+    for name, said in told.items():
+        if not name or "=" in name:
+            raise InvalidValue(argument="tags", reason="a name is empty, or has a =", name=name)
+        if (size := len(name.encode()) + len(said.encode())) > TAG_BYTES:
+            raise LimitExceeded(limit="TAG_BYTES", most=TAG_BYTES, asked=size, name=name)
+    return told or None
+
+
+def _tag_part(value: object) -> str:
+    text(value, "tags")
+    if not isinstance(value, str) or CONTROLS.search(value):
+        raise InvalidValue(argument="tags", reason="control characters")
+    return value
 
 
 def text(value: object, argument: str) -> bytes:

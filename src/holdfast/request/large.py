@@ -180,6 +180,8 @@ def _with_parts(options: StoreOptions, parts: Parts) -> StoreOptions:
         options.content_type,
         parts,
         options.expect,
+        options.index,
+        options.tags,
     )
 
 
@@ -290,6 +292,8 @@ def _same(entry: Entry, row: bytes) -> StoreOptions:
         permanent=bool(entry.flags & Flag.PERMANENT),
         content_type=entry.attributes.content_type,
         expect=row,
+        index=entry.attributes.index,
+        tags=entry.attributes.tags,
     )
 
 

@@ -19,6 +19,8 @@ def put_options(  # noqa: PLR0917 - the face
     consumers: Iterable[str | bytes] | None = None,
     permanent: object = False,  # noqa: FBT002
     content_type: object = None,
+    index: object = None,
+    tags: object = None,
 ) -> StoreOptions:
     """The options of a put, checked.
 
@@ -34,6 +36,8 @@ def put_options(  # noqa: PLR0917 - the face
         None if consumers is None else encode_ids(consumers),
         arguments.flag(permanent, "permanent"),
         arguments.content_type(content_type),
+        index=arguments.index(index),
+        tags=arguments.tags(tags),
     )
     if options.ttl_ns is not None and (options.keep_ttl or options.permanent):
         raise InvalidExpiry(ttl=ttl, reason="excluded by keep_ttl or permanent")
@@ -50,6 +54,8 @@ OPTIONS = frozenset(
         "consumers",
         "permanent",
         "content_type",
+        "index",
+        "tags",
     )
 )
 

@@ -17,6 +17,7 @@ from holdfast.request.corridor import receipts_of
 from holdfast.request.large import LargeWriter
 from holdfast.request.once import NumberedCorridor, once
 from holdfast.request.options import known, put_options
+from holdfast.store.finding import Searching
 from holdfast.store.proving import Prove, Proving
 from holdfast.store.sharing import Sharing
 from holdfast.values import Proven, Receipt, Stat
@@ -32,7 +33,7 @@ LOCK_POLL_S = 0.01
 By = Literal["text", "component"]
 
 
-class Namespace(Proving, Sharing):
+class Namespace(Proving, Searching, Sharing):
     """One namespace of an open store. Made by ``store.namespace(name)``.
 
     Keys are strings of 1 to 1024 UTF-8 bytes; values are bytes up to 5 TiB.
@@ -102,6 +103,8 @@ class Namespace(Proving, Sharing):
         consumers: Iterable[str | bytes] | None = None,
         permanent: bool = False,
         content_type: str | None = None,
+        index: str | bool | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Receipt:
         """Create or replace an object.
 
@@ -116,6 +119,8 @@ class Namespace(Proving, Sharing):
             consumers: the reference list to set; None leaves an existing one.
             permanent: refuse changes until ``release``.
             content_type: at most 255 bytes, told by ``stat``.
+            index: what ``search`` finds it by: a text, the value (True), nothing (False).
+            tags: names with values, to search by and to count by.
 
         Returns:
             A receipt: version, size in bytes, expiry in ns of bucket time, bucket.
@@ -126,25 +131,21 @@ class Namespace(Proving, Sharing):
             Busy: the store is catching up; later.
             StorageFailed: not stored. OutcomeUnknown: perhaps stored.
         """
-        if (
-            ttl is None
-            and if_version is None
-            and fence is None
-            and consumers is None
-            and content_type is None
-            and not (keep_ttl or if_absent or permanent)
-        ):
+        plain_object = content_type is None is index and tags is None is consumers
+        unasked = ttl is None is if_version and fence is None
+        if plain_object and unasked and not (keep_ttl or if_absent or permanent):
             if type(data) is bytes and len(data) <= VALUE_RECORD_BYTES:
                 plain: Receipt = self._corridor.store(self._composite(key), key, data)
                 return plain
             options = None
         else:
             options = put_options(
-                ttl, keep_ttl, if_absent, if_version, fence, consumers, permanent, content_type
+                *(ttl, keep_ttl, if_absent, if_version, fence, consumers, permanent, content_type),
+                index=index,
+                tags=tags,
             )
-        operation = Store(
-            arguments.compose(self._space, key), key, arguments.payload(data), options
-        )
+        composite = arguments.compose(self._space, key)
+        operation = Store(composite, key, arguments.payload(data), options)
         if len(operation.value) > VALUE_RECORD_BYTES:
             return large.store_large(self._corridor, operation, operation.value)
         receipt: Receipt = self._corridor.write(operation)

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from holdfast.access.access import Access
     from holdfast.identity.tokens import Tokens
     from holdfast.store.certifying import Certifier
+    from holdfast.store.searching import Searcher
 
 MODES = ("auto", "copying", "compacting")
 BATCH = 500
@@ -75,6 +76,7 @@ class Store(Money):
         self._tokens: Tokens | None = None
         self._access: Access | None = None
         self._certifier: Certifier | None = None
+        self._searcher: Searcher | None = None
         self._tenancy = Lock()
         self.clock = settings.clock
         self.entropy = settings.entropy
@@ -189,6 +191,21 @@ class Store(Money):
         with self._tenancy:
             self._tokens = None
         return self.public_key()
+
+    # -- search -------------------------------------------------------------------------
+
+    @property
+    def searcher(self) -> Searcher:
+        """Searches what is stored; made when first used."""
+        with self._tenancy:
+            if self._searcher is None:
+                self._require_open()
+                try:
+                    from holdfast.store.searching import Searcher  # noqa: PLC0415 - 150 ms
+                except ModuleNotFoundError as error:
+                    raise Unavailable(reason="needs holdfast[search]") from error
+                self._searcher = Searcher(self)
+            return self._searcher
 
     # -- numbered writes ----------------------------------------------------------------
 

@@ -7,7 +7,7 @@ it by having the methods. docs/GUARANTEES.md has the meanings;
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import IO, Literal, Protocol, Self, TypedDict, Unpack
@@ -33,6 +33,8 @@ class PutOptions(TypedDict, total=False):
     consumers: Iterable[ConsumerId] | None
     permanent: bool
     content_type: str | None
+    index: str | bool | None
+    tags: Mapping[str, str] | None
 
 
 class LockFace(Protocol):

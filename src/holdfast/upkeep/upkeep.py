@@ -101,6 +101,7 @@ class Upkeep:
         self._absorbed: dict[str, tuple[Position | None, int]] = {}  # and the version then
         self._expiry = expire.Watch()
         self._reclaim = Reclaim(corridor.placement)
+        self.index: Callable[[Pace, Callable[[], bool]], None] = _nothing  # who searches sets it
         self._making_room = False
         self._next_room_ns = 0  # not before this is it worth to try again
         corridor.pressure.relieve = self.make_room
@@ -200,6 +201,8 @@ class Upkeep:
                 self._pace()
             yield
         self._attempt(self._bound_memory)
+        yield
+        self._attempt(lambda: self.index(self._pace, self._is_spent))
         yield
         now = self._clock.monotonic_ns()
         if now - self._shrunk_ns > SECOND_NS:
@@ -398,6 +401,10 @@ class Upkeep:
                 done.add(self._reclaim.on_demand(mode, pace))
         seconds = (self._clock.monotonic_ns() - started) / SECOND_NS
         return CollectReport(done.freed, done.moved, done.segments, mode, seconds, removed)
+
+
+def _nothing(_pace: Pace, _is_spent: Callable[[], bool]) -> None:
+    """Nobody searches this store."""
 
 
 def settle(bucket: Bucket) -> None:

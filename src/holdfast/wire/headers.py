@@ -16,7 +16,7 @@ from holdfast.bucket.rows import decode_id, encode_ids
 from holdfast.errors import InvalidExpiry, InvalidValue
 from holdfast.limits import TTL_NS
 from holdfast.operations import StoreOptions
-from holdfast.request.arguments import SECOND_NS, content_type, duration_ns
+from holdfast.request.arguments import SECOND_NS, content_type, duration_ns, index, tags
 from holdfast.wire.values import consumer_ids, told_ids
 
 TTL, KEEP_TTL = "holdfast-ttl", "holdfast-keep-ttl"
@@ -25,6 +25,7 @@ IF_MATCH, IF_NONE_MATCH, CONTENT_TYPE = "if-match", "if-none-match", "content-ty
 SESSION, TIMEOUT, REQUEST = "holdfast-session", "holdfast-timeout", "holdfast-request"
 VERSION, BUCKET, EXPIRES = "holdfast-version", "holdfast-bucket", "holdfast-expires"
 MODIFIED, EXISTED, COST = "holdfast-modified", "holdfast-existed", "holdfast-cost"
+INDEX, TAGS = "holdfast-index", "holdfast-tags"
 OCTETS: Final = "application/octet-stream"
 
 SECONDS = re.compile(r"(\d{1,12})(?:\.(\d{1,9}))?", re.ASCII)
@@ -62,6 +63,8 @@ def headers_of(options: StoreOptions) -> dict[str, str]:
         CONSUMERS: None if options.consumers is None else _list_of(options.consumers),
         PERMANENT: "true" if options.permanent else None,
         CONTENT_TYPE: _header_text(options.content_type),
+        INDEX: None if options.index is None else _json_text(options.index),
+        TAGS: None if options.tags is None else _json_text(options.tags),
     }
     return {name: text for name, text in asked.items() if text is not None}
 
@@ -83,6 +86,8 @@ def options_of(headers: Mapping[str, str]) -> StoreOptions | None:
         None if consumers is None else _consumers_of(consumers),
         _flag(headers, PERMANENT),
         content_type(_plain_text(headers.get(CONTENT_TYPE))),
+        index=index(_json_of(headers, INDEX)),
+        tags=tags(_json_of(headers, TAGS)),
     )
     if options.ttl_ns is not None and (options.keep_ttl or options.permanent):
         raise InvalidExpiry(ttl=ttl, reason="excluded by keep_ttl or permanent")
@@ -109,8 +114,23 @@ def _consumers_of(text: str) -> tuple[bytes, ...]:
 
 def _list_of(encoded: tuple[bytes, ...]) -> str:
     """Ids as a JSON list of ASCII: a header has no other letters for certain."""
-    told = msgspec.json.encode(told_ids(map(decode_id, encoded))).decode()
+    return _json_text(told_ids(map(decode_id, encoded)))
+
+
+def _json_text(value: object) -> str:
+    """A value as JSON of ASCII."""
+    told = msgspec.json.encode(value).decode()
     return "".join([c if c.isascii() else _escaped(c) for c in told])
+
+
+def _json_of(headers: Mapping[str, str], name: str) -> object:
+    asked = headers.get(name)
+    if asked is None:
+        return None
+    try:
+        return msgspec.json.decode(asked.encode("latin-1"))
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        raise InvalidValue(argument=name, reason="not JSON") from None
 
 
 def _escaped(char: str) -> str:

@@ -57,6 +57,7 @@ STATUS: Final[dict[str, int]] = {
     "moved": 421,
     "invalid_key": 422,
     "invalid_namespace": 422,
+    "invalid_query": 422,
     "invalid_value": 422,
     "invalid_expiry": 422,
     "lock_lost": 423,

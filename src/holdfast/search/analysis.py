@@ -1,0 +1,159 @@
+"""Text becomes terms: the one way for what is stored and for what is asked.
+
+    1  Unicode NFKC, lower case, marks of Arabic vowels and lengthening gone
+    2  words: runs of letters and digits; everything else parts them
+    3  words of the language's list of stop words leave a gap and no term
+    4  Snowball stems (snowballstem.org) of the language
+    5  Chinese, Japanese, Korean, Thai and their neighbours: each two characters that stand
+       together are a term, and the last of a run one by itself, so that any part of a text
+       is found by what it says
+
+A term's position is its place among the words, gaps counted, so a phrase is a row of positions.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final
+
+import Stemmer
+
+from holdfast.errors import InvalidValue
+from holdfast.limits import SEARCH_TERM_CHARS
+from holdfast.search.stopwords import STOP_WORDS
+
+GAP: Final = ""  # stands where a word has no term
+KNOWN_WORDS: Final = 200_000  # of which one language keeps the terms in memory
+ALGORITHMS: Final = {
+    "ar": "arabic",
+    "ca": "catalan",
+    "da": "danish",
+    "de": "german",
+    "el": "greek",
+    "en": "english",
+    "es": "spanish",
+    "eu": "basque",
+    "fi": "finnish",
+    "fr": "french",
+    "ga": "irish",
+    "hi": "hindi",
+    "hu": "hungarian",
+    "hy": "armenian",
+    "id": "indonesian",
+    "it": "italian",
+    "lt": "lithuanian",
+    "ne": "nepali",
+    "nl": "dutch",
+    "no": "norwegian",
+    "pt": "portuguese",
+    "ro": "romanian",
+    "ru": "russian",
+    "sr": "serbian",
+    "sv": "swedish",
+    "ta": "tamil",
+    "tr": "turkish",
+    "yi": "yiddish",
+}
+PLAIN: Final = "none"  # no stems, no stop words
+LANGUAGES: Final = frozenset((PLAIN, "ja", "ko", "zh", *ALGORITHMS))
+
+WORD: Final = re.compile(r"[^\W_]+")
+ASCII_WORDS: Final = {code: " " for code in range(128) if not chr(code).isalnum()}
+VOWEL_MARKS: Final = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670]+")
+# Scripts that are written without spaces, or (Hangul) with few.
+DENSE: Final = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u30ff"
+    "\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff"
+    "\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff]+"
+)
+MARK_OF_WORD: Final = re.compile(r"[\u0e31\u0e34-\u0e3a\u0e47-\u0e4e]")
+
+
+class Words(dict[str, str]):
+    """What each word's term is, found out once; a stop word's is ``GAP``.
+
+    Args:
+        language: one of ``LANGUAGES``.
+    """
+
+    def __init__(self, language: str) -> None:
+        super().__init__()
+        name = ALGORITHMS.get(language)
+        self._stemmer = None if name is None else Stemmer.Stemmer(name, 0)
+        self._stops = STOP_WORDS.get(language, frozenset())
+
+    def __missing__(self, word: str) -> str:
+        if len(self) > KNOWN_WORDS:
+            self.clear()
+        term = GAP
+        if word not in self._stops:
+            stem = word if self._stemmer is None else self._stemmer.stemWord(word)
+            term = (stem or word)[:SEARCH_TERM_CHARS]
+        self[word] = term
+        return term
+
+
+class Analyzer:
+    """Terms of texts in one language. Made by ``analyzer``; safe for threads.
+
+    Example:
+        >>> analyzer("en").terms("The cats of Tokyo: \u6771\u4eac\u90fd")
+        ['', 'cat', '', 'tokyo', '\u6771\u4eac', '\u4eac\u90fd', '\u90fd']
+    """
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self.words = Words(language)
+
+    def split(self, text: str) -> list[str]:
+        """The words of a text by position: ``words`` has the term of each."""
+        if text.isascii():
+            return text.lower().translate(ASCII_WORDS).split()
+        folded = fold(text)
+        found = WORD.findall(folded)
+        if DENSE.search(folded) is None:
+            return found
+        return [piece for word in found for piece in self._pieces(word)]
+
+    def terms(self, text: str) -> list[str]:
+        """The terms of a text by position; ``GAP`` where a position has none."""
+        return list(map(self.words.__getitem__, self.split(text)))
+
+    def _pieces(self, word: str) -> Iterator[str]:
+        """A word that may hold characters of dense scripts, in the pieces that have terms."""
+        at = 0
+        for run in DENSE.finditer(word):
+            if at < run.start():
+                yield word[at : run.start()]
+            dense = run.group()
+            yield from (dense[i : i + 2] for i in range(len(dense)))
+            at = run.end()
+        if at < len(word):
+            yield word[at:]
+
+
+def fold(text: str) -> str:
+    """A text as its words are compared: NFKC, lower case, without marks of vowels."""
+    folded = unicodedata.normalize("NFKC", text).lower()
+    folded = VOWEL_MARKS.sub("", folded)
+    return MARK_OF_WORD.sub("", folded)
+
+
+def is_dense(word: str) -> bool:
+    """Whether a word is of a script whose terms are pairs of characters."""
+    return DENSE.fullmatch(word) is not None
+
+
+@lru_cache(maxsize=len(LANGUAGES))
+def analyzer(language: str) -> Analyzer:
+    """The analyzer of a language.
+
+    Raises:
+        InvalidValue: not one of ``LANGUAGES``.
+    """
+    if language not in LANGUAGES:
+        raise InvalidValue(argument="language", reason="unknown", language=language)
+    return Analyzer(language)

@@ -1,0 +1,461 @@
+"""The search index of one bucket: a lazy view of its log that a write knows nothing of.
+
+    1  scan: every object that the bucket shows, once, with the log's position from before
+    2  replay: the records since that position; the last one of a key in a slice decides
+
+Each slice becomes a run of its namespace. A scanned page may be newer than the position, and
+replay passes over the same records again; it ends where the log says. What a record does not
+say (appends, large objects) is looked up. Where the log no longer holds what happened since,
+or the bucket holds keys that it did not before, it is scanned again.
+
+Between two slices the index stands at a position of the log, and may be searched as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from threading import RLock
+from typing import Final
+
+import msgspec
+
+from holdfast.bucket.bucket import Bucket
+from holdfast.errors import Changed, Corrupt, Moved, NotFound, StorageFailed
+from holdfast.limits import SEARCH_TEXT_BYTES
+from holdfast.log.entry import ATTRIBUTES, ENTRY, PLAIN, Attributes, Entry, unpack
+from holdfast.log.group import Group, Kind
+from holdfast.log.log import Position
+from holdfast.log.records import CHECK_BYTES, HEAD, HEAD_BYTES, REMOVALS, Flag, Type, decode
+from holdfast.search.build import Builder
+from holdfast.search.documents import Maker
+from holdfast.search.merge import merged
+from holdfast.search.shelf import AT_ONCE, Part, Shelf
+
+PAGE: Final = 500
+SLICE_RECORDS: Final = 20_000
+SLICE_BYTES: Final = 16 << 20
+LITTLE: Final = 256  # objects that are made documents between two looks at the clock
+ROUNDS: Final = 64
+RUNS: Final = 16  # of a namespace, before who absorbs makes one of them
+VISIBLE, HIDDEN = b"\x00", b"\x01"  # what follows a namespace's name
+RESERVED: Final = b"!"  # names of the store's own begin with it, and no caller's do
+STORE: Final = int(Type.STORE)
+UNUSUAL: Final = int(Flag.MOVED | Flag.LARGE)
+
+Beginning = Callable[[bytes, Entry, int], bytes]  # composite key, entry, bytes -> the value's first
+Makers = Callable[[bytes], "Maker | None"]  # namespace -> what makes its documents
+
+
+class Told(msgspec.Struct, gc=False):
+    """A whole value as its record says it, and what the record says beside."""
+
+    value: memoryview
+    attrs: bytes
+    expires_ns: int
+
+
+LOOK: Final = Told(memoryview(b""), b"", -1)  # the object must be looked at
+Pending = dict[bytes, Told | None]  # composite key -> what it says now; None: removed
+
+
+class Unsettled(Exception):
+    """The tail of the log went while it was read."""
+
+
+class Index:
+    """What is searched of one bucket.
+
+    Args:
+        bucket: the bucket.
+        makers: what makes the documents of a namespace; None where nothing is searched.
+        beginning: reads the first bytes of a value that lies in several places.
+    """
+
+    def __init__(self, bucket: Bucket, makers: Makers, beginning: Beginning) -> None:
+        self.bucket = bucket
+        self.lock = RLock()
+        self.shelves: dict[bytes, Shelf] = {}
+        self.start = self.stop = b""
+        self.at: Position | None = None
+        self.version = 0  # of the bucket, when the index stood at ``at``
+        self.changed = 0  # documents since the files were written
+        self._makers = makers
+        self._beginning = beginning
+        self._going: Iterator[None] | None = None
+        self._tidying: Iterator[None] | None = None
+        self._segment = self._read_version = 0
+
+    # -- where it stands ---------------------------------------------------------------
+
+    @property
+    def span(self) -> tuple[bytes, bytes]:
+        """The range of composite keys that the runs stand for."""
+        return self.start, self.stop
+
+    def is_new(self) -> bool:
+        """Whether everything that the bucket shows is absorbed."""
+        bucket = self.bucket
+        with bucket.lock:
+            return self.at == bucket.published and (bucket.start, bucket.stop) == self.span
+
+    def behind(self) -> int:
+        """How many records of the bucket are not absorbed, about."""
+        if self.at is None:
+            return max(1, self.bucket.version)
+        if self.is_new():
+            return 0
+        return max(1, self.bucket.version - self.version)
+
+    def forget(self) -> None:
+        """Throw everything away: the rules have changed, or the files do not verify."""
+        with self.lock:
+            self.shelves, self.at, self._going, self._tidying = {}, None, None, None
+            self.start = self.stop = b""
+
+    # -- going on ------------------------------------------------------------------------
+
+    def catch_up(self) -> None:
+        """Absorb everything that was published before the call.
+
+        Raises:
+            Moved: the bucket no longer answers: it was merged away or closed.
+            Corrupt, StorageFailed: an object cannot be read.
+        """
+        if self.is_new():
+            return
+        for _ in self.steps():
+            pass
+
+    def steps(self) -> Iterator[None]:
+        """The same in bounded steps; whoever goes on later goes on from there."""
+        for _ in range(ROUNDS):
+            while True:
+                with self.lock:
+                    if self._going is None:
+                        if self.is_new():
+                            return
+                        self._going = self._round()
+                    try:
+                        next(self._going)
+                    except StopIteration:
+                        self._going = None
+                        break
+                    except Unsettled:
+                        self._going, self.at = None, None
+                        break
+                    except BaseException:
+                        self._going = None
+                        raise
+                yield
+        raise Moved(bucket=self.bucket.id)
+
+    def _round(self) -> Iterator[None]:
+        """From where the index stands to where the log ends now."""
+        bucket = self.bucket
+        with bucket.lock:
+            end, version, span = bucket.published, bucket.version, (bucket.start, bucket.stop)
+            whole = self.at is not None and bucket.log.continues(self.at)
+        if span[0] >= span[1]:
+            raise Moved(bucket=bucket.id)
+        if not whole or not self.start <= span[0] or not span[1] <= self.stop:
+            yield from self._scan(end, span)
+        else:
+            if span != self.span:
+                self.cut(span)
+            yield from self._replay(end)
+        self.version = version
+
+    def cut(self, span: tuple[bytes, bytes]) -> None:
+        """Hide what a split gave away; it is dropped when its run is written anew."""
+        start, stop = span
+        kept = {}
+        for namespace, shelf in self.shelves.items():
+            if start < namespace + HIDDEN and namespace + VISIBLE < stop:
+                shelf.cut(*bounds(namespace, start, stop))
+                kept[namespace] = shelf
+        self.shelves, self.start, self.stop = kept, start, stop
+        self.changed += 1
+
+    def adopt(self, parent: Index) -> None:
+        """Begin where a parent's log split this bucket off, with what the parent's index holds."""
+        bucket = self.bucket
+        with parent.lock:
+            if not bucket.stop <= parent.stop or parent.at is None:
+                return
+            if not parent.read_out():
+                return
+            with self.lock:
+                self.shelves = {name: shelf.copy() for name, shelf in parent.shelves.items()}
+                self.at = bucket.forked_at
+                self.cut((bucket.start, bucket.stop))
+
+    def read_out(self) -> bool:
+        """Absorb the log to its end without cutting: what a split gave away is in it still."""
+        with self.bucket.lock:
+            end = self.bucket.published
+            whole = self.at is not None and self.bucket.log.continues(self.at)
+        if not whole:
+            self.forget()
+            return False
+        self._going = None
+        try:
+            for _ in self._replay(end):
+                pass
+        except Unsettled:
+            self.forget()
+        return self.at is not None
+
+    # -- from nothing ----------------------------------------------------------------------
+
+    def _scan(self, end: Position, span: tuple[bytes, bytes]) -> Iterator[None]:
+        self.shelves, self.at = {}, None
+        self.start, self.stop = span
+        pending: Pending = {}
+        at: bytes | None = span[0]
+        while at is not None and at < span[1]:
+            try:
+                page, at = self.bucket.page(at, span[1], PAGE)
+            except Moved:
+                raise Unsettled from None
+            for composite, row in page:
+                if self._wants(composite, row):
+                    pending[composite] = LOOK
+            if len(pending) >= SLICE_RECORDS:
+                yield from self._absorb(pending)
+                pending = {}
+            yield
+        yield from self._absorb(pending)
+        self.at = end
+
+    def _wants(self, composite: bytes, row: bytes) -> bool:
+        maker = self._maker(composite)
+        if maker is None or not (maker.rules.rules or has_attributes(row)):
+            return False
+        return maker.rule(_key_of(composite), unpack(row).attributes) is not None
+
+    def _maker(self, composite: bytes) -> Maker | None:
+        """What makes the document of a key; None for what callers do not see."""
+        namespace, separator, _ = composite.partition(VISIBLE)
+        if not separator or HIDDEN in namespace or namespace.startswith(RESERVED):
+            return None
+        return self._makers(namespace)
+
+    # -- from the log ------------------------------------------------------------------------
+
+    def _replay(self, end: Position) -> Iterator[None]:
+        pending: Pending = {}
+        held = 0
+        try:
+            for group in self._groups(end):
+                self._read(pending, group)
+                held += len(group.body)
+                if len(pending) >= SLICE_RECORDS or held >= SLICE_BYTES:
+                    yield from self._absorb(pending)
+                    self._stand(group)
+                    pending, held = {}, 0
+                yield
+        except (Corrupt, StorageFailed, ValueError, KeyError):
+            raise Unsettled from None  # the tail went, or cannot be read: objects can be scanned
+        yield from self._absorb(pending)
+        self.at = end
+
+    def _stand(self, group: Group) -> None:
+        """Everything up to here is absorbed."""
+        head = group.head
+        self.at = Position(self._segment, head.start, head.stop, head.digest)
+        self.version = max(self.version, self._read_version)
+
+    def _groups(self, end: Position) -> Iterator[Group]:
+        """The groups between what was absorbed and a position."""
+        log, at = self.bucket.log, self.at
+        if at is None:
+            return
+        behind = sorted(number for number in log.ended if at.segment <= number < end.segment)
+        for number in dict.fromkeys((*behind, end.segment)):
+            self._segment = number
+            for group in log.groups(number, at):
+                if number == end.segment and group.head.stop > end.stop:
+                    return
+                if group.head.kind == Kind.RECORDS:
+                    yield group
+
+    def _read(self, pending: Pending, group: Group) -> None:
+        """Take in what a group's records say; texts are looked at later, the last one only."""
+        body, base, at = group.body, group.head.body, 0
+        makers = _Seen(self._makers)
+        version = 0
+        for _ in range(group.head.records):
+            kind, flags, wide, size, _, attrs, version, _, expires = HEAD.unpack_from(body, at)
+            if kind != STORE or flags & UNUSUAL:
+                record, at = decode(body, at, base)
+                if record.flags & Flag.MOVED or not self.start <= record.key < self.stop:
+                    continue
+                self._read_unusual(pending, makers, record.key, kind)
+                continue
+            key_at = at + HEAD_BYTES
+            attrs_at = key_at + wide
+            value_at = attrs_at + attrs
+            at = value_at + size + CHECK_BYTES
+            composite = bytes(body[key_at:attrs_at])
+            if not self.start <= composite < self.stop:
+                continue
+            if attrs or composite in pending or self._may_say(makers, composite):
+                said = bytes(body[attrs_at:value_at]) if attrs else b""
+                pending[composite] = Told(body[value_at : value_at + size], said, expires)
+        self._read_version = version if group.head.records else 0
+
+    def _may_say(self, makers: _Seen, composite: bytes) -> bool:
+        """Whether a store without attributes changes what is found."""
+        space = _space_of(composite)
+        maker = makers[space]
+        return maker is not None and (bool(maker.rules.rules) or space in self.shelves)
+
+    def _read_unusual(self, pending: Pending, makers: _Seen, composite: bytes, kind: int) -> None:
+        if makers[_space_of(composite)] is None:
+            return
+        if kind in REMOVALS:
+            pending[composite] = None
+        elif kind in {STORE, Type.APPEND, Type.JOIN}:
+            pending[composite] = LOOK
+
+    # -- into runs ---------------------------------------------------------------------------
+
+    def _absorb(self, pending: Pending) -> Iterator[None]:
+        """Make runs of what changed, one for each namespace."""
+        builders: dict[bytes, Builder] = {}
+        for count, (composite, told) in enumerate(pending.items()):
+            namespace, _, key = composite.partition(VISIBLE)
+            maker = self._makers(namespace)
+            seen = None if maker is None or told is None else self._seen(composite, told)
+            if (
+                maker is not None
+                and seen is not None
+                and self._add(builders, maker, (namespace, key), seen)
+            ):
+                continue
+            shelf = self.shelves.get(namespace)
+            if shelf is not None:
+                shelf.remove(key)
+            if count % LITTLE == LITTLE - 1:
+                yield
+        self.changed += len(pending)
+        for namespace, builder in builders.items():
+            shelf = self.shelves.setdefault(namespace, Shelf())
+            shelf.add(builder.finish())
+            self._tidy(shelf)
+            yield
+
+    def _add(
+        self, builders: dict[bytes, Builder], maker: Maker, of: tuple[bytes, bytes], told: Told
+    ) -> bool:
+        """Put an object into its namespace's run; False where it is not searched."""
+        namespace, key = of
+        attributes: Attributes | None = None
+        if told.attrs:
+            attributes = ATTRIBUTES.decode(told.attrs)
+            rule = maker.rule(key, attributes)
+        else:
+            rule = maker.whole or maker.rule(key, PLAIN)
+        if rule is None:
+            return False
+        document, analyzer = maker.document(key, told.value, rule, attributes)
+        document.expires_ns = told.expires_ns
+        if namespace not in builders:
+            builders[namespace] = Builder()
+        builders[namespace].add(key, document, analyzer)
+        return True
+
+    def _seen(self, composite: bytes, told: Told) -> Told | None:
+        """What an object says that its record did not; None where there is none any more."""
+        if told is not LOOK:
+            return told
+        try:
+            row = self.bucket.row(composite)
+            if row is None:
+                return None
+            entry = unpack(row)
+            most = min(entry.size, SEARCH_TEXT_BYTES + 1)
+            value = self._beginning(composite, entry, most)
+        except (Changed, Moved, NotFound):
+            raise Unsettled from None
+        return Told(memoryview(value), entry.attrs, entry.expires_ns)
+
+    def _tidy(self, shelf: Shelf) -> None:
+        """Make one run of the newest ones where that is soon done, or they have become many."""
+        first = shelf.due()
+        if first >= len(shelf.parts) - 1 or self._tidying is not None:
+            return
+        few = sum(part.run.count for part in shelf.parts[first:]) <= AT_ONCE
+        if few or len(shelf.parts) > RUNS:
+            for _ in self._merge(shelf, first):
+                pass
+
+    def _merge(self, shelf: Shelf, first: int) -> Iterator[None]:
+        old = shelf.parts[first:]
+        before = [part.copy() for part in old]
+        for run in merged(before):
+            if run is None:
+                yield
+                continue
+            made = Part(run)
+            for part, then in zip(old, before, strict=True):
+                for document in part.hidden - then.hidden:
+                    at, found = made.find(part.run.keys[document])
+                    if found:
+                        made.hide(at)
+            others = [part for part in shelf.parts if part not in old]
+            shelf.parts = [*others, made] if made.count else others
+            self.changed += 1
+
+    def tidy(self) -> Iterator[None]:
+        """Make few runs of many, in bounded steps; whoever goes on later goes on from there."""
+        while True:
+            with self.lock:
+                if self._tidying is None:
+                    self._tidying = self._tidy_all()
+                try:
+                    next(self._tidying)
+                except StopIteration:
+                    self._tidying = None
+                    return
+            yield
+
+    def _tidy_all(self) -> Iterator[None]:
+        for shelf in list(self.shelves.values()):
+            first = shelf.due()
+            if first < len(shelf.parts) - 1:
+                yield from self._merge(shelf, first)
+
+
+class _Seen(dict[bytes, "Maker | None"]):
+    """What makes the documents of each namespace, asked once a group."""
+
+    def __init__(self, makers: Makers) -> None:
+        super().__init__()
+        self._ask = makers
+
+    def __missing__(self, space: bytes) -> Maker | None:
+        visible = space and HIDDEN not in space and not space.startswith(RESERVED)
+        found = self[space] = self._ask(space) if visible else None
+        return found
+
+
+def has_attributes(row: bytes) -> bool:
+    """Whether an entry says more of its object than where it lies."""
+    return bool(ENTRY.unpack_from(row)[6])
+
+
+def _space_of(composite: bytes) -> bytes:
+    return composite[: composite.find(VISIBLE)] if VISIBLE in composite else b""
+
+
+def _key_of(composite: bytes) -> bytes:
+    return composite[composite.index(VISIBLE) + 1 :]
+
+
+def bounds(namespace: bytes, start: bytes, stop: bytes) -> tuple[bytes, bytes | None]:
+    """Which of its keys a range that meets a namespace holds; high None: to the end."""
+    space = namespace + VISIBLE
+    low = start[len(space) :] if start.startswith(space) else b""
+    high = stop[len(space) :] if stop.startswith(space) else None
+    return low, high

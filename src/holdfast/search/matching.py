@@ -1,0 +1,219 @@
+"""A query's tree against one run: which documents, and how often each of its words.
+
+Documents are bitmaps, so AND, OR and NOT are theirs. A phrase is found in the row of all
+occurrences, document x 2^32 + position: where the second word's row holds what the first
+word's does, moved by their distance.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from pyroaring import BitMap
+
+from holdfast.errors import LimitExceeded
+from holdfast.limits import SEARCH_EXPANSIONS
+from holdfast.search.analysis import analyzer
+from holdfast.search.build import Builder, Document
+from holdfast.search.query import (
+    And,
+    Element,
+    Everything,
+    Key,
+    KeyWords,
+    Mark,
+    Not,
+    Nothing,
+    Or,
+    Query,
+    Range,
+    Words,
+)
+from holdfast.search.run import Array, Posting, Run
+
+ABSENT: Final = Posting(BitMap())
+
+
+def matches(query: Query, run: Run) -> BitMap:
+    """The documents that a query finds, hidden ones among them. Not to be changed."""
+    return _ANSWERS[type(query)](query, run)
+
+
+def words_of(words: Words, run: Run) -> Posting:
+    """The documents of words in a row, and how often in each."""
+    rows = words.rows
+    if len(rows) == 1:
+        return _row(rows[0], run)
+    return _union([_row(row, run) for row in rows])
+
+
+def _row(row: tuple[Element, ...], run: Run) -> Posting:
+    if len(row) == 1:
+        return _element(row[0], run)
+    found = [_element(element, run) for element in row]
+    bits = found[0].bits
+    for posting in found[1:]:
+        bits = bits & posting.bits
+        if not bits:
+            return ABSENT
+    return _in_a_row(
+        [(posting.places, element.at) for posting, element in zip(found, row, strict=True)]
+    )
+
+
+def _in_a_row(rows: list[tuple[Array, int]]) -> Posting:
+    """Where all rows have an occurrence at their distance."""
+    rows.sort(key=lambda one: len(one[0]))
+    places, at = rows[0]
+    places = places - at
+    for other, distance in rows[1:]:
+        wanted = places + distance
+        near = np.searchsorted(other, wanted)
+        near[near == len(other)] = 0
+        places = places[other[near] == wanted]
+        if not len(places):
+            return ABSENT
+    return counted(places >> 32)
+
+
+def counted(documents: Array) -> Posting:
+    """A posting of documents that ascend, each as often as it stands there."""
+    if not len(documents):
+        return ABSENT
+    distinct, counts = np.unique(documents, return_counts=True)
+    return Posting(BitMap(distinct.astype(np.uint32)), counts)
+
+
+def _element(element: Element, run: Run) -> Posting:
+    if not element.open:
+        return run.posting(element.term) or ABSENT
+    return _union(_expanded(element.term, run))
+
+
+def _expanded(prefix: str, run: Run) -> list[Posting]:
+    """The lists of all terms that begin so.
+
+    Raises:
+        LimitExceeded: there are too many.
+    """
+    found = [posting for _, posting in run.terms_from(prefix, SEARCH_EXPANSIONS + 1)]
+    if len(found) > SEARCH_EXPANSIONS:
+        raise LimitExceeded(limit="SEARCH_EXPANSIONS", most=SEARCH_EXPANSIONS, prefix=prefix)
+    return found
+
+
+def _union(postings: list[Posting]) -> Posting:
+    """The occurrences of any of them."""
+    met = [posting for posting in postings if posting.bits]
+    if len(met) <= 1:
+        return met[0] if met else ABSENT
+    if any(posting.positions is None for posting in met):
+        documents = np.sort(np.concatenate([_repeated(posting) for posting in met]))
+        return counted(documents)
+    places = np.unique(np.concatenate([posting.places for posting in met]))
+    whole = counted(places >> 32)
+    return Posting(whole.bits, whole.counts, places & 0xFFFFFFFF)
+
+
+def _repeated(posting: Posting) -> Array:
+    """The documents, each as often as it counts."""
+    if posting.counts is None:
+        return posting.documents
+    return np.repeat(posting.documents, posting.counts)
+
+
+def _everything(_query: Everything, run: Run) -> BitMap:
+    return BitMap(range(run.count))
+
+
+def _nothing(_query: Nothing, _run: Run) -> BitMap:
+    return ABSENT.bits
+
+
+def _words(query: Words, run: Run) -> BitMap:
+    return words_of(query, run).bits
+
+
+def _mark(query: Mark, run: Run) -> BitMap:
+    if not query.open:
+        found = run.posting(query.term)
+        return ABSENT.bits if found is None else found.bits
+    return BitMap.union(ABSENT.bits, *(one.bits for one in _expanded(query.term, run)))
+
+
+def _range(query: Range, run: Run) -> BitMap:
+    found = run.numbers().get(query.field)
+    if found is None:
+        return ABSENT.bits
+    values, documents = found
+    low = np.searchsorted(values, query.low, "left" if query.closed[0] else "right")
+    high = np.searchsorted(values, query.high, "right" if query.closed[1] else "left")
+    return BitMap(documents[low:high].copy()) if low < high else ABSENT.bits
+
+
+def _key(query: Key, run: Run) -> BitMap:
+    if query.open:
+        return below(run, query.key)
+    at = bisect_left(run.keys, query.key)
+    return BitMap([at]) if at < run.count and run.keys[at] == query.key else ABSENT.bits
+
+
+def below(run: Run, prefix: bytes) -> BitMap:
+    """The documents whose keys begin with a prefix."""
+    above = above_prefix(prefix)
+    high = run.count if above is None else bisect_left(run.keys, above)
+    return BitMap(range(bisect_left(run.keys, prefix), high))
+
+
+def above_prefix(prefix: bytes) -> bytes | None:
+    """The least that is above everything that begins with a prefix; None where nothing is."""
+    cut = prefix.rstrip(b"\xff")
+    return cut[:-1] + bytes((cut[-1] + 1,)) if cut else None
+
+
+def _key_words(query: KeyWords, run: Run) -> BitMap:
+    if run.by_key is None:
+        builder, plain = Builder(), analyzer("none")
+        for key in run.keys:
+            builder.add(key, Document(plain.split(key.decode())), plain)
+        run.by_key = builder.finish()
+    return words_of(query.words, run.by_key).bits
+
+
+def _and(query: And, run: Run) -> BitMap:
+    found: BitMap | None = None
+    for part in query.parts:
+        if type(part) is not Not:
+            bits = _ANSWERS[type(part)](part, run)
+            found = bits if found is None else found & bits
+    if found is None:
+        found = BitMap(range(run.count))
+    for part in query.parts:
+        if type(part) is Not:
+            found = found - matches(part.part, run)
+    return found
+
+
+def _or(query: Or, run: Run) -> BitMap:
+    return BitMap.union(*(matches(part, run) for part in query.parts))
+
+
+def _not(query: Not, run: Run) -> BitMap:
+    return BitMap(range(run.count)) - matches(query.part, run)
+
+
+_ANSWERS: Final[dict[type, Callable[[Any, Run], BitMap]]] = {
+    Everything: _everything,
+    Nothing: _nothing,
+    Words: _words,
+    Mark: _mark,
+    Range: _range,
+    Key: _key,
+    KeyWords: _key_words,
+    And: _and,
+    Or: _or,
+    Not: _not,
+}

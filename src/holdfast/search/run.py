@@ -1,0 +1,232 @@
+"""A run: the postings of some documents of one namespace, in one piece of bytes, never changed.
+
+    offset  size  field
+    0       8     magic "HFSRUN" and the byte order, "<1" or ">1"
+    8       8     XXH3-64 of everything behind these 16 bytes
+    16      4     documents
+    20      4     terms
+    24      80    where each of the nine sections ends, u64, from the end of this head (104)
+
+    section     what it holds
+    keys_at     u32 x (documents + 1): where each key begins
+    keys        the documents' keys, ascending; a document's number is its place here
+    lengths     u32 x documents: words that have a term
+    expiries    u64 times, ascending, then as many u32 documents: those with a time to live
+    terms_at    u32 x (terms + 1): where each term begins
+    terms       UTF-8, ascending
+    lists_at    u64 x (terms + 1): where each posting list begins
+    lists       the posting lists
+    numbers     msgpack [[field, f64 ascending, u32 document of each], ...], the two as bytes
+
+A posting list says in which documents a term stands, how often, and where:
+
+    1           bits 0-1 documents: 0 u16 each, 1 u32 each, 2 a Roaring bitmap (its portable form)
+                bits 2-3 counts: 0 each is 1, else 1 u8, 2 u16, 3 u32 each
+                bits 4-5 positions: 0 none, else 1 u8, 2 u16, 3 u32 each
+    1 or 5      documents; 255 says that a u32 follows
+    4           only before a bitmap: its bytes
+                documents, counts, positions, one after another
+
+Terms of a field are ``01 field 1F term``, what has no position (content type, tags, yes and no)
+``02 field 1F value``. Documents in the order of their keys make an ordered answer the order of a
+bitmap, and what a bucket gave away in a split two ends of it. A run is a view: it is in the byte
+order of the machine that made it, and whoever cannot read it makes it again from the log.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, overload
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from pyroaring import BitMap
+from xxhash import xxh3_64_intdigest
+
+from holdfast.errors import Corrupt
+
+Array = NDArray[Any]
+
+MAGIC: Final = b"HFSRUN" + (b"<1" if sys.byteorder == "little" else b">1")
+HEAD: Final = struct.Struct("=8sQII9Q")
+SECTIONS: Final = 9
+COVERED_FROM: Final = 16
+CODES: Final = ("", "B", "H", "I")
+SIZES: Final = {"B": 1, "H": 2, "I": 4}
+BITMAP: Final = 2
+WIDE: Final = 255
+KNOWN_LISTS: Final = 4_000_000  # documents in decoded lists that one run keeps
+
+
+class Posting:
+    """One term's documents: which, how often, where.
+
+    Args:
+        bits: the documents.
+        counts: how often in each, in order; None where it is once.
+        positions: all positions, document by document; None where it has none.
+    """
+
+    __slots__ = ("_documents", "_places", "bits", "counts", "positions")
+
+    def __init__(
+        self, bits: BitMap, counts: Array | None = None, positions: Array | None = None
+    ) -> None:
+        self.bits = bits
+        self.counts = counts
+        self.positions = positions
+        self._documents: Array | None = None
+        self._places: Array | None = None
+
+    @property
+    def documents(self) -> Array:
+        """The documents, ascending."""
+        if self._documents is None:
+            self._documents = np.array(self.bits.to_array(), dtype=np.int64)
+        return self._documents
+
+    @property
+    def places(self) -> Array:
+        """Every occurrence as document x 2^32 + position, ascending."""
+        if self._places is None:
+            owners = self.documents
+            if self.counts is not None:
+                owners = np.repeat(owners, self.counts)
+            at = 0 if self.positions is None else self.positions.astype(np.int64)
+            self._places = (owners << 32) + at
+        return self._places
+
+
+class Rows(Sequence[bytes]):
+    """Rows of bytes that stand side by side.
+
+    Args:
+        ends: where each begins, and the end.
+        data: the bytes.
+    """
+
+    __slots__ = ("data", "ends")
+
+    def __init__(self, ends: memoryview, data: memoryview) -> None:
+        self.ends = ends
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[bytes]: ...
+
+    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
+        if isinstance(at, slice):
+            return [self[i] for i in range(*at.indices(len(self)))]
+        ends = self.ends
+        return bytes(self.data[ends[at] : ends[at + 1]])
+
+
+class Run:
+    """A run, read.
+
+    Args:
+        data: all of it.
+        where: what to call it in errors.
+
+    Raises:
+        Corrupt: it does not verify.
+    """
+
+    def __init__(self, data: bytes | memoryview, where: str = "run of postings") -> None:
+        self.data = view = memoryview(data)
+        self.where = where
+        if len(view) < HEAD.size or view[:8] != MAGIC:
+            raise Corrupt(position=where, what="not a run of postings")
+        _, digest, self.count, _, *ends = HEAD.unpack_from(view)
+        if xxh3_64_intdigest(view[COVERED_FROM:]) != digest or ends[-1] != len(view) - HEAD.size:
+            raise Corrupt(position=where, what="a run of postings fails its checksum")
+        pieces = [
+            view[HEAD.size + start : HEAD.size + end]
+            for start, end in zip((0, *ends), ends, strict=False)
+        ]
+        keys_at, keys, lengths, expiries, terms_at, words, lists_at, self._lists, numbers = pieces
+        self.keys = Rows(keys_at.cast("I"), keys)
+        self.lengths = np.frombuffer(lengths, dtype=np.uint32)
+        half = len(expiries) // 12 * 8
+        self.expires_ns = expiries[:half].cast("Q")
+        self.expiring = expiries[half:].cast("I")
+        self.terms = Rows(terms_at.cast("I"), words)
+        self._lists_at = lists_at.cast("Q")
+        self._numbers = numbers
+        self._known: dict[str, Posting | None] = {}
+        self._weight = 0
+        self.words = int(self.lengths.sum())
+        self.by_key: Run | None = None  # the words of the keys, once somebody asked (matching.py)
+
+    def posting(self, term: str) -> Posting | None:
+        """A term's posting list, or None."""
+        known = self._known
+        if term in known:
+            return known[term]
+        raw = term.encode()
+        at = bisect_left(self.terms, raw)
+        found = None
+        if at < len(self.terms) and self.terms[at] == raw:
+            found = self.posting_at(at)
+            self._weight += len(found.bits)
+        self._weight += 1
+        if self._weight > KNOWN_LISTS:
+            known.clear()
+            self._weight = 0
+        known[term] = found
+        return found
+
+    def posting_at(self, at: int) -> Posting:
+        """The posting list of the term in this place."""
+        data = self._lists[self._lists_at[at] : self._lists_at[at + 1]]
+        kind, count, start = data[0], data[1], 2
+        if count == WIDE:
+            (count,), start = struct.unpack_from("=I", data, 2), 6
+        if kind & 3 == BITMAP:
+            (size,) = struct.unpack_from("=I", data, start)
+            start += 4
+            bits = BitMap.deserialize(bytes(data[start : start + size]))
+        else:
+            size = count * (4 if kind & 3 else 2)
+            bits = BitMap(data[start : start + size].cast("I" if kind & 3 else "H").tolist())
+        start += size
+        counts = positions = None
+        code = CODES[kind >> 2 & 3]
+        total = count
+        if code:
+            end = start + count * SIZES[code]
+            counts = np.frombuffer(data[start:end], dtype=code)
+            start, total = end, int(counts.sum())
+        code = CODES[kind >> 4 & 3]
+        if code:
+            end = start + total * SIZES[code]
+            positions = np.frombuffer(data[start:end], dtype=code)
+        return Posting(bits, counts, positions)
+
+    def terms_from(self, prefix: str, most: int) -> Iterator[tuple[str, Posting]]:
+        """Terms that begin with a prefix, ascending, at most so many."""
+        raw = prefix.encode()
+        at = bisect_left(self.terms, raw)
+        for place in range(at, min(at + most, len(self.terms))):
+            term = self.terms[place]
+            if not term.startswith(raw):
+                return
+            yield term.decode(), self.posting_at(place)
+
+    def numbers(self) -> dict[str, tuple[Array, Array]]:
+        """By field: its numbers, ascending, and the document of each."""
+        rows = msgspec.msgpack.decode(self._numbers, type=list[tuple[str, bytes, bytes]])
+        return {
+            field: (np.frombuffer(values, "d"), np.frombuffer(documents, "I"))
+            for field, values, documents in rows
+        }
