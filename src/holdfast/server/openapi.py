@@ -108,6 +108,8 @@ HEADERS: dict[str, dict[str, Schema]] = {
         "Holdfast-Fence": NUMBER,
         "Holdfast-Consumers": TEXT,
         "Holdfast-Permanent": FLAG,
+        "Holdfast-Index": TEXT,
+        "Holdfast-Tags": TEXT,
     },
     "GET objects/{key}": {
         "If-None-Match": ETAG,

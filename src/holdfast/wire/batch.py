@@ -21,6 +21,7 @@ from holdfast.operations import StoreOptions
 from holdfast.request.arguments import content_type, tags
 from holdfast.request.arguments import index as searched
 from holdfast.values import Receipt, Stat
+from holdfast.wire.headers import json_of, json_text
 from holdfast.wire.problems import error_of, problem_of, unreadable
 from holdfast.wire.values import ConsumerId, consumer_ids, told_ids
 
@@ -37,7 +38,7 @@ Verb = Literal[
     "renew",
     "unlock",
 ]
-Argument = bool | int | str | bytes | list[ConsumerId] | dict[str, str] | None
+Argument = bool | int | str | bytes | list[ConsumerId] | None
 Arguments = Mapping[str, Any]  # of these types, once they were checked
 
 
@@ -65,8 +66,8 @@ OPTIONS: Final[dict[str, tuple[type, ...]]] = {
     "consumers": (list, type(None)),
     "permanent": (bool,),
     "content_type": (str, type(None)),
-    "index": (str, bool, type(None)),
-    "tags": (dict, type(None)),
+    "index": (str, type(None)),  # as JSON, like the header
+    "tags": (str, type(None)),
 }
 KNOWN: Final[dict[str, dict[str, tuple[type, ...]]]] = {
     "store": {"value": (bytes,)} | OPTIONS,
@@ -179,15 +180,14 @@ def arguments_of(options: StoreOptions) -> dict[str, Argument]:
         "fence": options.fence,
         "permanent": options.permanent,
         "content_type": options.content_type,
-        "tags": options.tags,
+        "index": None if options.index is None else json_text(options.index),
+        "tags": None if options.tags is None else json_text(options.tags),
     }
     asked: dict[str, Argument] = {
         name: value for name, value in told.items() if value is not None and value is not False
     }
     if options.consumers is not None:
         asked["consumers"] = list(told_ids(map(decode_id, options.consumers)))
-    if options.index is not None:
-        asked["index"] = options.index  # False says something too
     return asked
 
 
@@ -211,8 +211,8 @@ def options_of(arguments: Arguments) -> StoreOptions | None:
         encode_ids(consumer_ids(ids)) if isinstance(ids, list) else None,
         arguments.get("permanent", False),
         content_type(arguments.get("content_type")),
-        index=searched(arguments.get("index")),
-        tags=tags(arguments.get("tags")),
+        index=searched(json_of(arguments, "index")),
+        tags=tags(json_of(arguments, "tags")),
     )
     if options.ttl_ns is not None and (options.keep_ttl or options.permanent):
         raise InvalidExpiry(ttl_ns=ttl_ns, reason="excluded by keep_ttl or permanent")

@@ -63,8 +63,8 @@ def headers_of(options: StoreOptions) -> dict[str, str]:
         CONSUMERS: None if options.consumers is None else _list_of(options.consumers),
         PERMANENT: "true" if options.permanent else None,
         CONTENT_TYPE: _header_text(options.content_type),
-        INDEX: None if options.index is None else _json_text(options.index),
-        TAGS: None if options.tags is None else _json_text(options.tags),
+        INDEX: None if options.index is None else json_text(options.index),
+        TAGS: None if options.tags is None else json_text(options.tags),
     }
     return {name: text for name, text in asked.items() if text is not None}
 
@@ -86,8 +86,8 @@ def options_of(headers: Mapping[str, str]) -> StoreOptions | None:
         None if consumers is None else _consumers_of(consumers),
         _flag(headers, PERMANENT),
         content_type(_plain_text(headers.get(CONTENT_TYPE))),
-        index=index(_json_of(headers, INDEX)),
-        tags=tags(_json_of(headers, TAGS)),
+        index=index(json_of(headers, INDEX)),
+        tags=tags(json_of(headers, TAGS)),
     )
     if options.ttl_ns is not None and (options.keep_ttl or options.permanent):
         raise InvalidExpiry(ttl=ttl, reason="excluded by keep_ttl or permanent")
@@ -114,16 +114,17 @@ def _consumers_of(text: str) -> tuple[bytes, ...]:
 
 def _list_of(encoded: tuple[bytes, ...]) -> str:
     """Ids as a JSON list of ASCII: a header has no other letters for certain."""
-    return _json_text(told_ids(map(decode_id, encoded)))
+    return json_text(told_ids(map(decode_id, encoded)))
 
 
-def _json_text(value: object) -> str:
+def json_text(value: object) -> str:
     """A value as JSON of ASCII."""
     told = msgspec.json.encode(value).decode()
     return "".join([c if c.isascii() else _escaped(c) for c in told])
 
 
-def _json_of(headers: Mapping[str, str], name: str) -> object:
+def json_of(headers: Mapping[str, str], name: str) -> object:
+    """What a header, or an argument, says as JSON; None where it is not there."""
     asked = headers.get(name)
     if asked is None:
         return None

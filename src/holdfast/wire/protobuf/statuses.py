@@ -40,6 +40,7 @@ RPC_STATUS: Final[dict[str, int]] = {
     "rate_limited": RESOURCE_EXHAUSTED,
     "invalid_key": INVALID_ARGUMENT,
     "invalid_namespace": INVALID_ARGUMENT,
+    "invalid_query": INVALID_ARGUMENT,
     "invalid_value": INVALID_ARGUMENT,
     "invalid_expiry": INVALID_ARGUMENT,
     "corrupt": DATA_LOSS,
