@@ -17,6 +17,7 @@ from holdfast.client.asks import Work
 from holdfast.client.calls import By, NamespaceCalls, Walk
 from holdfast.client.files import Reading, RemoteReader, RemoteWriter
 from holdfast.client.line import Line
+from holdfast.client.money import MoneyCalls
 from holdfast.client.places import Places
 from holdfast.client.soon import Soon
 from holdfast.client.sync import Sender
@@ -226,6 +227,25 @@ class RemoteBucket(Remote[BucketCalls]):
         return self._calls.id
 
 
+class RemoteTariffs(Remote[MoneyCalls]):
+    """The prices that namespaces can be given, as ``store.tariffs``."""
+
+    set = asked(MoneyCalls.set_tariff)
+    get = asked(MoneyCalls.tariff)
+    all = asked(MoneyCalls.tariffs)
+
+
+class RemoteAccounts(Remote[MoneyCalls]):
+    """Who has which money, as ``store.accounts``; amounts are integers of 10^-18 USD."""
+
+    deposit = asked(MoneyCalls.deposit)
+    transfer = asked(MoneyCalls.transfer)
+    rule = asked(MoneyCalls.rule)
+    balance = asked(MoneyCalls.balance)
+    names = asked(MoneyCalls.names)
+    entries = asked(MoneyCalls.entries)
+
+
 class RemoteStore(Remote[StoreCalls]):
     """A store behind a server, made by ``holdfast.connect``; safe for threads."""
 
@@ -242,6 +262,9 @@ class RemoteStore(Remote[StoreCalls]):
         self, line: Line, sender: Sender, places: Places | None, soon: Callable[[], Soon]
     ) -> None:
         super().__init__(sender, StoreCalls(line, places))
+        money = MoneyCalls(line)
+        self.tariffs = RemoteTariffs(sender, money)
+        self.accounts = RemoteAccounts(sender, money)
         self._line = line
         self._make_soon = soon
         self._soon: Soon | None = None
@@ -267,6 +290,10 @@ class RemoteStore(Remote[StoreCalls]):
         """A bucket by its id; what is no bucket's id shows when it is asked."""
         self._require_open()
         return RemoteBucket(self._sender, BucketCalls(self._line, id, None))
+
+    def statement(self, account: str, start_ns: int, stop_ns: int) -> bytes:
+        """What happened to an account in a period, signed with the store's key."""
+        return self._sender.run(MoneyCalls(self._line).statement(account, start_ns, stop_ns))
 
     def status(self) -> Status:
         """The store's figures; ``dead_letters`` counts this client's as well."""

@@ -36,6 +36,7 @@ class Priced(msgspec.Struct):
     name: str
     version: int
     toml: str
+    number: int  # of its terms, which charges name
 
 
 class Prices(msgspec.Struct):
@@ -102,7 +103,7 @@ def set_tariff(asked: Asked) -> Answer:
 
 
 def _priced(tariff: Tariff) -> Priced:
-    return Priced(tariff.name, tariff.version, tariff.toml)
+    return Priced(tariff.name, tariff.version, tariff.toml, tariff.terms.number)
 
 
 def accounts(asked: Asked) -> Answer:

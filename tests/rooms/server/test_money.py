@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+import holdfast
+from holdfast.errors import BalanceEmpty, InvalidValue, NotFound
 from holdfast.ledger import statement
 from holdfast.store.store import Store
 from holdfast.testing.serving import Serving
@@ -31,7 +33,7 @@ def told(raw: Raw, method: str, path: str, body: object = None) -> Any:  # noqa:
 
 def test_tariffs_are_set_and_listed(raw: Raw) -> None:
     made = told(raw, "PUT", "/v1/tariffs/mine", {"toml": "operation = 7"})
-    assert made == {"name": "mine", "version": 1, "toml": "operation = 7"}
+    assert made == {"name": "mine", "version": 1, "toml": "operation = 7", "number": 100}
     listed = told(raw, "GET", "/v1/tariffs")["tariffs"]
     assert [one["name"] for one in listed] == [
         *("free", "enclave", "disk", "ic", "hardened", "mine")
@@ -113,3 +115,28 @@ def test_who_may_do_what(serve: Serve, connect: Dial, store: Store) -> None:
     raw.token = serving.token("acme", ("read", "write", "delete"))
     for path in (ACCOUNT, f"{ACCOUNT}/entries", f"{ACCOUNT}/statement"):
         assert raw.ask("GET", path).status == 403
+
+
+def test_a_client_asks_as_the_store_is_asked(serve: Serve, store: Store) -> None:
+    serving = serve()
+    with holdfast.connect(serving.url, token=serving.token("*", ("admin",))) as remote:
+        made = remote.tariffs.set("mine", "operation = 7")
+        assert made == store.tariffs.get("mine") == remote.tariffs.get("mine", 1)
+        assert remote.tariffs.all() == store.tariffs.all()
+        paid = remote.accounts.deposit("reserve", 10**30, "bank")
+        assert [paid] == store.accounts.entries("reserve")
+        remote.accounts.transfer("reserve", "acme", 5, "welcome")
+        remote.accounts.rule("acme", 3, 4, 2)
+        assert remote.accounts.balance("acme") == 5
+        assert remote.accounts.names() == ["acme", "reserve"]
+        assert remote.accounts.entries("acme") == store.accounts.entries("acme")
+        document = remote.statement("acme", 0, 1 << 62)
+        assert statement.verify(document, public_key=store.public_key()).closing.balance == 5
+        with pytest.raises(BalanceEmpty):
+            remote.accounts.transfer("acme", "reserve", 6, "too much")
+        with pytest.raises(InvalidValue):
+            remote.tariffs.set("mine", "operation = -7")
+        with pytest.raises(InvalidValue):
+            remote.tariffs.get("none")
+        with pytest.raises(NotFound):
+            remote.accounts.balance("nobody")
