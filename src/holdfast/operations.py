@@ -28,6 +28,7 @@ class StoreOptions(msgspec.Struct, frozen=True, gc=False):
     ``expect`` is the index entry that must still stand (optimistic rewrite of
     an object by the house itself); a mismatch is ``Changed``. ``index`` says what is
     searched: the value (True), a text, nothing (False), or what the rules say (None).
+    ``terms``: the number of those by which it is paid ahead, where it expires.
     """
 
     ttl_ns: int | None = None
@@ -42,6 +43,7 @@ class StoreOptions(msgspec.Struct, frozen=True, gc=False):
     expect: bytes | None = None
     index: str | bool | None = None
     tags: dict[str, str] | None = None
+    terms: int = 0
 
 
 class Once(msgspec.Struct, frozen=True, gc=False):

@@ -16,6 +16,7 @@ import msgspec
 from holdfast.bucket import commit, rows
 from holdfast.bucket.checkpoint import Checkpoint, expiry_row
 from holdfast.bucket.seal import seal_all
+from holdfast.charges import Back, Terms, charge, row, wide
 from holdfast.engines.memory import MemoryDisk
 from holdfast.log.entry import EXTENSION, Attributes, Entry, Extent, encode_attributes, pack
 from holdfast.log.group import Kind, seal_head
@@ -28,13 +29,18 @@ from holdfast.log.header import (
     LogState,
     Merge,
     NumberedState,
+    PursedMerge,
+    PursedState,
     SegmentInfo,
     SessionRecord,
+    encode_birth,
+    encode_merge,
     encode_state,
     pack_head,
 )
 from holdfast.log.keyblock import Row, build, columns
 from holdfast.log.log import Position
+from holdfast.log.purses import Kept, Line, Lines, Posting, Rent, Share
 from holdfast.log.records import Flag, Type, encode
 from holdfast.request.large import part_key
 from holdfast.store.opening import open_on
@@ -76,6 +82,29 @@ UPLOADS = (
     rows.UploadNote(b"replaced", rows.REPLACED, 8, NOW - 1),
 )
 LOCK_ID = bytes(range(20))
+TERMS = Terms(3, 10, 2, 1, 8_796, 1_000, 90, 1, 1, 5)
+STORED = charge(TERMS, "C", size_bytes=10, seconds=60, back=Back(3, 4, 5, early=False))
+TAKEN: Lines = ((2, tuple(row(STORED))),)
+PURSE = Kept(
+    b"acme",
+    9,
+    (Terms(0), TERMS),
+    wide(1 << 64),
+    1_060,
+    (1_000, -1),
+    (20, 2),
+    Rent(13, NOW, 5),
+    (
+        Line(PARENT, 4, 1, 7, Posting(PARENT, 7, 9, TAKEN)),
+        Line(CHILD, 2, 0, 0, None, Posting(CHILD, 0, 5, TAKEN)),
+    ),
+    (),
+    60_000_000_000,
+    NOW,
+)
+PURSED = PursedState(
+    **msgspec.structs.asdict(NUMBERED), purses=(PURSE,), shares=(Share(CHILD, (PURSE,)),)
+)
 
 VALUES: dict[Type, bytes] = {
     Type.STORE: b"hello",
@@ -90,6 +119,8 @@ VALUES: dict[Type, bytes] = {
     Type.RELEASE: b"",
     Type.JOIN: b"hello, world",
     Type.SESSION: msgspec.msgpack.encode(SessionRecord(SESSION, 6, KEPT)),
+    Type.CHARGE: msgspec.msgpack.encode([[[2, row(STORED)]], 20, 2, -7]),
+    Type.PURSE: msgspec.msgpack.encode(PURSE),
     Type.STATE: encode_state(NUMBERED),
     Type.SPLIT: msgspec.msgpack.encode(STATE.births[0]),
     Type.BORN: CHILD.encode(),
@@ -134,6 +165,12 @@ def _log_pieces() -> dict[str, bytes]:
             attrs=ATTRS.get(kind, b""),
         )
         found[f"record-{kind.name.lower()}"] = b"".join(buffers)
+    found["state-purses"] = encode_state(PURSED)
+    found["birth-purses"] = encode_birth(STATE.births[0], (PURSE,))
+    merge = Merge(CHILD, b"m", b"\xff", 7, NOW, (INFO,), KEY, NUMBERED.numbers)
+    found["merge-purses"] = encode_merge(
+        PursedMerge(**msgspec.structs.asdict(merge), purses=(PURSE,))
+    )
     return found
 
 
@@ -154,7 +191,9 @@ def _entry_pieces() -> dict[str, bytes]:
         Row(KEY, 9, Type.DELETE, pack(msgspec.structs.replace(plain, version=9))),
         Row(b"acme\x00b", 8, Type.STORE, pack(told)),
     ]
+    paid = msgspec.structs.replace(told, attrs=encode_attributes(Attributes(terms=3)))
     return {
+        "entry-paid": pack(paid),
         "entry-plain": pack(plain),
         "entry-attributes": pack(told),
         "entry-extents": pack(spread),

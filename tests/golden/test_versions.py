@@ -14,10 +14,10 @@ from xxhash import xxh3_64_intdigest
 from holdfast.bucket.sessions import Sessions, new_session
 from holdfast.errors import FormatTooNew, SessionUnknown
 from holdfast.log.entry import ATTRIBUTES, Attributes
-from holdfast.log.header import Identity, LogState, NumberedState, decode_state, encode_state
+from holdfast.log.header import Identity, LogState, PursedState, decode_state, encode_state
 from holdfast.operations import Once
 from holdfast.testing import ManualClock, SeededEntropy
-from tests.golden.making import NUMBERED, STATE
+from tests.golden.making import PURSED, STATE
 from tests.golden.old import open_store
 
 
@@ -61,12 +61,12 @@ def test_a_segment_of_a_later_format(folder: Path) -> None:
 
 
 def test_a_state_may_grow_and_may_lack_what_came_later() -> None:
-    listed = msgspec.msgpack.decode(encode_state(NUMBERED))
+    listed = msgspec.msgpack.decode(encode_state(PURSED))
     longer = msgspec.msgpack.encode([*listed, "what a later version adds"])
-    assert decode_state(longer) == NUMBERED
+    assert decode_state(longer) == PURSED
     shorter = msgspec.msgpack.encode(listed[:4])
     first = LogState(STATE.start, STATE.stop, STATE.version, STATE.time_ns)
-    assert decode_state(shorter) == NumberedState(**msgspec.structs.asdict(first))
+    assert decode_state(shorter) == PursedState(**msgspec.structs.asdict(first))
 
 
 def test_a_state_without_sessions_ends_those_begun_before_it() -> None:
@@ -84,4 +84,4 @@ def test_a_state_without_sessions_ends_those_begun_before_it() -> None:
 def test_attributes_may_lack_and_may_not_grow() -> None:
     assert ATTRIBUTES.decode(msgspec.msgpack.encode(["text/plain"])) == Attributes("text/plain")
     with pytest.raises(msgspec.ValidationError):
-        ATTRIBUTES.decode(msgspec.msgpack.encode([None, None, 0, 0, None, None, "more"]))
+        ATTRIBUTES.decode(msgspec.msgpack.encode([None, None, 0, 0, None, None, 0, "more"]))

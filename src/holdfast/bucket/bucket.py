@@ -15,7 +15,7 @@ from threading import RLock
 
 import msgspec
 
-from holdfast.bucket import commit, once, plain, plan, rows
+from holdfast.bucket import commit, metered, once, plain, plan, purse, rows
 from holdfast.bucket.checkpoint import Checkpoint, Pace, no_pace
 from holdfast.bucket.group import Gathering
 from holdfast.bucket.locks import Locks
@@ -25,7 +25,7 @@ from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt, HoldfastError, Moved, StorageFailed
 from holdfast.limits import OVERLAY_RECORDS
 from holdfast.log.entry import Entry, Extent, unpack
-from holdfast.log.header import Birth, LogState, NumberedState
+from holdfast.log.header import Birth, LogState, NumberedState, PursedState
 from holdfast.log.log import Log, Position
 from holdfast.operations import Operation
 from holdfast.values import Receipt
@@ -83,6 +83,8 @@ class Bucket(Reader):
         self.sessions = Sessions(settings.identity)
         numbers = state.numbers if isinstance(state, NumberedState) else None
         self.sessions.take_in(numbers, state.time_ns)
+        told = (state.purses, state.shares) if isinstance(state, PursedState) else ()
+        self.purses = purse.Purses(self.id, *told)
         self.lock = RLock()
         self.absorbing = RLock()
         self.collecting = RLock()
@@ -91,25 +93,21 @@ class Bucket(Reader):
         self.absorbed: Position | None = None
         self.gathering: Gathering | None = None
         self.inflight: Gathering | None = None
-        self.leading = False
         self.barriers: list[Gate] = []
         self.synced_version = self.version
         self.closed_at: Position | None = None
         self.born_at = self.frozen_at = log.position
         self.broken: str | None = None
         self.damage: Corrupt | None = None  # of a log that does not verify (repair.py)
-        self.closed = False
-        self.weight = 0
-        self.special = 0
-        self.crowded = self.may_expire = False
-        self.opened_version = 0
-        self.time_mark = 0
+        self.closed = self.leading = self.crowded = self.may_expire = False
+        self.weight = self.special = self.opened_version = self.time_mark = 0
         self.marked_at = log.stop  # where the log ended when its last mark was written
         self.idle_since = (log.stop, settings.clock.monotonic_ns())
         self.lender: Bucket | None = None
         self.standing: set[str] = set()  # children that stand, which the log does not say yet
         self.bound = settings.bucket_bytes
         self.durable = settings.sync == "always"
+        self.gathers = self.durable or bool(self.purses)  # no store goes a way of its own
 
     # -- deciding -----------------------------------------------------------------
 
@@ -132,7 +130,8 @@ class Bucket(Reader):
             self._admit(operations)
             group = self._gather()
             group.mix()
-            outcomes = self._plan(operations, group, atomic=atomic)
+            decide = metered.plan_all if self.purses else Bucket._plan
+            outcomes = decide(self, operations, group, atomic=atomic)
             if not self.durable:
                 commit.write_through(self)
                 return outcomes
@@ -152,7 +151,13 @@ class Bucket(Reader):
             group = self._gather()
             if not plain.fits(group, batch):
                 return None
-            receipts = plain.plan(self, group, batch, high)
+            receipts = (
+                metered.store_many(self, group, batch, (low, high))
+                if self.purses
+                else plain.plan(self, group, batch, high)
+            )
+            if receipts is None:
+                return None
             if not self.durable:
                 commit.write_through(self)
                 return receipts
@@ -274,6 +279,8 @@ class Bucket(Reader):
             plain.publish(self, group)
         else:
             self._publish_changes(group)
+        if group.bookings:
+            purse.publish(group)
         self.wrote(group.length)
 
     def _publish_changes(self, group: Gathering) -> None:
@@ -366,11 +373,13 @@ class Bucket(Reader):
             self.highest,
         )
 
-    def segment_state(self) -> NumberedState:
+    def segment_state(self) -> PursedState:
         """What the next segment's STATE record must say: that, and what sessions applied."""
         state = self.log_state()
         told = self.sessions.told(self.time.now_ns())  # a time mark runs ahead
-        return NumberedState(**msgspec.structs.asdict(state), numbers=told)
+        fields = msgspec.structs.asdict(state)
+        purses, shares = self.purses.told(), self.purses.told_shares()
+        return PursedState(**fields, numbers=told, purses=purses, shares=shares)
 
     def sync_to(self, position: Position) -> None:
         """Make the log durable up to a position that was published."""

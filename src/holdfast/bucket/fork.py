@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from holdfast.bucket import commit
+from holdfast.bucket import commit, dividing
 from holdfast.bucket.birth import create
 from holdfast.bucket.checkpoint import (
     CHECKPOINT,
@@ -32,7 +32,14 @@ from holdfast.bucket.rows import pack_row, unpack_row
 from holdfast.bucket.seal import seal
 from holdfast.errors import HoldfastError, OutcomeUnknown, StorageFailed
 from holdfast.log.entry import pack, unpack
-from holdfast.log.header import Birth, Merge, NumberedState, SegmentInfo
+from holdfast.log.header import (
+    Birth,
+    PursedMerge,
+    PursedState,
+    SegmentInfo,
+    encode_birth,
+    encode_merge,
+)
 from holdfast.log.log import refused
 from holdfast.log.records import Type
 from holdfast.log.recovery import stands
@@ -72,8 +79,11 @@ def split(bucket: Bucket, child: str, start: bytes) -> Bucket | None:
 
 def _fork(bucket: Bucket, child: str, start: bytes, segments: tuple[SegmentInfo, ...]) -> Bucket:
     now = bucket.time.now_ns()
+    shares = dividing.shares(bucket, start, now)
     birth = Birth(child, start, bucket.stop, bucket.version, now, segments)
-    commit.write_control(bucket, Type.SPLIT, msgspec.msgpack.encode(birth))
+    commit.write_control(bucket, Type.SPLIT, encode_birth(birth, shares))
+    if shares:
+        dividing.give(bucket.purses, birth, shares, bucket.version)
     born = _deliver(bucket, birth)
     born.forked_at = born.log.position
     born.opened_version = bucket.opened_version
@@ -107,7 +117,7 @@ def _deliver(bucket: Bucket, birth: Birth) -> Bucket:
 
 def be_born(bucket: Bucket, birth: Birth) -> Bucket:
     """The child's own first segment, durable; OSError where the ground refuses."""
-    state = NumberedState(
+    state = PursedState(
         birth.start,
         birth.stop,
         birth.version + 1,
@@ -115,6 +125,7 @@ def be_born(bucket: Bucket, birth: Birth) -> Bucket:
         birth.segments,
         highest=bucket.highest,
         numbers=bucket.sessions.told(bucket.time.now_ns()),
+        purses=bucket.purses.shares.get(birth.child, ()),
     )
     return create(bucket.settings, birth.child, state)
 
@@ -143,6 +154,7 @@ def _lend(parent: Bucket, child: Bucket) -> None:
 def _confirm(parent: Bucket, child: str) -> None:
     """Note in the parent's log that the child stands on its own. Under the lock."""
     commit.write_control(parent, Type.BORN, child.encode())
+    parent.purses.shares.pop(child, None)
     parent.births = tuple(b for b in parent.births if b.child != child)
     parent.standing.discard(child)
 
@@ -311,7 +323,7 @@ def _swallow(left: Bucket, right: Bucket) -> None:
         msgspec.structs.replace(right.log.ended[number], number=renumbered[number])
         for number in sources
     )
-    taken = Merge(
+    taken = PursedMerge(
         right.id,
         right.start,
         right.stop,
@@ -320,6 +332,7 @@ def _swallow(left: Bucket, right: Bucket) -> None:
         infos,
         right.highest,
         right.sessions.told(right.time.now_ns()),
+        right.purses.told(),
     )
     rows = list(_rows_of(right))  # before it is decided: reading may find damage
     left.log.reserved = first + len(infos) - 1
@@ -330,7 +343,9 @@ def _swallow(left: Bucket, right: Bucket) -> None:
     _take_in(left, right, taken)
 
 
-def _decide_merge(left: Bucket, right: Bucket, taken: Merge, renumbered: dict[int, int]) -> None:
+def _decide_merge(
+    left: Bucket, right: Bucket, taken: PursedMerge, renumbered: dict[int, int]
+) -> None:
     """Share the right's segments and write the record that makes them the left's."""
     before = left.version
     try:
@@ -338,7 +353,7 @@ def _decide_merge(left: Bucket, right: Bucket, taken: Merge, renumbered: dict[in
         for number, new in renumbered.items():
             left.log.ground.share(right.id, number, left.id, new)
         left.version = max(left.version, right.version)
-        commit.write_control(left, Type.MERGE, msgspec.msgpack.encode(taken))
+        commit.write_control(left, Type.MERGE, encode_merge(taken))
     except OutcomeUnknown as error:
         # If it was decided after all, what the right took from now on would be lost.
         right.broken = left.broken = str(error)
@@ -353,10 +368,12 @@ def _decide_merge(left: Bucket, right: Bucket, taken: Merge, renumbered: dict[in
         raise
 
 
-def _take_in(left: Bucket, right: Bucket, taken: Merge) -> None:
+def _take_in(left: Bucket, right: Bucket, taken: PursedMerge) -> None:
     """What follows from a merge that was decided: nothing here may undo it."""
     left.highest = max(left.highest, right.highest)
     left.sessions.take_in(taken.numbers, taken.time_ns)
+    dividing.join(left.purses, taken, left.version)
+    left.gathers |= bool(left.purses)
     left.stop = right.stop
     left.retired = (*left.retired, right.id)
     right.stop = right.start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from holdfast.bucket.rows import pack_row, unpack_row
 from holdfast.errors import HoldfastError
@@ -10,6 +11,9 @@ from holdfast.log.entry import pack, unpack
 from holdfast.log.group import GROUP_HEAD_BYTES
 from holdfast.log.records import encode
 from holdfast.views.port import Table
+
+if TYPE_CHECKING:
+    from holdfast.bucket.purse import Booking
 
 Change = tuple[Table, bytes, bytes]  # a row and its new content (DELETED removes)
 
@@ -24,6 +28,8 @@ class Gathering:
 
     __slots__ = (
         "base",
+        "beside",
+        "bookings",
         "buffers",
         "changes",
         "count",
@@ -50,6 +56,8 @@ class Gathering:
         # Nothing but stores without options of distinct keys (plain.py): then
         # ``pending`` alone says what changes.
         self.plain = True
+        self.bookings: list[Booking] = []  # what its writes take from purses (purse.py)
+        self.beside = 0  # bytes of records that keep nothing alive, in a group that is ``plain``
         self.settled = False
         self.error: HoldfastError | None = None
         self.waiters: list[Lock] = []

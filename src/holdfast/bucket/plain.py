@@ -30,10 +30,12 @@ Batch = tuple[
 STORE = int(Type.STORE)
 
 
-def plan(bucket: Bucket, group: Gathering, batch: Batch, high: bytes) -> list[Receipt]:
+def plan(
+    bucket: Bucket, group: Gathering, batch: Batch, high: bytes, *, cost_atto: int = 0
+) -> list[Receipt]:
     """Stage the records of plain stores; their receipts. Under the bucket's lock.
 
-    ``high`` is the highest of the keys.
+    ``high`` is the highest of the keys; ``cost_atto`` what each of them is charged.
     """
     keys, names, values = batch
     now, segment, buffers = bucket.time.now_ns(), group.segment, group.buffers
@@ -60,8 +62,8 @@ def plan(bucket: Bucket, group: Gathering, batch: Batch, high: bytes) -> list[Re
     group.pending.update(zip(keys, rows, strict=True))
     group.count += len(rows)
     group.length = at - group.base
-    sizes, bucket_id = map(len, values), bucket.id
-    return list(map(Receipt, names, versions, sizes, repeat(None), repeat(bucket_id)))
+    told = (names, versions, map(len, values), repeat(None), repeat(bucket.id))
+    return list(map(Receipt, *told, repeat(cost_atto)) if cost_atto else map(Receipt, *told))
 
 
 def fits(group: Gathering, batch: Batch) -> bool:
@@ -73,7 +75,8 @@ def fits(group: Gathering, batch: Batch) -> bool:
 def publish(bucket: Bucket, group: Gathering) -> None:
     """Make a group of nothing but plain stores visible. Under the bucket's lock."""
     rows = group.pending
-    bucket.state.active.put_plain(rows, group.segment, group.length)
+    bucket.state.active.put_plain(rows, group.segment, group.length - group.beside)
+    bucket.log.records -= len(group.bookings)  # what is noted are rows
     noted = bucket.noted.get(group.segment)
     if noted is not None:
         noted.update(rows)
@@ -92,7 +95,7 @@ def store_one(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) 
     group is gathered, because nobody else can join it.
     """
     log = bucket.log
-    if bucket.durable or bucket.special or log.stop >= bucket.settings.segment_bytes:
+    if bucket.gathers or bucket.special or log.stop >= bucket.settings.segment_bytes:
         return _store_gathered(bucket, key, name, value)
     with bucket.lock:
         if not bucket.start <= key < bucket.stop or bucket.broken is not None:

@@ -102,7 +102,7 @@ def _store_asking(bucket: Bucket, operation: Store, group: Gathering) -> Receipt
     version = bucket.next_version()
     parts = options.parts
     crc = crc32c(value)
-    attrs = encode_attributes(_attributes(options))
+    attrs = encode_attributes(_attributes(options, options.terms if expires else 0))
     flags = Flag.PERMANENT if options.permanent else 0
     flags |= alive.flags & KEPT if alive is not None else Flag.FRESH
     if parts is not None:
@@ -178,10 +178,11 @@ def _expiry(operation: Store, options: StoreOptions, alive: Entry | None, now: i
     return now + options.ttl_ns if options.ttl_ns is not None else 0
 
 
-def _attributes(options: StoreOptions) -> Attributes:
+def _attributes(options: StoreOptions, terms: int) -> Attributes:
     parts = options.parts
     if parts is None:
-        return Attributes(options.content_type, index=options.index, tags=options.tags)
+        told = options.index, options.tags, terms
+        return Attributes(options.content_type, None, 0, 0, *told)
     return Attributes(
         options.content_type,
         parts.upload,
@@ -189,6 +190,7 @@ def _attributes(options: StoreOptions) -> Attributes:
         parts.crc,
         index=options.index,
         tags=options.tags,
+        terms=terms,
     )
 
 

@@ -15,10 +15,13 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from crc32c import crc32c
 
+from holdfast.bucket import dividing
 from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.purse import Purses
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt
-from holdfast.log.header import Birth, KeptNumbers, LogState, NumberedState, SegmentInfo
+from holdfast.log.group import Kind
+from holdfast.log.header import Birth, KeptNumbers, LogState, PursedState, SegmentInfo
 from holdfast.log.keyblock import Row
 from holdfast.log.log import Log, refused
 from holdfast.log.records import Flag, Record, Type, encode
@@ -132,7 +135,7 @@ def mend(settings: Settings, name: str, span: tuple[bytes, bytes], others: set[s
         for birth in births:
             if birth.child in others:
                 _share(log, birth, numbers)
-        state = _state_of(left, copied, span)
+        state = _state_of(name, left, copied, span)
         _rewrite(log, left, state, (copied, kept))
         for part in copied:
             ground.drop(name, part.number)
@@ -171,7 +174,9 @@ def _rewrite(
     log.begin(number + 1, ending, after)
 
 
-def _state_of(left: Remains, copied: list[Salvage], span: tuple[bytes, bytes]) -> LogState:
+def _state_of(
+    bucket: str, left: Remains, copied: list[Salvage], span: tuple[bytes, bytes]
+) -> LogState:
     """What can be said of the whole bucket: nothing of it below what was seen."""
     state = left.state
     version, time_ns = (state.version, state.time_ns) if state else (0, 0)
@@ -183,7 +188,33 @@ def _state_of(left: Remains, copied: list[Salvage], span: tuple[bytes, bytes]) -
             highest = max(highest, record.key)
     retired = state.retired if state else ()
     ended = KeptNumbers(time_ns + 1)  # what sessions applied may be among what is lost
-    return NumberedState(*span, version, time_ns, retired=retired, highest=highest, numbers=ended)
+    purses = _purses_of(bucket, left, copied)
+    return PursedState(
+        *span,
+        version,
+        time_ns,
+        retired=retired,
+        highest=highest,
+        numbers=ended,
+        purses=purses.told(),
+        shares=purses.told_shares(),
+    )
+
+
+def _purses_of(bucket: str, left: Remains, copied: list[Salvage]) -> Purses:
+    """What is known of purses: what the last state says, and what can be read behind it.
+
+    A charge that is lost is in the tenant's favour.
+    """
+    state = left.state
+    told = (state.purses, state.shares) if isinstance(state, PursedState) else ()
+    purses = Purses(bucket, *told)
+    for part in copied:
+        for group in part.groups if part.number == left.newest else ():
+            if group.head.kind != Kind.KEY_BLOCK:
+                for record in group.records():
+                    dividing.replay(purses, record, group.value(record))
+    return purses
 
 
 def _batches(copied: list[Salvage]) -> Iterator[list[tuple[Record, bytes]]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from holdfast.bucket import rows
+from holdfast.bucket import dividing, rows
 from holdfast.bucket.read import EXPIRES_SLICE, NEVER
 from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.errors import FormatTooNew
@@ -15,7 +15,7 @@ from holdfast.log.entry import DELETED, ENTRY, ENTRY_BYTES, Entry, fold, pack, u
 from holdfast.log.group import Group, Kind
 from holdfast.log.header import Birth, Merge
 from holdfast.log.keyblock import Row, moved, sorted_rows
-from holdfast.log.records import REMOVALS, Flag, Type, record_bytes
+from holdfast.log.records import BESIDE, REMOVALS, Flag, Type, record_bytes
 from holdfast.log.runs import Stores, plain_bytes, runs_of_block, runs_of_group
 from holdfast.views.port import Table
 from holdfast.views.state import needs_care
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from holdfast.log.recovery import Recovered
 
 READ_BYTES = 1 << 22
+ASIDE = BESIDE | dividing.TELLING  # records of what the state keeps beside keys
 Plain = tuple[bytes, int, int, bytes]  # a Row, or the same without its names
 KEY_TYPES = REMOVALS | {Type.STORE, Type.APPEND, Type.RELEASE, Type.JOIN}
 
@@ -160,14 +161,18 @@ def note_floors(opened: Bucket, groups: Iterable[Group]) -> None:
         opened.highest = max(opened.highest, highest)
         if group.head.kind == Kind.RECORDS:
             opened.time.raise_to(latest)
-        if Type.SESSION in kinds:
-            _replay_sessions(opened, group)
+        if not kinds.isdisjoint(ASIDE):
+            _replay_aside(opened, group)
 
 
-def _replay_sessions(opened: Bucket, group: Group) -> None:
+def _replay_aside(opened: Bucket, group: Group) -> None:
+    """What sessions applied and what purses hold, in the order of the log."""
     for record in group.records():
         if record.type == Type.SESSION:
             opened.sessions.replay(record.key, group.value(record), record.modified_ns)
+        elif record.type in dividing.TELLING:
+            dividing.replay(opened.purses, record, group.value(record))
+            opened.gathers |= bool(opened.purses)
 
 
 def apply_controls(opened: Bucket, groups: Iterable[Group]) -> None:

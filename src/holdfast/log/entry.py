@@ -56,7 +56,8 @@ class Attributes(msgspec.Struct, array_like=True, omit_defaults=True, forbid_unk
     ``upload`` and ``parts_bytes`` say which hidden parts hold the first bytes
     of a large object; ``crc`` is the CRC-32C of the whole value when stored. ``index``
     says what of it is searched: the value (True), a text, nothing (False), or what the
-    rules of its namespace say; ``tags`` are names with values.
+    rules of its namespace say; ``tags`` are names with values. ``terms`` numbers the terms
+    by which the object is paid for until its expiry (bucket/metered.py).
     """
 
     content_type: str | None = None
@@ -65,6 +66,7 @@ class Attributes(msgspec.Struct, array_like=True, omit_defaults=True, forbid_unk
     crc: int = 0
     index: str | bool | None = None
     tags: dict[str, str] | None = None
+    terms: int = 0
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -84,6 +86,11 @@ class Entry(msgspec.Struct, gc=False):
         """The decoded attributes."""
         return ATTRIBUTES.decode(self.attrs) if self.attrs else PLAIN
 
+    @property
+    def terms(self) -> int:
+        """The number of the terms that it is paid by until its expiry; 0 where it is not."""
+        return self.attributes.terms if self.attrs else 0
+
 
 ATTRIBUTES = msgspec.msgpack.Decoder(Attributes)
 PLAIN = Attributes()
@@ -93,10 +100,12 @@ def encode_attributes(attributes: Attributes) -> bytes:
     """Attributes as bytes; nothing at all where all are defaults."""
     if attributes == PLAIN:
         return b""
-    if attributes.index is None and attributes.tags is None:
-        told = attributes.content_type, attributes.upload, attributes.parts_bytes, attributes.crc
-        return msgspec.msgpack.encode(told)  # what 0.1.0 knows
-    return msgspec.msgpack.encode(attributes)
+    told = msgspec.structs.astuple(attributes)
+    if not attributes.terms:  # what older versions know
+        told = (
+            told[:-1] if attributes.index is not None or attributes.tags is not None else told[:4]
+        )
+    return msgspec.msgpack.encode(told)
 
 
 def pack(entry: Entry) -> bytes:

@@ -30,14 +30,13 @@ from crc32c import crc32c
 from xxhash import xxh3_64_intdigest
 
 from holdfast.log.entry import ENTRY
-from holdfast.log.records import CHECK_BYTES, HEAD_BYTES, Record, Type, decode
+from holdfast.log.records import BESIDE, CHECK_BYTES, HEAD_BYTES, Record, decode
 from holdfast.log.records import HEAD as RECORD
 
 MAGIC = b"HFGR"
 HEAD = struct.Struct("<4sBBHIIIIQQ")
 DIGEST = struct.Struct("<Q")
 GROUP_HEAD_BYTES = HEAD.size + DIGEST.size
-SESSION = int(Type.SESSION)
 
 
 class Kind(IntEnum):
@@ -175,7 +174,7 @@ class Group(NamedTuple):
         """The rows of a key block for these records: key, version, type, entry (keyblock.py).
 
         The same as ``row_of`` makes of each of ``records``, without the record; none
-        of a SESSION record.
+        of a record that stands beside them (SESSION, CHARGE).
         """
         body, base, at = bytes(self.body), self.head.body, 0
         unpack, pack = RECORD.unpack_from, ENTRY.pack
@@ -184,7 +183,7 @@ class Group(NamedTuple):
             version, modified, expires = times
             attrs_at = at + HEAD_BYTES + key_len
             value_at = attrs_at + attrs_len
-            if kind == SESSION:  # is state of the bucket, not of a key
+            if kind in BESIDE:  # is state of the bucket, not of a key
                 at = value_at + size + CHECK_BYTES
                 continue
             entry = pack(

@@ -29,6 +29,7 @@ import msgspec
 from xxhash import xxh3_64_intdigest
 
 from holdfast.errors import Corrupt, FormatTooNew
+from holdfast.log.purses import Kept, Share
 
 MAGIC = b"HFSEGMNT"
 FORMAT = 1
@@ -80,6 +81,12 @@ class Birth(msgspec.Struct, frozen=True, array_like=True):
     version: int
     time_ns: int
     segments: tuple[SegmentInfo, ...] = ()
+
+
+class PursedBirth(Birth, frozen=True, array_like=True):
+    """A split of a bucket that has purses: ``purses`` are the child's shares."""
+
+    purses: tuple[Kept, ...] = ()
 
 
 class KeptSession(msgspec.Struct, frozen=True, array_like=True):
@@ -147,6 +154,16 @@ class NumberedState(LogState, frozen=True, array_like=True):
     numbers: KeptNumbers | None = None
 
 
+class PursedState(NumberedState, frozen=True, array_like=True):
+    """A state that also says what namespaces may spend and take here (bucket/purse.py).
+
+    ``shares`` are what children of splits have got that are not yet known to stand.
+    """
+
+    purses: tuple[Kept, ...] = ()
+    shares: tuple[Share, ...] = ()
+
+
 class Merge(msgspec.Struct, frozen=True, array_like=True):
     """A merge that the log has decided: the bucket it swallowed, up to which key.
 
@@ -163,14 +180,36 @@ class Merge(msgspec.Struct, frozen=True, array_like=True):
     numbers: KeptNumbers | None = None
 
 
+class PursedMerge(Merge, frozen=True, array_like=True):
+    """A merge that also says what was in the purses of the bucket that goes."""
+
+    purses: tuple[Kept, ...] = ()
+
+
 def encode_state(state: LogState) -> bytes:
     """A state as the bytes of a STATE record's value."""
+    if isinstance(state, PursedState) and not (state.purses or state.shares):
+        fields = msgspec.structs.astuple(state)
+        return msgspec.msgpack.encode(fields[: len(NumberedState.__struct_fields__)])
     return msgspec.msgpack.encode(state)
 
 
-def decode_state(data: bytes) -> NumberedState:
+def encode_birth(birth: Birth, purses: tuple[Kept, ...]) -> bytes:
+    """A split as the bytes of a SPLIT record's value, with the child's shares of purses."""
+    fields = msgspec.structs.astuple(birth)
+    return msgspec.msgpack.encode((*fields, purses) if purses else fields)
+
+
+def encode_merge(merge: PursedMerge) -> bytes:
+    """A merge as the bytes of a MERGE record's value."""
+    if merge.purses:
+        return msgspec.msgpack.encode(merge)
+    return msgspec.msgpack.encode(msgspec.structs.astuple(merge)[:-1])
+
+
+def decode_state(data: bytes) -> PursedState:
     """The state in a STATE record's value; raises msgspec.DecodeError."""
-    return msgspec.msgpack.decode(data, type=NumberedState)
+    return msgspec.msgpack.decode(data, type=PursedState)
 
 
 def pack_head(

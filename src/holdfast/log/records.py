@@ -55,6 +55,7 @@ class Type(IntEnum):
     RELEASE = 10  # an object stops being permanent
     JOIN = 11  # extents rewritten as one
     SESSION = 12
+    CHARGE = 13  # what the writes of its group cost one namespace
     STATE = 32  # first record of each segment
     SPLIT = 33
     BORN = 34
@@ -63,6 +64,7 @@ class Type(IntEnum):
     DROP = 37
     TIME = 38
     CLOSE = 39
+    PURSE = 41  # what a namespace may spend and take in this bucket, from here on
     INTEND = 40  # segments that a merge is about to share; nothing of them counts yet
 
 
@@ -78,7 +80,8 @@ class Flag(IntEnum):
 
 
 REMOVALS = frozenset((Type.DELETE, Type.EXPIRE, Type.UNREFERENCED))
-KEYED = frozenset(Type(n) for n in range(1, 13))
+KEYED = frozenset(Type(n) for n in range(1, 14))
+BESIDE = frozenset((Type.SESSION, Type.CHARGE))  # state of the bucket, not of a key
 
 
 class Record(msgspec.Struct, gc=False):

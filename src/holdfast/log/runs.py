@@ -15,10 +15,9 @@ import msgspec
 from holdfast.log.entry import ENTRY, ENTRY_BYTES
 from holdfast.log.group import Group
 from holdfast.log.keyblock import BLOCK, ROW, KeyBlock, Row, row_of
-from holdfast.log.records import CHECK_BYTES, HEAD, HEAD_BYTES, OVERHEAD, Flag, Type, decode
+from holdfast.log.records import BESIDE, CHECK_BYTES, HEAD, HEAD_BYTES, OVERHEAD, Flag, Type, decode
 
 STORE = int(Type.STORE)
-SESSION = int(Type.SESSION)
 FRESH = int(Flag.FRESH)
 TELLING = 0xFFFF & ~FRESH  # flags that make a store more than a plain one
 
@@ -53,7 +52,7 @@ def plain_bytes(key: bytes, entry: bytes) -> int:
 
 
 def runs_of_group(group: Group, segment: int) -> Iterator[Stores | Row]:
-    """The records of a group, in the order of the log; SESSION records are left out.
+    """The records of a group, in the order of the log; what stands beside keys is left out.
 
     Args:
         group: verified, of RECORDS.
@@ -73,7 +72,7 @@ def runs_of_group(group: Group, segment: int) -> Iterator[Stores | Row]:
         if kind != STORE or flags & TELLING:
             run.taken_bytes = at - begun
             yield run
-            if kind != SESSION:  # is state of the bucket, not of a key
+            if kind not in BESIDE:  # is state of the bucket, not of a key
                 yield row_of(decode(body, at, base)[0], segment)
             run, at = Stores(segment), value_at + size + CHECK_BYTES
             begun = at

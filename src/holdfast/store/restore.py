@@ -29,8 +29,9 @@ from holdfast.engines.files import FileSegments
 from holdfast.engines.port import Disk
 from holdfast.errors import Corrupt, InvalidValue, StorageFailed
 from holdfast.limits import MIB
-from holdfast.log.header import Identity
+from holdfast.log.header import Identity, PursedState
 from holdfast.log.log import Log
+from holdfast.log.purses import decode_purses
 from holdfast.store.ownership import FORMAT, LOCK, NAME, Ownership, StoreFile, write_store_file
 from holdfast.upkeep.backup import NAME as MANIFEST
 from holdfast.upkeep.backup import (
@@ -156,7 +157,9 @@ def _begin(ground: FileSegments, told: BackupBucket, identity: Identity, floor: 
     for info in told.state.segments:
         log.adopt(info)
     last = told.state.segments[-1]
-    log.begin(log.next_number(), last, msgspec.structs.replace(told.state, version=floor))
+    fields = msgspec.structs.asdict(told.state) | {"version": floor}
+    purses = decode_purses(told.purses) if told.purses else ()
+    log.begin(log.next_number(), last, PursedState(**fields, purses=purses))
     log.park()
 
 

@@ -60,11 +60,15 @@ class BackupFile(msgspec.Struct, frozen=True):
     digest: str
 
 
-class BackupBucket(msgspec.Struct, frozen=True):
-    """One bucket: its state at the moment, with every segment in it, the newest last."""
+class BackupBucket(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One bucket: its state at the moment, with every segment in it, the newest last.
+
+    ``purses`` are those of its namespaces as MessagePack (log/purses.py); none: empty.
+    """
 
     id: str
     state: LogState
+    purses: bytes = b""
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -105,6 +109,7 @@ class Noted(msgspec.Struct):
     state: LogState
     last: SegmentInfo
     waiting: list[SegmentInfo]
+    purses: bytes = b""
 
 
 def back_up(
@@ -169,7 +174,8 @@ def _note(bucket: Bucket) -> Noted:
     lent = _lent(bucket)
     waiting = [info for info in segments if info.number not in lent]
     log.pinned.update(info.number for info in waiting)
-    return Noted(bucket, state, last, waiting)
+    purses = msgspec.msgpack.encode(bucket.purses.told()) if bucket.purses else b""
+    return Noted(bucket, state, last, waiting, purses)
 
 
 def _lent(bucket: Bucket) -> set[int]:
@@ -229,7 +235,7 @@ class Target:
             files = self._bring(noted)
         finally:
             let_go(noted)
-        buckets = tuple(BackupBucket(one.bucket.id, one.state) for one in noted)
+        buckets = tuple(BackupBucket(one.bucket.id, one.state, one.purses) for one in noted)
         return Part(identity.store.hex(), identity.incarnation, buckets, tuple(files))
 
     def _bring(self, noted: list[Noted]) -> list[BackupFile]:

@@ -31,7 +31,7 @@ from holdfast.log.group import GROUP_HEAD_BYTES, Group, Kind, read_head, scan
 from holdfast.log.header import SEGMENT_HEAD_BYTES, SegmentInfo
 from holdfast.log.keyblock import KeyBlock, Row, row_of
 from holdfast.log.log import Log
-from holdfast.log.records import CHECK, Record, Type, check_of, record_bytes
+from holdfast.log.records import BESIDE, CHECK, Record, check_of, record_bytes
 from holdfast.placement.placement import Placement
 from holdfast.values import Problem
 from holdfast.views.port import Table
@@ -207,7 +207,7 @@ def examine(bucket: Bucket, number: int) -> Iterator[None]:
     ):
         for record in group.records():
             _check_record(log, number, group, record)
-            if group.head.kind == Kind.RECORDS and record.type != Type.SESSION:
+            if group.head.kind == Kind.RECORDS and record.type not in BESIDE:
                 records += 1
                 total = total + _print(row_of(record, number)) & SUM
             if not records % SLICE or record.offset - at > WINDOW_BYTES:

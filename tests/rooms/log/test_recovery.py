@@ -361,6 +361,7 @@ def test_record_numbers_are_not_reused() -> None:
         "RELEASE": 10,
         "JOIN": 11,
         "SESSION": 12,
+        "CHARGE": 13,
         "STATE": 32,
         "SPLIT": 33,
         "BORN": 34,
@@ -370,4 +371,5 @@ def test_record_numbers_are_not_reused() -> None:
         "TIME": 38,
         "CLOSE": 39,
         "INTEND": 40,
+        "PURSE": 41,
     }

@@ -1,0 +1,334 @@
+"""Writes to a namespace with a purse: decided as ever, and charged for what they changed.
+
+What an operation costs follows from the object before and after it, so the planners
+(plan.py) know nothing of money. What a call takes is one CHARGE record in the group that
+carries its effect, per namespace: neither can be without the other, and a batch whose
+stores cost the same says so once.
+
+An object with an expiry has paid until then, by the terms that its entry names; one that
+names none pays rent by the tick (``Purse.bill_rent``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from holdfast.bucket import plain, plan
+from holdfast.bucket.bills import OPEN
+from holdfast.bucket.once import decide as decide_once
+from holdfast.bucket.once import write_down
+from holdfast.bucket.purse import Booking, Purse
+from holdfast.bucket.read import EXPIRES_SLICE, NEVER
+from holdfast.charges import (
+    Back,
+    Charge,
+    Kind,
+    begun_seconds,
+    charge,
+    whole_seconds,
+)
+from holdfast.charges import (
+    operation as price_of,
+)
+from holdfast.errors import BalanceEmpty, HoldfastError, LimitExceeded
+from holdfast.log.entry import ENTRY, Entry
+from holdfast.log.records import Type
+from holdfast.operations import (
+    Append,
+    Consumers,
+    Delete,
+    Lock,
+    Operation,
+    Release,
+    Renew,
+    Store,
+    Unlock,
+)
+from holdfast.values import Receipt
+from holdfast.views.port import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.bucket.bucket import Bucket
+    from holdfast.bucket.group import Gathering
+
+KINDS: dict[type[Operation], Kind] = {
+    Store: "C",
+    Append: "C",
+    Delete: "C",
+    Release: "C",
+    Consumers: "C",
+    Lock: "B",
+    Unlock: "B",
+    Renew: "B",
+}
+
+
+def plan_all(
+    bucket: Bucket, operations: Sequence[Operation], group: Gathering, *, atomic: bool
+) -> list[object]:
+    """As ``Bucket._plan``, in a bucket that has a purse."""
+    call = Call(bucket, group)
+    mark = group.mark()
+    outcomes: list[object] = []
+    for operation in operations:
+        try:
+            outcomes.append(call.decide(operation))
+        except HoldfastError as error:
+            if atomic:
+                error.facts.setdefault("index", len(outcomes))
+                bucket.unstage(group.roll_back(mark))
+                call.drop()
+                raise
+            outcomes.append(error)
+    if any(operation.once is not None for operation in operations):
+        write_down(bucket, group, mark[1])
+    call.write_down()
+    return outcomes
+
+
+class Call:
+    """What one call changes in the purses of a bucket. Under the bucket's lock.
+
+    Args:
+        bucket: decides.
+        group: takes the records.
+    """
+
+    def __init__(self, bucket: Bucket, group: Gathering) -> None:
+        self._bucket = bucket
+        self._group = group
+        self._bookings: dict[bytes, Booking] = {}
+
+    def decide(self, operation: Operation) -> object:
+        """Plan an operation and charge it; what refuses it changes nothing.
+
+        Raises:
+            BalanceEmpty, LimitExceeded: the purse does not hold that much.
+        """
+        purse = self._bucket.purses.of(operation.key)
+        if purse is None or type(operation) not in KINDS:
+            return _planned(self._bucket, operation, self._group)
+        asked = not isinstance(operation, Delete) or operation.why == "asked"
+        kind = KINDS[type(operation)] if asked else ""
+        if not isinstance(operation, Delete) and purse.lacks(price_of(purse.terms, kind)):
+            raise _empty(purse, price_of(purse.terms, kind))
+        if isinstance(operation, Store):
+            operation = _prepaid(purse, operation)
+        return self._charged(purse, operation, kind)
+
+    def _charged(self, purse: Purse, operation: Operation, kind: Kind) -> object:
+        bucket, group, key = self._bucket, self._group, operation.key
+        before = bucket.peek_entry(key)
+        mark = group.mark()
+        result = _planned(bucket, operation, group)
+        if operation.once is not None and group.mark() == mark:
+            return result  # it was applied, and charged, before
+        now = bucket.time.now_ns()
+        after = bucket.peek_entry(key)
+        change = Change(purse, key, now, adds=not isinstance(operation, Store | Delete))
+        taken = change.taken(kind, before, after)
+        refusal = None if _is_forced(operation) else _refusal(purse, taken)
+        if refusal is not None:
+            bucket.unstage(group.roll_back(mark))
+            raise refusal
+        self._add(taken)
+        return _told(result, taken.amount)
+
+    def _add(self, taken: Booking) -> None:
+        taken.stage()
+        known = self._bookings.get(taken.purse.namespace)
+        if known is None:
+            self._bookings[taken.purse.namespace] = taken
+            return
+        for made, times in taken.charges.items():
+            known.charges[made] = known.charges.get(made, 0) + times
+        known.size_bytes += taken.size_bytes
+        known.objects += taken.objects
+        known.rent_bytes += taken.rent_bytes
+        known.amount += taken.amount
+
+    def drop(self) -> None:
+        """Nothing of it will be."""
+        for booking in self._bookings.values():
+            booking.undo()
+
+    def write_down(self) -> None:
+        """Add the CHARGE records."""
+        for booking in self._bookings.values():
+            _write(self._bucket, self._group, booking)
+
+
+class Change:
+    """What becomes of an object, and what that costs.
+
+    Args:
+        purse: pays.
+        key: the object's composite key.
+        now_ns: bucket time.
+        adds: the object that was there stays, or grows.
+    """
+
+    def __init__(self, purse: Purse, key: bytes, now_ns: int, *, adds: bool) -> None:
+        self._adds = adds
+        self._purse = purse
+        self._key_bytes = len(key) - purse.cut
+        self._now = now_ns
+
+    def taken(self, kind: Kind, before: Entry | None, after: Entry | None) -> Booking:
+        """The booking of an operation of a class, from the object before and after it."""
+        charges: dict[Charge, int] = {}
+        for made in self._charges(kind, before, after):
+            if made.kind or made.amount or made.seconds or made.back:
+                charges[made] = charges.get(made, 0) + 1
+        old, new = self._size(before), self._size(after)
+        return Booking(
+            self._purse,
+            charges,
+            new - old,
+            (after is not None) - (before is not None),
+            (0 if _terms_of(after) else new) - (0 if _terms_of(before) else old),
+            sum(made.amount * times for made, times in charges.items()),
+            self._now,
+        )
+
+    def _stays(self, before: Entry, after: Entry) -> bool:
+        """Whether it is the same object; an append to an expired one begins another."""
+        return self._adds and before.expires_ns == after.expires_ns
+
+    def _size(self, entry: Entry | None) -> int:
+        return 0 if entry is None else self._key_bytes + entry.size
+
+    def _charges(self, kind: Kind, before: Entry | None, after: Entry | None) -> list[Charge]:
+        in_force = self._purse.terms
+        paid, pays = _terms_of(before), _terms_of(after)
+        if before is not None and after is not None and self._stays(before, after):
+            more = after.size - before.size
+            if not paid or not more:
+                return [charge(in_force, kind)]
+            seconds = begun_seconds(after.expires_ns - self._now)
+            return [
+                charge(in_force, kind),
+                charge(self._purse.known[paid], "", size_bytes=more, seconds=seconds),
+            ]
+        back = None
+        if before is not None and paid:
+            rest = whole_seconds(before.expires_ns - self._now)
+            if rest:
+                back = Back(paid, self._size(before), rest, after is None)
+        seconds = begun_seconds(after.expires_ns - self._now) if after is not None and pays else 0
+        return [
+            charge(
+                in_force,
+                kind,
+                size_bytes=self._size(after) if seconds else 0,
+                seconds=seconds,
+                back=back,
+                back_terms=self._purse.known[paid] if back else None,
+            )
+        ]
+
+
+def store_many(
+    bucket: Bucket, group: Gathering, batch: plain.Batch, bounds: tuple[bytes, bytes]
+) -> list[Receipt] | None:
+    """As ``plain.plan``, in a bucket that has a purse; None where anything needs a look.
+
+    All of it is admitted, or each for itself is decided elsewhere. ``bounds`` are the lowest
+    and the highest of the keys.
+    """
+    low, high = bounds
+    purse = bucket.purses.of(low)
+    if purse is None or not high < purse.span[0][:-1] + b"\1":
+        return None
+    keys, _, values = batch
+    found = {} if low > bucket.highest else _standing(bucket, keys)
+    if any(row[EXPIRES_SLICE] != NEVER for row in found.values()):
+        return None
+    size = sum(map(len, keys)) - len(keys) * purse.cut + sum(map(len, values))
+    size -= sum(len(k) - purse.cut + ENTRY.unpack_from(row)[3] for k, row in found.items())
+    price = purse.terms.c
+    made = Charge(purse.terms.number, "C", amount=price)
+    count, now = len(keys), bucket.time.now_ns()
+    taken = Booking(purse, {made: count}, size, count - len(found), size, price * count, now)
+    if _refusal(purse, taken) is not None:
+        return None
+    receipts = plain.plan(bucket, group, batch, high, cost_atto=price)
+    taken.stage()
+    _write(bucket, group, taken)
+    return receipts
+
+
+def _standing(bucket: Bucket, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The entries of those keys that have one, pending groups included."""
+    found: dict[bytes, bytes] = {}
+    left = list(keys)
+    layers = [g.pending for g in (bucket.gathering, bucket.inflight) if g is not None and g.pending]
+    layers += [layer.keys for layer in (bucket.state.active, *bucket.state.frozen) if layer.keys]
+    for layer in layers:
+        hits = [key for key in left if key in layer]
+        if hits:
+            found.update((key, layer[key]) for key in hits)
+            left = [key for key in left if key not in found]
+    if left and (bucket.view_tally.keys or bucket.lender is not None):
+        found.update(bucket.state.view.get_many(Table.KEYS, sorted(left)))
+    return {key: row for key, row in found.items() if row}
+
+
+def _write(bucket: Bucket, group: Gathering, booking: Booking) -> None:
+    """Add a booking's record to the group that carries what it pays for."""
+    booking.version = bucket.next_version()
+    key = max(booking.purse.span[0], bucket.start)
+    before = group.length
+    group.add(Type.CHARGE, key, booking.encoded(), booking.version, booking.time_ns)
+    group.beside += group.length - before
+    group.bookings.append(booking)
+    bill = OPEN.get()
+    if bill is not None:
+        bill.add(booking)
+
+
+def _planned(bucket: Bucket, operation: Operation, group: Gathering) -> object:
+    if operation.once is None:
+        return plan.PLANNERS[type(operation)](bucket, operation, group)
+    return decide_once(bucket, operation, operation.once, group)
+
+
+def _prepaid(purse: Purse, operation: Store) -> Store:
+    """A store that may expire says by which terms it is paid ahead."""
+    options = operation.options
+    if options is None or not purse.terms.storage_atto:
+        return operation
+    if options.ttl_ns is None and not options.keep_ttl:
+        return operation
+    priced = msgspec.structs.replace(options, terms=purse.terms.number)
+    return msgspec.structs.replace(operation, options=priced)
+
+
+def _is_forced(operation: Operation) -> bool:
+    """What the house does by itself is never refused."""
+    return isinstance(operation, Delete) and operation.why != "asked"
+
+
+def _refusal(purse: Purse, taken: Booking) -> HoldfastError | None:
+    limit = purse.over(taken.size_bytes, taken.objects)
+    if limit is not None:
+        return LimitExceeded(limit=limit, namespace=purse.namespace.decode())
+    return _empty(purse, taken.amount) if purse.lacks(taken.amount) else None
+
+
+def _empty(purse: Purse, cost_atto: int) -> BalanceEmpty:
+    return BalanceEmpty(namespace=purse.namespace.decode(), cost_atto=cost_atto)
+
+
+def _told(result: object, cost_atto: int) -> object:
+    if not cost_atto or not isinstance(result, Receipt):
+        return result
+    return msgspec.structs.replace(result, cost_atto=cost_atto)
+
+
+def _terms_of(entry: Entry | None) -> int:
+    return entry.terms if entry is not None else 0

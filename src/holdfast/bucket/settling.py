@@ -1,0 +1,156 @@
+"""Settling a purse: what the ledger brings and takes, and what was used without a write.
+
+Whatever happens to a purse beside writes is one PURSE record that says what it is from then
+on, durable before anybody hears of it, written while the bucket has nothing under way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from holdfast.bucket import commit
+from holdfast.bucket.dividing import held
+from holdfast.bucket.purse import Purse, lines_of
+from holdfast.charges import Charge, Terms, wide
+from holdfast.log.purses import Kept, Line, Posting, Rent
+from holdfast.log.records import Type
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from holdfast.bucket.bucket import Bucket
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """What to do with a purse, all of it optional and in this order.
+
+    Args:
+        taken: the ledger has these postings (their buckets and last versions).
+        terms: in force from now on; rent is billed by those before.
+        grace_ns: for which reads go on when it is empty.
+        received: a transfer's number and amount; one that came before is passed over.
+        allotted: bytes and objects, -1 for no bound.
+        used: charges of what was used without a write, and how often.
+        give_atto: send so much back, or what there is.
+        close: add up what was charged until now for the ledger to take.
+    """
+
+    taken: tuple[tuple[str, int], ...] = ()
+    terms: Terms | None = None
+    grace_ns: int | None = None
+    received: tuple[int, int] | None = None
+    allotted: tuple[int, int] | None = None
+    used: Mapping[Charge, int] = {}
+    give_atto: int = 0
+    close: bool = False
+
+
+def begin(bucket: Bucket, namespace: bytes, terms: Terms) -> None:
+    """Give a namespace a purse in a bucket, empty and unbounded; what is there is counted.
+
+    The bucket's writers wait while it is counted.
+    """
+    with commit.alone(bucket):
+        if namespace in bucket.purses:
+            return
+        there = held(bucket, namespace, bucket.start, bucket.stop)
+        kept = Kept(
+            namespace,
+            bucket.version + 1,
+            (terms,),
+            used=(there.size_bytes, there.objects),
+            rent=Rent(there.rent_bytes, bucket.time.now_ns()),
+        )
+        _write(bucket, kept)
+
+
+def settle(bucket: Bucket, namespace: bytes, asked: Settlement) -> Kept | None:
+    """Do what is asked for with a purse; as it is then, or None where there is none.
+
+    Raises:
+        StorageFailed, OutcomeUnknown: as of every write; nothing changed in memory.
+    """
+    with commit.alone(bucket):
+        known = bucket.purses.get(namespace)
+        if known is None:
+            return None
+        purse = Purse(known.kept(), bucket.id)  # a copy, until it is written
+        _change(purse, asked, bucket.time.now_ns())
+        kept = msgspec.structs.replace(purse.kept(), version=bucket.version + 1)
+        _write(bucket, kept)
+        return kept
+
+
+def _write(bucket: Bucket, kept: Kept) -> None:
+    commit.write_control(bucket, Type.PURSE, msgspec.msgpack.encode(kept))
+    bucket.purses.put(kept)
+    bucket.gathers = True
+
+
+def _change(purse: Purse, asked: Settlement, now_ns: int) -> None:
+    for bucket, until in asked.taken:
+        _forget(purse, bucket, until)
+    purse.bill_rent(now_ns)
+    _configure(purse, asked)
+    if asked.received is not None:
+        _receive(purse, *asked.received)
+    for made, times in asked.used.items():
+        purse.charge(made, times)
+    purse.pay(now_ns)
+    if asked.give_atto:
+        _give(purse, asked.give_atto)
+    if asked.close:
+        _close(purse)
+
+
+def _configure(purse: Purse, asked: Settlement) -> None:
+    if asked.terms is not None:
+        purse.terms = purse.known[asked.terms.number] = asked.terms
+    if asked.grace_ns is not None:
+        purse.grace_ns = asked.grace_ns
+    if asked.allotted is not None:
+        purse.allotted_bytes, purse.allotted_objects = asked.allotted
+
+
+def _receive(purse: Purse, number: int, amount: int) -> None:
+    if number > purse.line.received:
+        purse.line = msgspec.structs.replace(purse.line, received=number)
+        purse.float_atto += amount
+
+
+def _give(purse: Purse, amount: int) -> None:
+    amount = min(amount, purse.float_atto)
+    if amount > 0:
+        line = purse.line
+        purse.line = msgspec.structs.replace(line, given=line.given + 1, gift=wide(amount))
+        purse.float_atto -= amount
+
+
+def _forget(purse: Purse, bucket: str, until: int) -> None:
+    """The ledger has taken a posting."""
+    for line in (purse.line, *purse.others):
+        if line.bucket == bucket and line.closed is not None and line.closed.until == until:
+            _put_line(purse, msgspec.structs.replace(line, closed=None))
+
+
+def _close(purse: Purse) -> None:
+    """Set aside what was charged, where the ledger has taken what was set aside before."""
+    if purse.line.closed is None and purse.since < purse.version:
+        posting = Posting(purse.bucket, purse.since, purse.version, lines_of(purse.sums))
+        purse.line = msgspec.structs.replace(purse.line, closed=posting if posting.lines else None)
+        purse.since, purse.sums = purse.version, purse.tally()
+    for line in purse.others:
+        if line.closed is None and line.open is not None:
+            closed = line.open if line.open.lines else None
+            _put_line(purse, msgspec.structs.replace(line, open=None, closed=closed))
+
+
+def _put_line(purse: Purse, line: Line) -> None:
+    if line.bucket == purse.bucket:
+        purse.line = line
+    else:
+        purse.others = tuple(
+            line if known.bucket == line.bucket else known for known in purse.others
+        )
