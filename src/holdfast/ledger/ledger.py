@@ -18,7 +18,7 @@ import msgspec
 
 from holdfast.charges import Line, Terms, total
 from holdfast.errors import BalanceEmpty, Busy, Corrupt, Exists, FormatTooNew, InvalidValue
-from holdfast.ledger import entries
+from holdfast.ledger import entries, keeping
 from holdfast.ledger.books import RESERVE, Account, Books, Pending
 from holdfast.ledger.entries import (
     Charged,
@@ -37,6 +37,7 @@ from holdfast.ledger.entries import (
 FORMAT: Final = 1
 NO_DIGEST: Final = bytes(32)
 ATTEMPTS: Final = 100
+KEEP_PAGES: Final = 256
 TOP_UPS: Final = 1_000  # of one page
 
 
@@ -48,6 +49,12 @@ class Pages(Protocol):
 
     def put(self, number: int, page: bytes) -> None:
         """Store a page where none is; ``Exists`` where one is."""
+
+    def kept(self) -> bytes | None:
+        """What ``keep`` was given last, if that is still there."""
+
+    def keep(self, books: bytes) -> None:
+        """Keep what pages came to; it may be lost."""
 
 
 class Report(msgspec.Struct, frozen=True, array_like=True):
@@ -92,8 +99,9 @@ class Ledger:
         self._floor_ns = 0
         self._lock = Lock()
         self._books = Books(store)
-        self._next = 0
+        self._next = self._kept = 0
         self._digest = NO_DIGEST
+        self._is_opened = False
 
     def now_ns(self) -> int:
         """Bucket time, as entries are given it."""
@@ -274,6 +282,7 @@ class Ledger:
                 except Exists:
                     continue
                 self._catch_up()
+                self._keep()
                 return made
         raise Busy(reason="others write the books")
 
@@ -288,7 +297,29 @@ class Ledger:
             made.append(numbered)
         return made
 
+    def _open(self) -> None:
+        """Begin with what was kept, if it can be read and the pages go on from it."""
+        self._is_opened = True
+        found = self._pages.kept()
+        kept = keeping.decode(found, self._books.store) if found is not None else None
+        if kept is None or not self._goes_on(kept):
+            return
+        self._books, self._next, self._digest = kept
+        self._kept = kept.pages
+
+    def _goes_on(self, kept: keeping.Kept) -> bool:
+        last = self._pages.get(kept.pages - 1)
+        return last is not None and hashlib.sha256(last).digest() == kept.digest
+
+    def _keep(self) -> None:
+        """Keep what the pages came to, from time to time."""
+        if self._next - self._kept >= KEEP_PAGES:
+            self._kept = self._next
+            self._pages.keep(keeping.encode(keeping.Kept(self._books, self._next, self._digest)))
+
     def _catch_up(self) -> None:
+        if not self._is_opened:
+            self._open()
         while (data := self._pages.get(self._next)) is not None:
             page = _read(data, self._next, self._digest)
             for entry in page.entries:

@@ -19,6 +19,7 @@ from holdfast.ledger import entries, statement
 from holdfast.ledger.books import RESERVE, Account
 from holdfast.ledger.entries import Deposit, Entry, Rule, Transfer
 from holdfast.ledger.ledger import Ledger
+from holdfast.limits import VALUE_RECORD_BYTES
 from holdfast.metering.tariffs import OWN_FROM, Tariff, compiled, shipped
 from holdfast.store.tenancy import StoreRecords
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 LEDGER: Final = "ledger/"
 TARIFFS: Final = "tariffs/"
+BOOKS: Final = "books"
 DIGITS: Final = 12
 
 
@@ -43,6 +45,14 @@ class _Pages:
 
     def put(self, number: int, page: bytes) -> None:
         self._records.put(f"{LEDGER}{number:0{DIGITS}}", page, NEW)
+
+    def kept(self) -> bytes | None:
+        found = self._records.get(BOOKS)
+        return found[0] if found is not None else None
+
+    def keep(self, books: bytes) -> None:
+        if len(books) <= VALUE_RECORD_BYTES:
+            self._records.put(BOOKS, books)
 
 
 class _Kept(msgspec.Struct, frozen=True, array_like=True):

@@ -22,6 +22,13 @@ class PagesInMemory:
     def __init__(self, before: Callable[[], object] = lambda: None) -> None:
         self.pages: list[bytes] = []
         self.before = before
+        self.books: bytes | None = None
+
+    def kept(self) -> bytes | None:
+        return self.books
+
+    def keep(self, books: bytes) -> None:
+        self.books = books
 
     def get(self, number: int) -> bytes | None:
         return self.pages[number] if number < len(self.pages) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
@@ -11,10 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from holdfast.charges import Charge, Line
 from holdfast.errors import BalanceEmpty, Busy, Corrupt, HoldfastError, InvalidValue
-from holdfast.ledger import entries
-from holdfast.ledger.books import DAY_NS, replay
+from holdfast.ledger import entries, keeping
+from holdfast.ledger.books import DAY_NS, Books, replay
 from holdfast.ledger.entries import Charged, Deposit, Fund, TopUp
-from holdfast.ledger.ledger import Ledger, Report
+from holdfast.ledger.ledger import KEEP_PAGES, Ledger, Report
 from tests.rooms.ledger.keeping import (
     DISK,
     DOLLAR,
@@ -377,6 +378,56 @@ def test_a_page_that_was_changed_is_noticed() -> None:
     assert is_noticed(pages, ledger.head)
     with pytest.raises(Corrupt):
         list(Ledger(pages, STORE, Clock()).history())
+
+
+def a_busy_ledger() -> tuple[Ledger, PagesInMemory]:
+    """More pages than go without being kept, with something in every place."""
+    ledger, pages, _ = funded()
+    ledger.rule("acme", 5, 10, per_day=2, parent="reserve")
+    ledger.report([Report("acme", "b", 1, ((1, 7),), 0, 7, lines_of(a_put()))])
+    ledger.fund("acme", "b2", 3)
+    for at in range(KEEP_PAGES + 3):
+        ledger.deposit("reserve", 10**30, f"r{at}")
+    return ledger, pages
+
+
+def same(one: Ledger, other: Ledger) -> bool:
+    mine, theirs = one.books(), other.books()
+    return all(
+        dict(getattr(mine, name)) == dict(getattr(theirs, name))
+        for name in ("accounts", "lanes", "terms", "references")
+    ) and (mine.number, mine.deposited, one.head) == (theirs.number, theirs.deposited, other.head)
+
+
+def test_who_opens_the_books_reads_only_the_pages_behind_what_was_kept() -> None:
+    ledger, pages = a_busy_ledger()
+    assert pages.books is not None
+    asked: list[int] = []
+    get = pages.get
+    pages.get = lambda number: (asked.append(number), get(number))[1]  # type: ignore[method-assign,func-returns-value]
+    other = Ledger(pages, STORE, Clock())
+    assert same(ledger, other)
+    assert len(asked) < 20
+    other.deposit("reserve", 1, "one more")
+    assert ledger.account("reserve") == other.account("reserve")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda kept: kept[:-1], lambda _: b"", lambda kept: b"x" + kept]
+)
+def test_what_was_kept_and_cannot_be_read_is_made_again(change: Callable[[bytes], bytes]) -> None:
+    ledger, pages = a_busy_ledger()
+    assert pages.books is not None
+    pages.books = change(pages.books)
+    assert same(ledger, Ledger(pages, STORE, Clock()))
+
+
+def test_what_was_kept_of_other_books_does_not_count() -> None:
+    ledger, pages = a_busy_ledger()
+    pages.books = keeping.encode(keeping.Kept(Books(STORE), 200, bytes(32)))
+    assert same(ledger, Ledger(pages, STORE, Clock()))
+    pages.books = keeping.encode(keeping.Kept(Books("00" * 16), len(pages.pages), bytes(32)))
+    assert same(ledger, Ledger(pages, STORE, Clock()))
 
 
 def test_an_entry_is_read_as_it_was_written_and_in_no_other_form() -> None:
