@@ -10,7 +10,7 @@ import msgspec
 from holdfast.errors import InvalidValue
 
 UNIX: Final = "unix:"
-SCHEMES: Final = frozenset(("http", "https"))
+SCHEMES: Final = frozenset(("http", "https", "grpc", "grpcs"))
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -33,11 +33,16 @@ class Address(msgspec.Struct, frozen=True):
     @property
     def is_private(self) -> bool:
         """Whether what is sent is under TLS."""
-        return self.origin.startswith("https:")
+        return self.origin.startswith(("https:", "grpcs:"))
+
+    @property
+    def is_rpc(self) -> bool:
+        """Whether gRPC is spoken there."""
+        return self.origin.startswith("grpc")
 
 
 def address_of(url: object) -> Address:
-    """The address that a url names: ``http(s)://host[:port]`` or ``unix:/path``.
+    """The address of a url: ``http(s)://host[:port]``, ``grpc(s)://host:port`` or ``unix:/path``.
 
     Raises:
         InvalidValue: it is none of these, or says more (a path, a user, a query).
@@ -61,4 +66,6 @@ def address_of(url: object) -> Address:
     more = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
     if not named or more or parts.scheme not in SCHEMES:
         raise InvalidValue(argument="url", reason="http(s)://host[:port] or unix:/path")
+    if parts.scheme.startswith("grpc") and parts.port is None:
+        raise InvalidValue(argument="url", reason="grpc(s)://host:port: which port?")
     return Address(f"{parts.scheme}://{parts.netloc}")

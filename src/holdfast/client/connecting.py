@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Final, Literal
 
 from holdfast.aio import Taken
@@ -50,7 +51,7 @@ def connect(
     numbered so that each is applied once.
 
     Args:
-        url: ``http(s)://host[:port]``, or ``unix:/path`` of a socket.
+        url: ``http(s)://host[:port]``, ``grpc(s)://host:port``, or ``unix:/path`` of a socket.
         token: the credential that every request carries.
         enclave: who asks in place of a token: an enclave, in sessions of its own.
         outbox: a file that keeps what ``put_soon`` queued until the server has it; one process
@@ -75,7 +76,8 @@ def connect(
     line, address, tls = _prepared(url, token, timeout, ca, clock, entropy, enclave)
     _trust(line, public_key)
     places = places_of(direct)
-    sender = Sender(address, tls, line.clock)
+    _refuse_over_rpc(address, enclave=enclave, direct=direct)
+    sender = _sender(address, tls, ca, line.clock)
     try:
         store = RemoteStore(line, sender, places, _soon_maker(line, sender, outbox))
         if outbox is not None:
@@ -106,10 +108,11 @@ def aconnect(
     line, address, tls = _prepared(url, token, timeout, ca, clock, entropy, enclave)
     _trust(line, public_key)
     places = places_of(direct)
+    _refuse_over_rpc(address, enclave=enclave, direct=direct)
 
     async def opened() -> AsyncRemoteStore:
-        sender = AsyncSender(address, tls, line.clock)
-        files = Sender(address, tls, line.clock)  # for what runs on threads: files, put_soon
+        sender = _async_sender(address, tls, ca, line.clock)
+        files = _sender(address, tls, ca, line.clock)  # for what runs on threads: files, put_soon
         store = AsyncRemoteStore(
             line, sender, files, places=places, soon=_soon_maker(line, files, outbox)
         )
@@ -146,6 +149,33 @@ def _prepared(  # noqa: PLR0917 - what both ways take
     if ca is None and not address.is_private:
         return line, address, None  # an ssl context takes 50 ms to make
     return line, address, _tls(ca)
+
+
+def _sender(address: Address, tls: Tls, ca: Path | None, clock: Clock) -> Sender:
+    if not address.is_rpc:
+        return Sender(address, tls, clock)
+    from holdfast.client.rpc import RpcSender  # noqa: PLC0415 - needs an extra
+
+    return RpcSender(address, _authorities(ca), clock)
+
+
+def _async_sender(address: Address, tls: Tls, ca: Path | None, clock: Clock) -> AsyncSender:
+    if not address.is_rpc:
+        return AsyncSender(address, tls, clock)
+    from holdfast.client.rpc import AsyncRpcSender  # noqa: PLC0415 - needs an extra
+
+    return AsyncRpcSender(address, _authorities(ca), clock)
+
+
+def _authorities(ca: Path | None) -> bytes | None:
+    return None if ca is None else FilePath(ca).read_bytes()
+
+
+def _refuse_over_rpc(address: Address, **asked: object) -> None:
+    """What only HTTP has: the marks of an enclave, and the addresses of owners."""
+    for name, value in asked.items():
+        if address.is_rpc and value:
+            raise InvalidValue(argument=name, reason="over HTTP only")
 
 
 def _tls(ca: Path | None) -> Tls:

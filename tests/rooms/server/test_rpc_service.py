@@ -73,7 +73,11 @@ def test_a_large_value_streams_in_and_out(caller: Caller) -> None:
     value = bytes(range(256)) * (20 << 10)  # 5 MiB
     chunks = [say("StoreChunk", begin=say("StoreRequest", namespace="a", key="b", value=b"!"))]
     chunks += [say("StoreChunk", data=value[at : at + MIB]) for at in range(0, len(value), MIB)]
-    stored = caller.send("Store", iter(chunks))
+    with pytest.raises(grpc.RpcError) as told:
+        caller.send("Store", iter(chunks))
+    assert problem(told.value)["facts"]["reason"] == "it ends before its end was told"
+    assert not caller.ask("Exists", namespace="a", key="b").exists
+    stored = caller.send("Store", iter([*chunks, say("StoreChunk", end=say("Done"))]))
     assert stored.size == len(value) + 1
     first, *rest = caller.ask("Load", namespace="a", key="b")
     assert (first.attributes.size, first.attributes.version) == (stored.size, stored.version)
@@ -121,6 +125,9 @@ def test_batches_are_answered_in_order_each_operation_for_itself(caller: Caller)
         ["problem", "load"],
         ["store", "load"],
     ]
+    with pytest.raises(grpc.RpcError) as refused:
+        caller.send("Batch", iter(asked[:5]))
+    assert problem(refused.value)["code"] == "invalid_value"
     assert answers[3].results[0].problem.code == "exists"
     assert answers[4].results[1].load.value == b"5"
 

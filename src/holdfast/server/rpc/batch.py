@@ -27,6 +27,7 @@ from holdfast.server.rpc.streams import send
 from holdfast.server.rpc.unary import MESSAGE_VALUE_BYTES
 from holdfast.wire.batch import Batch, Call
 from holdfast.wire.headers import Numbered, numbered_of, numbered_text
+from holdfast.wire.problems import unreadable
 from holdfast.wire.protobuf.statuses import SESSION
 from holdfast.wire.protobuf.words import (
     CLASSES,
@@ -115,12 +116,7 @@ class Stream:
     async def read(self, messages: Said) -> None:
         """Take what comes, no faster than it is answered, to the end or the first refusal."""
         try:
-            async for body in messages:
-                while self._is_full():
-                    await self._room_made()
-                whole = self._gather(body)
-                if whole is not None:
-                    await self._begin_in_turn(whole)
+            await self._take(messages)
         except HoldfastError as error:
             self._over = refused(error)
         except Exception as error:  # noqa: BLE001 - the caller is told, and so is the log
@@ -128,6 +124,16 @@ class Stream:
         finally:
             self._ended = True
             self._changed.set()
+
+    async def _take(self, messages: Said) -> None:
+        async for body in messages:
+            while self._is_full():
+                await self._room_made()
+            whole = self._gather(body)
+            if whole is not None:
+                await self._begin_in_turn(whole)
+        if self._gathered is not None:
+            raise unreadable("more of the batch was announced than came")
 
     async def _room_made(self) -> None:
         self._room.clear()

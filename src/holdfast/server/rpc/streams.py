@@ -93,10 +93,15 @@ class Storing:
         try:
             self._site.begin(called)
             upload.take(called.message.value)
-            while called.reply is None and (chunk := await self._next(chunks)) is not None:
+            while called.reply is None:
+                chunk = await self._next(chunks)
+                if chunk is None:  # a call that was cancelled looks just like this
+                    raise unreadable("it ends before its end was told")
+                if chunk.WhichOneof("chunk") == "end":
+                    upload.complete()
+                    break
                 if not upload.take(chunk.data) and called.reply is None:
                     await called.room()
-            upload.complete()
             return await called.outcome()
         except HoldfastError as error:
             return refused(error)

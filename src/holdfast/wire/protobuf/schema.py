@@ -251,8 +251,9 @@ BY_HAND: Final = (
     ),
     Message(
         "StoreChunk",
-        "First what is stored, with the first of its bytes if you like; then the rest of them.",
-        _choices("chunk", {"begin": "StoreRequest", "data": BLOB}),
+        "First what is stored, with the first of its bytes if you like; then the rest of them; then"
+        " `end`, without which nothing is stored.",
+        _choices("chunk", {"begin": "StoreRequest", "data": BLOB, "end": "Done"}),
     ),
     Message(
         "LoadChunk",
