@@ -28,6 +28,7 @@ from holdfast.log.log import Position
 from holdfast.log.records import CHECK_BYTES, HEAD, HEAD_BYTES, REMOVALS, Flag, Type, decode
 from holdfast.search.build import Builder
 from holdfast.search.documents import Maker
+from holdfast.search.files import Files
 from holdfast.search.merge import merged
 from holdfast.search.shelf import AT_ONCE, Part, Shelf
 
@@ -79,6 +80,7 @@ class Index:
         self.at: Position | None = None
         self.version = 0  # of the bucket, when the index stood at ``at``
         self.changed = 0  # documents since the files were written
+        self.files: Files | None = None  # None: the index is in memory only
         self._makers = makers
         self._beginning = beginning
         self._going: Iterator[None] | None = None
@@ -111,6 +113,24 @@ class Index:
         with self.lock:
             self.shelves, self.at, self._going, self._tidying = {}, None, None, None
             self.start = self.stop = b""
+            if self.files is not None:
+                self.files.drop()
+
+    def save(self) -> None:
+        """Write down where the index stands; OSError where the disk refuses."""
+        with self.lock:
+            if self.files is not None and self._going is None:
+                self.files.save(self)
+
+    def load(self) -> None:
+        """Begin from what was written down, cut to what the bucket holds now."""
+        span = self.bucket.start, self.bucket.stop
+        with self.lock:
+            if self.files is None or not self.files.load(self):
+                return
+            if self.start <= span[0] and span[1] <= self.stop:
+                self.cut(span)
+                self.changed = 0
 
     # -- going on ------------------------------------------------------------------------
 
@@ -382,16 +402,15 @@ class Index:
 
     def _tidy(self, shelf: Shelf) -> None:
         """Make one run of the newest ones where that is soon done, or they have become many."""
-        first = shelf.due()
-        if first >= len(shelf.parts) - 1 or self._tidying is not None:
+        due = shelf.due()
+        if not due or self._tidying is not None:
             return
-        few = sum(part.run.count for part in shelf.parts[first:]) <= AT_ONCE
+        few = sum(part.run.count for part in due) <= AT_ONCE
         if few or len(shelf.parts) > RUNS:
-            for _ in self._merge(shelf, first):
+            for _ in self._merge(shelf, due):
                 pass
 
-    def _merge(self, shelf: Shelf, first: int) -> Iterator[None]:
-        old = shelf.parts[first:]
+    def _merge(self, shelf: Shelf, old: list[Part]) -> Iterator[None]:
         before = [part.copy() for part in old]
         for run in merged(before):
             if run is None:
@@ -422,9 +441,9 @@ class Index:
 
     def _tidy_all(self) -> Iterator[None]:
         for shelf in list(self.shelves.values()):
-            first = shelf.due()
-            if first < len(shelf.parts) - 1:
-                yield from self._merge(shelf, first)
+            due = shelf.due()
+            if due:
+                yield from self._merge(shelf, due)
 
 
 class _Seen(dict[bytes, "Maker | None"]):

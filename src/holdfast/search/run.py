@@ -39,6 +39,7 @@ import struct
 import sys
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final, overload
 
 import msgspec
@@ -145,10 +146,14 @@ class Run:
     def __init__(self, data: bytes | memoryview, where: str = "run of postings") -> None:
         self.data = view = memoryview(data)
         self.where = where
+        self.path: Path | None = None  # of its file, once it has one (files.py)
         if len(view) < HEAD.size or view[:8] != MAGIC:
             raise Corrupt(position=where, what="not a run of postings")
-        _, digest, self.count, _, *ends = HEAD.unpack_from(view)
-        if xxh3_64_intdigest(view[COVERED_FROM:]) != digest or ends[-1] != len(view) - HEAD.size:
+        _, self.digest, self.count, _, *ends = HEAD.unpack_from(view)
+        if (
+            xxh3_64_intdigest(view[COVERED_FROM:]) != self.digest
+            or ends[-1] != len(view) - HEAD.size
+        ):
             raise Corrupt(position=where, what="a run of postings fails its checksum")
         pieces = [
             view[HEAD.size + start : HEAD.size + end]

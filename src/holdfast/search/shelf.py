@@ -119,15 +119,16 @@ class Shelf:
         """The same runs, for another bucket."""
         return Shelf(part.copy() for part in self.parts)
 
-    def due(self) -> int:
-        """From which run on all should become one; the number of runs where none should."""
+    def due(self) -> list[Part]:
+        """The newest runs that should become one, or one of which little counts any more."""
         newer = 0
         first = len(self.parts)
         for at in range(len(self.parts) - 1, -1, -1):
-            if newer and self.parts[at].run.count < GROWTH * newer:
+            run = self.parts[at].run
+            if (newer and run.count < GROWTH * newer) or self.parts[at].count * 2 < run.count:
                 first = at
-            newer += self.parts[at].run.count
-        return first
+            newer += run.count
+        return self.parts[first:]
 
 
 def _shared(part: Part, keys: Iterable[bytes]) -> Iterator[int]:

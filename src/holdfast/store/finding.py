@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from holdfast.bucket.checkpoint import Pace
+from holdfast.engines.disk import OsDisk
 from holdfast.errors import InvalidValue, LimitExceeded
 from holdfast.limits import SEARCH_PAGE
 from holdfast.request import arguments
+from holdfast.upkeep.upkeep import nothing
 from holdfast.values import Hits, IndexRule, SearchRules, SearchStatus
 
 if TYPE_CHECKING:
     from holdfast.store.store import Store
 
 SECOND_NS = 1_000_000_000
+
+
+def resume(store: Store, pace: Pace, is_spent: Callable[[], bool]) -> None:
+    """The first time that upkeep looks: follow what was searched before the store was opened."""
+    store.upkeep.index = nothing
+    if isinstance(store.disk, OsDisk) and any(
+        Path(store.path, store.file.index_dir).glob("*/search.index")
+    ):
+        store.searcher.follow(pace, is_spent)
 
 
 class Searching:

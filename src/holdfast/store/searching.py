@@ -11,6 +11,8 @@ import base64
 import heapq
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +21,15 @@ from pyroaring import BitMap
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace
-from holdfast.errors import Changed, InvalidValue, Moved, NotFound, Unavailable
+from holdfast.engines.disk import OsDisk
+from holdfast.errors import (
+    Changed,
+    HoldfastError,
+    InvalidValue,
+    Moved,
+    NotFound,
+    Unavailable,
+)
 from holdfast.limits import SEARCH_BEHIND
 from holdfast.log.entry import Entry, unpack
 from holdfast.log.records import Flag
@@ -28,12 +38,14 @@ from holdfast.search import excerpt, matching, ranking
 from holdfast.search.analysis import analyzer
 from holdfast.search.build import END, MARK
 from holdfast.search.documents import Maker
+from holdfast.search.files import NAME, Files
 from holdfast.search.index import VISIBLE, Index
 from holdfast.search.parse import TAG, Schema
 from holdfast.search.query import Query, scored
 from holdfast.search.ranking import Counts, Found, Scored
 from holdfast.search.shelf import Part
 from holdfast.store.tenancy import StoreRecords
+from holdfast.upkeep.upkeep import nothing
 from holdfast.values import Hit, Hits, SearchRules, SearchStatus
 
 if TYPE_CHECKING:
@@ -41,6 +53,7 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "search/"
 RANKS: Final = ("bm25", "key")
+UNSAVED: Final = 20_000  # documents that are not on disk, before upkeep writes an index
 ATTEMPTS: Final = 64  # buckets may split and merge, again and again
 SCORE: Final = struct.Struct(">d")
 RULES: Final = msgspec.json.Decoder(SearchRules)
@@ -74,6 +87,7 @@ class Searcher:
         self._indexes: dict[str, Index] = {}
         self._known: dict[bytes, Maker] = {}
         self._lock = RLock()
+        self._folder = _folder_of(store)
         store.upkeep.index = self.follow
 
     # -- rules -------------------------------------------------------------------------
@@ -90,13 +104,15 @@ class Searcher:
         """Say what is searched of a namespace; what is there is read again."""
         _check(rules)
         name = arguments.namespace_bytes(namespace)
+        start, stop = name + VISIBLE, name + arguments.HIDDEN
         with self._lock:
+            for index in self._gather(start, stop):
+                with index.lock:
+                    index.forget()
             self._records.put(FOLDER + namespace, msgspec.json.encode(rules))
             self._known[name] = Maker(rules)
-            start, stop = name + VISIBLE, name + arguments.HIDDEN
-            for index in self._indexes.values():
-                if index.start < stop and start < index.stop:
-                    index.forget()
+            for index in self._gather(start, stop):
+                index.forget()  # what was absorbed by the old rules meanwhile
 
     def _maker(self, namespace: bytes) -> Maker:
         known = self._known.get(namespace)
@@ -130,10 +146,13 @@ class Searcher:
         if known is not None and known.bucket is bucket:
             return known
         with self._lock:
-            made = self._indexes[bucket.id] = Index(bucket, self._maker, self._beginning)
-            self._adopt(made)
-            ids = {one.id for one in self._store.placement.directory}
-            self._indexes = {name: one for name, one in self._indexes.items() if name in ids}
+            made = Index(bucket, self._maker, self._beginning)
+            if self._folder is not None:
+                made.files = Files(self._folder / bucket.id)
+                made.load()
+            if made.at is None:
+                self._adopt(made)
+            self._indexes[bucket.id] = made
             return made
 
     def _adopt(self, child: Index) -> None:
@@ -167,7 +186,10 @@ class Searcher:
         )
 
     def follow(self, pace: Pace, is_spent: Callable[[], bool]) -> None:
-        """Keep what was searched once from falling far behind, in slices (upkeep)."""
+        """Keep what is searched from falling far behind, in slices (upkeep)."""
+        for name, maker in list(self._known.items()):
+            if maker.rules.rules:
+                self._gather(name + VISIBLE, name + arguments.HIDDEN)
         for index in list(self._indexes.values()):
             try:
                 for _ in self._chores(index):
@@ -182,6 +204,32 @@ class Searcher:
             self._hand_over(index)
             yield from index.steps()
         yield from index.tidy()
+        if index.changed >= UNSAVED:
+            index.save()
+            yield
+        self._forget_others()
+
+    def _forget_others(self) -> None:
+        """Let go of the indexes of buckets that are no more."""
+        ids = {bucket.id for bucket in self._store.placement.directory}
+        if not self._indexes.keys() <= ids:
+            with self._lock:
+                self._indexes = {name: one for name, one in self._indexes.items() if name in ids}
+
+    def close(self) -> None:
+        """Write down what is not on disk yet; what cannot be is derived again."""
+        self._store.upkeep.index = nothing
+        for index in self._indexes.values():
+            if index.changed and not index.bucket.closed:
+                with suppress(OSError, HoldfastError):
+                    index.save()
+
+    def resume(self) -> None:
+        """Follow the buckets whose indexes are on disk."""
+        folder = self._folder
+        for bucket in self._store.placement.directory:
+            if folder is not None and (folder / bucket.id / NAME).exists():
+                self.index_of(bucket)
 
     # -- searching ------------------------------------------------------------------------
 
@@ -299,6 +347,11 @@ class Searcher:
         return SearchStatus(
             documents, behind, runs, size, reading.cut, reading.no_text, reading.replaced
         )
+
+
+def _folder_of(store: Store) -> Path | None:
+    """Where the views of a store's buckets lie; None where they are in memory."""
+    return Path(store.path, store.file.index_dir) if isinstance(store.disk, OsDisk) else None
 
 
 def _all(streams: Iterable[Iterator[Scored]]) -> Iterator[Scored]:

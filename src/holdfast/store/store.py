@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -36,6 +37,7 @@ from holdfast.request.corridor import Corridor
 from holdfast.request.relay import Relay
 from holdfast.request.soon import Soon
 from holdfast.store import closed
+from holdfast.store.finding import resume
 from holdfast.store.money import Money
 from holdfast.store.namespace import Namespace
 from holdfast.store.ownership import Ownership, StoreFile
@@ -94,6 +96,7 @@ class Store(Money):
         self.corridor = Corridor(self.placement, self._has_room)
         self.relay = Relay(self.corridor, self._place)
         self.upkeep = Upkeep(self.corridor)
+        self.upkeep.index = partial(resume, self)
         self.soon = Soon(self.corridor, self.sync)
         self.placement.reserve.fit(self.placement.directory)
         if upkeep:
@@ -205,6 +208,7 @@ class Store(Money):
                 except ModuleNotFoundError as error:
                     raise Unavailable(reason="needs holdfast[search]") from error
                 self._searcher = Searcher(self)
+                self._searcher.resume()
             return self._searcher
 
     # -- numbered writes ----------------------------------------------------------------
@@ -355,6 +359,8 @@ class Store(Money):
             self.soon.close()
             self.upkeep.stop()
             self.upkeep.settle()
+            if self._searcher is not None:
+                self._searcher.close()
             self._sync_own()
             self.placement.directory.closed = True
             if self.placement.share is WHOLE:

@@ -101,7 +101,7 @@ class Upkeep:
         self._absorbed: dict[str, tuple[Position | None, int]] = {}  # and the version then
         self._expiry = expire.Watch()
         self._reclaim = Reclaim(corridor.placement)
-        self.index: Callable[[Pace, Callable[[], bool]], None] = _nothing  # who searches sets it
+        self.index: Callable[[Pace, Callable[[], bool]], None] = nothing  # who searches sets it
         self._making_room = False
         self._next_room_ns = 0  # not before this is it worth to try again
         corridor.pressure.relieve = self.make_room
@@ -403,7 +403,7 @@ class Upkeep:
         return CollectReport(done.freed, done.moved, done.segments, mode, seconds, removed)
 
 
-def _nothing(_pace: Pace, _is_spent: Callable[[], bool]) -> None:
+def nothing(_pace: Pace, _is_spent: Callable[[], bool]) -> None:
     """Nobody searches this store."""
 
 

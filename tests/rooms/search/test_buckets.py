@@ -1,0 +1,111 @@
+"""However the keys are cut into buckets, and whatever happens to them: the same answers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+import holdfast
+from holdfast import Namespace
+from holdfast.testing import ManualClock
+
+QUERIES = ["fox", "quick fox", '"quick fox"', "fox OR dog -lazy", "qui*", "NOT fox", "tag:kind=odd"]
+VOCABULARY = ["fox", "dog", "lazy", "quick", "running", *(f"word{n}" for n in range(300))]
+WEIGHTS = [40, 30, 20, 20, 10, *([1] * 300)]
+
+
+def documents(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
+    chance = Random(seed)
+    for number in chance.sample(range(10 * count), count):
+        words = chance.choices(VOCABULARY, WEIGHTS, k=chance.randint(5, 60))
+        yield f"doc/{number:06}", " ".join(words).encode()
+
+
+def fill(acme: Namespace, count: int, seed: int) -> None:
+    batch = list(documents(count, seed))
+    for at in range(0, count, 100):
+        acme.put_many(batch[at : at + 100], tags={"kind": "odd" if at % 200 else "even"})
+
+
+def answers(acme: Namespace) -> list[object]:
+    told: list[object] = []
+    for query in QUERIES:
+        for rank in ("bm25", "key"):
+            found = acme.search(query, rank=rank, limit=50, facets=["kind"])
+            told.append((query, found.total, [(h.key, h.score) for h in found.hits], found.facets))
+    return told
+
+
+@pytest.mark.parametrize(
+    ("count", "buckets"),
+    [
+        pytest.param(500, 4, marks=pytest.mark.push),
+        pytest.param(3_000, 50, marks=pytest.mark.nightly),
+    ],
+)
+def test_many_buckets_answer_like_one(count: int, buckets: int, tmp_path: Path) -> None:
+    clock = ManualClock()
+    one = holdfast.open(":memory:", upkeep=False, clock=clock)
+    many = holdfast.open(
+        tmp_path / "many", upkeep=False, clock=clock, bucket_bytes=1 << 16, sync="never"
+    )
+    for store in (one, many):
+        store.namespace("acme").index_rules([holdfast.IndexRule()])
+    for seed in range(4):
+        for store in (one, many):
+            acme = store.namespace("acme")
+            fill(acme, count, seed)
+            for key, _ in list(documents(count, seed))[::7]:
+                acme.delete(key, missing_ok=True)
+            acme.put("doc/zz", b"the quick fox", ttl=seed + 1 if seed < 3 else None)
+        clock.advance(1_500_000_000)
+        assert answers(many.namespace("acme")) == answers(one.namespace("acme"))
+        many.tick()
+    assert len(many.status().buckets) >= buckets
+    wanted = answers(one.namespace("acme"))
+    many.collect()
+    assert answers(many.namespace("acme")) == wanted
+    many.sync()
+    shutil.copytree(tmp_path / "many", tmp_path / "killed")
+    many.rebuild()
+    assert answers(many.namespace("acme")) == wanted
+    many.close()
+    for index in sorted(tmp_path.glob("many/index/*/search-*.run"))[::3]:
+        index.write_bytes(index.read_bytes()[:-1] + b"?")
+    for folder in ("many", "killed"):
+        with holdfast.open(tmp_path / folder, upkeep=False, clock=clock) as store:
+            assert answers(store.namespace("acme")) == wanted
+    one.close()
+
+
+def test_an_index_is_read_back_without_the_documents(tmp_path: Path) -> None:
+    with holdfast.open(tmp_path / "data", upkeep=False) as store:
+        acme = store.namespace("acme")
+        acme.index_rules([holdfast.IndexRule()])
+        acme.put_many({f"k{n}": b"quick fox" for n in range(100)})
+        assert acme.search("fox").total == 100
+    with holdfast.open(tmp_path / "data", upkeep=False) as store:
+        acme = store.namespace("acme")
+        assert acme.search("fox", fresh=False).total == 100
+        acme.delete("k1")
+        assert acme.search("fox").total == 99
+        acme.index_rules([holdfast.IndexRule(prefix="k2")])
+        assert acme.search("fox").total == 11
+
+
+@pytest.mark.push
+def test_an_index_follows_without_being_asked(tmp_path: Path) -> None:
+    with holdfast.open(tmp_path / "data", upkeep=False, sync="never") as store:
+        acme = store.namespace("acme")
+        acme.index_rules([holdfast.IndexRule()])
+        for first in range(0, 120_000, 10_000):
+            acme.put_many({f"k{n}": b"fox" for n in range(first, first + 10_000)})
+        assert acme.search_status().behind > 100_000
+        store.tick(60)
+        assert acme.search_status().behind < 100_000
+        found = acme.search("fox", fresh=False)
+        assert found.total + found.behind >= 120_000
