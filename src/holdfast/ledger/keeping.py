@@ -62,7 +62,7 @@ def decode(data: bytes, store: str) -> Kept | None:
     try:
         reader = zlib.decompressobj()
         told = json.loads(reader.decompress(data, PLAIN_BYTES))
-        if told["format"] != FORMAT or told["store"] != store:
+        if not reader.eof or told["format"] != FORMAT or told["store"] != store:
             return None
         return _read(told)
     except (zlib.error, KeyError, TypeError, ValueError, RecursionError, Corrupt):

@@ -28,6 +28,8 @@ from holdfast.values import NAMESPACE_NAME
 
 SECOND_NS = 1_000_000_000
 UNITS_NS = {
+    "ns": 1,
+    "us": 1_000,
     "ms": 1_000_000,
     "s": SECOND_NS,
     "m": 60 * SECOND_NS,
@@ -37,7 +39,7 @@ UNITS_NS = {
 }
 HEX = re.compile(r"[0-9a-f]{40}")
 CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", re.ASCII)
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h|d|w)", re.ASCII)
 VISIBLE, HIDDEN, BEYOND = b"\x00", b"\x01", b"\x02"  # what follows a namespace's name
 # What the store keeps for itself: a name that no caller can spell, below every one that can be,
 # so that the keys of callers stay the highest there are and an ascending load still rolls.
@@ -81,7 +83,8 @@ def duration_ns(ttl: object) -> int:
         match = DURATION.fullmatch(ttl)
         if match is None:
             raise InvalidExpiry(ttl=ttl)
-        ns = float(match[1]) * UNITS_NS[match[2]]
+        amount = float(match[1]) if "." in match[1] else int(match[1])
+        ns = amount * UNITS_NS[match[2]]
     elif isinstance(ttl, bool) or not isinstance(ttl, int | float):
         raise InvalidExpiry(ttl=ttl)
     else:

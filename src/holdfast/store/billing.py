@@ -130,6 +130,10 @@ class Tariffs:
             raise InvalidValue(argument="tariff", reason="there is none of this name")
         return found[-1]
 
+    def of(self, number: int) -> Tariff | None:
+        """The tariff whose terms have a number; None for 0, which is no tariff."""
+        return next((one for one in self.all() if one.terms.number == number), None)
+
     def all(self) -> list[Tariff]:
         """Every version of every tariff, in the order in which they were set."""
         with self._lock:

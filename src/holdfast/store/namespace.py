@@ -18,6 +18,7 @@ from holdfast.request.large import LargeWriter
 from holdfast.request.once import NumberedCorridor, once
 from holdfast.request.options import known, put_options
 from holdfast.store.finding import Searching
+from holdfast.store.pricing import Pricing
 from holdfast.store.proving import Prove, Proving
 from holdfast.store.sharing import Sharing
 from holdfast.values import Proven, Receipt, Stat
@@ -33,7 +34,7 @@ LOCK_POLL_S = 0.01
 By = Literal["text", "component"]
 
 
-class Namespace(Proving, Searching, Sharing):
+class Namespace(Pricing, Proving, Searching, Sharing):
     """One namespace of an open store. Made by ``store.namespace(name)``.
 
     Keys are strings of 1 to 1024 UTF-8 bytes; values are bytes up to 5 TiB.

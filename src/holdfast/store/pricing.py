@@ -1,0 +1,127 @@
+"""What a namespace's operations will cost, and what they did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from holdfast.bucket import bills
+from holdfast.charges import Back, Terms, whole_seconds
+from holdfast.errors import NotFound
+from holdfast.metering.quote import quote
+from holdfast.request import arguments
+from holdfast.values import Cost
+
+if TYPE_CHECKING:
+    from holdfast.bucket.bills import Bill
+    from holdfast.bucket.bucket import Bucket
+    from holdfast.log.entry import Entry
+    from holdfast.request.corridor import Corridor
+    from holdfast.store.store import Store
+
+REPLACES: Final = frozenset(("store", "delete"))
+
+
+class Pricing:
+    """What a namespace's operations cost; a part of ``Namespace``."""
+
+    name: str
+    _store: Store
+    _corridor: Corridor
+    _space: bytes
+
+    @contextmanager
+    def bill(self) -> Iterator[Bill]:
+        """What is charged inside, in this thread or task: ``cost_atto`` of what it gives.
+
+        Example:
+            >>> import holdfast
+            >>> with holdfast.open(":memory:") as store:
+            ...     acme = store.namespace("acme")
+            ...     with acme.bill() as bill:
+            ...         receipt = acme.put("a", b"1")
+            ...     bill.cost_atto
+            0
+        """
+        bill = bills.Bill()
+        token = bills.OPEN.set(bill)
+        try:
+            yield bill
+        finally:
+            bills.OPEN.reset(token)
+
+    def quote(
+        self,
+        operation: str,
+        *,
+        key: str | None = None,
+        size_bytes: int = 0,
+        ttl: float | str | None = None,
+    ) -> Cost:
+        """The price of an operation before anything is done; it changes nothing.
+
+        Args:
+            operation: as in the table of rights: "store", "load", "list", "lock", ...
+            key: of the object; what is there now counts then: what it gets back when it is
+                replaced or deleted, how large it is when it is loaded.
+            size_bytes: of the value that is to be stored or added, or that is sent.
+            ttl: how long it is to live; None pays rent by the tick.
+
+        Raises:
+            InvalidValue: there is no such operation. InvalidExpiry: of ``ttl``.
+
+        Example:
+            >>> import holdfast
+            >>> with holdfast.open(":memory:") as store:
+            ...     cost = store.namespace("acme").quote("store", size_bytes=100, ttl="30d")
+            >>> cost.atto, str(cost)
+            (0, '$0')
+        """
+        ttl_ns = None if ttl is None else arguments.duration_ns(ttl)
+        size = arguments.integer(size_bytes, "size_bytes")
+        composite = self._space if key is None else arguments.compose(self._space, key)
+        known = self._corridor.read(composite, lambda bucket: _terms(bucket, composite))
+        entry = None if key is None else self._standing(composite)
+        now_ns = self._store.bucket_time_ns()
+        key_bytes = len(composite) - len(self._space)
+        if entry is not None and operation == "append":
+            ttl_ns = entry.expires_ns - now_ns if entry.terms else None
+        elif entry is not None and operation == "load":
+            size = size or entry.size
+        if operation == "store" or (operation == "append" and entry is None):
+            size += key_bytes
+        back = _given_back(operation, entry, key_bytes, now_ns)
+        return quote(
+            self._store.tariffs.of(known[-1].number) if known else None,
+            operation,
+            size_bytes=size,
+            ttl_ns=None if ttl_ns is None else max(0, ttl_ns),
+            back=back,
+            back_terms=None if back is None else {one.number: one for one in known}[back.terms],
+        )
+
+    def _standing(self, composite: bytes) -> Entry | None:
+        """The object that is there now."""
+        try:
+            return self._corridor.read(composite, lambda bucket: bucket.object(composite)).entry
+        except NotFound:
+            return None
+
+
+def _terms(bucket: Bucket, composite: bytes) -> tuple[Terms, ...]:
+    """The terms that a bucket charges a key by, those in force last; none where it is free."""
+    purse = bucket.purses.of(composite)
+    if purse is None:
+        return ()
+    others = [one for one in purse.known.values() if one != purse.terms]
+    return (*others, purse.terms)
+
+
+def _given_back(operation: str, entry: Entry | None, key_bytes: int, now_ns: int) -> Back | None:
+    """What an object that is replaced or deleted now has paid for and not used."""
+    if entry is None or not entry.terms or operation not in REPLACES:
+        return None
+    rest = whole_seconds(entry.expires_ns - now_ns)
+    early = operation == "delete"
+    return Back(entry.terms, key_bytes + entry.size, rest, early) if rest else None
