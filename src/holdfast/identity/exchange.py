@@ -18,6 +18,7 @@ RFC 7748 (X25519), RFC 5869 (HKDF), RFC 2104 (HMAC).
 from __future__ import annotations
 
 import hmac
+from hashlib import sha256
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -33,6 +34,9 @@ KEY_BYTES: Final = 32
 LABEL: Final = b"holdfast enclave session 1"
 REQUEST: Final = "holdfast request 1"
 IV: Final = bytes(12)
+BLOCK_BYTES: Final = 64  # of SHA-256
+INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
+OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
 def public_of(private: bytes) -> bytes:
@@ -106,6 +110,34 @@ def mac_of(secret: bytes, method: str, target: str, *, counter: int, digest: byt
         digest: SHA-256 of the body.
     """
     return hmac.digest(secret, message_of(method, target, counter, digest), "sha256")
+
+
+class Keyed:
+    """HMAC-SHA256 (RFC 2104) of a secret that has been taken in already.
+
+    As ``hmac.digest``, without the three microseconds that it takes to begin.
+
+    Args:
+        secret: of at most 64 bytes.
+
+    Example:
+        >>> Keyed(b"secret").digest(b"text") == hmac.digest(b"secret", b"text", "sha256")
+        True
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, secret: bytes) -> None:
+        block = secret.ljust(BLOCK_BYTES, b"\0")
+        self._inner = sha256(block.translate(INNER))
+        self._outer = sha256(block.translate(OUTER))
+
+    def digest(self, text: bytes) -> bytes:
+        """The code of a text."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 def message_of(method: str, target: str, counter: int, digest: bytes) -> bytes:

@@ -18,7 +18,7 @@ import msgspec
 
 from holdfast.clock import Clock, Entropy
 from holdfast.errors import RateLimited, Unauthenticated
-from holdfast.identity.exchange import SECRET_BYTES, message_of
+from holdfast.identity.exchange import SECRET_BYTES, Keyed, message_of
 from holdfast.limits import ENCLAVE_SESSION_S, ENCLAVE_SESSIONS, ENCLAVE_SESSIONS_PER_IMAGE
 from holdfast.values import Grant, Principal, Right
 
@@ -31,13 +31,13 @@ MARK: Final = re.compile(r"([0-9a-f]{32});([1-9][0-9]{0,17});([0-9a-f]{64})", re
 class Session(msgspec.Struct, kw_only=True):
     """One session: whose, for which namespace, until when (monotonic ns), the last counter.
 
-    ``secret`` marks its requests, ``keyed`` is an HMAC that has taken it in already;
+    ``secret`` marks its requests, ``keyed`` has taken it in already;
     ``principal`` is who asks with them.
     """
 
     id: str
     secret: bytes
-    keyed: hmac.HMAC
+    keyed: Keyed
     image_id: str
     namespace: str
     ends_ns: int
@@ -84,7 +84,7 @@ class Sessions:
         session = Session(
             id=name,
             secret=secret,
-            keyed=hmac.new(secret, digestmod="sha256"),
+            keyed=Keyed(secret),
             image_id=image_id,
             namespace=namespace,
             ends_ns=now_ns + self._life_ns,
@@ -121,9 +121,8 @@ class Sessions:
         if session is None or self._clock.monotonic_ns() >= session.ends_ns:
             raise Unauthenticated(reason="session")
         counter = int(match[2])
-        right = session.keyed.copy()
-        right.update(message_of(method, target, counter, digest))
-        if not hmac.compare_digest(right.digest(), bytes.fromhex(match[3])):
+        right = session.keyed.digest(message_of(method, target, counter, digest))
+        if not hmac.compare_digest(right, bytes.fromhex(match[3])):
             raise Unauthenticated(reason="signature")
         with self._lock:
             if counter <= session.counter:

@@ -1,6 +1,6 @@
 """A value together with what is known of it, from one look: for doors, whose readers need both.
 
-``look_now`` never waits for the disk, ``look`` may. Bytes that it does not bring
+``look_at_row`` never waits for the disk, ``look`` may. Bytes that it does not bring
 come from ``pieces``, which belong to the entry they are asked for with.
 """
 
@@ -12,7 +12,7 @@ import msgspec
 
 from holdfast.bucket.read import NOW_BYTES
 from holdfast.errors import Changed, Moved, NotFound
-from holdfast.log.entry import Entry, unpack
+from holdfast.log.entry import Entry
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.request import large
 from holdfast.request.corridor import Corridor
@@ -30,18 +30,14 @@ def is_near(corridor: Corridor, composite: bytes) -> bool:
     return not isinstance(corridor.directory.find(composite), Elsewhere)
 
 
-def look_now(corridor: Corridor, composite: bytes) -> Found:
-    """What is there, without waiting for the disk; only of keys that are near.
+def look_at_row(corridor: Corridor, composite: bytes) -> tuple[bytes, bytes | None] | None:
+    """The entry as it is packed (log/entry.py) and the value, if neither is waited for.
+
+    No value where that is not one slice in memory; None of keys that are not near.
 
     Raises:
-        NotFound: nothing is.
+        NotFound: nothing is there.
     """
-    row, value = corridor.read(composite, lambda bucket: bucket.load_now(composite))
-    return Found(unpack(row), value)
-
-
-def look_at_row(corridor: Corridor, composite: bytes) -> tuple[bytes, bytes | None] | None:
-    """The same, the entry as it is packed (log/entry.py); None of keys that are not near."""
     while True:
         bucket = corridor.directory.find(composite)
         if isinstance(bucket, Elsewhere):

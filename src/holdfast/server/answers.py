@@ -31,6 +31,10 @@ STATUS: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode())
     for status in HTTPStatus
 }
+OF_VALUE: Final = (
+    b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n"
+    b"%bHoldfast-Cost: %d\r\nHoldfast-Request: %b\r\n\r\n"
+)
 
 
 class Answer(msgspec.Struct, gc=False):
@@ -66,6 +70,13 @@ def head_of(answer: Answer, date: bytes, number: bytes, *, close: bool) -> bytes
         number,
         b"Connection: close\r\n" if close else b"",
     )
+
+
+def head_of_value(  # noqa: PLR0917 - the parts of an answer
+    headers: bytes, date: bytes, cost_atto: int, number: bytes, value: bytes
+) -> bytes:
+    """A whole answer with a value, as it is sent: what ``head_of`` makes of it, and the value."""
+    return OF_VALUE % (date, len(value), headers, cost_atto, number) + value
 
 
 def told(value: object, form: Form = "json", status: int = 200, headers: bytes = b"") -> Answer:

@@ -29,6 +29,7 @@ from holdfast.server.deadlines import BODY, HEAD, IDLE, LINGER
 from holdfast.server.download import Download
 from holdfast.server.head import BAD_REQUEST, Head
 from holdfast.server.listeners import peer_of
+from holdfast.server.repeats import Repeats
 from holdfast.server.requests import Request
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class Connection(HttpToolsProtocol):
         self.advancing = False
         self.lingers = False  # the caller still sends: a plain close would take the answer away
         self.waits_to_continue = False
+        self.repeats = Repeats()
+        self.latest: Request | None = None  # that was parsed and whole
 
     # -- the transport's callbacks ---------------------------------------------------
 
@@ -150,6 +153,9 @@ class Connection(HttpToolsProtocol):
         if self.held:
             self.held += data
             return
+        if self.repeats.serve(self, data):
+            return
+        self.latest = None
         self.out = []
         try:
             if len(data) <= SLICE_BYTES:
@@ -160,7 +166,14 @@ class Connection(HttpToolsProtocol):
             out, self.out = self.out, None
             if out and not self.transport.is_closing():
                 self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+        self.repeats.note(self, data)
         if self.parked or self.due or self.ending:
+            self._advance()
+
+    def take_whole(self, request: Request) -> None:
+        """A request that is whole, and answered already where it was refused."""
+        (self._line_up if request.reply is not None else self._begin_or_park)(request)
+        if self.due or self.ending:
             self._advance()
 
     def _parse_slices(self, data: bytes) -> None:
@@ -263,6 +276,7 @@ class Connection(HttpToolsProtocol):
         request, self.request = self.request, None
         self.stage, self.since_s = IDLE, self.site.now_s
         self.waits_to_continue = False
+        self.latest = request
         if request is None:
             return
         if request.closes:
@@ -389,7 +403,7 @@ class Connection(HttpToolsProtocol):
         self.site.note(request, answer)
         if request.extra:
             answer.headers += request.extra
-        name = self.site.name_of(request)
+        name = self.site.name_at(request.number)
         head = head_of(answer, self.site.date, name, close=request.closes)
         if request.closes:
             self.ending = True

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from holdfast.store.store import Store
 
 BEARER = "bearer "
+OURS = frozenset(("token", "enclave"))  # whose grants are the store's own word
 HEADERS_KEPT, PASSES_KEPT = 1_000, 10_000
 QUICK = READS | WRITES | DELETES  # of which no audit tells where they are allowed
 
@@ -73,15 +74,15 @@ class StoreDoor:
         return self._tokens.verify(token)
 
     def passes(self, principal: Principal, namespace: str, operation: str) -> bool:
-        """Whether a token of the store's own has a grant that nothing narrows.
+        """Whether a token of the store's own, or an enclave, has a grant that nothing narrows.
 
-        What such a token says never changes, so this is found out once; that it counts
+        What such a credential says never changes, so this is found out once; that it counts
         still is found out by ``who``, each time.
         """
         named = (principal.credential, namespace, operation)
         if named in self._passes:
             return True
-        ours = principal.kind == "token" and "#" not in principal.credential
+        ours = principal.kind in OURS and "#" not in principal.credential
         if not ours or self._access.policies or operation not in QUICK:
             return False
         right = RIGHT_OF[operation]

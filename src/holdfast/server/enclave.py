@@ -63,7 +63,8 @@ def _act(site: Site, request: Request, principal: Principal) -> Answer | None:
     request.key = asked.prefix if isinstance(asked, Listed) else asked.key
     namespace, size = site.tenant_of(request).name, len(request.body)
     # An enclave's own grant needs no counter, so the loop may ask (``Door.waits``).
-    site.door.allow(principal, Ask(namespace, name, request.key, size, request.address))
+    if not site.door.passes(principal, namespace, name):
+        site.door.allow(principal, Ask(namespace, name, request.key, size, request.address))
     act, _ = ACTS[name]
     return act(site, request, asked, shape)
 
@@ -85,16 +86,24 @@ def _told(body: bytes) -> Answer:
 
 def _load(site: Site, request: Request, asked: Keyed, shape: Shape) -> Answer | None:
     try:
-        found = reading.look_now(site.corridor, _composite(site, request))
+        near = reading.look_at_row(site.corridor, _composite(site, request))
     except NotFound:
         raise NotFound(key=asked.key) from None
+    if near is not None and near[1] is not None:
+        return _value_told(asked, shape, near[1])
+    read = partial(_read, site, request, asked.key)
+    site.ask(request, read, partial(_value_told, asked, shape))
+    return None
+
+
+def _read(site: Site, request: Request, key: str) -> bytes:
+    """A value that is not in memory, or that another process holds; waits."""
+    found = reading.look(site.corridor, _composite(site, request), key)
     if found.entry.size > VALUE_RECORD_BYTES:
         raise LimitExceeded(limit="VALUE_RECORD_BYTES", most=VALUE_RECORD_BYTES)
-    told = partial(_value_told, asked, shape)
     if found.value is not None:
-        return told(found.value)
-    site.ask(request, partial(_space(site, request).get, asked.key), told)
-    return None
+        return found.value
+    return b"".join(reading.pieces(site.corridor, _composite(site, request), key, found.entry))
 
 
 def _value_told(asked: Keyed, shape: Shape, value: object) -> Answer:
@@ -127,13 +136,18 @@ def _delete(site: Site, request: Request, asked: Keyed, shape: Shape) -> None:
 # -- looking --------------------------------------------------------------------------
 
 
-def _exists(site: Site, request: Request, asked: Keyed, shape: Shape) -> Answer:
-    del asked
+def _exists(site: Site, request: Request, asked: Keyed, shape: Shape) -> Answer | None:
+    def told(found: object) -> Answer:
+        return _told(wire.told_exists(bool(found), shape))
+
     try:
-        reading.look_now(site.corridor, _composite(site, request))
+        near = reading.look_at_row(site.corridor, _composite(site, request))
     except NotFound:
-        return _told(wire.told_exists(False, shape))  # noqa: FBT003 - it is the answer
-    return _told(wire.told_exists(True, shape))  # noqa: FBT003
+        return told(False)  # noqa: FBT003 - it is the answer
+    if near is not None:
+        return told(True)  # noqa: FBT003
+    site.ask(request, partial(_space(site, request).exists, asked.key), told)
+    return None
 
 
 def _stat(site: Site, request: Request, asked: Keyed, shape: Shape) -> None:

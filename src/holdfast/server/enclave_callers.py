@@ -20,6 +20,7 @@ from holdfast.access.grants import Ask
 from holdfast.errors import (
     AttestationInvalid,
     Forbidden,
+    HoldfastError,
     InvalidValue,
     RateLimited,
     Unauthenticated,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 MARK, DOCUMENT, SPACE = "holdfast-enclave", "attestation", "holdfast-namespace"
 IMAGE = re.compile(r"[0-9a-f]{64}", re.ASCII)
+EMPTY = sha256().digest()
 VERIFIERS = 2  # threads that verify documents
 VERIFYING = 64  # documents that may wait for them
 REFUSALS = (Unauthenticated, AttestationInvalid, Forbidden)
@@ -130,9 +132,10 @@ class Callers:
 
     def expect(self, request: Request) -> None:
         """Unauthenticated, before any body is read, where no such session is open."""
-        with _told_if_refused(request):
-            if not self._enclaves.is_open(request.headers[MARK]):
-                raise Unauthenticated(reason="session")
+        if not self._enclaves.is_open(request.headers[MARK]):
+            error = Unauthenticated(reason="session")
+            _tell_refused(request, error)
+            raise error
 
     def settle(
         self, site: Site, request: Request, then: Callable[[Principal], Answer | None]
@@ -187,20 +190,35 @@ class Callers:
         return self._enclaves.knows_document(headers.get(DOCUMENT, ""), headers.get(SPACE))
 
     def _who(self, request: Request) -> Principal:
-        with _told_if_refused(request):
-            headers = request.headers
+        headers = request.headers
+        try:
             if MARK in headers:
                 return self._marked(request)
             if DOCUMENT not in headers:
                 raise Unauthenticated(reason="missing")
             return self._enclaves.by_document(headers[DOCUMENT], headers.get(SPACE))
+        except REFUSALS as error:
+            _tell_refused(request, error)
+            raise
+
+    def in_session(self, mark: str) -> Principal | None:
+        """Who could mark a request so, where that needs no record; nothing is proven yet."""
+        session = self._enclaves.sessions.named(mark)
+        if session is None or not self._enclaves.knows_session(mark):
+            return None
+        self._enclaves.handovers.require(session.image_id, session.namespace)
+        return session.principal
+
+    def spend(self, mark: str, method: str, path: bytes) -> None:
+        """Take a mark of a request without a body; Unauthenticated where it is not right."""
+        self._enclaves.by_session(mark, method, path.decode("latin-1"), EMPTY)
 
     def _marked(self, request: Request) -> Principal:
         """Whose session marked a request; a document alone is not enough."""
         mark = request.headers.get(MARK)
         if mark is None:
             raise Unauthenticated(reason="session")
-        digest = sha256(request.body).digest()
+        digest = sha256(request.body).digest() if request.body else EMPTY
         return self._enclaves.by_session(mark, request.method, target_of(request), digest)
 
     # -- sessions ---------------------------------------------------------------------
@@ -283,9 +301,13 @@ def _told_if_refused(request: Request) -> Iterator[None]:
     try:
         yield
     except REFUSALS as error:
-        ask = Ask("", _operation(request), address=request.address)
-        audit.tell("refused", ANONYMOUS, ask, code=error.code, **error.facts)
+        _tell_refused(request, error)
         raise
+
+
+def _tell_refused(request: Request, error: HoldfastError) -> None:
+    ask = Ask("", _operation(request), address=request.address)
+    audit.tell("refused", ANONYMOUS, ask, code=error.code, **error.facts)
 
 
 def _tell(request: Request, principal: Principal, namespace: str, **facts: object) -> None:

@@ -90,7 +90,7 @@ def get(site: Site, request: Request) -> Answer | None:
     if near is not None:
         row, value = near
         if value is not None and SHAPING.isdisjoint(request.headers):
-            return Answer(200, _headers_of_row(row), value)
+            return Answer(200, headers_of_row(row), value)
         found = reading.Found(unpack(row), value)
         if found.value is not None or found.entry.size > NOW_BYTES or request.method == "HEAD":
             return _told(site, request, composite, found)
@@ -143,7 +143,7 @@ def _part(  # noqa: PLR0917 - an object and what of it
     return Answer(PARTIAL, headers, length=stop - start, pieces=pieces)
 
 
-def _headers_of_row(row: bytes) -> bytes:
+def headers_of_row(row: bytes) -> bytes:
     """The headers of an entry as it is packed: the quick way of most answers."""
     version, modified, expires, _, _, _, attributes, _, _ = ENTRY.unpack_from(row)
     if expires or attributes:

@@ -122,9 +122,14 @@ class Site:
         stamp = formatdate(self.clock.wall_ns() / 1e9, usegmt=True)
         self.date = b"Date: %b\r\n" % stamp.encode()
 
-    def name_of(self, request: Request) -> bytes:
-        """What ``Holdfast-Request`` calls a request."""
-        return b"%b-%x" % (self._name, request.number)
+    def name_at(self, number: int) -> bytes:
+        """What ``Holdfast-Request`` calls a request by its number."""
+        return b"%b-%x" % (self._name, number)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody is told of requests that went well, beyond their count."""
+        return self._span is None and self.settings.log != "all"
 
     # -- admitting -------------------------------------------------------------------
 
@@ -134,15 +139,18 @@ class Site:
             return refused(Unavailable(reason="too many connections"))
         return None
 
-    def admit(self, request: Request) -> Answer | None:
-        """Settle route, caller and right from the header; the answer where it is refused."""
+    def admit(self, request: Request, route: Route | None = None) -> Answer | None:
+        """Settle route (but where that is known), caller and right; the answer if refused."""
         try:
-            return self._admit(request)
+            if route is None:
+                return self._admit(request)
+            self._admit_to(request, route)
         except HoldfastError as error:
             return refused(error)
         except Exception:
             log.exception("a request could not be admitted")
             return plain(BROKEN, "holdfast", "the server has a fault")
+        return None
 
     def _admit(self, request: Request) -> Answer | None:
         if not request.path.startswith(b"/"):
@@ -447,7 +455,7 @@ class Site:
                 cost_atto=answer.cost_atto,
             )
         if self._log is not None:
-            self._log(request, answer, took_ns, self.name_of(request).decode())
+            self._log(request, answer, took_ns, self.name_at(request.number).decode())
         if self._span is not None:
             self._span(request, answer, self.clock.wall_ns(), took_ns)
 

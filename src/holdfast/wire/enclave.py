@@ -12,6 +12,7 @@ import base64
 import binascii
 import datetime as dt
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, Literal
 
 import msgspec
@@ -27,6 +28,7 @@ Encoding = Literal["utf-8", "base64"]
 KEEP: Final = -1
 SECOND_NS: Final = 1_000_000_000
 MILLISECOND_NS: Final = 1_000_000
+UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 NESTED: Final = frozenset(("store", "list"))  # these have an object under "data", the rest a key
 
 
@@ -122,6 +124,8 @@ def asked(route: str, body: bytes) -> tuple[Asked, Shape]:
         (Keyed(key='a', encoding='utf-8'), 'data')
     """
     kind = KINDS[route]
+    with suppress(*UNREADABLE):  # most ask so; what has a field too many is no such thing
+        return msgspec.json.decode(body, type=kind), "flat"
     top = decode(body, dict[str, msgspec.Raw])
     if "data" not in top:
         return decode(body, kind), "flat"

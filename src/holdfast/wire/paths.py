@@ -22,6 +22,7 @@ from holdfast.wire.problems import unreadable
 
 PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 ENCODED: Final = [chr(byte) if byte in PLAIN else f"%{byte:02X}" for byte in range(256)]
+UNCHANGED: Final = bytes(PLAIN | {ord("/")})  # what decoding leaves as it is
 ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 QUERY_FIELDS: Final = 64

@@ -140,7 +140,7 @@ async def finish(site: Site, called: Called, answer: Answer, context: Context) -
     site.note(called, answer)
     trailers: list[tuple[str, str | bytes]] = [
         (COST, str(answer.cost_atto)),
-        (REQUEST, site.name_of(called).decode()),
+        (REQUEST, site.name_at(called.number).decode()),
     ]
     if called.version:
         trailers.append((VERSION, str(called.version)))

@@ -1,0 +1,254 @@
+"""Requests like the one before on their connection are not parsed again.
+
+A client that asks for object after object sends the same header each time, but for the key.
+What the parser makes of a request is a function of its bytes; so where they are those of one
+that the connection sent before, with another key or another body of the same size, what was
+read out of that one is taken for this one too:
+
+    GET /v1/namespaces/acme/objects/ k0017 HTTP/1.1 CRLF Host: ... CRLF Authorization: ... CRLF CRLF
+    `----------- before -----------' `key' `---------------------- after -----------------------'
+
+Only the reading is saved: who asks, and whether they may, is settled each time by the same
+functions. Whatever is not wholly like one before, or comes in pieces, or finds something before
+it unanswered, goes through the parser.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from holdfast.errors import HoldfastError
+from holdfast.limits import KEY_BYTES
+from holdfast.request import reading
+from holdfast.server import objects
+from holdfast.server.answers import head_of_value
+from holdfast.server.deadlines import IDLE
+from holdfast.server.enclave_callers import MARK
+from holdfast.server.requests import Request
+from holdfast.server.routes import Route
+from holdfast.wire.paths import UNCHANGED
+
+if TYPE_CHECKING:
+    from holdfast.server.connection import Connection
+    from holdfast.server.site import Site
+
+METHOD: Final = slice(4)  # tells methods apart: one request of each is remembered
+MOST_BYTES: Final = 8 << 10  # of a header that is remembered
+MISSES: Final = 16  # in a row, after which nothing is remembered of a connection any more
+OK: Final = 200
+LINE: Final = b" HTTP/1.1\r\n"
+END: Final = b"\r\n\r\n"
+SPACES: Final = b"/v1/namespaces/"
+# Their requests are each another, or answered by more than what is asked.
+APART: Final = frozenset(("transfer-encoding", "expect", "origin"))
+MARK_BYTES: Final = b"0123456789abcdef;"
+# With these alone a get is answered with the whole object, in the plain way.
+PLAIN: Final = frozenset(("host", "authorization", "accept", "content-type", MARK))
+
+
+class Found(NamedTuple):
+    """What of a request is not of the one that it is like."""
+
+    key: bytes
+    mark: bytes
+    body: bytes
+
+
+class Repeat(msgspec.Struct, frozen=True, gc=False):
+    """What was read out of a request.
+
+    ``before`` is what stands before the key, ``middle`` from there to the mark of an enclave's
+    session, which is another each time, and empty where there is none; ``after`` is the rest of
+    the header, ``size`` the body's bytes. ``path`` goes up to the key.
+    """
+
+    before: bytes
+    middle: bytes
+    after: bytes
+    size: int
+    method: str
+    path: bytes
+    namespace: bytes | None
+    route: Route
+    headers: dict[str, str]
+    is_plain_get: bool
+
+    def find(self, data: bytes) -> Found | None:
+        """What is another in a request that is like this one, whole and alone; else None."""
+        if not data.startswith(self.before):
+            return None
+        stop = len(data) - self.size
+        start, end = len(self.before), stop - len(self.after)
+        if end < start or not data.startswith(self.after, end):
+            return None
+        mark = b""
+        if self.middle:
+            at = data.find(self.middle, start, end)
+            mark = data[at + len(self.middle) : end]
+            if at < 0 or mark.translate(None, MARK_BYTES):
+                return None
+            end = at
+        key = data[start:end]
+        if self.namespace is None:
+            return None if key else Found(key, mark, data[stop:])
+        if not 0 < len(key) <= KEY_BYTES or key.translate(None, UNCHANGED):
+            return None
+        return Found(key, mark, data[stop:])
+
+
+class Repeats:
+    """The requests of one connection that others may be like."""
+
+    __slots__ = ("_known", "_misses")
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Repeat] = {}
+        self._misses = 0
+
+    def serve(self, connection: Connection, data: bytes) -> bool:
+        """Take what came in for one request like one before; False where it is not.
+
+        Args:
+            connection: that they are of.
+            data: all that came in.
+        """
+        repeat = self._known.get(data[METHOD])
+        if repeat is None or connection.stage is not IDLE or not connection.is_clear:
+            return False
+        if connection.sending is not None or connection.choked_since_s is not None:
+            return False
+        found = repeat.find(data)
+        if found is None:
+            return False
+        self._misses = 0
+        connection.since_s = connection.site.now_s
+        answer = _answer(connection.site, repeat, found) if repeat.is_plain_get else None
+        if answer is not None:
+            connection.transport.write(answer)
+        else:
+            _begin(connection, repeat, found)
+        return True
+
+    def note(self, connection: Connection, data: bytes) -> None:
+        """Remember the request that was parsed last, if it was all of ``data``."""
+        request = connection.latest
+        if request is None or self._misses > MISSES:
+            return
+        if connection.ending or connection.stage is not IDLE:
+            return
+        self._misses += 1
+        repeat = _repeat_of(connection.site, request, data)
+        if repeat is not None:
+            self._known[data[METHOD]] = repeat
+
+
+def _repeat_of(site: Site, request: Request, data: bytes) -> Repeat | None:
+    """What may be taken from a request for others; None where they must be parsed."""
+    route, headers = request.route, request.headers
+    if route is None or _is_apart(request):
+        return None
+    line = b"%b %b" % (request.method.encode(), request.path)
+    stop = data.find(END) + len(END)
+    size = int(headers.get("content-length", "0"))
+    whole = data.startswith(line + LINE) and len(data) == stop + size
+    place = _place_of(site, request)
+    if not whole or stop > MOST_BYTES or place is None:
+        return None
+    path, namespace = place
+    middle, after = b"", data[len(line) : stop]
+    if MARK in headers:
+        middle, mark, after = after.partition(headers[MARK].encode("latin-1"))
+        if not mark or mark in after:
+            return None
+    return Repeat(
+        before=line[: len(line) - len(request.path) + len(path)],
+        middle=middle,
+        after=after,
+        size=size,
+        method=request.method,
+        path=path,
+        namespace=namespace,
+        route=route,
+        headers=headers,
+        is_plain_get=route.handle is objects.get
+        and request.method == "GET"
+        and PLAIN.issuperset(headers),
+    )
+
+
+def _is_apart(request: Request) -> bool:
+    """Whether a request is more than its header and a body that came with it."""
+    if request.sink is not None or request.closes or request.query:
+        return True
+    return not APART.isdisjoint(request.headers)
+
+
+def _place_of(site: Site, request: Request) -> tuple[bytes, bytes | None] | None:
+    """The path up to the key, and the namespace in it; None where a route reads more out of it."""
+    path = request.path
+    if not path.startswith(SPACES):
+        found = site.routes.fixed.get(path, {}).get(request.method)
+        return (path, None) if found is request.route else None
+    parts = path.split(b"/", 5)
+    if len(parts) != 6:  # noqa: PLR2004 - as routes.py splits
+        return None
+    found = site.routes.keyed.get(parts[4], {}).get(request.method)
+    return (path[: -len(parts[5])], parts[3]) if found is request.route else None
+
+
+def _begin(connection: Connection, repeat: Repeat, found: Found) -> None:
+    """As the parser's callbacks would, of a request that is whole."""
+    site, (key, mark, body) = connection.site, found
+    site.requests += 1
+    request = Request(connection, site.requests)
+    request.method, request.headers = repeat.method, repeat.headers
+    if mark:
+        request.headers = {**repeat.headers, MARK: mark.decode()}
+    request.path = repeat.path + key
+    request.address, request.peer = connection.address, connection.peer
+    if repeat.namespace is not None:
+        request.tenant = site.tenants.find(repeat.namespace)
+        request.key = key.decode()
+    refusal = site.admit(request, repeat.route)
+    if refusal is None and body:
+        refusal = site.gather(request, len(body))
+        request.left -= len(body)
+        request.body = body
+    if refusal is not None:
+        request.reply = refusal
+    connection.take_whole(request)
+
+
+def _answer(site: Site, repeat: Repeat, found: Found) -> bytes | None:
+    """The answer to a plain get of a value in memory, by somebody whom nothing narrows.
+
+    None where there is more to it, and nothing was done: then it goes the way of all requests.
+    """
+    if not site.is_quiet or repeat.namespace is None:
+        return None
+    began_ns = site.clock.monotonic_ns()
+    door, callers, mark = site.door, site.callers, found.mark.decode()
+    try:
+        if mark:
+            principal = callers.in_session(mark)
+        else:
+            principal = door.who(repeat.headers.get("authorization"), None)
+        tenant = site.tenants.find(repeat.namespace)
+        if principal is None or not door.passes(principal, tenant.name, "load"):
+            return None
+        near = reading.look_at_row(site.corridor, tenant.space + found.key)
+        row, value = near or (b"", None)
+        if value is None:
+            return None
+        if mark:  # last, for a mark counts once
+            callers.spend(mark, repeat.method, repeat.path + found.key)
+    except HoldfastError:
+        return None
+    site.requests += 1
+    site.metrics.count("load", OK, site.clock.monotonic_ns() - began_ns)
+    cost_atto = site.tariff.quote("load", len(value))
+    site.usage.count(tenant.name, in_bytes=0, out_bytes=len(value), cost_atto=cost_atto)
+    headers = objects.headers_of_row(row)
+    return head_of_value(headers, site.date, cost_atto, site.name_at(site.requests), value)
