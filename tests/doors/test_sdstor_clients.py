@@ -1,7 +1,8 @@
-"""Clients that know 0-stor's gRPC interface from its ``.proto`` alone do the whole tour."""
+"""0-stor's clients: generated from the ``.proto`` alone, and in front of several processes."""
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import subprocess
@@ -10,11 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from grpc_tools import protoc
 
 import holdfast
 from holdfast.testing.serving import Serving
 from holdfast.wire import zstor
+from tests.doors.test_workers import SMALL
+from tests.doors.test_workers import serving as workers
 
 PROTO = Path(zstor.__file__).with_suffix(".proto")
 LABEL = "org_0stor_ns"
@@ -114,3 +118,34 @@ def test_so_does_one_in_go(serving: Serving, tmp_path: Path) -> None:
     run([*asked, "--go-grpc_out=.", str(PROTO)], clean, PATH=paths)
     run([go, "mod", "tidy"], clean)
     assert run([go, "run", ".", *arguments(serving)], clean) == "done\n"
+
+
+@pytest.mark.push
+def test_any_of_several_processes_answers_for_the_whole_namespace(tmp_path: Path) -> None:
+    names = [f"k{number:04d}" for number in range(400)]
+    with holdfast.open(tmp_path / "data", bucket_bytes=SMALL) as store:
+        store.namespace(LABEL).put_many([(name, b"x" * 700) for name in names])
+    with workers(tmp_path / "data") as served:
+        headers = {"Authorization": served.token}
+        space = f"{served.url}/namespaces/{LABEL}"
+        for _ in range(3):  # each a connection of its own, to one process or the other
+            told = requests.get(space, headers=headers, timeout=30).json()["stats"]
+            assert (told["nrObjects"], told["spaceUsed"]) == (400, 400 * 700 / (1 << 20))
+            for name in names[::99]:
+                url = f"{space}/objects/{name}"
+                body = {"id": name, "data": base64.b64encode(b"x" * 700).decode()}
+                told = requests.post(f"{space}/objects", json=body, headers=headers, timeout=30)
+                assert told.status_code == 201
+                told = requests.put(
+                    f"{url}/references", json=["a", "a"], headers=headers, timeout=30
+                )
+                assert told.json() == ["a", "a"]
+                told = requests.get(url, headers=headers, timeout=30)
+                assert told.json() == body | {"referenceList": ["a", "a"]}
+        told = requests.get(f"{space}/objects?page=5", headers=headers, timeout=30)
+        assert told.json() == names[120:150]
+        told = requests.get(f"{space}/check", json={"ids": names}, headers=headers, timeout=30)
+        assert {one["status"] for one in told.json()} == {"ok"}
+        for name, status in ((names[3], 204), (names[-3], 204), (names[3], 404)):
+            told = requests.delete(f"{space}/objects/{name}", headers=headers, timeout=30)
+            assert told.status_code == status

@@ -9,6 +9,7 @@ and so is one whose text would begin like this, so that no two keys become one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -17,8 +18,21 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from holdfast.errors import InvalidKey
-from holdfast.limits import KEY_BYTES
+from holdfast.limits import KEY_BYTES, VALUE_RECORD_BYTES
 from holdfast.wire.problems import unreadable
+from holdfast.wire.protobuf.statuses import (
+    DATA_LOSS,
+    DEADLINE_EXCEEDED,
+    FAILED_PRECONDITION,
+    INTERNAL,
+    INVALID_ARGUMENT,
+    NOT_FOUND,
+    PERMISSION_DENIED,
+    RESOURCE_EXHAUSTED,
+    UNAUTHENTICATED,
+    UNAVAILABLE,
+)
+from holdfast.wire.sdstor import TOO_MANY
 
 FILE: Final = "zstor.proto"
 MARK: Final = "bytes:"
@@ -96,6 +110,54 @@ def told(method: Method, *fields: object) -> bytes:
     named = dict(zip(method.tells, fields, strict=True))
     answer: bytes = _classes()[f"{method.name}Response"](**named).SerializeToString()
     return answer
+
+
+# -- refusals ----------------------------------------------------------------------------
+
+DENIED: Final = (PERMISSION_DENIED, "zstordb: JWT token does not permit requested action")
+UNIMPLEMENTED: Final = (12, "zstordb: method support not implemented")
+ALIKE: Final[dict[str, tuple[int, str]]] = {
+    "unauthenticated": DENIED,
+    "forbidden": DENIED,
+    "invalid_namespace": DENIED,
+    "not_found": (NOT_FOUND, "zstordb: key is no found"),  # (sic)
+    "corrupt": (DATA_LOSS, "zstordb: object data is corrupted"),
+    "invalid_key": (INVALID_ARGUMENT, "zstordb: key is not valid"),
+    "invalid_value": (INVALID_ARGUMENT, "zstordb: request is not valid"),
+    "limit_exceeded": (INVALID_ARGUMENT, "zstordb: a limit would be exceeded"),
+    "permanent": (FAILED_PRECONDITION, "zstordb: object is permanent"),
+    "rate_limited": (RESOURCE_EXHAUSTED, "zstordb: too many requests"),
+    "busy": (UNAVAILABLE, "zstordb: database is catching up"),
+    "unavailable": (UNAVAILABLE, "zstordb: server is going down"),
+    "closed": (UNAVAILABLE, "zstordb: server is going down"),
+    "deadline_exceeded": (DEADLINE_EXCEEDED, "zstordb: the deadline has passed"),
+}
+FAILED: Final = (INTERNAL, "zstordb: database operation failed")
+LIMITED: Final = {
+    "CONSUMERS": f"zstordb: {TOO_MANY}",
+    "VALUE_RECORD_BYTES": f"zstordb: data is too big, can only contain {VALUE_RECORD_BYTES} bytes",
+}
+UNSHOWN: Final = {"label": "zstordb: no label given", "missing": "zstordb: no JWT token given"}
+PROVIDED: Final = {"key": "key", "data": "data", "referenceList": "reference list"}
+
+
+def refusal(problem: Mapping[str, object]) -> tuple[int, str]:
+    """A problem document as 0-stor's clients know refusals: gRPC's number, and the text.
+
+    Example:
+        >>> refusal({"code": "not_found", "facts": {"key": "a"}})
+        (5, 'zstordb: key is no found')
+    """
+    code, told = str(problem.get("code")), problem.get("facts")
+    facts = told if isinstance(told, Mapping) else {}
+    reason, argument = facts.get("reason"), facts.get("argument")
+    if code == "unauthenticated" and reason in UNSHOWN:
+        return UNAUTHENTICATED, UNSHOWN[reason]
+    if code == "limit_exceeded" and facts.get("limit") in LIMITED:
+        return INVALID_ARGUMENT, LIMITED[facts["limit"]]
+    if code == "invalid_value" and reason == "missing" and argument in PROVIDED:
+        return INVALID_ARGUMENT, f"zstordb: {PROVIDED[argument]} is not provided"
+    return ALIKE.get(code, FAILED)
 
 
 # -- keys --------------------------------------------------------------------------------

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 PROBLEM = b"Content-Type: application/problem+json\r\n"
 
 
+def bear(request: Request) -> None:
+    """Read a token that stands in the header by itself; an empty one is none."""
+    authorization = request.headers.pop("authorization", "").strip()
+    if authorization:
+        alone = " " not in authorization
+        request.headers["authorization"] = f"Bearer {authorization}" if alone else authorization
+
+
 class Sdstor:
     """0-stor's REST interface (``routes.Face``)."""
 
@@ -45,9 +53,7 @@ class Sdstor:
         Raises:
             InvalidNamespace: no organisation has a namespace of this name.
         """
-        authorization = request.headers.get("authorization", "").strip()
-        if authorization and " " not in authorization:
-            request.headers["authorization"] = f"Bearer {authorization}"
+        bear(request)
         if namespace is not None:
             check_label(namespace.decode("latin-1"))
 

@@ -1,201 +1,110 @@
-"""0-stor's gRPC interface (docs/PROTOCOL.md section 7): its methods, who may, its refusals.
+"""0-stor's gRPC interface (docs/PROTOCOL.md section 7): its methods, and who may call them.
 
-A call is admitted as 0-stor does it: the label, then the method, then the token, then what is
-asked. The work is done on the site's threads, as that of its other faces.
+A call is admitted, carried out, counted and limited as one of this house's own gRPC service;
+here are what 0-stor's methods do, and the words that its refusals have.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import grpc
 import grpc.aio
+import msgspec
 
-from holdfast.access.grants import Ask
-from holdfast.errors import (
-    Busy,
-    Closed,
-    Corrupt,
-    DeadlineExceeded,
-    Forbidden,
-    HoldfastError,
-    InvalidKey,
-    InvalidNamespace,
-    InvalidValue,
-    LimitExceeded,
-    NotFound,
-    Permanent,
-    RateLimited,
-    Unauthenticated,
-    Unavailable,
-)
+from holdfast.errors import HoldfastError, InvalidValue, LimitExceeded, Unauthenticated
 from holdfast.limits import CONSUMERS, VALUE_RECORD_BYTES
-from holdfast.server.sdstor.shelf import Shelf
+from holdfast.server.answers import Answer, refused
+from holdfast.server.requests import Request
+from holdfast.server.routes import Route
+from holdfast.server.rpc.called import BAD, STATUS, Called, Context, conduct, on_thread
+from holdfast.server.rpc.streams import send
+from holdfast.server.sdstor.face import bear
+from holdfast.server.sdstor.shelf import Shelf, check_label
 from holdfast.wire import zstor as wire
-from holdfast.wire.problems import BAD_REQUEST, status_of
-from holdfast.wire.sdstor import TOO_MANY
 
 if TYPE_CHECKING:
     from holdfast.server.site import Site
 
-Work = TypeVar("Work")
-Context = Any  # grpc.aio.ServicerContext, which ships without types
-AUTHORIZATION, LABEL = "authorization", "label"
-FINE, BROKEN = 200, 500
-
-
-class Refused(Exception):
-    """A call is refused: a code of gRPC, and 0-stor's text."""
-
-    def __init__(self, code: grpc.StatusCode, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = f"zstordb: {text}"
-
-
-def _nil(what: str) -> Refused:
-    return Refused(grpc.StatusCode.INVALID_ARGUMENT, f"{what} is not provided")
-
-
-CODES: Final = grpc.StatusCode
-NIL_LABEL: Final = (CODES.UNAUTHENTICATED, "no label given")
-NIL_TOKEN: Final = (CODES.UNAUTHENTICATED, "no JWT token given")
-DENIED: Final = (CODES.PERMISSION_DENIED, "JWT token does not permit requested action")
-UNIMPLEMENTED: Final = (CODES.UNIMPLEMENTED, "method support not implemented")
-DATABASE: Final = (CODES.INTERNAL, "database operation failed")
-# The first that fits; what is not here is a failure of the database.
-REFUSALS: Final[tuple[tuple[type[HoldfastError], tuple[grpc.StatusCode, str]], ...]] = (
-    (NotFound, (CODES.NOT_FOUND, "key is no found")),  # (sic)
-    (Corrupt, (CODES.DATA_LOSS, "object data is corrupted")),
-    (Unauthenticated, DENIED),
-    (Forbidden, DENIED),
-    (InvalidNamespace, DENIED),
-    (InvalidKey, (CODES.INVALID_ARGUMENT, "key is not valid")),
-    (InvalidValue, (CODES.INVALID_ARGUMENT, "request is not valid")),
-    (LimitExceeded, (CODES.INVALID_ARGUMENT, "a limit would be exceeded")),
-    (Permanent, (CODES.FAILED_PRECONDITION, "object is permanent")),
-    (RateLimited, (CODES.RESOURCE_EXHAUSTED, "too many requests")),
-    (Busy, (CODES.UNAVAILABLE, "database is catching up")),
-    (Unavailable, (CODES.UNAVAILABLE, "server is going down")),
-    (Closed, (CODES.UNAVAILABLE, "server is going down")),
-    (DeadlineExceeded, (CODES.DEADLINE_EXCEEDED, "the deadline has passed")),
-)
-LIMITED: Final = {
-    "CONSUMERS": TOO_MANY,
-    "VALUE_RECORD_BYTES": f"data is too big, can only contain {VALUE_RECORD_BYTES} bytes",
-}
-
-
-def refusal_of(error: HoldfastError) -> Refused:
-    """An error in 0-stor's words."""
-    if isinstance(error, Unauthenticated) and error.facts.get("reason") == "missing":
-        return Refused(*NIL_TOKEN)
-    if isinstance(error, LimitExceeded) and error.facts.get("limit") in LIMITED:
-        return Refused(CODES.INVALID_ARGUMENT, LIMITED[str(error.facts["limit"])])
-    for kind, told in REFUSALS:
-        if isinstance(error, kind):
-            return Refused(*told)
-    return Refused(*DATABASE)
+LABEL: Final = "label"
+ABSENT: Final = "missing"
+Fields = Sequence[object]  # of an answer, in the order of their numbers
 
 
 class Call(NamedTuple):
-    """One call that may be carried out."""
+    """One call that is allowed: whose objects, which of them, what is asked."""
 
     shelf: Shelf
-    label: str
+    key: str
     asked: wire.Asked
-
-    @property
-    def key(self) -> str:
-        """The key that is asked for."""
-        return wire.key_of(self.asked.key)
 
 
 # -- what each method does -----------------------------------------------------------------
 
 
-def _check_asked(method: wire.Method, asked: wire.Asked) -> None:
-    """Refuse what is missing or too much, in 0-stor's order."""
-    if "key" in method.asks and not asked.key:
-        raise _nil("key")
-    if "data" in method.asks and not asked.data:
-        raise _nil("data")
-    if method.asks == wire.LISTED and not asked.references:
-        raise _nil("reference list")
-    if len(asked.references) > CONSUMERS:
-        raise LimitExceeded(limit="CONSUMERS", most=CONSUMERS, asked=len(asked.references))
-    if len(asked.data) > VALUE_RECORD_BYTES:
-        limit, size = "VALUE_RECORD_BYTES", len(asked.data)
-        raise LimitExceeded(limit=limit, most=VALUE_RECORD_BYTES, asked=size)
-
-
-def _set_object(_site: Site, call: Call) -> Sequence[object]:
+def _set_object(call: Call) -> Fields:
     call.shelf.put(call.key, call.asked.data, call.asked.references or None)
     return ()
 
 
-def _get_object(_site: Site, call: Call) -> Sequence[object]:
+def _get_object(call: Call) -> Fields:
     return call.shelf.get(call.key)
 
 
-def _delete_object(_site: Site, call: Call) -> Sequence[object]:
+def _delete_object(call: Call) -> Fields:
     call.shelf.drop(call.key)
     return ()
 
 
-def _status(_site: Site, call: Call) -> Sequence[object]:
+def _status(call: Call) -> Fields:
     return (wire.TELLING[call.shelf.status(call.key)],)
 
 
-def _set_list(_site: Site, call: Call) -> Sequence[object]:
+def _set_list(call: Call) -> Fields:
     call.shelf.set(call.key, call.asked.references)
     return ()
 
 
-def _get_list(_site: Site, call: Call) -> Sequence[object]:
+def _get_list(call: Call) -> Fields:
     return (call.shelf.references(call.key),)
 
 
-def _count(_site: Site, call: Call) -> Sequence[object]:
+def _count(call: Call) -> Fields:
     return (call.shelf.count(call.key),)
 
 
-def _append(_site: Site, call: Call) -> Sequence[object]:
+def _append(call: Call) -> Fields:
     call.shelf.append(call.key, call.asked.references)
     return ()
 
 
-def _remove(_site: Site, call: Call) -> Sequence[object]:
+def _remove(call: Call) -> Fields:
     return (call.shelf.remove(call.key, call.asked.references),)
 
 
-def _clear(_site: Site, call: Call) -> Sequence[object]:
+def _clear(call: Call) -> Fields:
     call.shelf.clear(call.key)
     return ()
-
-
-def _namespace(site: Site, call: Call) -> Sequence[object]:
-    return (call.label, *site.rates.per_hour(call.label), call.shelf.figures().objects)
 
 
 class Act(NamedTuple):
     """How a method is carried out: its name in the table of rights, and whether it writes."""
 
     operation: str
-    act: Callable[[Site, Call], Sequence[object]] | None
+    act: Callable[[Call], Fields] | None = None
     writes: bool = False
 
 
 ACTS: Final[dict[str, Act]] = {
     # 0-stor asks for the administrator here, and over REST for a reader.
-    "GetNamespace": Act("grants", _namespace),
+    "GetNamespace": Act("grants"),
     "SetObject": Act("store", _set_object, writes=True),
     "GetObject": Act("load", _get_object),
     "DeleteObject": Act("delete", _delete_object, writes=True),
     "GetObjectStatus": Act("exists", _status),
-    "ListObjectKeys": Act("list", None),
+    "ListObjectKeys": Act("list"),
     "SetReferenceList": Act("consumers.set", _set_list, writes=True),
     "GetReferenceList": Act("consumers.list", _get_list),
     "GetReferenceCount": Act("consumers.list", _count),
@@ -205,152 +114,154 @@ ACTS: Final[dict[str, Act]] = {
 }
 
 
+def _check(method: wire.Method, asked: wire.Asked) -> None:
+    """Refuse what is missing or too much, in 0-stor's order."""
+    optional = method.name == "SetObject"
+    for name, given in (
+        ("key", asked.key),
+        ("data", asked.data),
+        ("referenceList", asked.references or optional),
+    ):
+        if name in method.asks and not given:
+            raise InvalidValue(argument=name, reason=ABSENT)
+    if len(asked.references) > CONSUMERS:
+        raise LimitExceeded(limit="CONSUMERS", most=CONSUMERS, asked=len(asked.references))
+    if len(asked.data) > VALUE_RECORD_BYTES:
+        limit, size = "VALUE_RECORD_BYTES", len(asked.data)
+        raise LimitExceeded(limit=limit, most=VALUE_RECORD_BYTES, asked=size)
+
+
 # -- one call ------------------------------------------------------------------------------
 
 
+def _begin(method: wire.Method, site: Site, request: Request) -> tuple[Called, Call]:
+    """Count a call that is allowed, and see that it can be carried out."""
+    called = cast("Called", request)
+    label, asked = site.tenant_of(request).name, called.message
+    site.rates.count(label, writes=ACTS[method.name].writes)
+    _check(method, asked)
+    return called, Call(Shelf(site.store, label), called.key, asked)
+
+
+def _carry_out(method: wire.Method, site: Site, request: Request) -> None:
+    called, call = _begin(method, site, request)
+    act = ACTS[method.name]
+    if act.act is None:
+        raise AssertionError(method.name)
+    on = site.work if act.writes else site.ask
+    on(called, partial(act.act, call), lambda fields: _told(method, cast("Fields", fields)))
+
+
+def _namespace(method: wire.Method, site: Site, request: Request) -> None:
+    called, call = _begin(method, site, request)
+    label = site.tenant_of(request).name
+    rates = site.rates.per_hour(label)
+    site.ask(
+        called,
+        lambda: call.shelf.figures().objects,
+        lambda count: _told(method, (label, *rates, count)),
+    )
+
+
+def _list(method: wire.Method, site: Site, request: Request) -> Answer:
+    called, call = _begin(method, site, request)
+    called.found = call.shelf.keys()
+    return Answer()
+
+
+def _told(method: wire.Method, fields: Fields) -> Answer:
+    return Answer(200, b"", wire.told(method, *fields))
+
+
+HANDLES: Final = {"GetNamespace": _namespace, "ListObjectKeys": _list}
+
+
 class Manager(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc ships without types
-    """Answers the calls of both services.
+    """Answers the calls of one of the two services, those for methods it has not included.
 
     Args:
-        site: whose store, threads and figures they use.
+        site: admits, carries out and counts them.
+        service: which one.
     """
 
     def __init__(self, site: Site, service: str) -> None:
         self._site = site
         self._prefix = f"/{service}/"
-        self._methods = {one.path: one for one in wire.METHODS if one.service == service}
+        self._handlers = {
+            one.path: self._handler(one) for one in wire.METHODS if one.service == service
+        }
+        self._unknown = grpc.unary_unary_rpc_method_handler(self._refuse)
 
     def service(self, handler_call_details: Any) -> Any:  # noqa: ANN401 - as grpc has it
-        """The handler of a call; one that refuses for a method that nobody knows."""
+        """The handler of a call, None where it is for another service."""
         path = handler_call_details.method
         if not path.startswith(self._prefix):
             return None
-        method = self._methods.get(path)
-        if method is None:
-            return grpc.unary_unary_rpc_method_handler(self._unknown)
+        return self._handlers.get(path, self._unknown)
+
+    def _handler(self, method: wire.Method) -> Any:  # noqa: ANN401 - as grpc has it
+        handle = partial(HANDLES.get(method.name, _carry_out), method)
+        route = Route(ACTS[method.name].operation, handle, "alone")
         if method.name == wire.STREAMED:
-            return grpc.unary_stream_rpc_method_handler(self._streaming(method))
-        return grpc.unary_unary_rpc_method_handler(self._unary(method))
+            return grpc.unary_stream_rpc_method_handler(partial(self._stream, method, route))
+        return grpc.unary_unary_rpc_method_handler(partial(self._answer, method, route))
 
-    async def _unknown(self, _message: bytes, context: Context) -> bytes:
-        refused = Refused(*UNIMPLEMENTED)
-        return bytes(await context.abort(refused.code, refused.text))
+    async def _refuse(self, _message: bytes, context: Context) -> None:
+        await context.abort(STATUS[wire.UNIMPLEMENTED[0]], wire.UNIMPLEMENTED[1])
 
-    def _unary(self, method: wire.Method) -> Callable[[bytes, Context], Any]:
-        act = ACTS[method.name]
+    async def _answer(
+        self, method: wire.Method, route: Route, message: bytes, context: Context
+    ) -> bytes:
+        called = Called(self._site, context)
+        admit = partial(self._admit, called, context, lambda: wire.asked(method, message))
+        answer = await conduct(self._site, called, partial(admit, route))
+        return await self._finish(called, answer, context)
 
-        async def answer(message: bytes, context: Context) -> bytes:
-            async def carry_out() -> bytes:
-                call = await self._admit(method, message, context)
-                if act.act is None:
-                    raise AssertionError(method.name)
-                do = act.act
-                fields = await self._on_thread(call.label, act, lambda: do(self._site, call))
-                return wire.told(method, *fields)
+    async def _stream(
+        self, method: wire.Method, route: Route, message: bytes, context: Context
+    ) -> None:
+        called = Called(self._site, context)
+        admit = partial(self._admit, called, context, lambda: wire.asked(method, message))
+        answer = await conduct(self._site, called, partial(admit, route))
+        if answer.status < BAD:
+            try:
+                await self._send(method, called.found, context)
+            except HoldfastError as error:
+                answer = refused(error)
+        await self._finish(called, answer, context)
 
-            return await self._told(act, context, carry_out())
+    async def _send(
+        self, method: wire.Method, pages: Iterator[list[str]], context: Context
+    ) -> None:
+        """Send pages, each read when the one before has left."""
+        while (page := await on_thread(self._site, lambda: next(pages, None))) is not None:
+            for key in page:
+                await send(self._site, context, wire.told(method, wire.raw_of(key)))
 
-        return answer
-
-    def _streaming(self, method: wire.Method) -> Callable[[bytes, Context], Any]:
-        act = ACTS[method.name]
-
-        async def answer(message: bytes, context: Context) -> AsyncIterator[bytes]:
-            call = await self._told(act, context, self._admit(method, message, context))
-            pages = call.shelf.keys()
-            while True:
-                page = await self._told(act, context, self._next(call, act, pages))
-                if page is None:
-                    return
-                for key in page:
-                    yield wire.told(method, wire.raw_of(key))
-
-        return answer
-
-    async def _next(self, call: Call, act: Act, pages: Iterator[list[str]]) -> list[str] | None:
-        return await self._on_thread(call.label, act, lambda: next(pages, None))
-
-    async def _told(self, act: Act, context: Context, work: Awaitable[Work]) -> Work:
-        """What some work comes to; a refusal ends the call."""
-        site = self._site
-        began_ns, status = site.clock.monotonic_ns(), BROKEN
-        try:
-            result = await work
-        except HoldfastError as error:
-            status, refused = status_of(error), refusal_of(error)
-        except Refused as error:
-            status, refused = BAD_REQUEST, error
-        except Exception as error:  # noqa: BLE001 - the caller is told, and so is the log
-            site.fault(error)
-            refused = Refused(*DATABASE)
-        else:
-            status = FINE
-            return result
-        finally:
-            site.metrics.count(act.operation, status, site.clock.monotonic_ns() - began_ns)
-        await context.abort(refused.code, refused.text)
-        raise AssertionError("a refused call does not go on")
-
-    async def _admit(self, method: wire.Method, message: bytes, context: Context) -> Call:
-        """Settle who asks and whether they may, then what; the same order as 0-stor's."""
-        site, act = self._site, ACTS[method.name]
-        metadata = {name: text for name, text in context.invocation_metadata() or () if text}
-        label = metadata.get(LABEL)
+    def _admit(
+        self, called: Called, context: Context, ask: Callable[[], wire.Asked], route: Route
+    ) -> None:
+        """Settle who asks for what, and whether they may: the label first, as 0-stor does."""
+        pairs = context.invocation_metadata() or ()
+        label = next((text for name, text in pairs if name == LABEL), "")
         if not label:
-            raise Refused(*NIL_LABEL)
-        shelf = Shelf(site.store, label)
-        asked = wire.asked(method, message)
-        key = wire.key_of(asked.key) if asked.key else ""
-        await self._allow(
-            metadata, Ask(label, act.operation, key, len(asked.data), _address(context))
-        )
-        site.rates.count(label, writes=act.writes)
-        _check_asked(method, asked)
-        return Call(shelf, label, asked)
+            raise Unauthenticated(reason=LABEL)
+        check_label(label)
+        called.aim(label)
+        bear(called)
+        asked = called.message = ask()
+        if asked.key:
+            called.key = wire.key_of(asked.key)
+        self._site.admit_call(called, route, len(asked.data))
 
-    async def _allow(self, metadata: dict[str, str], ask: Ask) -> None:
-        door, authorization = self._site.door, str(metadata.get(AUTHORIZATION, "")).strip()
-        if authorization and " " not in authorization:
-            authorization = f"Bearer {authorization}"
-        principal = door.who(authorization or None, None)
-        if door.waits(principal, ask.namespace):
-            await _on_thread(self._site, lambda: door.allow(principal, ask), writes=True)
-        else:
-            door.allow(principal, ask)
-
-    async def _on_thread(self, label: str, act: Act, work: Callable[[], Work]) -> Work:
-        """Do some work of a namespace on a thread of the site."""
-        tenant = self._site.tenants.find(label.encode())
-        self._site.tenants.admit(tenant)
-        try:
-            return await _on_thread(self._site, work, writes=act.writes)
-        finally:
-            tenant.under_way -= 1
-
-
-async def _on_thread(site: Site, work: Callable[[], Work], *, writes: bool) -> Work:
-    """The result of some work on a thread: a write is carried out even if nobody waits."""
-    waiting: asyncio.Future[Work] = site.loop.create_future()
-
-    def settle(outcome: object) -> None:
-        if waiting.cancelled():
-            return
-        if isinstance(outcome, BaseException):
-            waiting.set_exception(outcome)
-        else:
-            waiting.set_result(outcome)  # type: ignore[arg-type] # it is what the work returned
-
-    (site.write if writes else site.read)(work, settle)
-    return await waiting
-
-
-def _address(context: Context) -> str:
-    """The caller's IP address: "ipv4:127.0.0.1:1234", "ipv6:%5B::1%5D:1234"."""
-    kind, _, rest = context.peer().partition(":")
-    host = rest.rpartition(":")[0]
-    if kind == "ipv6":
-        return str(host.replace("%5B", "").replace("%5D", "").strip("[]"))
-    return str(host) if kind == "ipv4" else ""
+    async def _finish(self, called: Called, answer: Answer, context: Context) -> bytes:
+        """End a call by its answer: count it; its message, or a refusal in 0-stor's words."""
+        self._site.note(called, answer)
+        if answer.status >= BAD:
+            problem = msgspec.json.decode(answer.body, type=dict[str, object])
+            number, text = wire.refusal(problem)
+            await context.abort(STATUS[number], text)
+        return answer.body
 
 
 def add_namespaces(server: grpc.aio.Server, site: Site) -> str:
