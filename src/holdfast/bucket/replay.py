@@ -16,7 +16,7 @@ from holdfast.log.group import Group, Kind
 from holdfast.log.header import Birth, Merge
 from holdfast.log.keyblock import Row, moved, sorted_rows
 from holdfast.log.records import BESIDE, REMOVALS, Flag, Type, record_bytes
-from holdfast.log.runs import Stores, plain_bytes, runs_of_block, runs_of_group
+from holdfast.log.runs import Stores, plain_bytes, runs_of_block, runs_of_groups
 from holdfast.views.port import Table
 from holdfast.views.state import needs_care
 
@@ -39,21 +39,15 @@ def replay(opened: Bucket, found: Recovered, after: Position) -> None:
         if block is not None:
             _apply_runs(opened, runs_of_block(block))
         else:
-            _apply_groups(opened, log.groups(number, after, READ_BYTES), number)
+            _apply_runs(opened, runs_of_groups(log.groups(number, after, READ_BYTES), number))
     tail = (
         group
         for group in found.groups
         if after.segment != log.number or group.head.start >= after.stop
     )
-    _apply_groups(opened, tail, log.number)
+    _apply_runs(opened, runs_of_groups(tail, log.number))
     note_floors(opened, found.groups)
     opened.weight = opened.state.tally(opened.view_tally).total()
-
-
-def _apply_groups(opened: Bucket, groups: Iterable[Group], number: int) -> None:
-    for group in groups:
-        if group.head.kind == Kind.RECORDS:
-            _apply_runs(opened, runs_of_group(group, number))
 
 
 def _apply_runs(opened: Bucket, runs: Iterable[Stores | Row]) -> None:

@@ -22,10 +22,10 @@ meets is the log it has absorbed (rule 2). A group is there whole or not at all.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
-from typing import NamedTuple
 
+import msgspec
 from crc32c import crc32c
 from xxhash import xxh3_64_intdigest
 
@@ -36,7 +36,8 @@ from holdfast.log.records import HEAD as RECORD
 MAGIC = b"HFGR"
 HEAD = struct.Struct("<4sBBHIIIIQQ")
 DIGEST = struct.Struct("<Q")
-GROUP_HEAD_BYTES = HEAD.size + DIGEST.size
+SEALED = struct.Struct(HEAD.format + "Q")  # with its digest
+GROUP_HEAD_BYTES = SEALED.size
 
 
 class Kind(IntEnum):
@@ -47,7 +48,7 @@ class Kind(IntEnum):
     CONTROL = 3  # records about the log itself; only these are read to settle it
 
 
-class GroupHead(NamedTuple):
+class GroupHead(msgspec.Struct, frozen=True, gc=False):
     """A verified group header at ``start``; the body runs from ``body`` to ``stop``."""
 
     kind: int
@@ -61,87 +62,7 @@ class GroupHead(NamedTuple):
     stop: int
 
 
-def seal_head(  # noqa: PLR0917 - a header has this many fields
-    kind: int, count: int, length: int, body_crc: int, synced_to: int, previous: int
-) -> tuple[bytes, int]:
-    """A group's header and the chain digest after it."""
-    head = HEAD.pack(MAGIC, kind, 0, 0, count, length, body_crc, 0, synced_to, previous)
-    digest = xxh3_64_intdigest(head)
-    return head + DIGEST.pack(digest), digest
-
-
-def read_head(data: bytes | memoryview, at: int, start: int) -> GroupHead | None:
-    """The header at ``data[at]`` (segment offset ``start``), or None if it is none."""
-    if len(data) - at < GROUP_HEAD_BYTES or data[at : at + 4] != MAGIC:
-        return None
-    _, kind, _, _, count, length, body_crc, _, synced_to, previous = HEAD.unpack_from(data, at)
-    (digest,) = DIGEST.unpack_from(data, at + HEAD.size)
-    if xxh3_64_intdigest(data[at : at + HEAD.size]) != digest:
-        return None
-    body = start + GROUP_HEAD_BYTES
-    return GroupHead(kind, count, body_crc, synced_to, previous, digest, start, body, body + length)
-
-
-def group_bytes(data: bytes | memoryview, start: int) -> int:
-    """How long the group at the beginning of ``data`` says it is; 0 where there is none."""
-    head = read_head(data, 0, start)
-    return 0 if head is None else head.stop - head.start
-
-
-def scan(
-    data: bytes | memoryview, base: int, stop: int, digest: int
-) -> Iterator[tuple[GroupHead, memoryview]]:
-    """Verified groups from segment offset ``base`` to ``stop``, chained from ``digest``.
-
-    ``data[0]`` is the byte at ``base``. Ends silently where the next group does
-    not verify: the caller compares where it ended with where it should have.
-    """
-    view = memoryview(data)
-    at = base
-    while at < stop:
-        head = read_head(view, at - base, at)
-        if head is None or head.previous != digest or head.stop > stop:
-            return
-        body = view[head.body - base : head.stop - base]
-        if crc32c(body) != head.body_crc:
-            return
-        yield head, body
-        digest = head.digest
-        at = head.stop
-
-
-def durable_beyond(data: bytes | memoryview, base: int, at: int, stop: int) -> bool:
-    """Whether any later group that verifies says that bytes after ``at`` were durable.
-
-    Bytes at ``at`` do not verify; if something behind them was written after
-    they were synced, they are damage and not a torn tail (rule 5).
-    """
-    return any(head.synced_to > at for head, _ in groups_behind(data, base, at, stop))
-
-
-def groups_behind(
-    data: bytes | memoryview, base: int, at: int, stop: int
-) -> Iterator[tuple[GroupHead, memoryview]]:
-    """Groups that verify anywhere behind ``at``, whatever stands between them.
-
-    A value may look like a group. So one counts only whole, and only if it speaks
-    of nothing behind its own beginning, which a value can't know.
-    """
-    whole = bytes(memoryview(data)[: stop - base])
-    view = memoryview(whole)
-    found = whole.find(MAGIC, at - base + 1)
-    while found >= 0:
-        head = read_head(view, found, base + found)
-        after = found + 1
-        if head is not None and head.synced_to <= head.start and head.stop <= stop:
-            body = view[head.body - base : head.stop - base]
-            if crc32c(body) == head.body_crc:
-                yield head, body
-                after = head.stop - base
-        found = whole.find(MAGIC, after)
-
-
-class Group(NamedTuple):
+class Group(msgspec.Struct, frozen=True, gc=False):
     """A verified group: its header and its body."""
 
     head: GroupHead
@@ -200,3 +121,100 @@ class Group(NamedTuple):
         """A record's value (the group's checksum has covered it)."""
         at = record.offset - self.head.body
         return bytes(self.body[at : at + record.value_len])
+
+
+def seal_head(  # noqa: PLR0917 - a header has this many fields
+    kind: int, count: int, length: int, body_crc: int, synced_to: int, previous: int
+) -> tuple[bytes, int]:
+    """A group's header and the chain digest after it."""
+    head = HEAD.pack(MAGIC, kind, 0, 0, count, length, body_crc, 0, synced_to, previous)
+    digest = xxh3_64_intdigest(head)
+    return head + DIGEST.pack(digest), digest
+
+
+def read_head(data: bytes | memoryview, at: int, start: int) -> GroupHead | None:
+    """The header at ``data[at]`` (segment offset ``start``), or None if it is none."""
+    if len(data) - at < GROUP_HEAD_BYTES:
+        return None
+    magic, kind, _, _, count, length, body_crc, _, synced_to, previous, digest = SEALED.unpack_from(
+        data, at
+    )
+    if magic != MAGIC or xxh3_64_intdigest(data[at : at + HEAD.size]) != digest:
+        return None
+    body = start + GROUP_HEAD_BYTES
+    return GroupHead(kind, count, body_crc, synced_to, previous, digest, start, body, body + length)
+
+
+def scan(data: bytes | memoryview, base: int, stop: int, digest: int) -> Iterator[Group]:
+    """Verified groups from segment offset ``base`` to ``stop``, chained from ``digest``.
+
+    ``data[0]`` is the byte at ``base``. Ends silently where the next group does
+    not verify: the caller compares where it ended with where it should have.
+    """
+    view = memoryview(data)
+    at = base
+    while at < stop:
+        head = read_head(view, at - base, at)
+        if head is None or head.previous != digest or head.stop > stop:
+            return
+        body = view[head.body - base : head.stop - base]
+        if crc32c(body) != head.body_crc:
+            return
+        yield Group(head, body)
+        digest = head.digest
+        at = head.stop
+
+
+def scan_pieces(
+    read: Callable[[int, int], bytes], base: int, stop: int, *, digest: int, piece_bytes: int
+) -> Iterator[Group]:
+    """As ``scan``, of bytes that are read piece by piece; a longer group is read at once.
+
+    Args:
+        read: gives the segment's bytes from one offset to another.
+        base: from where.
+        stop: up to where.
+        digest: what the first group is chained to.
+        piece_bytes: to read at a time, at least a header.
+    """
+    at, length = base, piece_bytes
+    while at < stop:
+        data, begun = read(at, min(stop, at + length)), at
+        for group in scan(data, at, at + len(data), digest):
+            yield group  # one by one: who works in slices may rest between two
+            at, digest = group.head.stop, group.head.digest
+        length = piece_bytes
+        if at == begun:
+            longer = read_head(data, 0, at)
+            if longer is None or not at + len(data) < longer.stop <= stop:
+                return
+            length = longer.stop - at
+
+
+def durable_beyond(data: bytes | memoryview, base: int, at: int, stop: int) -> bool:
+    """Whether any later group that verifies says that bytes after ``at`` were durable.
+
+    Bytes at ``at`` do not verify; if something behind them was written after
+    they were synced, they are damage and not a torn tail (rule 5).
+    """
+    return any(group.head.synced_to > at for group in groups_behind(data, base, at, stop))
+
+
+def groups_behind(data: bytes | memoryview, base: int, at: int, stop: int) -> Iterator[Group]:
+    """Groups that verify anywhere behind ``at``, whatever stands between them.
+
+    A value may look like a group. So one counts only whole, and only if it speaks
+    of nothing behind its own beginning, which a value can't know.
+    """
+    whole = bytes(memoryview(data)[: stop - base])
+    view = memoryview(whole)
+    found = whole.find(MAGIC, at - base + 1)
+    while found >= 0:
+        head = read_head(view, found, base + found)
+        after = found + 1
+        if head is not None and head.synced_to <= head.start and head.stop <= stop:
+            body = view[head.body - base : head.stop - base]
+            if crc32c(body) == head.body_crc:
+                yield Group(head, body)
+                after = head.stop - base
+        found = whole.find(MAGIC, after)

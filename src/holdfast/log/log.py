@@ -12,6 +12,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -24,9 +25,8 @@ from holdfast.log.group import (
     GROUP_HEAD_BYTES,
     Group,
     Kind,
-    group_bytes,
     read_head,
-    scan,
+    scan_pieces,
     seal_head,
 )
 from holdfast.log.header import (
@@ -319,16 +319,12 @@ class Log:
             at, digest = after.stop, after.digest
         if digest is None:
             digest = self.head(number).digest
-        width = read_bytes
-        while at < stop:
-            data, begun = self._bytes(number, at, min(stop, at + width)), at
-            for head, body in scan(data, at, at + len(data), digest):
-                yield Group(head, body)
-                at, digest = head.stop, head.digest
-            length = group_bytes(data, at) if at == begun else 0
-            if at == begun and (length <= width or at + length > stop):
-                raise Corrupt(position=self.where(number, at), what="a group does not verify")
-            width = max(read_bytes, length)  # of a longer group all at once
+        read = partial(self._bytes, number)
+        for group in scan_pieces(read, at, stop, digest=digest, piece_bytes=read_bytes):
+            yield group
+            at = group.head.stop
+        if at != stop:
+            raise Corrupt(position=self.where(number, at), what="a group does not verify")
 
     def key_block(self, number: int) -> KeyBlock | None:
         """A sealed segment's key block, or None where the segment is not sealed."""

@@ -120,12 +120,8 @@ def _end(log: Log, number: int, absorbed: Position | None) -> Recovered | None:
     if head.incarnation != log.identity.incarnation:
         # A restore begins every bucket anew, so the newest segment is of the life we are in.
         raise Corrupt(position=where, what="this segment is of another life of the store")
-    found = [
-        Group(*pair)
-        for pair in scan(
-            memoryview(data)[SEGMENT_HEAD_BYTES:], SEGMENT_HEAD_BYTES, len(data), head.digest
-        )
-    ]
+    groups = memoryview(data)[SEGMENT_HEAD_BYTES:]
+    found = list(scan(groups, SEGMENT_HEAD_BYTES, len(data), head.digest))
     stop = found[-1].head.stop if found else SEGMENT_HEAD_BYTES
     torn = stop != len(data)
     if torn and _was_durable(data, stop, number, absorbed):

@@ -8,17 +8,29 @@ place between them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 import msgspec
 
 from holdfast.log.entry import ENTRY, ENTRY_BYTES
-from holdfast.log.group import Group
+from holdfast.log.group import Group, Kind
 from holdfast.log.keyblock import BLOCK, ROW, KeyBlock, Row, row_of
-from holdfast.log.records import BESIDE, CHECK_BYTES, HEAD, HEAD_BYTES, OVERHEAD, Flag, Type, decode
+from holdfast.log.records import (
+    BESIDE,
+    CHECK_BYTES,
+    HEAD,
+    HEAD_BYTES,
+    OVERHEAD,
+    Flag,
+    Record,
+    Type,
+    decode,
+)
 
 STORE = int(Type.STORE)
+RECORDS = int(Kind.RECORDS)
 FRESH = int(Flag.FRESH)
+RUN = 1_000  # stores that are enough for one run
 TELLING = 0xFFFF & ~FRESH  # flags that make a store more than a plain one
 
 
@@ -51,45 +63,57 @@ def plain_bytes(key: bytes, entry: bytes) -> int:
     return OVERHEAD + len(key) + len(entry) - ENTRY_BYTES + size
 
 
-def runs_of_group(group: Group, segment: int) -> Iterator[Stores | Row]:
-    """The records of a group, in the order of the log; what stands beside keys is left out.
+def runs_of_groups(groups: Iterable[Group], segment: int) -> Iterator[Stores | Row]:
+    """The records of a segment's groups, in order; what stands beside keys is left out.
 
     Args:
-        group: verified, of RECORDS.
-        segment: the number that this bucket knows its segment by.
+        groups: verified.
+        segment: the number that this bucket knows their segment by.
 
     Raises:
-        ValueError: the body contradicts itself.
+        ValueError: a body contradicts itself.
     """
-    body, base = bytes(group.body), group.head.body
     unpack, pack = HEAD.unpack_from, ENTRY.pack
-    run, at, begun = Stores(segment), 0, 0
-    for _ in range(group.head.records):
-        kind, flags, key_len, size, crc, attrs_len, version, modified, expires = unpack(body, at)
-        key_at = at + HEAD_BYTES
-        attrs_at = key_at + key_len
-        value_at = attrs_at + attrs_len
-        if kind != STORE or flags & TELLING:
-            run.taken_bytes = at - begun
-            yield run
-            if kind not in BESIDE:  # is state of the bucket, not of a key
-                yield row_of(decode(body, at, base)[0], segment)
-            run, at = Stores(segment), value_at + size + CHECK_BYTES
-            begun = at
+    run = Stores(segment)
+    for group in groups:
+        if group.head.kind != RECORDS:
             continue
-        key = body[key_at:attrs_at]
-        entry = pack(version, modified, expires, size, crc, 0, attrs_len, segment, base + value_at)
-        if flags or expires or attrs_len:
-            entry += body[attrs_at:value_at]
-            run.note(key, flags, expires)
-        run.keys.append(key)
-        run.entries.append(entry)
-        run.version = version  # they only grow
-        at = value_at + size + CHECK_BYTES
-    run.taken_bytes = at - begun
+        body, base, at, begun = bytes(group.body), group.head.body, 0, 0
+        for _ in range(group.head.records):
+            kind, flags, wide, size, crc, attrs_len, version, modified, expires = unpack(body, at)
+            attrs_at = at + HEAD_BYTES + wide
+            value_at = attrs_at + attrs_len
+            if kind != STORE or flags & TELLING:
+                run.taken_bytes += at - begun
+                run = yield from _interrupted(run, decode(body, at, base)[0])
+                at = begun = value_at + size + CHECK_BYTES
+                continue
+            key = body[at + HEAD_BYTES : attrs_at]
+            at = value_at + size + CHECK_BYTES
+            value_at += base
+            entry = pack(version, modified, expires, size, crc, 0, attrs_len, segment, value_at)
+            if flags or expires or attrs_len:
+                entry += body[attrs_at : attrs_at + attrs_len]
+                run.note(key, flags, expires)
+            run.keys.append(key)
+            run.entries.append(entry)
+            run.version = version  # they only grow
+        if at != len(body):
+            raise ValueError("a group is longer than its records")
+        run.taken_bytes += at - begun
+        if len(run.keys) >= RUN:
+            yield run
+            run = Stores(segment)
     yield run
-    if at != len(body):
-        raise ValueError("a group is longer than its records")
+
+
+def _interrupted(run: Stores, record: Record) -> Generator[Stores | Row, None, Stores]:
+    """A run up to a record that is no plain store, and that record's row; the run that goes on."""
+    if record.type in BESIDE:  # is state of the bucket, not of a key
+        return run
+    yield run
+    yield row_of(record, run.segment)
+    return Stores(run.segment)
 
 
 def runs_of_block(block: KeyBlock) -> Iterator[Stores | Row]:

@@ -99,11 +99,10 @@ def _groups(data: bytes, stop: int, digest: int | None) -> Iterator[Group]:
     """The chain from the segment's head, and what verifies behind where it breaks."""
     at = SEGMENT_HEAD_BYTES
     if digest is not None:
-        for head, body in scan(data[at:stop], at, stop, digest):
-            yield Group(head, body)
-            at = head.stop
-    for head, body in groups_behind(data, 0, at - 1, stop):
-        yield Group(head, body)
+        for group in scan(data[at:stop], at, stop, digest):
+            yield group
+            at = group.head.stop
+    yield from groups_behind(data, 0, at - 1, stop)
 
 
 def _gaps(number: int, groups: list[Group], stop: int | None) -> Iterator[Gap]:

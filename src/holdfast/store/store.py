@@ -98,9 +98,10 @@ class Store(Money):
         self.upkeep = Upkeep(self.corridor)
         self.upkeep.index = partial(resume, self)
         self.soon = Soon(self.corridor, self.sync)
-        self.placement.reserve.fit(self.placement.directory)
         if upkeep:
             self.upkeep.start()
+        else:
+            self.placement.reserve.fit(self.placement.directory)
 
     # -- namespaces ---------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from holdfast.bucket.rewrite import evacuated_row
 from holdfast.errors import Corrupt, HoldfastError
 from holdfast.limits import MIB, SCRUB_DAYS
 from holdfast.log.entry import ENTRY, unpack
-from holdfast.log.group import GROUP_HEAD_BYTES, Group, Kind, read_head, scan
+from holdfast.log.group import GROUP_HEAD_BYTES, Group, Kind, read_head, scan_pieces
 from holdfast.log.header import SEGMENT_HEAD_BYTES, SegmentInfo
 from holdfast.log.keyblock import KeyBlock, Row, row_of
 from holdfast.log.log import Log
@@ -230,19 +230,12 @@ def verified_groups(
         info: where the groups must end, and with which digest.
     """
     at = SEGMENT_HEAD_BYTES
-    length = WINDOW_BYTES
-    while at < info.stop:
-        data = read(at, min(info.stop, at + length))
-        before = at
-        for head, body in scan(data, at, at + len(data), digest):
-            yield Group(head, body)
-            at, digest = head.stop, head.digest
-        length = WINDOW_BYTES
-        if at == before:
-            longer = read_head(data, 0, at)
-            if longer is None or not at + len(data) < longer.stop <= info.stop:
-                raise Corrupt(position=where(info.number, at), what="a group does not verify")
-            length = longer.stop - at
+    groups = scan_pieces(read, at, info.stop, digest=digest, piece_bytes=WINDOW_BYTES)
+    for group in groups:
+        yield group
+        at, digest = group.head.stop, group.head.digest
+    if at != info.stop:
+        raise Corrupt(position=where(info.number, at), what="a group does not verify")
     if digest != info.digest:
         raise Corrupt(position=where(info.number, at), what="the groups are not those of the log")
 

@@ -139,6 +139,7 @@ class Upkeep:
         self._wake.set()
 
     def _run(self) -> None:
+        self._attempt(self._ease)  # first: nobody waits for it, and much is written at once
         while not self._stop.is_set():
             self._wake.wait(IDLE_S)
             self._wake.clear()

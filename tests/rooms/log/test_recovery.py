@@ -63,7 +63,7 @@ class Machine:
         data = self.data(path)
         digest = unpack_head(data[:SEGMENT_HEAD_BYTES], path).digest
         found = scan(data[SEGMENT_HEAD_BYTES:], SEGMENT_HEAD_BYTES, len(data), digest)
-        return [(head.start, head.stop, head.kind) for head, _ in found]
+        return [(group.head.start, group.head.stop, group.head.kind) for group in found]
 
     def flip(self, path: str, at: int) -> None:
         file = self.disk.open(path)
