@@ -25,6 +25,7 @@ BATCH_OPERATIONS: Final = 10_000
 BATCH_BYTES: Final = 64 * MIB
 PROOF_HEADER_BYTES: Final = 32 * KIB
 KEYS_SKIPPED: Final = 1_000_000  # that a page may lie behind, where pages are numbered
+PROVEN_LIST_BYTES: Final = 8 * MIB  # of the proof of a list; verifiers take no longer one
 PROVEN_BYTES: Final = 64 * MIB  # of a value that a server answers with its proof
 LIST_PAGE: Final = 1_000
 TTL_NS: Final = (1 << 62) - 1

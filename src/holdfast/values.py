@@ -183,6 +183,31 @@ class Proven(msgspec.Struct, frozen=True):
     time_ns: int
 
 
+class ProvenParts(msgspec.Struct, frozen=True):
+    """Parts of an object's value, and the proof of the object and of each of them.
+
+    ``value`` are the parts of 1 MiB that a range reaches into, None where there is no object;
+    ``first`` is the place of the first of them; ``paths`` are for each the hashes that lead to
+    the digest in the proof.
+    """
+
+    value: bytes | None
+    proof: bytes
+    revision: int
+    time_ns: int
+    first: int
+    paths: tuple[tuple[bytes, ...], ...]
+
+
+class ProvenPage(msgspec.Struct, frozen=True):
+    """The proof of one page of a list; ``next`` goes into ``after``, None at the end."""
+
+    proof: bytes
+    revision: int
+    time_ns: int
+    next: str | None
+
+
 class Place(msgspec.Struct, frozen=True):
     """Where a key lives: the bucket, its range cut to the namespace, its address.
 

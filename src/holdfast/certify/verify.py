@@ -18,7 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from holdfast.certify import cbor, leaf, roots, tree
+from holdfast.certify import cbor, leaf, parts, roots, tree
+from holdfast.certify.parts import Parts
 from holdfast.certify.roots import SignedRoot
 from holdfast.certify.tree import Labelled, Leaf, Miss, Node
 from holdfast.clock import Clock, SystemClock
@@ -84,17 +85,41 @@ def verify(
             believed then; it proves neither presence nor absence.
         InvalidValue: ``public_key`` is not a key.
     """
-    encoded = _key(key)
     opened = _Opened(proof, public_key, PROOF_BYTES)
     opened.check_fresh(max_age_s, min_revision, clock or SystemClock())
-    bucket, found = opened.objects(namespace, encoded, encoded + b"\x00")
-    attributes = leaf.decode(found[0][1]) if found else None
-    if attributes is not None and not _lives(attributes, opened.root):
-        attributes = None
+    attributes, bucket = opened.object(namespace, key)
     if (attributes is None) != (value is None):
         raise ProofInvalid(reason="present" if value is None else "absent")
     if attributes is not None and value is not None and not _names(attributes, value):
         raise ProofInvalid(reason="value")
+    return _verified(attributes, opened.root, bucket)
+
+
+def verify_parts(
+    namespace: str | bytes,
+    key: str,
+    held: Parts | None,
+    proof: bytes,
+    *,
+    public_key: object,
+    max_age_s: float | None = None,
+    min_revision: int | None = None,
+    clock: Clock | None = None,
+) -> Verified:
+    """What a proof says of a key, and that parts of its value are what they should be.
+
+    Args as ``verify``'s; ``held`` are parts of the value, None to learn of the object alone.
+
+    Raises:
+        ProofInvalid: as ``verify``; "absent" where there are parts and no object.
+    """
+    opened = _Opened(proof, public_key, PROOF_BYTES)
+    opened.check_fresh(max_age_s, min_revision, clock or SystemClock())
+    attributes, bucket = opened.object(namespace, key)
+    if held is not None:
+        if attributes is None:
+            raise ProofInvalid(reason="absent")
+        parts.check(held, attributes.size, attributes.digest)
     return _verified(attributes, opened.root, bucket)
 
 
@@ -107,16 +132,23 @@ def verify_list(
     max_age_s: float | None = None,
     min_revision: int | None = None,
     clock: Clock | None = None,
+    after: str | None = None,
+    until: str | None = None,
 ) -> dict[str, Verified]:
     """Hold that these are all the objects of a namespace below a prefix; arguments as above.
+
+    A page is held to ``after``, the key that it begins behind, and to ``until``, its last one.
 
     Returns:
         What the proof says of each key, in byte order of the keys; nothing may be missing.
     """
     low = prefix.encode() if not prefix else _key(prefix)
+    high = end_of(low) if until is None else _key(until) + b"\x00"
+    if after is not None:
+        low = _at_most(max(low, after.encode() + b"\x00"), high)
     opened = _Opened(proof, public_key, LIST_BYTES)
     opened.check_fresh(max_age_s, min_revision, clock or SystemClock())
-    bucket, found = opened.objects(namespace, low, end_of(low))
+    bucket, found = opened.objects(namespace, low, high)
     told = [(label, leaf.decode(content)) for label, content in found]
     try:
         return {
@@ -146,6 +178,14 @@ def end_of(prefix: bytes) -> bytes | None:
     return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else None
 
 
+def signed_root_of(proof: bytes) -> bytes:
+    """The signed root in a proof that was verified."""
+    match cbor.decode(proof, bytes_most=LIST_BYTES):
+        case [_, _, bytes(signed), _]:
+            return signed
+    raise ProofInvalid(reason="structure")
+
+
 class _Opened:
     """A proof whose signature holds and whose tree is the one that was signed."""
 
@@ -171,6 +211,15 @@ class _Opened:
         if not -CLOCKS_APART_NS <= age_ns <= max_age_s * SECOND_NS:
             raise ProofInvalid(reason="age")
 
+    def object(self, namespace: str | bytes, key: str) -> tuple[leaf.Attributes | None, str | None]:
+        """What a key's leaf says, None where there is no object; and the key's bucket."""
+        low = _key(key)
+        bucket, found = self.objects(namespace, low, low + b"\x00")
+        attributes = leaf.decode(found[0][1]) if found else None
+        if attributes is not None and not _lives(attributes, self.root):
+            attributes = None
+        return attributes, bucket
+
     def objects(
         self, namespace: str | bytes, low: bytes, high: bytes | None
     ) -> tuple[str | None, list[tuple[bytes, bytes]]]:
@@ -181,12 +230,12 @@ class _Opened:
         if isinstance(found, Miss):
             raise ProofInvalid(reason=found.value)
         objects: list[tuple[bytes, bytes]] = []
-        parts = tiles(found, low, high)
-        for start, stop, part in parts:
+        tiled = tiles(found, low, high)
+        for start, stop, part in tiled:
             keys = _subtree(part, KEYS)
             first, last = max(low, start), _least(high, stop)
             objects += [(one.label, _content(one.subtree)) for one in span(keys, first, last)]
-        return _bucket(parts[0][2]), objects
+        return _bucket(tiled[0][2]), objects
 
 
 def tiles(node: Node, low: bytes, high: bytes | None) -> list[tuple[bytes, bytes | None, Node]]:
@@ -257,6 +306,10 @@ def _bucket(part: Node) -> str:
     if len(content) != PART_BYTES:
         raise ProofInvalid(reason="leaf")
     return content[8:].hex()
+
+
+def _at_most(low: bytes, high: bytes | None) -> bytes:
+    return low if high is None else min(low, high)
 
 
 def _least(one: bytes | None, other: bytes | None) -> bytes | None:

@@ -39,6 +39,7 @@ def connect(
     outbox: Path | None = None,
     direct: bool | Literal["auto"] = False,
     public_key: bytes | None = None,
+    seen: Path | None = None,
     timeout: float | None = TIMEOUT_S,
     ca: Path | None = None,
     clock: Clock | None = None,
@@ -58,9 +59,12 @@ def connect(
             at a time. Without it the queue is in memory.
         direct: ask the directory once, then talk to the owner of each key. "auto": where that
             is worth it, for values up to 1 MiB of a server that answers within 5 ms.
-        public_key: of the store (``store.public_key()``). ``get``, ``get_many`` and ``exists``
-            then believe nothing without a proof that holds, is at most 5 minutes old, and of no
-            earlier revision than was seen; ``ProofInvalid`` else. Other answers are not proved.
+        public_key: of the store (``store.public_key()``). What reads objects then believes nothing
+            without a proof that holds, is at most 5 minutes old, and of a root that goes on from
+            the newest that was seen; ``ProofInvalid`` else. Other answers, and what ``stat`` and
+            ``entries`` tell beyond size, version, times and content type, are not proved.
+        seen: a file that keeps the newest root for the next client, of one client at a time;
+            without it a client begins by believing what it sees first.
         timeout: seconds that a call may take, all tries included; None for no end.
         ca: PEM file of the authorities that may vouch for the server, instead of the system's.
         clock: tells how much time is left; a clock of its own waits on its own terms.
@@ -74,7 +78,7 @@ def connect(
         ...     acme = store.namespace("acme")
     """
     line, address, tls = _prepared(url, token, timeout, ca, clock, entropy, enclave)
-    _trust(line, public_key)
+    _trust(line, public_key, seen)
     places = places_of(direct)
     _refuse_over_rpc(address, enclave=enclave, direct=direct)
     sender = _sender(address, tls, ca, line.clock)
@@ -96,6 +100,7 @@ def aconnect(
     outbox: Path | None = None,
     direct: bool | Literal["auto"] = False,
     public_key: bytes | None = None,
+    seen: Path | None = None,
     timeout: float | None = TIMEOUT_S,
     ca: Path | None = None,
     clock: Clock | None = None,
@@ -106,7 +111,7 @@ def aconnect(
     To be awaited, or entered with ``async with``, which closes it at the end.
     """
     line, address, tls = _prepared(url, token, timeout, ca, clock, entropy, enclave)
-    _trust(line, public_key)
+    _trust(line, public_key, seen)
     places = places_of(direct)
     _refuse_over_rpc(address, enclave=enclave, direct=direct)
 
@@ -189,12 +194,14 @@ def _is_plain(token: object) -> bool:
     return isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token
 
 
-def _trust(line: Line, public_key: bytes | None) -> None:
+def _trust(line: Line, public_key: bytes | None, seen: Path | None) -> None:
     """Have reads prove themselves, where a key was given."""
     if public_key is not None:
         from holdfast.client.trust import Trust  # noqa: PLC0415 - 50 ms
 
-        line.trust = Trust(public_key, line.clock)
+        line.trust = Trust(public_key, line.clock, None if seen is None else FilePath(seen))
+    elif seen is not None:
+        raise InvalidValue(argument="seen", reason="without a public key")
 
 
 def _soon_maker(line: Line, sender: Sender, outbox: Path | None) -> Callable[[], Soon]:

@@ -14,13 +14,14 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 import msgspec
 
 from holdfast.client.asks import Work
-from holdfast.client.calls import By, NamespaceCalls, Walk
+from holdfast.client.calls import By, NamespaceCalls
 from holdfast.client.files import Reading, RemoteReader, RemoteWriter
 from holdfast.client.line import Line
 from holdfast.client.money import MoneyCalls
 from holdfast.client.places import Places
 from holdfast.client.soon import Soon
 from holdfast.client.sync import Sender
+from holdfast.client.walk import ProvenWalk, Walk
 from holdfast.client.whole import BucketCalls, StoreCalls
 from holdfast.errors import Closed, Forbidden, InvalidValue, LockLost, Unauthenticated
 from holdfast.limits import LOCK_TTL_S, VALUE_RECORD_BYTES
@@ -128,6 +129,7 @@ class RemoteNamespace(Remote[NamespaceCalls]):
     unpublish = asked(NamespaceCalls.unpublish)
     published = asked(NamespaceCalls.published)
     prove = asked(NamespaceCalls.prove)
+    prove_list = asked(NamespaceCalls.prove_list)
 
     def __init__(self, sender: Sender, calls: NamespaceCalls, soon: Callable[[], Soon]) -> None:
         super().__init__(sender, calls)
@@ -174,7 +176,7 @@ class RemoteNamespace(Remote[NamespaceCalls]):
         walk = self._calls.walk(prefix, recursive, by, limit, after, details=True)
         return self._each(walk, Objects)  # type: ignore[return-value] # of a page of objects
 
-    def _each(self, walk: Walk, kind: type[Keys | Objects]) -> Iterator[str | Stat]:
+    def _each(self, walk: Walk | ProvenWalk, kind: type[Keys | Objects]) -> Iterator[str | Stat]:
         while not walk.done:
             yield from self._sender.run(walk.page(kind))
 

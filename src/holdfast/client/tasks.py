@@ -20,7 +20,7 @@ import msgspec
 from holdfast.aio import Taken
 from holdfast.client.address import Address
 from holdfast.client.asks import Answer, Ask, LostError, Pause, UnsentError, Work
-from holdfast.client.calls import By, NamespaceCalls, Walk
+from holdfast.client.calls import By, NamespaceCalls
 from holdfast.client.files import Reading, RemoteWriter
 from holdfast.client.line import Line
 from holdfast.client.places import Places
@@ -38,6 +38,7 @@ from holdfast.client.pool import (
 from holdfast.client.soon import Soon
 from holdfast.client.store import soon_value
 from holdfast.client.sync import NO_ANSWER, Sender
+from holdfast.client.walk import ProvenWalk, Walk
 from holdfast.client.whole import BucketCalls, StoreCalls
 from holdfast.clock import Clock, SystemClock
 from holdfast.errors import Closed, Forbidden, InvalidValue, LockLost, Unauthenticated
@@ -303,6 +304,7 @@ class AsyncRemoteNamespace(AsyncRemote[NamespaceCalls]):
     unpublish = asked(NamespaceCalls.unpublish)
     published = asked(NamespaceCalls.published)
     prove = asked(NamespaceCalls.prove)
+    prove_list = asked(NamespaceCalls.prove_list)
 
     def __init__(
         self,
@@ -349,7 +351,7 @@ class AsyncRemoteNamespace(AsyncRemote[NamespaceCalls]):
         return self._each(walk, Objects)  # type: ignore[return-value] # of a page of objects
 
     async def _each(
-        self, walk: Walk, kind: type[Keys | Objects]
+        self, walk: Walk | ProvenWalk, kind: type[Keys | Objects]
     ) -> AsyncGenerator[str | Stat, None]:
         while not walk.done:
             for row in await self._sender.run(walk.page(kind)):

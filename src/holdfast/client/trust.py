@@ -1,56 +1,125 @@
-"""Reading from a server that is not trusted: every value comes with its proof, and is checked.
+"""Reading from a server that is not trusted: what it says comes with a proof, and is checked.
 
 A client that was given the store's public key takes a value, or that there is none, only with
-a proof that holds, of a root that is not old, and never of an earlier revision than it has seen.
+a proof that holds, of a root that is not old, never of an earlier revision than it has seen,
+and that goes on from the newest root that it has seen: the answer brings what leads there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import Any, Final, TypeVar
 
+from holdfast.certify import roots, watch
 from holdfast.certify.cose import public_key as read_key
-from holdfast.certify.verify import verify
+from holdfast.certify.parts import Parts
+from holdfast.certify.verify import (
+    Verified,
+    signed_root_of,
+    verify,
+    verify_list,
+    verify_parts,
+)
 from holdfast.clock import Clock
-from holdfast.values import Proven
+from holdfast.errors import ProofInvalid
+from holdfast.wire.proofs import Answered
 
 MAX_AGE_S: Final = 300.0
+DECLARED: Final = "restore"
+T = TypeVar("T")
+Of = tuple[str, str]
+Before = watch.Seen | None
 
 
 class Trust:
-    """A store's public key, and the newest revision that was seen of it.
+    """A store's public key, and the newest root that was seen of it.
 
     Args:
         key: the public key, PEM or as ``holdfast.verify`` takes it.
         clock: what the age of roots is measured with.
+        path: a file that keeps the newest root from one client to the next; in memory if None.
+
+    Raises:
+        ProofInvalid: the file is not one of these.
     """
 
-    def __init__(self, key: object, clock: Clock) -> None:
-        self.revision = 0
+    def __init__(self, key: object, clock: Clock, path: Path | None = None) -> None:
         self._key = read_key(key)
         self._clock = clock
         self._lock = Lock()
+        self._path = path
+        self.seen: watch.Seen | None = None
+        if path is not None:
+            with suppress(FileNotFoundError):
+                self.seen = watch.decode(path.read_bytes())
 
-    def check(self, of: tuple[str, str], proven: Proven, least: int) -> bytes | None:
-        """The value, or None where there is no object, once the proof holds; ProofInvalid.
+    def whole(self, of: Of, answered: Answered, before: Before) -> Verified:
+        """What is proved of a key, and that this is its whole value, or that there is none.
 
         Args:
             of: namespace and key.
-            proven: what the server says.
-            least: the newest revision that was seen before it was asked; others may have seen
-                newer ones since.
+            answered: what the server says.
+            before: the newest root that was seen when it was asked.
+
+        Raises:
+            ProofInvalid: it does not convince. ``reason`` is "rollback", "fork" or "store" where
+                the root does not go on from the one that was seen.
         """
-        namespace, key = of
-        said = verify(
-            namespace,
-            key,
-            proven.value,
-            proven.proof,
+        return self._believe(answered, before, partial(verify, *of, answered.value))
+
+    def object(self, of: Of, answered: Answered, before: Before) -> Verified:
+        """What is proved of a key; its value is not looked at."""
+        return self._believe(answered, before, partial(verify_parts, *of, None))
+
+    def parts(self, of: Of, answered: Answered, before: Before) -> tuple[Verified, Parts | None]:
+        """What is proved of a key, and the parts of its value that came with it."""
+        held = None
+        if answered.value is not None:
+            held = Parts(answered.first, answered.value, answered.paths)
+        return self._believe(answered, before, partial(verify_parts, *of, held)), held
+
+    def page(
+        self, of: Of, after: str | None, answered: Answered, before: Before
+    ) -> dict[str, Verified]:
+        """Every object of a page of a list; ``of`` are namespace and prefix."""
+        until = answered.next
+        if until is not None and not (until.startswith(of[1]) and until > (after or "")):
+            raise ProofInvalid(reason="structure")
+
+        def check(proof: bytes, **terms: Any) -> dict[str, Verified]:  # noqa: ANN401 - verify_list's
+            return verify_list(*of, proof, after=after, until=until, **terms)
+
+        return self._believe(answered, before, check)
+
+    def _believe(self, answered: Answered, before: Before, check: Callable[..., T]) -> T:
+        """What the check says, once the root goes on from the one that was seen."""
+        said = check(
+            answered.proof,
             public_key=self._key,
             max_age_s=MAX_AGE_S,
-            min_revision=least,
+            min_revision=None if before is None else before.revision,
             clock=self._clock,
         )
+        message = signed_root_of(answered.proof)
+        now = watch.seen_of(message, roots.decode(message))
+        if before is not None:
+            history = watch.History(answered.consistency, answered.inclusion)
+            found = watch.compare(before, now, history)
+            if found and found != [DECLARED]:
+                raise ProofInvalid(reason=found[0])
+        self._remember(now)
+        return said
+
+    def _remember(self, now: watch.Seen) -> None:
         with self._lock:
-            self.revision = max(self.revision, said.revision)
-        return proven.value
+            if self.seen is not None and self.seen.revision >= now.revision:
+                return
+            self.seen = now
+            if self._path is not None:
+                beside = self._path.with_name(f"{self._path.name}.new")
+                beside.write_bytes(now.encode())
+                beside.replace(self._path)

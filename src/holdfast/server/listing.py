@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from holdfast.errors import InvalidValue
 from holdfast.limits import LIST_PAGE
+from holdfast.server import proofs
 from holdfast.server.answers import Answer, told
 from holdfast.server.requests import Request
 from holdfast.wire.paths import decode_query
@@ -21,7 +22,10 @@ FLAGS = {"true": True, "false": False}
 
 
 def page(site: Site, request: Request) -> None:
-    """One page, and the name behind which the next one begins."""
+    """One page, and the name behind which the next one begins; with its proof where asked."""
+    if request.query and b"proof=" in request.query:
+        proofs.page(site, request)
+        return
     fields = decode_query(request.query)
     space = site.store.namespace(site.tenant_of(request).name)
     work = partial(_read, space, fields)

@@ -55,6 +55,7 @@ OF_CHOICE = {
 TEXT: Schema = {"type": "string"}
 FLAG: Schema = {"type": "boolean"}
 NUMBER: Schema = {"type": "integer", "minimum": 0, "maximum": (1 << 63) - 1}
+PROOF: Schema = {"enum": ["1", "sealed"]}
 QUERIES: dict[str, dict[str, Schema]] = {
     "GET objects": {
         "prefix": TEXT,
@@ -63,8 +64,10 @@ QUERIES: dict[str, dict[str, Schema]] = {
         "limit": {"type": "integer", "minimum": 1, "maximum": LIST_PAGE},
         "after": TEXT,
         "details": FLAG,
+        "proof": PROOF,
+        "since": NUMBER,
     },
-    "GET objects/{key}": {"proof": {"enum": ["1", "sealed"]}},
+    "GET objects/{key}": {"proof": PROOF, "value": FLAG, "since": NUMBER},
     "DELETE objects/{key}": {"strict": FLAG},
     "GET /namespaces/{nsid}/objects": {
         "page": {"type": "integer", "minimum": 1, "default": 1},

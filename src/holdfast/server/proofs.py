@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from holdfast.certify import roots, verify
 from holdfast.errors import InvalidValue, LimitExceeded, NotFound
-from holdfast.limits import PROOF_HEADER_BYTES, PROVEN_BYTES
+from holdfast.limits import LIST_PAGE, PROOF_HEADER_BYTES, PROVEN_BYTES, PROVEN_LIST_BYTES
 from holdfast.server.answers import Answer, refused, told
 from holdfast.server.requests import Request
-from holdfast.values import Proven
-from holdfast.wire.headers import OCTETS
+from holdfast.wire.headers import OCTETS, range_of
 from holdfast.wire.paths import decode_query
+from holdfast.wire.proofs import Answered
 
 if TYPE_CHECKING:
     from holdfast.server.site import Site
     from holdfast.store.store import Store
 
 NUMBER: Final = re.compile(r"[0-9]{1,19}")
+LISTING: Final = frozenset(("prefix", "after", "limit", "proof", "since", "grant"))
+Prove = Callable[..., Answered]
 SEALED: Final = {"1": False, "true": False, "sealed": True}
 
 
@@ -37,41 +41,120 @@ class Root(msgspec.Struct, frozen=True):
 def get(site: Site, request: Request) -> None:
     """A value, or that there is none, with the proof: in a header, or all as msgpack."""
     query = decode_query(request.query) if request.query else {}
+    name = site.tenant_of(request).name
+    prove = partial(_prove, site.store, name, request)
+    site.work(request, partial(_asked, prove, site.store, query), partial(_proven, request))
+
+
+def page(site: Site, request: Request) -> None:
+    """What lies below a prefix, proved; with ``limit`` a page of it. As msgpack, or JSON."""
+    query = decode_query(request.query)
+    unknown = query.keys() - LISTING
+    if unknown:
+        raise InvalidValue(argument=min(unknown), reason="not with a proof")
+    prove = partial(_prove_page, site.store, site.tenant_of(request).name)
+    site.work(
+        request,
+        partial(_asked, prove, site.store, query),
+        lambda answered: told(answered, request.form),
+    )
+
+
+def _asked(prove: Prove, store: Store, query: dict[str, str]) -> Answered:
+    """A proof, and what leads to its root from the one that the caller knows."""
     sealed = SEALED.get(query.get("proof", "1"))
     if sealed is None:
         raise InvalidValue(argument="proof", reason="1 or sealed")
-    name = site.tenant_of(request).name
-    prove = partial(_prove, site.store, name, request.key, sealed=sealed)
-    site.work(request, prove, partial(_proven, request))
+    since = _number(query, "since")
+    answered = prove(query, sealed=sealed)
+    if since is None:
+        return answered
+    of = roots.decode(verify.signed_root_of(answered.proof)).log_size
+    if since == of:
+        return answered
+    try:
+        history = store.certifier.history_from(min(since, of), max(since, of))
+    except InvalidValue:
+        return answered  # it was never one of ours: the caller must see that
+    return msgspec.structs.replace(
+        answered, consistency=history.consistency, inclusion=history.inclusion
+    )
 
 
-def _prove(store: Store, name: str, key: str, *, sealed: bool) -> Proven:
-    return store.certifier.prove(name, key, sealed=sealed, most_bytes=PROVEN_BYTES)
+def _prove(
+    store: Store, name: str, request: Request, query: dict[str, str], *, sealed: bool
+) -> Answered:
+    """Prove an object, or the parts of it that a range asks for."""
+    certifier, key = store.certifier, request.key
+    if "range" not in request.headers or request.form != "msgpack":
+        proven = certifier.prove(name, key, sealed=sealed, most_bytes=PROVEN_BYTES)
+        wanted = request.form != "msgpack" or _wants_value(query)
+        value = proven.value if wanted else None
+        return Answered(value, proven.proof, proven.revision, proven.time_ns)
+    parts = certifier.prove_parts(name, key, _span(request), sealed=sealed, most_bytes=PROVEN_BYTES)
+    return Answered(*msgspec.structs.astuple(parts))
 
 
-def _proven(request: Request, proven: object) -> Answer:
-    if not isinstance(proven, Proven):
-        raise TypeError(proven)
+def _wants_value(query: dict[str, str]) -> bool:
+    text = query.get("value", "true")
+    if text not in {"true", "false"}:
+        raise InvalidValue(argument="value", reason="true or false")
+    return text == "true"
+
+
+def _span(request: Request) -> tuple[int, int]:
+    first, last = range_of(request.headers["range"])
+    if first is None or last is None:
+        raise InvalidValue(argument="range", reason="with a proof, bytes=<first>-<last>")
+    return first, last + 1
+
+
+def _prove_page(store: Store, name: str, query: dict[str, str], *, sealed: bool) -> Answered:
+    limit = _number(query, "limit")
+    if limit == 0:
+        raise InvalidValue(argument="limit", reason="a page holds 1 or more")
+    proven = store.certifier.prove_page(
+        name,
+        query.get("prefix", ""),
+        after=query.get("after"),
+        limit=None if limit is None else min(limit, LIST_PAGE),
+        sealed=sealed,
+    )
+    size = len(proven.proof)
+    if size > PROVEN_LIST_BYTES:
+        raise LimitExceeded(limit="PROVEN_LIST_BYTES", most=PROVEN_LIST_BYTES, asked=size)
+    return Answered(None, proven.proof, proven.revision, proven.time_ns, next=proven.next)
+
+
+def _proven(request: Request, answered: object) -> Answer:
+    if not isinstance(answered, Answered):
+        raise TypeError(answered)
     if request.form == "msgpack":
-        return told(proven, request.form)
-    encoded = b64encode(proven.proof)
+        return told(answered, request.form)
+    encoded = b64encode(answered.proof)
     if len(encoded) > PROOF_HEADER_BYTES:  # as msgpack there is room for it
         raise LimitExceeded(limit="PROOF_HEADER_BYTES", most=PROOF_HEADER_BYTES)
     headers = b"Holdfast-Proof: %b\r\n" % encoded
-    if proven.value is None:
+    if answered.value is None:
         answer = refused(NotFound(key=request.key))
         answer.headers += headers
         return answer
     kind = b"Content-Type: %b\r\n" % OCTETS.encode()
-    return Answer(200, kind + headers, proven.value)
+    return Answer(200, kind + headers, answered.value)
+
+
+def _number(query: dict[str, str], name: str) -> int | None:
+    text = query.get(name)
+    if text is None:
+        return None
+    if NUMBER.fullmatch(text) is None:
+        raise InvalidValue(argument=name, reason="not a number")
+    return int(text)
 
 
 def root(site: Site, request: Request) -> None:
     """The newest signed root; with ``size=`` also what leads to it from the root of that place."""
-    text = decode_query(request.query).get("size") if request.query else None
-    if text is not None and NUMBER.fullmatch(text) is None:
-        raise InvalidValue(argument="size", reason="not a number")
-    size = None if text is None else int(text)
+    size = _number(decode_query(request.query) if request.query else {}, "size")
     site.work(request, partial(_root, site.store, size), partial(_root_told, request))
 
 

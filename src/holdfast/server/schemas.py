@@ -19,6 +19,7 @@ from holdfast.server.locks import LOCK_ID_BYTES
 from holdfast.values import CheckReport, CollectReport, DeadLetter, Place, Receipt, Stat, Status
 from holdfast.wire import enclave, sdstor, values
 from holdfast.wire.batch import KNOWN
+from holdfast.wire.proofs import Answered
 from holdfast.wire.values import BYTES, JSON, MSGPACK
 
 Schema = dict[str, Any]
@@ -148,7 +149,7 @@ SPACED: Final = {
     "POST locks/{key}": Bodies(locks.Asked, values.Locked),
     "PUT locks/{key}": Bodies(locks.Held, fields(fence="integer")),
     "DELETE locks/{key}": Bodies(locks.Held),
-    "GET objects": Bodies(tells=either(values.Keys, values.Objects)),
+    "GET objects": Bodies(tells=either(values.Keys, values.Objects, Answered)),
     "POST batch": Bodies(BATCH, items("array"), MSGPACK, MSGPACK),
     "DELETE": Bodies(),
     "GET grants": Bodies(tells=admin.Grants),

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from threading import Condition
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +22,7 @@ from holdfast.certify import leaf, receipts, roots, state, trie, verify
 from holdfast.certify.absorb import PAGE, VISIBLE, Absorbed, bounds, content_of, split_key
 from holdfast.certify.leaf import namespace_id
 from holdfast.certify.merkle import MerkleLog
+from holdfast.certify.parts import Window
 from holdfast.certify.roots import SignedRoot
 from holdfast.certify.state import Part, State
 from holdfast.certify.tree import Leaf, Node, Pruned, leaf_digest
@@ -40,7 +43,7 @@ from holdfast.placement.directory import HIGHEST, LOWEST
 from holdfast.request import arguments, large, listing
 from holdfast.store.rotation import Keys
 from holdfast.store.tenancy import StoreRecords
-from holdfast.values import Proven
+from holdfast.values import Proven, ProvenPage, ProvenParts
 
 if TYPE_CHECKING:
     from holdfast.store.store import Store
@@ -50,6 +53,10 @@ DIGITS: Final = 20
 FRESH_NS: Final = 1_000_000_000  # a seal of what is still there serves for so long
 FOLLOWED: Final = 2_000  # records that are read while a seal may be waited for
 ATTEMPTS: Final = 64  # a writer may be at the very object, again and again
+
+
+Looked = tuple[bytes | None, bytes | None]  # what is taken of a value, and its leaf's content
+Take = Callable[[Entry, Iterable[bytes]], Looked]
 
 
 @dataclass(frozen=True)
@@ -262,18 +269,53 @@ class Certifier:
         Raises:
             Changed: the object changed each time it was looked at.
         """
+        whole = partial(_whole, most_bytes)
+        seal, node, value = self._prove(namespace, key, whole, sealed=sealed)
+        return Proven(value, *_told(seal, node))
+
+    def prove_parts(
+        self,
+        namespace: str,
+        key: str,
+        span: tuple[int, int],
+        *,
+        sealed: bool = False,
+        most_bytes: int = OBJECT_BYTES,
+    ) -> ProvenParts:
+        """The parts of a value that a range reaches into, with the proof of each.
+
+        The whole value is read, a part at a time, to learn what stands beside them.
+        """
+        window = Window(*span)
+
+        def take(entry: Entry, pieces: Iterable[bytes]) -> Looked:
+            asked = min(span[1], entry.size) - span[0]
+            if asked > most_bytes:
+                raise LimitExceeded(limit="PROVEN_BYTES", most=most_bytes, asked=asked)
+            return b"", content_of(entry, window.watch(pieces, entry.size))
+
+        seal, node, value = self._prove(namespace, key, take, sealed=sealed)
+        if value is None:
+            return ProvenParts(None, *_told(seal, node), 0, ())
+        held = window.parts()
+        paths = tuple(tuple(path) for path in held.paths)
+        return ProvenParts(held.data, *_told(seal, node), held.first, paths)
+
+    def _prove(
+        self, namespace: str, key: str, take: Take, *, sealed: bool
+    ) -> tuple[Seal, Node, bytes | None]:
         composite = self._composite(namespace, key)
         label = namespace_id(self._id, namespace)
         low = key.encode()
         for attempt in range(ATTEMPTS):
             seal = self.last() if sealed and not attempt else self.seal()
-            value, content = self._look(composite, most_bytes)
+            value, content = self._look(composite, take)
             digest = None if content is None else leaf_digest(content)
             if digest == _digest_in(seal.state, label, low):
                 if not sealed and self._outlived(seal, [content]):
                     continue
                 node = _shown(seal.state, label, low, content)
-                return _proven(seal, node, value if _lives(seal, content) else None)
+                return seal, node, value if _lives(seal, content) else None
         raise Changed(key=key)
 
     def prove_list(self, namespace: str, prefix: str, *, sealed: bool = False) -> Proven:
@@ -282,18 +324,38 @@ class Certifier:
         Raises:
             Changed: an object changed each time it was looked at.
         """
+        page = self.prove_page(namespace, prefix, sealed=sealed)
+        return Proven(None, page.proof, page.revision, page.time_ns)
+
+    def prove_page(
+        self,
+        namespace: str,
+        prefix: str,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        sealed: bool = False,
+    ) -> ProvenPage:
+        """The same of the first ``limit`` objects above ``after``; all where None."""
         space = arguments.namespace_bytes(namespace) + VISIBLE
         low = arguments.text(prefix, "prefix")
+        stop = verify.end_of(low)
+        if after is not None:
+            low = max(low, arguments.text(after, "after") + b"\x00")
+            low = low if stop is None else min(low, stop)
         label = namespace_id(self._id, namespace)
         for attempt in range(ATTEMPTS):
             seal = self.last() if sealed and not attempt else self.seal()
             try:
-                contents = dict(self._look_all(space, low))
+                contents = dict(islice(self._look_all(space, low, stop), limit))
             except (Changed, Moved, NotFound):
                 continue
-            node = _listed(seal.state, label, low, contents)
+            last = max(contents) if contents and len(contents) == limit else None
+            high = stop if last is None else last + b"\x00"
+            node = _listed(seal.state, label, (low, high), contents)
             if node is not None and (sealed or not self._outlived(seal, contents.values())):
-                return _proven(seal, node, None)
+                cursor = None if last is None else last.decode()
+                return ProvenPage(*_told(seal, node), cursor)
         raise Changed(prefix=prefix)
 
     def _outlived(self, seal: Seal, contents: Iterable[bytes | None]) -> bool:
@@ -306,25 +368,23 @@ class Certifier:
     def _composite(self, namespace: str, key: str) -> bytes:
         return arguments.compose(arguments.namespace_bytes(namespace) + VISIBLE, key)
 
-    def _look(self, composite: bytes, most_bytes: int) -> tuple[bytes | None, bytes | None]:
-        """An object's value and its leaf's content, expired or not."""
+    def _look(self, composite: bytes, take: Take) -> Looked:
+        """What is taken of an object's value and its leaf's content, expired or not."""
         try:
             row = self._store.corridor.read(composite, lambda bucket: bucket.row(composite))
             if row is None:
                 return None, None
             entry = unpack(row)
-            if entry.size > most_bytes:
-                raise LimitExceeded(limit="PROVEN_BYTES", most=most_bytes, asked=entry.size)
-            pieces = list(self._pieces(composite, entry))
+            return take(entry, self._pieces(composite, entry))
         except (Changed, NotFound):
             return None, b""  # matches no leaf: look again
-        return b"".join(pieces), content_of(entry, pieces)
 
-    def _look_all(self, space: bytes, low: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Every object below a prefix with its leaf's content, expired or not."""
-        start = space + low
-        stop = listing.successor(start)
-        at: bytes | None = start
+    def _look_all(
+        self, space: bytes, low: bytes, high: bytes | None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Every object of a range with its leaf's content, expired or not."""
+        stop = listing.successor(space) if high is None else space + high
+        at: bytes | None = space + low
         while at is not None and at < stop:
             bucket = self._store.placement.directory.find(at)
             page, after = bucket.page(at, stop, PAGE)
@@ -385,9 +445,18 @@ def name_of(revision: int) -> str:
     return f"{PREFIX}{revision:0{DIGITS}}"
 
 
-def _proven(seal: Seal, node: Node, value: bytes | None) -> Proven:
+def _told(seal: Seal, node: Node) -> tuple[bytes, int, int]:
+    """A proof, the revision that it is of, and when that was signed."""
     proof = verify.encode_proof(seal.message, [*seal.handovers], node)
-    return Proven(value, proof, seal.root.revision, seal.root.time_ns)
+    return proof, seal.root.revision, seal.root.time_ns
+
+
+def _whole(most_bytes: int, entry: Entry, pieces: Iterable[bytes]) -> Looked:
+    """A whole value, and the content of its leaf."""
+    if entry.size > most_bytes:
+        raise LimitExceeded(limit="PROVEN_BYTES", most=most_bytes, asked=entry.size)
+    kept = list(pieces)
+    return b"".join(kept), content_of(entry, kept)
 
 
 def _shown(sealed: State, label: bytes, key: bytes, content: bytes | None) -> Node:
@@ -428,7 +497,9 @@ def _digest_in(sealed: State, label: bytes, key: bytes) -> bytes | None:
     return trie.get(part.keys, key)
 
 
-def _listed(sealed: State, label: bytes, low: bytes, contents: dict[bytes, bytes]) -> Node | None:
+def _listed(
+    sealed: State, label: bytes, span: tuple[bytes, bytes | None], contents: dict[bytes, bytes]
+) -> Node | None:
     """The tree with a list in sight; None where it is not what was looked at."""
     shown: set[bytes] = set()
     same = True
@@ -442,5 +513,5 @@ def _listed(sealed: State, label: bytes, low: bytes, contents: dict[bytes, bytes
             return Pruned(digest)
         return Leaf(content)
 
-    node = sealed.witness(label, low, verify.end_of(low), below)
+    node = sealed.witness(label, *span, below)
     return node if same and shown == contents.keys() else None
