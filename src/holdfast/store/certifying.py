@@ -10,7 +10,6 @@ serves all who wait for one. Nothing of this is made before the first proof is a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from threading import Condition
@@ -18,14 +17,14 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.access.records import NEW
 from holdfast.bucket.checkpoint import Pace
-from holdfast.certify import leaf, receipts, roots, state, trie, verify
+from holdfast.certify import leaf, receipts, roots, state, verify
 from holdfast.certify.absorb import PAGE, VISIBLE, Absorbed, bounds, content_of, split_key
 from holdfast.certify.leaf import namespace_id
 from holdfast.certify.merkle import MerkleLog
 from holdfast.certify.parts import Window
 from holdfast.certify.roots import SignedRoot
 from holdfast.certify.state import Part, State
-from holdfast.certify.tree import Leaf, Node, Pruned, leaf_digest
+from holdfast.certify.tree import Node, leaf_digest
 from holdfast.certify.watch import History, Seen
 from holdfast.errors import (
     Changed,
@@ -42,6 +41,7 @@ from holdfast.log.records import Flag
 from holdfast.placement.directory import HIGHEST, LOWEST
 from holdfast.request import arguments, large, listing
 from holdfast.store.rotation import Keys
+from holdfast.store.seals import Seal, digest_in, listed, lives, shown, told
 from holdfast.store.tenancy import StoreRecords
 from holdfast.values import Proven, ProvenPage, ProvenParts
 
@@ -57,16 +57,6 @@ ATTEMPTS: Final = 64  # a writer may be at the very object, again and again
 
 Looked = tuple[bytes | None, bytes | None]  # what is taken of a value, and its leaf's content
 Take = Callable[[Entry, Iterable[bytes]], Looked]
-
-
-@dataclass(frozen=True)
-class Seal:
-    """A signed root and the state that it is the root of."""
-
-    message: bytes
-    root: SignedRoot
-    state: State
-    handovers: tuple[bytes, ...]  # that led to the key which signed
 
 
 class Certifier:
@@ -271,7 +261,7 @@ class Certifier:
         """
         whole = partial(_whole, most_bytes)
         seal, node, value = self._prove(namespace, key, whole, sealed=sealed)
-        return Proven(value, *_told(seal, node))
+        return Proven(value, *told(seal, node))
 
     def prove_parts(
         self,
@@ -296,10 +286,10 @@ class Certifier:
 
         seal, node, value = self._prove(namespace, key, take, sealed=sealed)
         if value is None:
-            return ProvenParts(None, *_told(seal, node), 0, ())
+            return ProvenParts(None, *told(seal, node), 0, ())
         held = window.parts()
         paths = tuple(tuple(path) for path in held.paths)
-        return ProvenParts(held.data, *_told(seal, node), held.first, paths)
+        return ProvenParts(held.data, *told(seal, node), held.first, paths)
 
     def _prove(
         self, namespace: str, key: str, take: Take, *, sealed: bool
@@ -311,11 +301,11 @@ class Certifier:
             seal = self.last() if sealed and not attempt else self.seal()
             value, content = self._look(composite, take)
             digest = None if content is None else leaf_digest(content)
-            if digest == _digest_in(seal.state, label, low):
+            if digest == digest_in(seal.state, label, low):
                 if not sealed and self._outlived(seal, [content]):
                     continue
-                node = _shown(seal.state, label, low, content)
-                return seal, node, value if _lives(seal, content) else None
+                node = shown(seal.state, label, low, content)
+                return seal, node, value if lives(seal, content) else None
         raise Changed(key=key)
 
     def prove_list(self, namespace: str, prefix: str, *, sealed: bool = False) -> Proven:
@@ -352,10 +342,10 @@ class Certifier:
                 continue
             last = max(contents) if contents and len(contents) == limit else None
             high = stop if last is None else last + b"\x00"
-            node = _listed(seal.state, label, (low, high), contents)
+            node = listed(seal.state, label, (low, high), contents)
             if node is not None and (sealed or not self._outlived(seal, contents.values())):
                 cursor = None if last is None else last.decode()
-                return ProvenPage(*_told(seal, node), cursor)
+                return ProvenPage(*told(seal, node), cursor)
         raise Changed(prefix=prefix)
 
     def _outlived(self, seal: Seal, contents: Iterable[bytes | None]) -> bool:
@@ -445,30 +435,12 @@ def name_of(revision: int) -> str:
     return f"{PREFIX}{revision:0{DIGITS}}"
 
 
-def _told(seal: Seal, node: Node) -> tuple[bytes, int, int]:
-    """A proof, the revision that it is of, and when that was signed."""
-    proof = verify.encode_proof(seal.message, [*seal.handovers], node)
-    return proof, seal.root.revision, seal.root.time_ns
-
-
 def _whole(most_bytes: int, entry: Entry, pieces: Iterable[bytes]) -> Looked:
     """A whole value, and the content of its leaf."""
     if entry.size > most_bytes:
         raise LimitExceeded(limit="PROVEN_BYTES", most=most_bytes, asked=entry.size)
     kept = list(pieces)
     return b"".join(kept), content_of(entry, kept)
-
-
-def _shown(sealed: State, label: bytes, key: bytes, content: bytes | None) -> Node:
-    """The tree with one key in sight, or with what stands beside where it is not."""
-    shown = Leaf(content or b"")
-    return sealed.witness(label, key, key + b"\x00", lambda _key, _digest: shown)
-
-
-def _lives(seal: Seal, content: bytes | None) -> bool:
-    """Whether there is an object, in the eyes of whoever verifies."""
-    expires_ns = leaf.decode(content).expires_ns if content else 0
-    return expires_ns is None or expires_ns > seal.root.time_ns
 
 
 def _parts(name: bytes, pieces: list[Absorbed], version: int) -> Iterator[Part]:
@@ -486,32 +458,3 @@ def _same(one: tuple[Part, ...], other: tuple[Part, ...]) -> bool:
         and (mine.start, mine.bucket, mine.version) == (theirs.start, theirs.bucket, theirs.version)
         for mine, theirs in zip(one, other, strict=True)
     )
-
-
-def _digest_in(sealed: State, label: bytes, key: bytes) -> bytes | None:
-    """The digest of a key's leaf in a state."""
-    namespace = sealed.namespaces.get(label)
-    if namespace is None:
-        return None
-    part = next(part for part in reversed(namespace.parts) if part.start <= key)
-    return trie.get(part.keys, key)
-
-
-def _listed(
-    sealed: State, label: bytes, span: tuple[bytes, bytes | None], contents: dict[bytes, bytes]
-) -> Node | None:
-    """The tree with a list in sight; None where it is not what was looked at."""
-    shown: set[bytes] = set()
-    same = True
-
-    def below(key: bytes, digest: bytes) -> Node:
-        nonlocal same
-        content = contents.get(key)
-        shown.add(key)
-        if content is None or leaf_digest(content) != digest:
-            same = False
-            return Pruned(digest)
-        return Leaf(content)
-
-    node = sealed.witness(label, *span, below)
-    return node if same and shown == contents.keys() else None

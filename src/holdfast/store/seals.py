@@ -1,0 +1,67 @@
+"""A seal, and what of its tree is shown for an answer: pure, over a state that stands still."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.certify import leaf, trie, verify
+from holdfast.certify.roots import SignedRoot
+from holdfast.certify.state import State
+from holdfast.certify.tree import Leaf, Node, Pruned, leaf_digest
+
+
+@dataclass(frozen=True)
+class Seal:
+    """A signed root and the state that it is the root of."""
+
+    message: bytes
+    root: SignedRoot
+    state: State
+    handovers: tuple[bytes, ...]  # that led to the key which signed
+
+
+def told(seal: Seal, node: Node) -> tuple[bytes, int, int]:
+    """A proof, the revision that it is of, and when that was signed."""
+    proof = verify.encode_proof(seal.message, [*seal.handovers], node)
+    return proof, seal.root.revision, seal.root.time_ns
+
+
+def shown(sealed: State, label: bytes, key: bytes, content: bytes | None) -> Node:
+    """The tree with one key in sight, or with what stands beside where it is not."""
+    shown = Leaf(content or b"")
+    return sealed.witness(label, key, key + b"\x00", lambda _key, _digest: shown)
+
+
+def lives(seal: Seal, content: bytes | None) -> bool:
+    """Whether there is an object, in the eyes of whoever verifies."""
+    expires_ns = leaf.decode(content).expires_ns if content else 0
+    return expires_ns is None or expires_ns > seal.root.time_ns
+
+
+def digest_in(sealed: State, label: bytes, key: bytes) -> bytes | None:
+    """The digest of a key's leaf in a state."""
+    namespace = sealed.namespaces.get(label)
+    if namespace is None:
+        return None
+    part = next(part for part in reversed(namespace.parts) if part.start <= key)
+    return trie.get(part.keys, key)
+
+
+def listed(
+    sealed: State, label: bytes, span: tuple[bytes, bytes | None], contents: dict[bytes, bytes]
+) -> Node | None:
+    """The tree with a list in sight; None where it is not what was looked at."""
+    shown: set[bytes] = set()
+    same = True
+
+    def below(key: bytes, digest: bytes) -> Node:
+        nonlocal same
+        content = contents.get(key)
+        shown.add(key)
+        if content is None or leaf_digest(content) != digest:
+            same = False
+            return Pruned(digest)
+        return Leaf(content)
+
+    node = sealed.witness(label, *span, below)
+    return node if same and shown == contents.keys() else None
