@@ -13,6 +13,7 @@ import importlib
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,8 @@ GUIDE = ROOT / "docs" / "guide"
 PAGES = [README, *sorted(GUIDE.glob("**/*.md"))]
 LANGUAGES = {"python", "sh"}  # what is run; any other word after the fence is for reading
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")  # a target that is neither a web address nor in-page
+
+CURL = "curl "  # followed by what it is asked
 
 Block = tuple[str, int, list[str]]  # language, number of the first line, lines
 
@@ -65,6 +68,8 @@ def command_of(language: str, script: Path) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_of_a_page_runs(page: Path, tmp_path: Path) -> None:
+    if CURL in page.read_text() and shutil.which("curl") is None:
+        pytest.skip("there is no curl here")
     script = tmp_path / page.name
     folder = tmp_path / "here"
     folder.mkdir()
@@ -86,6 +91,15 @@ def test_every_block_of_a_page_runs(page: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         ran += 1
     assert ran, "the page has no block that runs"
+
+
+@pytest.mark.parametrize("page", [README, *(ROOT / "docs").glob("**/*.md")], ids=lambda p: p.name)
+def test_every_curl_line_is_one_that_runs(page: Path) -> None:
+    text = page.read_text()
+    ran = [line for language, _, body in blocks(text) if language == "sh" for line in body]
+    told = [line for line in text.splitlines() if CURL in line]
+    assert not told or page in PAGES[1:], "only the blocks of the guide run"
+    assert set(told) <= set(ran)
 
 
 @pytest.mark.parametrize("module", [module_of(path) for path in files()])
