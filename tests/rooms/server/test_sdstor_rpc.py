@@ -375,3 +375,15 @@ def test_both_doors_change_one_list(client: Client, serving: Serving) -> None:
         assert len(set(client.ask("GetReferenceList", key=b"k").referenceList)) == 160
         assert all(pool.map(remove, range(256)))
     assert client.ask("GetReferenceCount", key=b"k").count == 0
+
+
+@pytest.mark.parametrize("name", PERMISSION)
+def test_the_statistic_of_each_method(client: Client, serving: Serving, name: str) -> None:
+    site = serving.server._site
+    assert site is not None
+    client.raw(METHODS[name].path, b"\x0a\x01k")
+    writes = PERMISSION[name] in {"write", "delete"}
+    assert site.rates.per_hour(LABEL) == ((0, 1) if writes else (1, 0))
+    client.raw("/ObjectManager/Foo", b"")
+    Client(client.channel, "x").raw(METHODS[name].path, b"")
+    assert sum(site.rates.per_hour(LABEL)) == 1

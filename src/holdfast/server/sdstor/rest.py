@@ -1,6 +1,6 @@
 """0-stor's REST interface (docs/PROTOCOL.md section 7): its paths, and who answers them.
 
-Every answer is made on a thread: the shelf may wait for the disk.
+What may wait for the disk is done on a thread.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from holdfast.limits import BATCH_OPERATIONS, MIB
 from holdfast.server.answers import GONE, JSON_TYPE, Answer, told
 from holdfast.server.requests import Request
 from holdfast.server.routes import Handler, Methods, Route
+from holdfast.server.sdstor import writing
 from holdfast.server.sdstor.shelf import Kept, Shelf
 from holdfast.wire import sdstor as wire
 from holdfast.wire.paths import decode_query
@@ -160,12 +161,8 @@ def _check(_site: Site, request: Request, shelf: Shelf) -> Callable[[], Answer]:
 def _create(site: Site, request: Request) -> None:
     shelf = _shelf(site, request, writes=True)
     asked, data = wire.object_asked(bytes(request.body))
-    ids = asked.reference_list or None
-    site.work(
-        request,
-        lambda: shelf.put(asked.id, data, ids),
-        lambda _: told(asked, status=CREATED),
-    )
+    written = writing.Written(asked.id, data, asked.reference_list or None)
+    writing.put(site, request, shelf, (written, lambda _: told(asked, status=CREATED)))
 
 
 def _delete(site: Site, request: Request) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 import grpc
 import grpc.aio
@@ -21,6 +21,7 @@ from holdfast.server.requests import Request
 from holdfast.server.routes import Route
 from holdfast.server.rpc.called import BAD, STATUS, Called, Context, conduct, on_thread
 from holdfast.server.rpc.streams import send
+from holdfast.server.sdstor import writing
 from holdfast.server.sdstor.face import bear
 from holdfast.server.sdstor.shelf import Shelf, check_label
 from holdfast.wire import zstor as wire
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 LABEL: Final = "label"
 ABSENT: Final = "missing"
+Handling = Callable[[wire.Method, "Site", Request], Answer | None]
 Fields = Sequence[object]  # of an answer, in the order of their numbers
 
 
@@ -42,11 +44,6 @@ class Call(NamedTuple):
 
 
 # -- what each method does -----------------------------------------------------------------
-
-
-def _set_object(call: Call) -> Fields:
-    call.shelf.put(call.key, call.asked.data, call.asked.references or None)
-    return ()
 
 
 def _get_object(call: Call) -> Fields:
@@ -62,22 +59,12 @@ def _status(call: Call) -> Fields:
     return (wire.TELLING[call.shelf.status(call.key)],)
 
 
-def _set_list(call: Call) -> Fields:
-    call.shelf.set(call.key, call.asked.references)
-    return ()
-
-
 def _get_list(call: Call) -> Fields:
     return (call.shelf.references(call.key),)
 
 
 def _count(call: Call) -> Fields:
     return (call.shelf.count(call.key),)
-
-
-def _append(call: Call) -> Fields:
-    call.shelf.append(call.key, call.asked.references)
-    return ()
 
 
 def _remove(call: Call) -> Fields:
@@ -100,15 +87,15 @@ class Act(NamedTuple):
 ACTS: Final[dict[str, Act]] = {
     # 0-stor asks for the administrator here, and over REST for a reader.
     "GetNamespace": Act("grants"),
-    "SetObject": Act("store", _set_object, writes=True),
+    "SetObject": Act("store", writes=True),
     "GetObject": Act("load", _get_object),
     "DeleteObject": Act("delete", _delete_object, writes=True),
     "GetObjectStatus": Act("exists", _status),
     "ListObjectKeys": Act("list"),
-    "SetReferenceList": Act("consumers.set", _set_list, writes=True),
+    "SetReferenceList": Act("consumers.set", writes=True),
     "GetReferenceList": Act("consumers.list", _get_list),
     "GetReferenceCount": Act("consumers.list", _count),
-    "AppendToReferenceList": Act("consumers.append", _append, writes=True),
+    "AppendToReferenceList": Act("consumers.append", writes=True),
     "DeleteFromReferenceList": Act("consumers.remove", _remove, writes=True),
     "DeleteReferenceList": Act("consumers.remove", _clear, writes=True),
 }
@@ -152,6 +139,20 @@ def _carry_out(method: wire.Method, site: Site, request: Request) -> None:
     on(called, partial(act.act, call), lambda fields: _told(method, cast("Fields", fields)))
 
 
+def _set_object(method: wire.Method, site: Site, request: Request) -> None:
+    called, call = _begin(method, site, request)
+    written = writing.Written(call.key, call.asked.data, call.asked.references or None)
+    writing.put(site, called, call.shelf, (written, lambda _: _told(method, ())))
+
+
+def _change(
+    action: Literal["set", "append"], method: wire.Method, site: Site, request: Request
+) -> None:
+    called, call = _begin(method, site, request)
+    asked = (action, call.key, call.asked.references, lambda _: _told(method, ()))
+    writing.change(site, called, call.shelf, asked)
+
+
 def _namespace(method: wire.Method, site: Site, request: Request) -> None:
     called, call = _begin(method, site, request)
     label = site.tenant_of(request).name
@@ -173,7 +174,13 @@ def _told(method: wire.Method, fields: Fields) -> Answer:
     return Answer(200, b"", wire.told(method, *fields))
 
 
-HANDLES: Final = {"GetNamespace": _namespace, "ListObjectKeys": _list}
+HANDLES: Final[dict[str, Handling]] = {
+    "GetNamespace": _namespace,
+    "SetObject": _set_object,
+    "ListObjectKeys": _list,
+    "SetReferenceList": partial(_change, "set"),
+    "AppendToReferenceList": partial(_change, "append"),
+}
 
 
 class Manager(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc ships without types

@@ -80,6 +80,10 @@ class Shelf:
         self._space = store.namespace(label)
         self._prefix = arguments.namespace_bytes(label) + arguments.VISIBLE
 
+    def compose(self, key: str) -> bytes:
+        """The composite key of a key."""
+        return arguments.compose(self._prefix, key)
+
     # -- objects ---------------------------------------------------------------------
 
     def look(self, key: str) -> reading.Found:
@@ -90,7 +94,7 @@ class Shelf:
         return found
 
     def _look(self, key: str) -> reading.Found:
-        return reading.look(self._corridor, arguments.compose(self._prefix, key), key)
+        return reading.look(self._corridor, self.compose(key), key)
 
     def get(self, key: str) -> Kept:
         """An object and its list.
@@ -105,7 +109,7 @@ class Shelf:
             raise LimitExceeded(limit="VALUE_RECORD_BYTES", most=VALUE_RECORD_BYTES, asked=size)
         value = found.value
         if value is None:
-            composite = arguments.compose(self._prefix, key)
+            composite = self.compose(key)
             value = b"".join(reading.pieces(self._corridor, composite, key, found.entry))
         return Kept(value, self._ids(key) if found.entry.flags & Flag.MANAGED else ())
 
@@ -115,6 +119,14 @@ class Shelf:
             self._free_carrier(key)
         self._space.put(key, data, consumers=ids)
 
+    def may_store(self, key: str) -> bool:
+        """Whether an object may be stored without a list at once; told without the disk."""
+        try:
+            near = reading.look_at_row(self._corridor, self.compose(key))
+        except NotFound:
+            return True
+        return near is not None and not _carries(near[0])
+
     def _free_carrier(self, key: str) -> None:
         """Remove a list that was emptied: what is stored in its place was never marked."""
         try:
@@ -122,7 +134,7 @@ class Shelf:
         except NotFound:
             return
         if is_carrier(entry) and entry.flags & Flag.MARKED:
-            composite = arguments.compose(self._prefix, key)
+            composite = self.compose(key)
             with suppress(NotFound, Changed):
                 self._corridor.write(Delete(composite, key, "unreferenced"))
 
@@ -140,7 +152,7 @@ class Shelf:
         try:
             found = self.look(key)
             if found.value is None:
-                composite = arguments.compose(self._prefix, key)
+                composite = self.compose(key)
                 for _ in reading.pieces(self._corridor, composite, key, found.entry):
                     pass
         except (NotFound, InvalidKey):
