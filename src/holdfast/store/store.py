@@ -37,7 +37,7 @@ from holdfast.request.corridor import Corridor
 from holdfast.request.relay import Relay
 from holdfast.request.soon import Soon
 from holdfast.store import closed
-from holdfast.store.finding import resume
+from holdfast.store.finding import SearchingAll, resume
 from holdfast.store.money import Money
 from holdfast.store.namespace import Namespace
 from holdfast.store.ownership import Ownership, StoreFile
@@ -58,7 +58,7 @@ BATCH = 500
 TOLD_LEAST = 32  # buckets from which on they are opened one by one as they are needed
 
 
-class Store(Money):
+class Store(Money, SearchingAll):
     """A store, open. Made by ``holdfast.open``; a context manager; safe for threads."""
 
     def __init__(
