@@ -97,6 +97,8 @@ class Store(Money, SearchingAll):
         self.relay = Relay(self.corridor, self._place)
         self.upkeep = Upkeep(self.corridor)
         self.upkeep.index = partial(resume, self)
+        self.upkeep.lazy.append(self._follow_meters)
+        self.corridor.funds.help = self._help
         self.soon = Soon(self.corridor, self.sync)
         if upkeep:
             self.upkeep.start()
@@ -129,7 +131,9 @@ class Store(Money, SearchingAll):
             self.access.forget(name)  # first: whoever has the name next begins with nothing given
         for page in listing.rows(self.corridor, start, stop):
             cut = len(start)
-            self.corridor.write_many([Delete(key, key[cut:].decode()) for key, _ in page])
+            self.corridor.write_many(
+                [Delete(key, key[cut:].decode(), "dropped") for key, _ in page]
+            )
 
     def _refuse_permanent(self, start: bytes, stop: bytes) -> None:
         for page in listing.rows(self.corridor, start, stop):
