@@ -92,6 +92,7 @@ class Absorbed:
 
     def __init__(self, bucket: Bucket, pieces: Pieces) -> None:
         self.bucket = bucket
+        self.id = bucket.id
         self.tries: dict[bytes, Trie] = {}  # by namespace
         self.start = self.stop = b""  # the range that the tries stand for
         self._pieces = pieces

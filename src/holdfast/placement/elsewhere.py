@@ -117,6 +117,11 @@ class Elsewhere:
         found: Page = self.link.ask("page", start, min(stop, self.stop), limit, int(table))
         return found
 
+    def rows(self, start: bytes, stop: bytes, limit: int) -> Page:
+        """As ``page`` of objects, expired ones among them."""
+        found: Page = self.link.ask("rows", start, min(stop, self.stop), limit)
+        return found
+
     def sharing(self, key: bytes) -> int:
         """How many keys there share the row of a long ``key``."""
         count: int = self.link.ask("sharing", key)

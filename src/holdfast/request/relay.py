@@ -49,6 +49,7 @@ class Relay:
             "consumers": lambda key: self._ask(key, lambda bucket: bucket.consumers(key)),
             "read_extents": self._read_extents,
             "page": self._page,
+            "rows": self._rows,
             "sharing": lambda key: self._ask(key, lambda b: sharing(b, Table.KEYS, key)),
             "disowned": self._disowned,
             "is_writing": lambda upload: upload in corridor.uploads,
@@ -101,14 +102,14 @@ class Relay:
         """One bucket's page, and where to go on below ``stop``."""
 
         def turned(bucket: Bucket) -> Page:
-            page, after = bucket.page(start, stop, limit, Table(table))
-            if table == Table.KEYS:
-                page = living(bucket, page)
-            if after is None and bucket.stop < stop:
-                after = bucket.stop
-            return page, after
+            page, after = _paged(bucket, start, stop, limit, Table(table))
+            return (living(bucket, page) if table == Table.KEYS else page), after
 
         return self._ask(start, turned)
+
+    def _rows(self, start: bytes, stop: bytes, limit: int) -> Page:
+        """The same of objects, expired ones among them."""
+        return self._ask(start, lambda bucket: _paged(bucket, start, stop, limit, Table.KEYS))
 
     def _disowned(self, key: bytes, upload: bytes, number: int) -> bool:
         part = (key, upload, number)
@@ -117,3 +118,12 @@ class Relay:
     def _place_of(self, key: bytes, space: bytes) -> Place:
         self._mine(key)
         return self._place(key, space)
+
+
+def _paged(  # noqa: PLR0917 - as of Bucket.page
+    bucket: Bucket, start: bytes, stop: bytes, limit: int, table: Table
+) -> Page:
+    page, after = bucket.page(start, stop, limit, table)
+    if after is None and bucket.stop < stop:
+        after = bucket.stop
+    return page, after

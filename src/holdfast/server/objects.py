@@ -33,14 +33,7 @@ PLAIN_HEADERS = (
 ASKING = frozenset(
     (
         *("holdfast-ttl", "holdfast-keep-ttl", "holdfast-fence", "holdfast-consumers"),
-        *(
-            "holdfast-permanent",
-            "holdfast-index",
-            "holdfast-tags",
-            "if-match",
-            "if-none-match",
-            "content-type",
-        ),
+        *("holdfast-permanent", "if-match", "if-none-match", "content-type"),
     )
 )
 

@@ -21,17 +21,7 @@ CREDENTIALS = ("authorization", "attestation")
 OURS = tuple(
     f"holdfast-{name}"
     for name in (
-        *(
-            "ttl",
-            "keep-ttl",
-            "fence",
-            "consumers",
-            "permanent",
-            "index",
-            "tags",
-            "session",
-            "timeout",
-        ),
+        *("ttl", "keep-ttl", "fence", "consumers", "permanent", "session", "timeout"),
         *("enclave", "namespace"),
     )
 )

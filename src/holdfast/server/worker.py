@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -24,6 +24,7 @@ from holdfast.engines.disk import OsDisk
 from holdfast.errors import HoldfastError
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.placement.placement import Share
+from holdfast.server.certify_relay import RelayedCertifier, proofs_of
 from holdfast.server.enclave_relay import HOME, RelayedEnclaves, answers
 from holdfast.server.link import LinkServer, SocketLink
 from holdfast.server.listeners import Listener, tls_of
@@ -32,10 +33,14 @@ from holdfast.server.parts import Parts
 from holdfast.server.serving import SWITCH_S, Server
 from holdfast.server.settings import Settings
 from holdfast.server.whole import Whole
+from holdfast.store.handing import Handing
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.store.tenancy import make_enclaves
 from holdfast.upkeep.upkeep import settle
+
+if TYPE_CHECKING:
+    from holdfast.store.certifying import Certifier
 
 RELOAD_S = 1.0
 PATIENCE_S = 3.0  # a dead process is replaced sooner
@@ -113,6 +118,7 @@ class Worker:
             "settings": self._take_settings,
             **Parts(self.store).methods,
         }
+        self._methods |= self._certify(orders)
         self._supervisor = SocketLink(orders.whole, clock, timeout_s=None)
         self.whole = Whole(self.store, self._supervisor)
         self.server: Server | None = None
@@ -128,8 +134,21 @@ class Worker:
         """Let go of the part."""
         self._server.close()
         self.store.close()
-        for link in (*self._links, self._supervisor):
+        for link in (*self._links, *self._ways, self._supervisor):
             link.close()
+
+    def _certify(self, orders: Orders) -> dict[str, Callable[..., Any]]:
+        """Have the first process sign for all; what this one answers the others of proofs."""
+        ways = [
+            SocketLink(part.socket, self.store.clock, patience_s=PATIENCE_S, timeout_s=None)
+            for part in orders.parts
+        ]
+        self._ways = ways
+        if self._index == HOME:
+            self.store.peers = ways[:HOME] + ways[HOME + 1 :]
+            return proofs_of(self.store)
+        self.store.certify_by(cast("Certifier", RelayedCertifier(ways[HOME])))
+        return Handing(self.store).methods
 
     def _others(self, parts: Sequence[Part]) -> list[Elsewhere]:
         return [

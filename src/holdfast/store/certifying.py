@@ -9,7 +9,7 @@ serves all who wait for one. Nothing of this is made before the first proof is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from threading import Condition
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from holdfast.access.records import NEW
 from holdfast.bucket.checkpoint import Pace
 from holdfast.certify import leaf, receipts, roots, state, verify
-from holdfast.certify.absorb import PAGE, VISIBLE, Absorbed, bounds, content_of, split_key
+from holdfast.certify.absorb import VISIBLE, Absorbed, bounds, content_of, split_key
 from holdfast.certify.leaf import namespace_id
 from holdfast.certify.merkle import MerkleLog
 from holdfast.certify.parts import Window
@@ -37,9 +37,10 @@ from holdfast.errors import (
 )
 from holdfast.limits import OBJECT_BYTES
 from holdfast.log.entry import Entry, unpack
-from holdfast.log.records import Flag
 from holdfast.placement.directory import HIGHEST, LOWEST
-from holdfast.request import arguments, large, listing
+from holdfast.request import arguments, listing
+from holdfast.store.absorbing import Absorbing, page_of
+from holdfast.store.handing import Taken, Takings
 from holdfast.store.rotation import Keys
 from holdfast.store.seals import Seal, digest_in, listed, lives, shown, told
 from holdfast.store.tenancy import StoreRecords
@@ -52,6 +53,7 @@ PREFIX: Final = "roots/"
 DIGITS: Final = 20
 FRESH_NS: Final = 1_000_000_000  # a seal of what is still there serves for so long
 FOLLOWED: Final = 2_000  # records that are read while a seal may be waited for
+WAIT_S: Final = 0.02
 ATTEMPTS: Final = 64  # a writer may be at the very object, again and again
 
 
@@ -70,7 +72,8 @@ class Certifier:
         self._store = store
         self._records = StoreRecords(store)
         self._id = bytes.fromhex(store.file.store)
-        self._absorbed: dict[str, Absorbed] = {}
+        self._absorbing = Absorbing(store)
+        self._takings = Takings(store.peers)
         self._parts: dict[bytes, tuple[Part, ...]] = {}
         self._history: MerkleLog | None = None
         self._last: SignedRoot | None = None
@@ -123,7 +126,7 @@ class Certifier:
 
         Whoever asks for a seal meanwhile waits for one slice.
         """
-        for piece in list(self._absorbed.values()):
+        for piece in list(self._absorbing.absorbed.values()):
             while not enough():
                 with self._turn:
                     if self._sealing:
@@ -187,43 +190,27 @@ class Certifier:
             self._history = history
         return self._history
 
-    def _gather(self) -> list[Absorbed]:
+    def _gather(self) -> list[Absorbed | Taken]:
         """Every bucket's tree, in order of their ranges, which meet."""
         directory = self._store.placement.directory
-        if directory.shared:
-            raise Unavailable(reason="proofs of a store that several processes share")
-        for _ in range(ATTEMPTS):
-            buckets = list(directory)
-            known = self._absorbed
-            self._absorbed = {
-                bucket.id: known[bucket.id]
-                if bucket.id in known and known[bucket.id].bucket is bucket
-                else Absorbed(bucket, self._pieces)
-                for bucket in buckets
-            }
-            pieces = list(self._absorbed.values())
+        if directory.shared and not self._store.peers:
+            raise Unavailable(reason="another process of this store signs for all")
+        for attempt in range(ATTEMPTS):
+            if attempt and directory.shared:  # a bucket is on its way between two processes
+                self._store.clock.sleep(WAIT_S)
             try:
-                for piece in pieces:
-                    piece.catch_up()
+                own, others = self._absorbing.catch_up(), self._takings.take()
             except Moved:
                 directory.look_again()
                 continue
+            pieces: list[Absorbed | Taken] = [*own, *others]
+            pieces.sort(key=lambda piece: piece.start)
             edges = [LOWEST, *(piece.stop for piece in pieces)]
             if edges == [*(piece.start for piece in pieces), HIGHEST]:
                 return pieces
         raise Changed(what="ranges of buckets")
 
-    def _pieces(self, composite: bytes, entry: Entry) -> Iterable[bytes]:
-        """The whole value of an object, piece by piece."""
-        corridor = self._store.corridor
-        if entry.flags & Flag.LARGE:
-            return large.pieces(corridor, composite, "", entry, 0, entry.size)
-        whole = corridor.read(
-            composite, lambda bucket: bucket.read_extents(composite, entry, 0, entry.size)
-        )
-        return (whole,)
-
-    def _assemble(self, pieces: list[Absorbed]) -> State:
+    def _assemble(self, pieces: Sequence[Absorbed | Taken]) -> State:
         """The state of all pieces; what did not change is taken from the seal before."""
         names = sorted({name for piece in pieces for name in piece.tries})
         version = self._store.placement.directory.version
@@ -365,7 +352,7 @@ class Certifier:
             if row is None:
                 return None, None
             entry = unpack(row)
-            return take(entry, self._pieces(composite, entry))
+            return take(entry, self._absorbing.pieces(composite, entry))
         except (Changed, NotFound):
             return None, b""  # matches no leaf: look again
 
@@ -377,12 +364,12 @@ class Certifier:
         at: bytes | None = space + low
         while at is not None and at < stop:
             bucket = self._store.placement.directory.find(at)
-            page, after = bucket.page(at, stop, PAGE)
+            page, after = page_of(bucket, at, stop)
             for composite, row in page:
                 entry = unpack(row)
                 split = split_key(composite)
                 if split is not None:
-                    yield split[1], content_of(entry, self._pieces(composite, entry))
+                    yield split[1], content_of(entry, self._absorbing.pieces(composite, entry))
             at = after if after is not None else (bucket.stop if bucket.stop < stop else None)
 
     # -- history -----------------------------------------------------------------------
@@ -443,13 +430,13 @@ def _whole(most_bytes: int, entry: Entry, pieces: Iterable[bytes]) -> Looked:
     return b"".join(kept), content_of(entry, kept)
 
 
-def _parts(name: bytes, pieces: list[Absorbed], version: int) -> Iterator[Part]:
+def _parts(name: bytes, pieces: Sequence[Absorbed | Taken], version: int) -> Iterator[Part]:
     """The parts of a namespace: one for each bucket that reaches into it."""
     first, beyond = name + VISIBLE, name + arguments.HIDDEN
     for piece in pieces:
         if piece.start < beyond and first < piece.stop:
             start, _ = bounds(name, piece.start, piece.stop)
-            yield Part(start, piece.bucket.id, version, piece.tries.get(name))
+            yield Part(start, piece.id, version, piece.tries.get(name))
 
 
 def _same(one: tuple[Part, ...], other: tuple[Part, ...]) -> bool:

@@ -44,8 +44,12 @@ class Pricing:
             ...     bill.cost_atto
             0
         """
-        with bills.opened() as bill:
+        bill = bills.Bill()
+        token = bills.OPEN.set(bill)
+        try:
             yield bill
+        finally:
+            bills.OPEN.reset(token)
 
     def quote(
         self,

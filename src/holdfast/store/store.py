@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock
 from types import TracebackType
@@ -37,7 +37,7 @@ from holdfast.request.corridor import Corridor
 from holdfast.request.relay import Relay
 from holdfast.request.soon import Soon
 from holdfast.store import closed
-from holdfast.store.finding import SearchingAll, resume
+from holdfast.store.finding import resume
 from holdfast.store.money import Money
 from holdfast.store.namespace import Namespace
 from holdfast.store.ownership import Ownership, StoreFile
@@ -50,6 +50,7 @@ from holdfast.values import CheckReport, CollectReport, DeadLetter, Place, Recei
 if TYPE_CHECKING:
     from holdfast.access.access import Access
     from holdfast.identity.tokens import Tokens
+    from holdfast.placement.elsewhere import Link
     from holdfast.store.certifying import Certifier
     from holdfast.store.searching import Searcher
 
@@ -58,7 +59,7 @@ BATCH = 500
 TOLD_LEAST = 32  # buckets from which on they are opened one by one as they are needed
 
 
-class Store(Money, SearchingAll):
+class Store(Money):
     """A store, open. Made by ``holdfast.open``; a context manager; safe for threads."""
 
     def __init__(
@@ -78,6 +79,7 @@ class Store(Money, SearchingAll):
         self._tokens: Tokens | None = None
         self._access: Access | None = None
         self._certifier: Certifier | None = None
+        self.peers: Sequence[Link] = ()  # other processes, where this one signs for all
         self._searcher: Searcher | None = None
         self._tenancy = Lock()
         self.clock = settings.clock
@@ -97,8 +99,6 @@ class Store(Money, SearchingAll):
         self.relay = Relay(self.corridor, self._place)
         self.upkeep = Upkeep(self.corridor)
         self.upkeep.index = partial(resume, self)
-        self.upkeep.lazy.append(self._follow_meters)
-        self.corridor.funds.help = self._help
         self.soon = Soon(self.corridor, self.sync)
         if upkeep:
             self.upkeep.start()
@@ -131,9 +131,7 @@ class Store(Money, SearchingAll):
             self.access.forget(name)  # first: whoever has the name next begins with nothing given
         for page in listing.rows(self.corridor, start, stop):
             cut = len(start)
-            self.corridor.write_many(
-                [Delete(key, key[cut:].decode(), "dropped") for key, _ in page]
-            )
+            self.corridor.write_many([Delete(key, key[cut:].decode()) for key, _ in page])
 
     def _refuse_permanent(self, start: bytes, stop: bytes) -> None:
         for page in listing.rows(self.corridor, start, stop):
@@ -178,6 +176,10 @@ class Store(Money, SearchingAll):
                 self._certifier = Certifier(self)
                 self.upkeep.lazy.append(self._certifier.follow)
             return self._certifier
+
+    def certify_by(self, certifier: Certifier) -> None:
+        """Have another process, which signs for all that share the store, seal and prove."""
+        self._certifier = certifier
 
     def public_key(self) -> bytes:
         """The key that this store's proofs and tokens are verified with, PEM."""

@@ -107,7 +107,7 @@ def hold(client: Client, space: Namespace, values: dict[str, bytes], chance: Ran
 
 def tree_of(store: Store) -> dict[bytes, bytes]:
     """The digests of every namespace in every bucket, absorbed from nothing."""
-    pieces = store.certifier._pieces
+    pieces = store.certifier._absorbing.pieces
     found = {}
     for bucket in store.placement.directory:
         absorbed = Absorbed(bucket, pieces)
@@ -122,7 +122,7 @@ def tree_kept(store: Store) -> dict[bytes, bytes]:
     store.certifier.seal()
     return {
         piece.bucket.id.encode() + name: digest_of(made)
-        for piece in store.certifier._absorbed.values()
+        for piece in store.certifier._absorbing.absorbed.values()
         for name, made in piece.tries.items()
     }
 
