@@ -237,14 +237,20 @@ class Reader:
                 extent = moved
 
     def page(
-        self, start: bytes, stop: bytes, limit: int, table: Table = Table.KEYS
+        self,
+        start: bytes,
+        stop: bytes,
+        limit: int,
+        table: Table = Table.KEYS,
+        *,
+        uncut: bool = False,
     ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
         """About ``limit`` rows from ``start``, cut to the bucket's range, and where to go on.
 
         Expired objects are among them: the caller knows what it asks for.
-        Moved where ``start`` lies elsewhere.
+        Moved where ``start`` lies elsewhere. ``uncut`` as in ``View.scan``.
         """
         with self.lock:
             if not self.start <= start < self.stop:
                 raise Moved(bucket=self.id)
-            return self.state.page(table, start, min(stop, self.stop), limit)
+            return self.state.page(table, start, min(stop, self.stop), limit, uncut=uncut)

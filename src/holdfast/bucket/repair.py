@@ -67,10 +67,16 @@ class DamagedView(View):
         return {}
 
     def scan(
-        self, table: Table, start: bytes, stop: bytes | None, limit: int
+        self,
+        table: Table,
+        start: bytes,
+        stop: bytes | None,
+        limit: int,
+        *,
+        uncut: bool = False,
     ) -> list[tuple[bytes, bytes]]:
         """Corrupt."""
-        del table, start, stop, limit
+        del table, start, stop, limit, uncut
         raise self._refuse()
 
     def count(self, table: Table) -> int:

@@ -112,8 +112,17 @@ class Elsewhere:
         found: bytes = self.link.ask("read_extents", key, entry, start, stop)
         return found
 
-    def page(self, start: bytes, stop: bytes, limit: int, table: Table = Table.KEYS) -> Page:
+    def page(
+        self,
+        start: bytes,
+        stop: bytes,
+        limit: int,
+        table: Table = Table.KEYS,
+        *,
+        uncut: bool = False,
+    ) -> Page:
         """Live rows from ``start``, and where to go on within this range."""
+        del uncut  # they are copied anyway
         found: Page = self.link.ask("page", start, min(stop, self.stop), limit, int(table))
         return found
 

@@ -22,15 +22,23 @@ Row = tuple[bytes, bytes]
 
 
 def rows(
-    corridor: Corridor, start: bytes, stop: bytes, first_page: int = LIST_PAGE
+    corridor: Corridor,
+    start: bytes,
+    stop: bytes,
+    first_page: int = LIST_PAGE,
+    *,
+    names_only: bool = False,
 ) -> Iterator[list[Row]]:
-    """Pages of live rows with ``start <= key < stop``."""
+    """Pages of live rows with ``start <= key < stop``.
+
+    Where ``names_only`` are asked for, an entry may have bytes behind it.
+    """
     at: bytes | None = start
     limit = max(1, min(first_page, LIST_PAGE))
     while at is not None and at < stop:
         bucket = corridor.directory.find(at)
         try:
-            page, after = bucket.page(at, stop, limit)
+            page, after = bucket.page(at, stop, limit, uncut=names_only)
         except Moved:
             corridor.directory.look_again()
             continue
@@ -87,6 +95,7 @@ class Listing:
         by: "text" or "component".
         after: the exclusive cursor, or None.
         recursive: False shows each deeper level once, as a name ending in "/".
+        names_only: nobody will look into the entries.
     """
 
     def __init__(
@@ -99,12 +108,14 @@ class Listing:
         after: bytes | None,
         recursive: bool,
         first_page: int = LIST_PAGE,
+        names_only: bool = False,
     ) -> None:
         self._corridor = corridor
         self._space = space
         self._after = after
         self._recursive = recursive
         self._first_page = first_page
+        self._names_only = names_only
         self._ranges = covers(prefix, by)
         directory = by == "component" and prefix and not prefix.endswith(SEPARATOR)
         self._base = prefix + SEPARATOR if directory else prefix
@@ -120,7 +131,7 @@ class Listing:
                 yield from self._level(self._space + low, high)
 
     def _deep(self, low: bytes, high: bytes) -> Iterator[list[Row]]:
-        yield from rows(self._corridor, low, high, self._first_page)
+        yield from rows(self._corridor, low, high, self._first_page, names_only=self._names_only)
 
     def _level(self, low: bytes, high: bytes) -> Iterator[list[Row]]:
         at: bytes | None = low

@@ -399,7 +399,7 @@ class Namespace(Pricing, Proving, Searching, Sharing):
         No snapshot: a key present throughout is listed once, one absent
         throughout is not.
         """
-        pages, most = self._pages(prefix, recursive, by, limit, after)
+        pages, most = self._pages(prefix, recursive, by, limit, after, names_only=True)
         return chain.from_iterable(listing.names(pages, self._space, most))
 
     def entries(
@@ -422,6 +422,8 @@ class Namespace(Pricing, Proving, Searching, Sharing):
         by: str,
         limit: int | None,
         after: str | None,
+        *,
+        names_only: bool = False,
     ) -> tuple[Iterator[builtins.list[listing.Row]], int | None]:
         most = arguments.page_limit(limit)
         walk = listing.Listing(
@@ -432,6 +434,7 @@ class Namespace(Pricing, Proving, Searching, Sharing):
             after=None if after is None else arguments.text(after, "after"),
             recursive=arguments.flag(recursive, "recursive"),
             first_page=LIST_PAGE if most is None else most,
+            names_only=names_only,
         )
         return walk.pages(), most
 

@@ -115,6 +115,16 @@ class ViewSuite:
         assert view.scan(Table.KEYS, b"e", b"a", ALL) == []
         assert view.scan(Table.KEYS, b"", b"", ALL) == []
 
+    def test_an_uncut_scan_tells_keys_and_what_values_begin_with(self, view: View) -> None:
+        rows = [(b"key%03d" % n + b"k" * (n * 9), b"value%03d" % n) for n in range(100)]
+        commit(view, rows)
+        for start, stop, limit in ((b"", None, 1_000), (b"key010", b"key090", 50)):
+            cut = view.scan(Table.KEYS, start, stop, limit)
+            uncut = view.scan(Table.KEYS, start, stop, limit, uncut=True)
+            assert [key for key, _ in uncut] == [key for key, _ in cut]
+            pairs = zip(uncut, cut, strict=True)
+            assert all(longer.startswith(value) for (_, longer), (_, value) in pairs)
+
     def test_a_scan_is_limited(self, view: View) -> None:
         rows = numbered(500)
         commit(view, rows)

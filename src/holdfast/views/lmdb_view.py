@@ -49,6 +49,7 @@ class Span(NamedTuple):
     start: bytes
     stop: bytes | None
     limit: int
+    uncut: bool = False
 
 
 class LmdbView(LmdbLife, View):
@@ -110,9 +111,17 @@ class LmdbView(LmdbLife, View):
         """The rows that exist among ascending ``keys``."""
         return self.use(partial(_get_many, table, keys), {})
 
-    def scan(self, table: Table, start: bytes, stop: bytes | None, limit: int) -> Rows:
+    def scan(
+        self,
+        table: Table,
+        start: bytes,
+        stop: bytes | None,
+        limit: int,
+        *,
+        uncut: bool = False,
+    ) -> Rows:
         """At most ``limit`` rows with ``start <= key < stop``, ascending, one snapshot."""
-        return self.use(partial(_scan, table, Span(start, stop, limit)), [])
+        return self.use(partial(_scan, table, Span(start, stop, limit, uncut)), [])
 
     def count(self, table: Table) -> int:
         """How many rows the table has."""
@@ -182,7 +191,7 @@ def _count(table: Table, transaction: Transaction, handles: Handles) -> int:
 
 
 def _scan(table: Table, span: Span, transaction: Transaction, handles: Handles) -> Rows:
-    start, stop, limit = span
+    start, stop, limit, _ = span
     found: Rows = []
     chunk = limit if stop is None else FIRST_CHUNK
     first = start if len(start) <= VIEW_KEY_BYTES else run_key(start)
@@ -204,7 +213,7 @@ def _scan(table: Table, span: Span, transaction: Transaction, handles: Handles) 
 def _contents(table: Table, rows: Rows, span: Span) -> Rows:
     """Stored rows as the caller's: verified, and each run in place of its row."""
     if are_whole(SEEDS[table], rows):
-        return [(k, v[:-CHECK_BYTES]) for k, v in rows]
+        return rows if span.uncut else [(k, v[:-CHECK_BYTES]) for k, v in rows]
     found: Rows = []
     for key, value in rows:
         if len(key) < RUN_KEY_BYTES:

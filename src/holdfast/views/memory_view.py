@@ -53,8 +53,17 @@ class MemoryView(View):
             rows = self._table(table)
             return {key: rows[key] for key in keys if key in rows}
 
-    def scan(self, table: Table, start: bytes, stop: bytes | None, limit: int) -> Rows:
+    def scan(
+        self,
+        table: Table,
+        start: bytes,
+        stop: bytes | None,
+        limit: int,
+        *,
+        uncut: bool = False,
+    ) -> Rows:
         """At most ``limit`` rows with ``start <= key < stop``, ascending, one snapshot."""
+        del uncut  # there is nothing to cut
         with self._reading:
             rows = self._table(table)
             keys = rows.irange(start, stop, inclusive=(True, False))

@@ -66,9 +66,19 @@ class View(Protocol):
         """The rows that exist among ascending ``keys``."""
 
     def scan(
-        self, table: Table, start: bytes, stop: bytes | None, limit: int
+        self,
+        table: Table,
+        start: bytes,
+        stop: bytes | None,
+        limit: int,
+        *,
+        uncut: bool = False,
     ) -> list[tuple[bytes, bytes]]:
-        """At most ``limit`` rows with ``start <= key < stop``, ascending, one snapshot."""
+        """At most ``limit`` rows with ``start <= key < stop``, ascending, one snapshot.
+
+        ``uncut``: behind a value may stand bytes of the view's own, which saves a copy of
+        each: for who asks for keys, or for what a value begins with.
+        """
 
     def count(self, table: Table) -> int:
         """How many rows the table has."""

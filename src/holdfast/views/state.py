@@ -304,14 +304,18 @@ class State:
         start: bytes,
         stop: bytes,
         limit: int,
+        *,
+        uncut: bool = False,
     ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
         """About ``limit`` live rows from ``start``, and where the next page starts or None.
+
+        ``uncut`` as in ``View.scan``.
 
         Overlays are sliced first, then the view's snapshot is read. A source
         that was cut off at ``limit`` bounds what is known; the page ends there.
         """
         layers = [layer.slice(table, start, stop, limit) for layer in (self.active, *self.frozen)]
-        rows = self.view.scan(table, start, stop, limit)
+        rows = self.view.scan(table, start, stop, limit, uncut=uncut)
         sources = [rows, *layers]
         horizon = min((s[-1][0] for s in sources if len(s) >= limit), default=None)
         layers = [layer for layer in layers if layer]
