@@ -407,6 +407,7 @@ class AsyncStore(Twin[Store]):
 
     namespaces = read(Store.namespaces)
     locate = read(Store.locate)
+    search = written(Store.search)
     dead_letters = read(Store.dead_letters)
     begin_session = read(Store.begin_session)
     public_key = written(Store.public_key)

@@ -126,6 +126,22 @@ class Stat(msgspec.Struct, frozen=True, gc=False):
     bucket: str
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """What a namespace holds, and all that it was charged for since it is metered.
+
+    ``objects`` and ``live_bytes`` (of keys and values) are what is there; ``byte_seconds``
+    what was paid, less what was given back; ``requests`` counts operations by their class;
+    ``cost_atto`` is the charge in 10^-18 USD. What is shown is what bounds and bills go by.
+    """
+
+    objects: int
+    live_bytes: int
+    byte_seconds: int = 0
+    requests: dict[str, int] = {}
+    egress_bytes: int = 0
+    cost_atto: int = 0
+
+
 class Cost(msgspec.Struct, frozen=True):
     """What an operation costs, in 10^-18 USD: ``str()`` of it is dollars.
 

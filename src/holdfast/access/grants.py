@@ -24,6 +24,7 @@ Network = IPv4Network | IPv6Network
 # How far an ask came in a grant; the furthest of all grants is what a refusal names.
 REASONS: Final = ("namespace", "right", "operation", "prefix", "network", "bytes", "expired")
 REACHED: Final = len(REASONS)
+SHOWING = frozenset(("list", "search"))  # show what begins with a key, not one object
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
@@ -64,7 +65,7 @@ def reach(grant: Grant, ask: Ask, right: Right, now_ns: int) -> int:
 def _narrowed(grant: Grant, ask: Ask, now_ns: int) -> int:
     if grant.prefix and (ask.key is None or not ask.key.startswith(grant.prefix)):
         return 3
-    if grant.key is not None and (ask.key != grant.key or ask.operation == "list"):
+    if grant.key is not None and (ask.key != grant.key or ask.operation in SHOWING):
         return 3  # a list of what begins with the key would show others
     if grant.networks and not _inside(grant.networks, ask.address):
         return 4

@@ -12,7 +12,7 @@ from typing import Final
 from holdfast.values import Right
 
 # Operations that touch the objects of one namespace.
-READS: Final = frozenset(("load", "exists", "stat", "list", "locate", "consumers.list"))
+READS: Final = frozenset(("load", "exists", "stat", "list", "search", "locate", "consumers.list"))
 WRITES: Final = frozenset(
     (
         "store",
@@ -29,6 +29,7 @@ DELETES: Final = frozenset(("delete", "consumers.remove"))
 # Operations on a namespace itself.
 ADMINISTERS: Final = frozenset(
     (
+        *("index.rules", "index.rules.set"),
         *("drop", "grants", "grants.set", "published", "publish", "cors", "cors.set"),
         *("tokens", "tokens.list", "revoke"),
         *("account", "account.entries", "statement"),  # of the namespace's account
@@ -46,6 +47,7 @@ OF_STORE: Final = frozenset(
         "dead_letters",
         "backup",
         "metrics",
+        "search.all",
         *("tariffs.set", "accounts", "deposit", "transfer", "rule"),
     )
 )
@@ -65,6 +67,7 @@ RIGHT_OF: Final[dict[str, Right]] = {
 }
 # These leave a line in the audit log even where they are allowed.
 TOLD: Final = (ADMINISTERS | OF_STORE) - {
+    *("index.rules", "search.all"),
     *("grants", "published", "cors", "metrics", "status", "tokens.list"),
     *("account", "account.entries", "accounts"),
 }

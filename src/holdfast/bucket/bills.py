@@ -6,6 +6,8 @@ it, in the order it was decided. Nobody needs one: without, a charge is only boo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
@@ -40,4 +42,18 @@ class Bill:
         self._read_atto += amount
 
 
+OPENED: Final[list[Bill]] = []  # where it is empty, a read need not look for its bill
 OPEN: Final[ContextVar[Bill | None]] = ContextVar("holdfast_bill", default=None)
+
+
+@contextmanager
+def opened() -> Iterator[Bill]:
+    """A bill for what is asked for within, by this thread or task."""
+    bill = Bill()
+    token = OPEN.set(bill)
+    OPENED.append(bill)
+    try:
+        yield bill
+    finally:
+        OPENED.remove(bill)
+        OPEN.reset(token)

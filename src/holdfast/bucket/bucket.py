@@ -15,7 +15,7 @@ from threading import RLock
 
 import msgspec
 
-from holdfast.bucket import commit, metered, once, plain, plan, purse, rows
+from holdfast.bucket import commit, counted, metered, once, plain, plan, purse, rows
 from holdfast.bucket.checkpoint import Checkpoint, Pace, no_pace
 from holdfast.bucket.group import Gathering
 from holdfast.bucket.locks import Locks
@@ -107,7 +107,19 @@ class Bucket(Reader):
         self.standing: set[str] = set()  # children that stand, which the log does not say yet
         self.bound = settings.bucket_bytes
         self.durable = settings.sync == "always"
-        self.gathers = self.durable or bool(self.purses)  # no store goes a way of its own
+        self.reads: dict[bytes, counted.Reads] = {}  # by namespace that has a purse
+        self.gathers = self.durable  # no store goes a way of its own
+        self.meter()
+
+    def meter(self) -> None:
+        """Charge from now on, if there is a purse: reads and single stores go other ways then."""
+        if self.purses:
+            self.gathers = True
+            self.load_here = counted.loader(self)  # type: ignore[method-assign, assignment]
+
+    def reads_of(self, namespace: bytes) -> counted.Reads:
+        """What was read of a namespace and is not charged yet."""
+        return self.reads.setdefault(namespace, counted.Reads(namespace))
 
     # -- deciding -----------------------------------------------------------------
 

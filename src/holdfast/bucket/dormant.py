@@ -89,6 +89,7 @@ class Dormant(Bucket):
                 raise refused(self.id, error) from error
             self.__dict__.update(opened.__dict__)  # at once: others may be looking
             self.__class__ = Bucket  # type: ignore[assignment]
+            self.meter()
 
     def _opened(self) -> Bucket:
         told = self.told

@@ -373,7 +373,9 @@ def _take_in(left: Bucket, right: Bucket, taken: PursedMerge) -> None:
     left.highest = max(left.highest, right.highest)
     left.sessions.take_in(taken.numbers, taken.time_ns)
     dividing.join(left.purses, taken, left.version)
-    left.gathers |= bool(left.purses)
+    left.meter()
+    for namespace, reads in right.reads.items():
+        left.reads_of(namespace).join(reads)
     left.stop = right.stop
     left.retired = (*left.retired, right.id)
     right.stop = right.start

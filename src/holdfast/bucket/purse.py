@@ -27,8 +27,18 @@ if TYPE_CHECKING:
     from holdfast.log.records import Record
 
 VISIBLE: Final = b"\0"
+KINDS: Final = "ABC"
+BYTE_SECONDS, EGRESS = 3, 4  # in the totals of a purse, behind the classes
 UNBOUNDED: Final = -1
 BEYOND: Final = b"\x02"  # behind everything of a namespace, what is hidden in it too
+
+
+class Need(msgspec.Struct, frozen=True):
+    """What writes will take from a purse at most: money, bytes, objects."""
+
+    atto: int = 0
+    size_bytes: int = 0
+    objects: int = 0
 
 
 class Booking(msgspec.Struct, gc=False):
@@ -100,6 +110,7 @@ class Purse:
         begun = self.line.open or Posting(bucket, kept.version, kept.version)
         self.since = begun.since
         self.sums = self.tally(begun.lines)
+        self.totals = [narrow(held) for held in kept.totals]
         self.ahead_atto = self.ahead_bytes = self.ahead_objects = 0
 
     def tally(self, lines: Lines = ()) -> Tally:
@@ -138,13 +149,23 @@ class Purse:
     def book(self, booking: Booking) -> None:
         """Count in what a published record took."""
         for made, times in booking.charges.items():
-            self.sums.add(made, times)
+            self._sum(made, times)
         self._take(booking.amount)
         self.accrue(booking.time_ns)
         self.used_bytes += booking.size_bytes
         self.used_objects += booking.objects
         self.rent_bytes += booking.rent_bytes
         self.version = booking.version
+
+    def _sum(self, made: Charge, times: int) -> None:
+        self.sums.add(made, times)
+        totals = self.totals
+        if made.kind:
+            totals[KINDS.index(made.kind)] += times
+        if made.seconds or made.back is not None:
+            totals[BYTE_SECONDS] += times * made.size_bytes * made.seconds
+            totals[BYTE_SECONDS] -= times * _returned(made)
+        totals[EGRESS] += times * made.egress_bytes
 
     def _take(self, amount: int) -> None:
         self.float_atto -= amount
@@ -179,7 +200,7 @@ class Purse:
         if amount <= self.float_atto:
             self._take(amount)
             for line in self.owed.lines():
-                self.sums.add(line.charge, line.times)
+                self._sum(line.charge, line.times)
             self.owed = self.tally()
             self.empty_ns = 0
         elif not self.empty_ns:
@@ -215,6 +236,7 @@ class Purse:
         self.known.update(other.known)
         self.float_atto += other.float_atto
         self.charged_atto += other.charged_atto
+        self.totals = [one + two for one, two in zip(self.totals, other.totals, strict=True)]
         self.used_bytes += other.used_bytes
         self.used_objects += other.used_objects
         self.rent_bytes += other.rent_bytes
@@ -234,6 +256,7 @@ class Purse:
         own = self.line
         begun = Posting(self.bucket, self.since, self.version, lines_of(self.sums))
         line = msgspec.structs.replace(own, open=begun)
+        a, b, c, byte_seconds, sent = map(wide, self.totals)
         known = [terms for terms in self.known.values() if terms != self.terms]
         return Kept(
             self.namespace,
@@ -248,6 +271,7 @@ class Purse:
             lines_of(self.owed),
             self.grace_ns,
             self.empty_ns,
+            (a, b, c, byte_seconds, sent),
         )
 
 
@@ -289,6 +313,12 @@ class Purses(dict[bytes, Purse]):
         purse = self.of(record.key)
         if purse is not None and purse.version < record.version:
             purse.book(decode_booking(purse, value, record))
+
+
+def _returned(made: Charge) -> int:
+    """Byte-seconds that a charge gave back."""
+    back = made.back
+    return 0 if back is None else back.size_bytes * back.seconds
 
 
 def _both(one: int, other: int) -> int:

@@ -166,7 +166,7 @@ def _replay_aside(opened: Bucket, group: Group) -> None:
             opened.sessions.replay(record.key, group.value(record), record.modified_ns)
         elif record.type in dividing.TELLING:
             dividing.replay(opened.purses, record, group.value(record))
-            opened.gathers |= bool(opened.purses)
+            opened.meter()
 
 
 def apply_controls(opened: Bucket, groups: Iterable[Group]) -> None:

@@ -28,6 +28,7 @@ class Settlement(msgspec.Struct, frozen=True):
 
     Args:
         taken: the ledger has these postings (their buckets and last versions).
+        through: buckets that were merged in, of which the ledger has all there was.
         terms: in force from now on; rent is billed by those before.
         grace_ns: for which reads go on when it is empty.
         received: a transfer's number and amount; one that came before is passed over.
@@ -38,6 +39,7 @@ class Settlement(msgspec.Struct, frozen=True):
     """
 
     taken: tuple[tuple[str, int], ...] = ()
+    through: tuple[str, ...] = ()
     terms: Terms | None = None
     grace_ns: int | None = None
     received: tuple[int, int] | None = None
@@ -85,13 +87,15 @@ def settle(bucket: Bucket, namespace: bytes, asked: Settlement) -> Kept | None:
 
 def _write(bucket: Bucket, kept: Kept) -> None:
     commit.write_control(bucket, Type.PURSE, msgspec.msgpack.encode(kept))
-    bucket.purses.put(kept)
-    bucket.gathers = True
+    purse = bucket.purses.put(kept)
+    bucket.reads_of(kept.namespace).silent = purse.is_silent(bucket.time.now_ns())
+    bucket.meter()
 
 
 def _change(purse: Purse, asked: Settlement, now_ns: int) -> None:
     for bucket, until in asked.taken:
         _forget(purse, bucket, until)
+    purse.others = tuple(line for line in purse.others if not _is_through(line, asked.through))
     purse.bill_rent(now_ns)
     _configure(purse, asked)
     if asked.received is not None:
@@ -111,7 +115,18 @@ def _configure(purse: Purse, asked: Settlement) -> None:
     if asked.grace_ns is not None:
         purse.grace_ns = asked.grace_ns
     if asked.allotted is not None:
-        purse.allotted_bytes, purse.allotted_objects = asked.allotted
+        size, count = asked.allotted
+        purse.allotted_bytes = _allotted(size, purse.allotted_bytes, purse.used_bytes)
+        purse.allotted_objects = _allotted(count, purse.allotted_objects, purse.used_objects)
+
+
+def _allotted(asked: int, held: int, used: int) -> int:
+    """What is allotted from now on: of what is held, what is used already stays."""
+    return max(asked, min(held, used)) if 0 <= asked < held else asked
+
+
+def _is_through(line: Line, through: tuple[str, ...]) -> bool:
+    return line.bucket in through and line.open is None and line.closed is None
 
 
 def _receive(purse: Purse, number: int, amount: int) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from holdfast.bucket.rows import decode_id, encode_ids
 from holdfast.client.asks import Answer, Ask, Pause, Work
+from holdfast.client.finding import SearchingCalls
 from holdfast.client.line import BAD, Line, refusal_of
 from holdfast.client.numbers import is_about_session, write
 from holdfast.client.places import Places, ask_owner
@@ -64,7 +65,7 @@ READS: Final = frozenset(("load", "exists", "stat"))
 COVERAGES: Final = frozenset(("text", "component"))
 
 
-class NamespaceCalls(ProvingCalls, SharingCalls):
+class NamespaceCalls(ProvingCalls, SearchingCalls, SharingCalls):
     """What can be asked of one namespace.
 
     Args:

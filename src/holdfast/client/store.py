@@ -130,6 +130,8 @@ class RemoteNamespace(Remote[NamespaceCalls]):
     published = asked(NamespaceCalls.published)
     prove = asked(NamespaceCalls.prove)
     prove_list = asked(NamespaceCalls.prove_list)
+    search = asked(NamespaceCalls.search)
+    index_rules = asked(NamespaceCalls.index_rules)
 
     def __init__(self, sender: Sender, calls: NamespaceCalls, soon: Callable[[], Soon]) -> None:
         super().__init__(sender, calls)

@@ -305,6 +305,8 @@ class AsyncRemoteNamespace(AsyncRemote[NamespaceCalls]):
     published = asked(NamespaceCalls.published)
     prove = asked(NamespaceCalls.prove)
     prove_list = asked(NamespaceCalls.prove_list)
+    search = asked(NamespaceCalls.search)
+    index_rules = asked(NamespaceCalls.index_rules)
 
     def __init__(
         self,

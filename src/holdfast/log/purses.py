@@ -59,7 +59,9 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     ``terms`` are all that were ever in force here, the last one is; ``allotted`` are bytes
     and objects, -1 for no bound; ``owed`` is what was used and could not be paid.
     ``empty_ns`` is the bucket time since which it could not, 0 where it can; reads go on
-    for ``grace_ns`` from there. ``version`` is that of the last record that is counted in.
+    for ``grace_ns`` from there. ``totals`` count what was ever charged in this bucket:
+    operations of class A, B and C, byte-seconds, bytes sent.
+    ``version`` is that of the last record that is counted in.
     """
 
     namespace: bytes
@@ -74,6 +76,7 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     owed: Lines = ()
     grace_ns: int = 0
     empty_ns: int = 0
+    totals: tuple[Wide, Wide, Wide, Wide, Wide] = (0, 0, 0, 0, 0)
 
 
 class Share(msgspec.Struct, frozen=True, array_like=True):

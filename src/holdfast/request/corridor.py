@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.plain import Batch, store_one
 from holdfast.errors import (
+    BalanceEmpty,
     Busy,
     CrossBucket,
     HoldfastError,
@@ -29,6 +30,7 @@ from holdfast.limits import (
 from holdfast.operations import Operation, Store
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.placement.placement import Placement
+from holdfast.request.funds import Funds
 from holdfast.request.pressure import GROWING, Pressure
 from holdfast.request.shared import hold_shared, refuse_shared
 from holdfast.values import Receipt
@@ -54,6 +56,7 @@ class Corridor:
         self.placement = placement
         self.directory = placement.directory
         self.pressure = Pressure(placement.reserve)
+        self.funds = Funds()
         self.uploads: WeakValueDictionary[bytes, object] = WeakValueDictionary()  # being written
         self._admit = admit
         self._near = self.directory.find(b"")  # the bucket that took the last plain store
@@ -66,12 +69,17 @@ class Corridor:
     def write(self, operation: Operation) -> Any:  # noqa: ANN401 - each operation has its own result
         """Apply one operation; its result, or the error that refused it is raised."""
         hold_shared(self.directory, operation)
+        helped = False
         while True:
             bucket = self._bucket_for(operation)
             try:
                 return bucket.apply_one(operation)
             except Moved:
                 self.directory.look_again()
+            except (BalanceEmpty, LimitExceeded) as error:
+                if helped or not self.funds.helped(bucket, (operation,), error):
+                    raise
+                helped = True
             except StorageFailed as error:
                 if not self.pressure.met(error, (operation,)):
                     raise
@@ -88,7 +96,7 @@ class Corridor:
             return self.write(Store(key, name, value))
         try:
             receipt = store_one(bucket, key, name, value)
-        except Moved:
+        except (Moved, BalanceEmpty, LimitExceeded):
             self.directory.look_again()
             return self.write(Store(key, name, value))
         except StorageFailed as error:
@@ -211,6 +219,7 @@ class Corridor:
         """Apply operations to the bucket of the first, which may have to grow before."""
         growing = (operation for operation in operations if isinstance(operation, GROWING))
         bucket = self._bucket_for(next(growing, operations[0]))
+        self.funds.prepare(bucket, operations)
         try:
             return bucket.apply(operations, atomic=atomic)
         except StorageFailed as error:

@@ -15,8 +15,9 @@ from holdfast.errors import InvalidValue
 from holdfast.identity.tokens import Noted
 from holdfast.server.answers import GONE, Answer, told
 from holdfast.server.listing import flag
+from holdfast.server.searching import options_of
 from holdfast.store.tenancy import issue_by, object_grant, revoke_by, share_by
-from holdfast.values import Grant, Principal, Right
+from holdfast.values import Grant, Principal, Right, SearchRules
 from holdfast.wire.values import Form, decode
 
 if TYPE_CHECKING:
@@ -221,6 +222,28 @@ def set_origins(asked: Asked) -> Answer:
     return asked.tell(Origins(list(asked.store.access.origins(asked.namespace))))
 
 
+def index_rules(asked: Asked) -> Answer:
+    """What of a namespace is searched."""
+    asked.may("index.rules", asked.namespace)
+    return asked.tell(asked.store.namespace(asked.namespace).index_rules())
+
+
+def set_index_rules(asked: Asked) -> Answer:
+    """Search exactly this."""
+    asked.may("index.rules.set", asked.namespace)
+    rules = asked.read(SearchRules)
+    space = asked.store.namespace(asked.namespace)
+    return asked.tell(space.index_rules(rules.rules, language=rules.language, keys=rules.keys))
+
+
+def search_all(asked: Asked) -> Answer:
+    """What a query finds, whose namespace it is in."""
+    asked.may("search.all")
+    wanted = options_of(asked.query)
+    options = {name: wanted[name] for name in ("limit", "rank")}
+    return asked.tell(asked.store.search(asked.query.get("query", ""), **options))
+
+
 def share(asked: Asked) -> Answer:
     """A link to one object, of what the caller may do with it."""
     wanted = asked.read(Share)
@@ -361,6 +384,9 @@ ADMIN = (
     Admin("PUT", f"{SPACE}/published", publish, "Publish exactly these prefixes"),
     Admin("GET", f"{SPACE}/cors", origins, "Where browsers may ask from"),
     Admin("PUT", f"{SPACE}/cors", set_origins, "Let browsers ask from exactly these"),
+    Admin("GET", f"{SPACE}/index-rules", index_rules, "What is searched"),
+    Admin("PUT", f"{SPACE}/index-rules", set_index_rules, "Search exactly this"),
+    Admin("GET", "/v1/search", search_all, "What a query finds in all namespaces"),
     Admin("GET", "/v1/tokens", issued, "Tokens and links that have not ended"),
     Admin("POST", "/v1/tokens", issue, "Make a token"),
     Admin("DELETE", "/v1/tokens/{id}", revoke, "End a token", 204),

@@ -12,6 +12,7 @@ DAY_S = 86_400
 TAKES = (
     b"Access-Control-Allow-Headers: authorization, content-type, if-match, if-none-match, range,"
     b" holdfast-ttl, holdfast-keep-ttl, holdfast-fence, holdfast-consumers, holdfast-permanent,"
+    b" holdfast-index, holdfast-tags,"
     b" holdfast-session, holdfast-timeout\r\n"
 )
 SHOWS = (

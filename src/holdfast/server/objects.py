@@ -33,7 +33,14 @@ PLAIN_HEADERS = (
 ASKING = frozenset(
     (
         *("holdfast-ttl", "holdfast-keep-ttl", "holdfast-fence", "holdfast-consumers"),
-        *("holdfast-permanent", "if-match", "if-none-match", "content-type"),
+        *(
+            "holdfast-permanent",
+            "holdfast-index",
+            "holdfast-tags",
+            "if-match",
+            "if-none-match",
+            "content-type",
+        ),
     )
 )
 

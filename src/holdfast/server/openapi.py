@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from holdfast.limits import KEY_BYTES, LIST_PAGE, NAMESPACE_CHARS
+from holdfast.limits import KEY_BYTES, LIST_PAGE, NAMESPACE_CHARS, SEARCH_PAGE
 from holdfast.server.admin import ADMIN, MODES, MOST_BUDGET_S, Admin
 from holdfast.server.enclave import ACTS
 from holdfast.server.money import MONEY
@@ -56,6 +56,11 @@ TEXT: Schema = {"type": "string"}
 FLAG: Schema = {"type": "boolean"}
 NUMBER: Schema = {"type": "integer", "minimum": 0, "maximum": (1 << 63) - 1}
 PROOF: Schema = {"enum": ["1", "sealed"]}
+WANTED: dict[str, Schema] = {
+    "query": TEXT,
+    "limit": {"type": "integer", "minimum": 0, "maximum": SEARCH_PAGE},
+    "rank": {"enum": ["bm25", "key"]},
+}
 QUERIES: dict[str, dict[str, Schema]] = {
     "GET objects": {
         "prefix": TEXT,
@@ -68,6 +73,16 @@ QUERIES: dict[str, dict[str, Schema]] = {
         "since": NUMBER,
     },
     "GET objects/{key}": {"proof": PROOF, "value": FLAG, "since": NUMBER},
+    "GET search": {
+        **WANTED,
+        "after": TEXT,
+        "highlight": FLAG,
+        "fresh": FLAG,
+        "max_wait": {"type": "number", "minimum": 0},
+        "prefix": TEXT,
+        "facets": TEXT,
+    },
+    "GET /v1/search": WANTED,
     "DELETE objects/{key}": {"strict": FLAG},
     "GET /namespaces/{nsid}/objects": {
         "page": {"type": "integer", "minimum": 1, "default": 1},

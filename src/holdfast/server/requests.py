@@ -21,7 +21,17 @@ CREDENTIALS = ("authorization", "attestation")
 OURS = tuple(
     f"holdfast-{name}"
     for name in (
-        *("ttl", "keep-ttl", "fence", "consumers", "permanent", "session", "timeout"),
+        *(
+            "ttl",
+            "keep-ttl",
+            "fence",
+            "consumers",
+            "permanent",
+            "index",
+            "tags",
+            "session",
+            "timeout",
+        ),
         *("enclave", "namespace"),
     )
 )

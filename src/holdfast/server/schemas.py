@@ -16,7 +16,17 @@ from holdfast.limits import CONSUMERS
 from holdfast.server import admin, locks, money
 from holdfast.server.enclave_callers import Challenged, Handed, Named, Shown, Signed
 from holdfast.server.locks import LOCK_ID_BYTES
-from holdfast.values import CheckReport, CollectReport, DeadLetter, Place, Receipt, Stat, Status
+from holdfast.values import (
+    CheckReport,
+    CollectReport,
+    DeadLetter,
+    Hits,
+    Place,
+    Receipt,
+    SearchRules,
+    Stat,
+    Status,
+)
 from holdfast.wire import enclave, sdstor, values
 from holdfast.wire.batch import KNOWN
 from holdfast.wire.proofs import Answered
@@ -150,6 +160,9 @@ SPACED: Final = {
     "PUT locks/{key}": Bodies(locks.Held, fields(fence="integer")),
     "DELETE locks/{key}": Bodies(locks.Held),
     "GET objects": Bodies(tells=either(values.Keys, values.Objects, Answered)),
+    "GET search": Bodies(tells=Hits),
+    "GET index-rules": Bodies(tells=SearchRules),
+    "PUT index-rules": Bodies(SearchRules, SearchRules),
     "POST batch": Bodies(BATCH, items("array"), MSGPACK, MSGPACK),
     "DELETE": Bodies(),
     "GET grants": Bodies(tells=admin.Grants),
@@ -188,6 +201,7 @@ FIXED: Final = {
         )
     ),
     "GET /v1/locate": Bodies(tells=Place),
+    "GET /v1/search": Bodies(tells=Hits),
     "GET /v1/namespaces": Bodies(tells=fields(namespaces=items("string"))),
     "GET /v1/tokens": Bodies(tells=admin.Listed),
     "POST /v1/tokens": Bodies(admin.NewToken, admin.MadeToken),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.access import audit
 from holdfast.access.decide import ANONYMOUS
-from holdfast.access.grants import Ask
+from holdfast.access.grants import SHOWING, Ask
 from holdfast.errors import (
     Busy,
     DeadlineExceeded,
@@ -215,7 +215,7 @@ class Site:
         if tenant is not None and self.door.passes(principal, tenant.name, route.operation):
             return
         namespace, key = tenant.name if tenant is not None else "", request.key
-        if route.operation == "list" and request.face is None:
+        if route.operation in SHOWING and request.face is None:
             key = decode_query(request.query).get("prefix", "")
         elif route.operation == "locate":
             namespace, key = located(request)

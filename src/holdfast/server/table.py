@@ -12,6 +12,7 @@ from holdfast.server import (
     objects,
     probes,
     proofs,
+    searching,
 )
 from holdfast.server.enclave import enclave_routes
 from holdfast.server.enclave_callers import Callers
@@ -30,6 +31,9 @@ def data_routes(callers: Callers) -> Routes:
     routes.spaced |= {
         b"objects": {
             "GET": Route("list", listing.page, summary="Keys or objects below a prefix, by pages"),
+        },
+        b"search": {
+            "GET": Route("search", searching.search, summary="What a query finds below a prefix"),
         },
         b"batch": {
             "POST": Route("batch", batches.batch, "alone", "batch", "Many operations at once"),

@@ -131,6 +131,26 @@ class Searching:
         return self._store.searcher.status(self.name)
 
 
+class SearchingAll:
+    """How a store is searched; a part of ``Store``."""
+
+    def _opened(self) -> Store:
+        """The store that this is a part of; Closed if it is."""
+        raise NotImplementedError
+
+    def search(self, query: str, *, limit: int = 20, rank: Literal["bm25", "key"] = "bm25") -> Hits:
+        """The first objects that a query finds in any namespace, for whoever has them all.
+
+        Scores are those within each namespace; ``Hit.namespace`` says which. A namespace
+        without a field that the query names has no matches.
+
+        Raises:
+            InvalidQuery: it can be understood in none.
+        """
+        store = self._opened()
+        return store.searcher.search_all(query, limit=_limit(limit), rank=rank)
+
+
 def _limit(value: object) -> int:
     count = arguments.integer(value, "limit")
     if count < 0:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from threading import Lock
 
+    from holdfast.bucket.bucket import Bucket
+    from holdfast.bucket.checkpoint import Pace
+    from holdfast.bucket.purse import Need
     from holdfast.bucket.settings import Settings
     from holdfast.store.billing import Accounts, Tariffs
+    from holdfast.store.meters import Meters
     from holdfast.store.store import Store
 
 
@@ -19,6 +24,7 @@ class Money:
     _tenancy: Lock
     _tariffs: Tariffs | None = None
     _accounts: Accounts | None = None
+    _meters: Meters | None = None
 
     def _opened(self) -> Store:
         """The store that this is a part of; Closed if it is."""
@@ -46,6 +52,27 @@ class Money:
                 self._accounts = Accounts(store)
             return self._accounts
 
+    @property
+    def meters(self) -> Meters:
+        """What namespaces pay and may hold, and what keeps their purses."""
+        with self._tenancy:
+            if self._meters is None:
+                store = self._opened()
+                from holdfast.store.meters import Meters  # noqa: PLC0415 - 50 ms
+
+                self._meters = Meters(store)
+            return self._meters
+
+    def _follow_meters(self, pace: Pace, enough: Callable[[], bool]) -> None:
+        """Upkeep: charge, post, refill what is due; nothing is loaded where nothing is metered."""
+        store = self._opened()
+        if self._meters is not None or any(bucket.purses for bucket in store.placement.directory):
+            self.meters.follow(pace, enough)
+
+    def _help(self, bucket: Bucket, namespace: bytes, need: Need) -> bool:
+        """A write needs more than a purse holds."""
+        return self.meters.funding.help(bucket, namespace, need)
+
     def statement(self, account: str, start_ns: int, stop_ns: int) -> bytes:
         """What happened to an account in a period, signed with the store's key.
 
@@ -61,6 +88,7 @@ class Money:
         Raises:
             InvalidValue: the period ends before it begins, or the account is none.
         """
+        self.meters.settle()
         return self.accounts.statement(account, start_ns, stop_ns)
 
     def bucket_time_ns(self) -> int:

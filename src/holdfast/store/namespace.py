@@ -18,6 +18,7 @@ from holdfast.request.large import LargeWriter
 from holdfast.request.once import NumberedCorridor, once
 from holdfast.request.options import known, put_options
 from holdfast.store.finding import Searching
+from holdfast.store.metered import Metered
 from holdfast.store.pricing import Pricing
 from holdfast.store.proving import Prove, Proving
 from holdfast.store.sharing import Sharing
@@ -34,7 +35,7 @@ LOCK_POLL_S = 0.01
 By = Literal["text", "component"]
 
 
-class Namespace(Pricing, Proving, Searching, Sharing):
+class Namespace(Metered, Pricing, Proving, Searching, Sharing):
     """One namespace of an open store. Made by ``store.namespace(name)``.
 
     Keys are strings of 1 to 1024 UTF-8 bytes; values are bytes up to 5 TiB.
@@ -193,6 +194,7 @@ class Namespace(Pricing, Proving, Searching, Sharing):
             if range is None:
                 return value
             start, stop = arguments.byte_range(range, len(value))
+            self._sent_part(composite, len(value), stop - start)
             return value[start:stop]
         return self._assemble(key, composite, range)
 
@@ -356,6 +358,7 @@ class Namespace(Pricing, Proving, Searching, Sharing):
     def exists(self, key: str) -> bool:
         """Whether there is an object with exactly this key."""
         composite = arguments.compose(self._space, key)
+        self._count(composite, "C", 0)
         try:
             self._object(key, composite)
         except NotFound:
@@ -368,6 +371,7 @@ class Namespace(Pricing, Proving, Searching, Sharing):
     def stat(self, key: str) -> Stat:
         """What is known of an object, or of a name that only other keys lie below."""
         composite = arguments.compose(self._space, key)
+        self._count(composite, "C", len(composite) - self._least)
         try:
             found = self._object(key, composite)
         except NotFound:
@@ -436,7 +440,7 @@ class Namespace(Pricing, Proving, Searching, Sharing):
             first_page=LIST_PAGE if most is None else most,
             names_only=names_only,
         )
-        return walk.pages(), most
+        return self._counted(walk.pages(), self._space), most
 
     def mapping(self) -> MutableMapping[str, bytes]:
         """This namespace as a mutable mapping of keys to values."""

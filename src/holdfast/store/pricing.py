@@ -44,12 +44,8 @@ class Pricing:
             ...     bill.cost_atto
             0
         """
-        bill = bills.Bill()
-        token = bills.OPEN.set(bill)
-        try:
+        with bills.opened() as bill:
             yield bill
-        finally:
-            bills.OPEN.reset(token)
 
     def quote(
         self,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 from pyroaring import BitMap
@@ -25,6 +25,7 @@ from holdfast.engines.disk import OsDisk
 from holdfast.errors import (
     Changed,
     HoldfastError,
+    InvalidQuery,
     InvalidValue,
     Moved,
     NotFound,
@@ -245,6 +246,28 @@ class Searcher:
             except Moved:
                 self._store.placement.directory.look_again()
         raise Changed(what="ranges of buckets")
+
+    def search_all(self, query: str, *, limit: int, rank: Literal["bm25", "key"]) -> Hits:
+        """Answer a search of every namespace: the first hits of all of them."""
+        refused: InvalidQuery | None = None
+        found: list[tuple[str, Hits]] = []
+        for name in self._store.namespaces():
+            try:
+                answer = self._store.namespace(name).search(query, limit=limit, rank=rank)
+            except InvalidQuery as error:
+                refused = error
+            else:
+                found.append((name, answer))
+        if refused is not None and not found:
+            raise refused
+        hits = [
+            msgspec.structs.replace(hit, namespace=name)
+            for name, answer in found
+            for hit in answer.hits
+        ]
+        if rank == "bm25":
+            hits.sort(key=lambda hit: -hit.score)
+        return Hits(sum(answer.total for _, answer in found), tuple(hits[:limit]))
 
     def _bring(self, index: Index, asked: Asked) -> int:
         """Absorb what is new, as far as was asked; how many records are lacking."""

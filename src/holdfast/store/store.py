@@ -37,7 +37,7 @@ from holdfast.request.corridor import Corridor
 from holdfast.request.relay import Relay
 from holdfast.request.soon import Soon
 from holdfast.store import closed
-from holdfast.store.finding import resume
+from holdfast.store.finding import SearchingAll, resume
 from holdfast.store.money import Money
 from holdfast.store.namespace import Namespace
 from holdfast.store.ownership import Ownership, StoreFile
@@ -59,7 +59,7 @@ BATCH = 500
 TOLD_LEAST = 32  # buckets from which on they are opened one by one as they are needed
 
 
-class Store(Money):
+class Store(Money, SearchingAll):
     """A store, open. Made by ``holdfast.open``; a context manager; safe for threads."""
 
     def __init__(
@@ -99,6 +99,8 @@ class Store(Money):
         self.relay = Relay(self.corridor, self._place)
         self.upkeep = Upkeep(self.corridor)
         self.upkeep.index = partial(resume, self)
+        self.upkeep.lazy.append(self._follow_meters)
+        self.corridor.funds.help = self._help
         self.soon = Soon(self.corridor, self.sync)
         if upkeep:
             self.upkeep.start()
@@ -131,7 +133,9 @@ class Store(Money):
             self.access.forget(name)  # first: whoever has the name next begins with nothing given
         for page in listing.rows(self.corridor, start, stop):
             cut = len(start)
-            self.corridor.write_many([Delete(key, key[cut:].decode()) for key, _ in page])
+            self.corridor.write_many(
+                [Delete(key, key[cut:].decode(), "dropped") for key, _ in page]
+            )
 
     def _refuse_permanent(self, start: bytes, stop: bytes) -> None:
         for page in listing.rows(self.corridor, start, stop):

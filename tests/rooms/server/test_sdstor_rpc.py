@@ -170,8 +170,15 @@ def test_a_list_needs_no_object(client: Client, store: Store) -> None:
     assert list(client.ask("GetObject", key=b"k").referenceList) == ["a"]
     client.ask("DeleteFromReferenceList", key=b"l", referenceList=["a", "a"])
     client.ask("SetObject", key=b"l", data=b"1")
+    client.ask("DeleteReferenceList", key=b"k")
+    client.ask("SetObject", key=b"k", data=b"anew")
     store.collect()
     assert client.keys() == [b"k", b"l"]
+    client.ask("SetReferenceList", key=b"k", referenceList=["a"])
+    client.ask("DeleteReferenceList", key=b"k")
+    assert client.ask("GetObject", key=b"k").data == b"anew"
+    store.collect()
+    assert client.keys() == [b"l"]
     for name in ("DeleteReferenceList", "DeleteObject"):
         assert client.ask(name, key=b"none").ByteSize() == 0
     assert client.ask("DeleteFromReferenceList", key=b"none", referenceList=["a"]).count == 0

@@ -116,7 +116,7 @@ class Shelf:
     def put(self, key: str, data: bytes, ids: Sequence[str] | None) -> None:
         """Create or replace an object; None leaves the list that is there."""
         if ids is None:
-            self._free_carrier(key)
+            self._free_marked(key)
         self._space.put(key, data, consumers=ids)
 
     def may_store(self, key: str) -> bool:
@@ -125,15 +125,18 @@ class Shelf:
             near = reading.look_at_row(self._corridor, self.compose(key))
         except NotFound:
             return True
-        return near is not None and not _carries(near[0])
+        return near is not None and not ENTRY.unpack_from(near[0])[5] & Flag.MARKED
 
-    def _free_carrier(self, key: str) -> None:
-        """Remove a list that was emptied: what is stored in its place was never marked."""
+    def _free_marked(self, key: str) -> None:
+        """Remove what lost its last reference: what is stored in its place is not to be collected.
+
+        Whoever looks between the two finds nothing; what is marked may go at any time.
+        """
         try:
             entry = self._look(key).entry
         except NotFound:
             return
-        if is_carrier(entry) and entry.flags & Flag.MARKED:
+        if entry.flags & Flag.MARKED:
             composite = self.compose(key)
             with suppress(NotFound, Changed):
                 self._corridor.write(Delete(composite, key, "unreferenced"))

@@ -1,0 +1,138 @@
+"""Reads of namespaces with a purse, counted in memory until somebody settles them.
+
+A read writes nothing, so what it costs is gathered here and charged once a tick
+(settling.py); a crash loses at most that much, in the tenant's favour (rule 14). A bucket
+without purses reads as it always did: it gets this way of reading with its first purse.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from holdfast.bucket.bills import OPEN, OPENED
+from holdfast.bucket.read import Reader
+from holdfast.charges import Charge, Kind, Terms, charge
+from holdfast.errors import BalanceEmpty
+from holdfast.log.entry import Entry
+
+if TYPE_CHECKING:
+    from holdfast.bucket.bucket import Bucket
+
+VISIBLE: Final = b"\0"
+HIDDEN: Final = b"\1"
+Take = Callable[[int], object]
+
+
+class Reads:
+    """What was read of one namespace in one bucket and is not charged yet.
+
+    ``sizes`` are the bytes of the values that were loaded; ``others`` counts what else was
+    asked for, by class and bytes sent. ``silent``: reads are refused.
+    """
+
+    __slots__ = ("namespace", "others", "silent", "sizes")
+
+    def __init__(self, namespace: bytes) -> None:
+        self.namespace = namespace
+        self.sizes: list[int] = []
+        self.others: Counter[tuple[Kind, int]] = Counter()
+        self.silent = False
+
+    def __len__(self) -> int:
+        return len(self.sizes) + self.others.total()
+
+    def taken(self, terms: Terms) -> dict[Charge, int]:
+        """What has been read as charges, and how often each; it is forgotten here."""
+        count = len(self.sizes)
+        found: Counter[tuple[Kind, int]] = Counter(("C", size) for size in self.sizes[:count])
+        del self.sizes[:count]  # who reads meanwhile appends behind them
+        others, self.others = self.others, Counter()
+        found.update(others)
+        return {
+            charge(terms, kind, egress_bytes=size): times for (kind, size), times in found.items()
+        }
+
+    def join(self, other: Reads) -> None:
+        """Count what was counted elsewhere as well."""
+        self.sizes += other.sizes
+        self.others.update(other.others)
+
+    def refuse(self, _size: int) -> None:
+        """The grace is over."""
+        raise BalanceEmpty(namespace=self.namespace.decode())
+
+
+def count(bucket: Bucket, key: bytes, kind: Kind, egress_bytes: int) -> None:
+    """Count a read of another kind than loading a value; where nothing is metered, nothing.
+
+    Raises:
+        BalanceEmpty: reads are refused too.
+    """
+    purse = bucket.purses.of(key)
+    if purse is None:
+        return
+    reads = bucket.reads_of(purse.namespace)
+    if reads.silent:
+        reads.refuse(0)
+    reads.others[kind, egress_bytes] += 1
+    _note(bucket, purse.namespace, kind, egress_bytes)
+
+
+def sent_part(bucket: Bucket, key: bytes, size_bytes: int, sent_bytes: int) -> None:
+    """Of a value that was loaded only a part was sent: count that."""
+    purse = bucket.purses.of(key)
+    if purse is None:
+        return
+    reads = bucket.reads_of(purse.namespace)
+    with suppress(ValueError):  # it was charged meanwhile
+        reads.sizes.remove(size_bytes)
+        reads.others["C", sent_bytes] += 1
+    _note(bucket, purse.namespace, "C", sent_bytes)
+    _note(bucket, purse.namespace, "C", size_bytes, times=-1)
+
+
+def _note(
+    bucket: Bucket, namespace: bytes, kind: Kind, egress_bytes: int, *, times: int = 1
+) -> None:
+    bill = OPEN.get() if OPENED else None
+    purse = bucket.purses.get(namespace)
+    if bill is not None and purse is not None:
+        bill.add_read(charge(purse.terms, kind, egress_bytes=egress_bytes).amount * times)
+
+
+def loader(bucket: Bucket) -> Callable[[bytes], bytes | Entry]:
+    """``load_here`` of a bucket that has a purse: loads and counts."""
+    plain = Reader.load_here
+    # One tuple, so that threads see one namespace's or another's.
+    found: tuple[bytes, bytes, Take] = (VISIBLE, VISIBLE, _pass)
+
+    def load_here(key: bytes) -> bytes | Entry:
+        nonlocal found
+        value = plain(bucket, key)
+        low, high, take = found
+        if not low <= key < high:
+            found = _, _, take = _found(bucket, key)
+        size = len(value) if type(value) is bytes else value.size  # type: ignore[union-attr]
+        take(size)
+        if OPENED and take is not _pass:
+            _note(bucket, key.partition(VISIBLE)[0], "C", size)
+        return value
+
+    return load_here
+
+
+def _pass(_size: int) -> None:
+    """Nobody pays for it."""
+
+
+def _found(bucket: Bucket, key: bytes) -> tuple[bytes, bytes, Take]:
+    """The span of keys that are counted as this one is, and what counts them."""
+    purse = bucket.purses.of(key)
+    if purse is None:
+        return key, key + VISIBLE, _pass
+    reads = bucket.reads_of(purse.namespace)
+    take: Take = reads.refuse if reads.silent else reads.sizes.append
+    return purse.namespace + VISIBLE, purse.namespace + HIDDEN, take

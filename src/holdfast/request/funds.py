@@ -1,0 +1,103 @@
+"""Writes that a purse cannot admit alone: help is asked for, then they are decided again.
+
+A bucket decides by its purse (bucket/metered.py). ``BalanceEmpty`` and ``LimitExceeded`` are
+answered only after the account, and the purses of other buckets, could not help (rule 14).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.metered import KINDS
+from holdfast.bucket.purse import Need, Purse
+from holdfast.charges import begun_seconds, operation, storage
+from holdfast.errors import BalanceEmpty, HoldfastError, LimitExceeded
+from holdfast.operations import Append, Operation, Store
+from holdfast.placement.elsewhere import Elsewhere
+
+Help = Callable[[Bucket, bytes, Need], bool]
+BOUNDS = frozenset(("bytes_max", "objects_max"))
+
+
+class Funds:
+    """Asks whoever keeps purses full; nobody does until ``help`` is set."""
+
+    def __init__(self) -> None:
+        self.help: Help = _nobody
+
+    def helped(self, bucket: Bucket, operations: Sequence[Operation], error: Exception) -> bool:
+        """Whether a refused write may be tried again.
+
+        Raises:
+            BalanceEmpty: there is not so much anywhere.
+        """
+        if isinstance(bucket, Elsewhere) or not _is_of_purse(error):
+            return False
+        return self._ask(bucket, operations)
+
+    def prepare(self, bucket: Bucket, operations: Sequence[Operation]) -> None:
+        """Have what a batch needs brought before it is decided, as far as there is any.
+
+        What is not there each operation is told for itself.
+        """
+        if isinstance(bucket, Elsewhere) or not bucket.purses:
+            return
+        try:
+            self._ask(bucket, operations)
+        except HoldfastError:
+            return
+
+    def _ask(self, bucket: Bucket, operations: Sequence[Operation]) -> bool:
+        helped = False
+        for purse, need in _needs(bucket, operations):
+            over = purse.over(need.size_bytes, need.objects) is not None
+            if over or purse.lacks(need.atto):
+                helped = self.help(bucket, purse.namespace, need) or helped
+        return helped
+
+
+def _nobody(_bucket: Bucket, _namespace: bytes, _need: Need) -> bool:
+    return False
+
+
+def _is_of_purse(error: Exception) -> bool:
+    if isinstance(error, LimitExceeded):
+        return error.facts.get("limit") in BOUNDS
+    return isinstance(error, BalanceEmpty)
+
+
+def _needs(bucket: Bucket, operations: Sequence[Operation]) -> list[tuple[Purse, Need]]:
+    """What operations take at most, by purse: as if nothing were there before them."""
+    needs: dict[bytes, Need] = {}
+    for asked in operations:
+        purse = bucket.purses.of(asked.key)
+        if purse is not None:
+            before = needs.get(purse.namespace, Need())
+            needs[purse.namespace] = _with(before, purse, bucket, asked)
+    return [(bucket.purses[namespace], need) for namespace, need in needs.items()]
+
+
+def _with(before: Need, purse: Purse, bucket: Bucket, asked: Operation) -> Need:
+    atto = before.atto + operation(purse.terms, KINDS.get(type(asked), ""))
+    if not isinstance(asked, Store | Append):
+        return Need(atto, before.size_bytes, before.objects)
+    size = len(asked.key) - purse.cut + len(asked.value)
+    seconds = 0
+    if isinstance(asked, Append):
+        seconds = _left(bucket, asked.key)
+    elif asked.options is not None:
+        parts = asked.options.parts
+        size += parts.length if parts is not None else 0
+        keeps = asked.options.keep_ttl
+        seconds = _left(bucket, asked.key) if keeps else begun_seconds(asked.options.ttl_ns or 0)
+    atto += storage(purse.terms, size, seconds)
+    return Need(atto, before.size_bytes + size, before.objects + 1)
+
+
+def _left(bucket: Bucket, key: bytes) -> int:
+    """For how many seconds an object that is there has been paid."""
+    entry = bucket.peek_entry(key)
+    if entry is None or not entry.terms:
+        return 0
+    return begun_seconds(entry.expires_ns - bucket.time.now_ns())

@@ -1,0 +1,104 @@
+"""How a namespace shows and sets what it costs; what does it is loaded when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from holdfast.bucket import counted
+from holdfast.placement.elsewhere import Elsewhere
+from holdfast.request.listing import Row
+
+if TYPE_CHECKING:
+    from holdfast.charges import Kind
+    from holdfast.placement.directory import Directory
+    from holdfast.store.meters import Configured, Hour
+    from holdfast.store.store import Store
+    from holdfast.values import Usage
+
+
+class Metered:
+    """What a namespace costs; a part of ``Namespace``."""
+
+    name: str
+    _store: Store
+    _directory: Directory
+
+    def configure(
+        self,
+        *,
+        tariff: str | None = None,
+        bytes_max: int | None = None,
+        objects_max: int | None = None,
+        requests_per_s: int | None = None,
+        concurrent_max: int | None = None,
+        grace: float | str = 0,
+        retention: float | str | None = None,
+    ) -> Configured:
+        """Set what the namespace pays and what it may hold; everything that is not said ends.
+
+        Args:
+            tariff: the name of one, its newest version; None: it is free.
+            bytes_max: of keys and values that it may hold.
+            objects_max: how many objects it may hold.
+            requests_per_s: of each process of a server.
+            concurrent_max: requests under way at once, of each process of a server.
+            grace: for how long reads go on when it cannot pay, in seconds or like "7d".
+            retention: for how long what it holds is kept then at least; None: for ever.
+
+        Raises:
+            InvalidValue, InvalidExpiry: nothing was changed.
+
+        Example:
+            >>> import holdfast
+            >>> with holdfast.open(":memory:") as store:
+            ...     acme = store.namespace("acme")
+            ...     deposit = store.accounts.deposit("acme", 10**18, "invoice 1")
+            ...     configured = acme.configure(tariff="enclave", bytes_max=1_000_000)
+            ...     acme.put("a", b"1", ttl=60).cost_atto
+            1764805520
+        """
+        return self._store.meters.configure(
+            self.name,
+            tariff,
+            bounds=(bytes_max, objects_max, requests_per_s, concurrent_max),
+            grace=grace,
+            retention=retention,
+        )
+
+    def configured(self) -> Configured | None:
+        """What was set, or None where nothing is."""
+        return self._store.meters.configured(self.name)
+
+    def usage(self) -> Usage:
+        """What it holds and what it was charged for; all that was asked for before is in it."""
+        return self._store.meters.usage(self.name)
+
+    def hours(self) -> list[Hour]:
+        """Its usage at the first tick of each hour in which it was used, for 90 days."""
+        return self._store.meters.hours(self.name)
+
+    @property
+    def balance_atto(self) -> int:
+        """What it can still spend, in 10^-18 USD."""
+        return self._store.meters.balance(self.name)
+
+    def _count(self, composite: bytes, kind: Kind, sent_bytes: int) -> None:
+        """Count a read that is no load of a value."""
+        bucket = self._directory.find(composite)
+        if not isinstance(bucket, Elsewhere) and bucket.purses:
+            counted.count(bucket, composite, kind, sent_bytes)
+
+    def _sent_part(self, composite: bytes, size_bytes: int, sent_bytes: int) -> None:
+        bucket = self._directory.find(composite)
+        if not isinstance(bucket, Elsewhere) and bucket.purses:
+            counted.sent_part(bucket, composite, size_bytes, sent_bytes)
+
+    def _counted(self, pages: Iterator[list[Row]], space: bytes) -> Iterator[list[Row]]:
+        """A list's pages: one operation, and the names that are sent."""
+        self._count(space, "A", 0)
+        for page in pages:
+            if page:
+                sent = sum(len(row[0]) for row in page) - len(page) * len(space)
+                self._count(space, "", sent)
+            yield page

@@ -1,0 +1,288 @@
+"""What namespaces pay and what they may hold: records of the store, and who acts on them.
+
+A record ``metering/<namespace>`` says how a namespace is metered; ``hours/<namespace>/<hour>``
+what it had used when the hour began, for 90 days; ``released/...`` that its data was given up
+because nobody paid for it. They are objects of the store itself (``store/tenancy.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from threading import RLock
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from holdfast import charges
+from holdfast.bucket.checkpoint import Pace
+from holdfast.bucket.dividing import held
+from holdfast.bucket.purse import UNBOUNDED, Purse
+from holdfast.errors import Corrupt, InvalidValue
+from holdfast.metering.tariffs import Tariff
+from holdfast.request import arguments
+from holdfast.store.tenancy import StoreRecords
+from holdfast.upkeep.funding import Funding, Metering
+from holdfast.values import Usage
+
+if TYPE_CHECKING:
+    from holdfast.store.store import Store
+
+METERING: Final = "metering/"
+HOURS: Final = "hours/"
+RELEASED: Final = "released/"
+HOUR_NS: Final = 3_600 * arguments.SECOND_NS
+KEPT_NS: Final = 90 * 24 * HOUR_NS
+RELOAD_NS: Final = 10 * arguments.SECOND_NS
+LOW_NS: Final = 60 * arguments.SECOND_NS  # between two events of one account
+FREE: Final = "free"
+log = logging.getLogger("holdfast.metering")
+
+
+class Configured(msgspec.Struct, frozen=True, array_like=True):
+    """How a namespace is metered; None where there is no bound, "" where there is no tariff."""
+
+    tariff: str = ""
+    version: int = 0
+    bytes_max: int | None = None
+    objects_max: int | None = None
+    requests_per_s: int | None = None
+    concurrent_max: int | None = None
+    grace_ns: int = 0
+    retention_ns: int | None = None
+
+
+class Hour(msgspec.Struct, frozen=True, array_like=True):
+    """A namespace's usage at one moment, ``time_ns`` of bucket time."""
+
+    time_ns: int
+    objects: int
+    live_bytes: int
+    byte_seconds: charges.Wide
+    requests: dict[str, int]
+    egress_bytes: charges.Wide
+    cost_atto: charges.Wide
+
+
+class Meters:
+    """Metering of one store.
+
+    Args:
+        store: the open store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._records = StoreRecords(store)
+        self._lock = RLock()
+        self._known: dict[bytes, Configured] | None = None
+        self._loaded_ns = 0
+        self._hour = -1
+        self._told_low: dict[str, int] = {}
+        self.heard_low: Callable[[str, int], object] = _nobody  # account, balance in 10^-18 USD
+        self.funding = Funding(
+            store.placement, lambda: store.accounts.ledger, self.metered, self._low
+        )
+
+    # -- settings -----------------------------------------------------------------------
+
+    def configure(
+        self,
+        name: str,
+        tariff: str | None,
+        *,
+        bounds: tuple[int | None, int | None, int | None, int | None],
+        grace: float | str,
+        retention: float | str | None,
+    ) -> Configured:
+        """As ``Namespace.configure``."""
+        space = arguments.namespace_bytes(name)
+        for bound in bounds:
+            if bound is not None and (type(bound) is not int or bound < 0):
+                raise InvalidValue(argument="bounds", reason="integers, 0 or more")
+        priced = self._store.tariffs.get(tariff or FREE)
+        told = Configured(
+            priced.name if tariff else "",
+            priced.version if tariff else 0,
+            *bounds,
+            grace_ns=arguments.duration_ns(grace) if grace else 0,
+            retention_ns=None if retention is None else arguments.duration_ns(retention),
+        )
+        ledger = self._store.accounts.ledger
+        if ledger.books().terms.get(priced.terms.number) is None or self.configured(name) != told:
+            ledger.price(name, priced.name, priced.version, priced.terms)
+        self._records.put(f"{METERING}{name}", msgspec.msgpack.encode(told))
+        with self._lock:
+            self._known = {**(self._known or {}), space: told}
+        one = self.metered().get(space)
+        if one is not None:
+            self.funding.keep(one)
+        return told
+
+    def configured(self, name: str) -> Configured | None:
+        """How a namespace is metered, or None."""
+        return self._all().get(arguments.namespace_bytes(name))
+
+    def metered(self) -> dict[bytes, Metering]:
+        """Every namespace that has a purse, as the purses are to be."""
+        return {space: self._metering(space, told) for space, told in self._all().items()}
+
+    def _metering(self, space: bytes, told: Configured) -> Metering:
+        return Metering(
+            space,
+            self._tariff(told).terms,
+            UNBOUNDED if told.bytes_max is None else told.bytes_max,
+            UNBOUNDED if told.objects_max is None else told.objects_max,
+            told.grace_ns,
+        )
+
+    def _tariff(self, told: Configured) -> Tariff:
+        return self._store.tariffs.get(told.tariff or FREE, told.version or None)
+
+    def _all(self) -> dict[bytes, Configured]:
+        """Every namespace's settings; what other processes set is heard of within 10 s."""
+        with self._lock:
+            now = self._store.clock.monotonic_ns()
+            shared = bool(self._store.placement.directory.others())
+            if self._known is None or (shared and now - self._loaded_ns > RELOAD_NS):
+                listed = self._records.list(METERING)
+                self._known = {key.rpartition("/")[2].encode(): _read(v) for key, v in listed}
+                self._loaded_ns = now
+            return self._known
+
+    # -- the tick -----------------------------------------------------------------------
+
+    def follow(self, _pace: Pace, _enough: Callable[[], bool]) -> None:
+        """Do what is due; upkeep calls it in each round."""
+        if not self.funding.is_due() or not self._all():
+            return
+        self.funding.step()
+        for account in self._store.accounts.ledger.books().low():
+            self._low(account)
+        hour = self._store.bucket_time_ns() // HOUR_NS
+        if hour != self._hour:
+            self._hour = hour
+            for space in self._all():
+                self._note_hour(space.decode(), hour)
+
+    def _note_hour(self, name: str, hour: int) -> None:
+        key = f"{HOURS}{name}/{hour:08}"
+        if self._records.get(key) is not None:
+            return
+        used = self.usage(name)
+        now = self._store.bucket_time_ns()
+        wide = charges.wide
+        told = Hour(
+            now,
+            used.objects,
+            used.live_bytes,
+            wide(used.byte_seconds),
+            used.requests,
+            wide(used.egress_bytes),
+            wide(used.cost_atto),
+        )
+        self._records.put(key, msgspec.msgpack.encode(told), ttl_ns=KEPT_NS)
+
+    def _low(self, account: str) -> None:
+        """An account is low: say so, once a minute."""
+        now = self._store.clock.monotonic_ns()
+        if now - self._told_low.get(account, -LOW_NS) < LOW_NS:
+            return
+        self._told_low[account] = now
+        balance = self._store.accounts.ledger.account(account).funds
+        log.warning("the balance of %s is low: %d", account, balance)
+        self.heard_low(account, balance)
+
+    # -- looking ------------------------------------------------------------------------
+
+    def settle(self, name: str | None = None) -> None:
+        """Bring all that was asked for until now to the books."""
+        metered = self.metered()
+        chosen = metered.values() if name is None else [metered[name.encode()]]
+        for one in chosen:
+            self.funding.keep(one, post=True)
+
+    def usage(self, name: str) -> Usage:
+        """As ``Namespace.usage``."""
+        space = arguments.namespace_bytes(name)
+        if space not in self._all():
+            return self._counted(space)
+        self.settle(name)
+        purses = self._purses(space)
+        totals = [sum(purse.totals[i] for purse in purses) for i in range(5)]
+        return Usage(
+            sum(purse.used_objects for purse in purses),
+            sum(purse.used_bytes for purse in purses),
+            totals[3],
+            dict(zip("ABC", totals, strict=False)),
+            totals[4],
+            sum(purse.charged_atto for purse in purses),
+        )
+
+    def _purses(self, space: bytes) -> list[Purse]:
+        buckets = list(self._store.placement.directory)
+        return [bucket.purses[space] for bucket in buckets if space in bucket.purses]
+
+    def _counted(self, space: bytes) -> Usage:
+        """What an unmetered namespace holds, counted."""
+        objects = size = 0
+        for bucket in list(self._store.placement.directory):
+            with bucket.lock:
+                there = held(bucket, space, bucket.start, bucket.stop)
+            objects += there.objects
+            size += there.size_bytes
+        return Usage(objects, size)
+
+    def hours(self, name: str) -> list[Hour]:
+        """As ``Namespace.hours``."""
+        arguments.namespace_bytes(name)
+        listed = self._records.list(f"{HOURS}{name}/")
+        told = (msgspec.msgpack.decode(value, type=Hour) for _, value in listed)
+        narrow = charges.narrow
+        return [
+            msgspec.structs.replace(
+                hour,
+                byte_seconds=narrow(hour.byte_seconds),
+                egress_bytes=narrow(hour.egress_bytes),
+                cost_atto=narrow(hour.cost_atto),
+            )
+            for hour in told
+        ]
+
+    def balance(self, name: str) -> int:
+        """As ``Namespace.balance_atto``."""
+        if arguments.namespace_bytes(name) in self._all():
+            self.settle(name)
+        return self._store.accounts.ledger.account(name).funds
+
+    # -- the end ------------------------------------------------------------------------
+
+    def release(self, name: str) -> None:
+        """Give up what a namespace holds, once nobody has paid for it for its retention.
+
+        Raises:
+            InvalidValue: it can pay, or it is not over yet; nothing was changed.
+        """
+        space = arguments.namespace_bytes(name)
+        told = self._all().get(space)
+        self.settle(name)
+        since = [purse.empty_ns for purse in self._purses(space) if purse.empty_ns]
+        now = self._store.bucket_time_ns()
+        kept_ns = told.retention_ns if told is not None else None
+        if kept_ns is None or not since or now < max(since) + kept_ns:
+            raise InvalidValue(argument="namespace", reason="it is to be kept")
+        at = f"{RELEASED}{name}/{now:020}"
+        self._records.put(at, msgspec.msgpack.encode([max(since), now]))
+        log.warning("what %s holds is given up: nobody paid for it", name)
+        self._store.drop_namespace(name)
+
+
+def _nobody(_account: str, _balance_atto: int) -> None:
+    """Nobody asked to be told."""
+
+
+def _read(value: bytes) -> Configured:
+    try:
+        return msgspec.msgpack.decode(value, type=Configured)
+    except msgspec.DecodeError:
+        raise Corrupt(what="settings of a namespace that cannot be read") from None

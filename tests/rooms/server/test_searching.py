@@ -1,0 +1,62 @@
+"""Searching over HTTP: the same answers, under the same rights."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import holdfast
+from holdfast import Forbidden, IndexRule, InvalidQuery
+from holdfast.testing.serving import Serving
+
+
+def test_a_client_searches_as_the_store_does() -> None:
+    with holdfast.open(":memory:") as store, Serving(store) as serving:
+        ours = store.namespace("acme")
+        with holdfast.connect(serving.url, token=serving.token()) as client:
+            acme = client.namespace("acme")
+            rules = acme.index_rules([IndexRule("docs/", fields={"title": "t"})], keys=True)
+            assert rules == ours.index_rules()
+            acme.put("docs/1", b'{"t": "Two quick foxes"}', tags={"kind": "\u6771=x"})
+            acme.put("docs/2", b'{"t": "A slow fox"}')
+            acme.put("else/3", b"not json", index="a silver fox \u6771\u4eac")
+            acme.put_many({"else/4": b"fox"}, index=False)
+            for query in ("fox", "title:quick", "\u6771\u4eac", "key:docs/*"):
+                assert acme.search(query) == ours.search(query)
+            found = acme.search("fox", rank="key", limit=1, highlight=True, facets=["kind"])
+            assert (found.total, found.hits[0].key) == (3, "docs/1")
+            assert found.facets == {"kind": {"\u6771=x": 1}}
+            assert acme.search("fox", rank="key", after=found.next).hits[0].key == "docs/2"
+            with pytest.raises(InvalidQuery) as refused:
+                acme.search("fox AND (dog")
+            assert refused.value.position == 12
+
+
+def test_who_may_read_below_a_prefix_finds_nothing_else() -> None:
+    with holdfast.open(":memory:") as store, Serving(store) as serving:
+        store.namespace("acme").put_many({"a/1": b"fox", "b/1": b"fox"}, index=True)
+        token = serving.token("acme", ("read",), prefix="a/")
+        with holdfast.connect(serving.url, token=token) as client:
+            acme = client.namespace("acme")
+            assert acme.search("fox", prefixes=["a/"]).total == 1
+            for prefixes in (None, ["b/"], ["a"]):
+                with pytest.raises(Forbidden):
+                    acme.search("fox", prefixes=prefixes)
+            with pytest.raises(Forbidden):
+                acme.index_rules()
+
+
+def test_an_awaited_client_and_every_namespace() -> None:
+    async def main(url: str, token: str) -> None:
+        async with holdfast.aconnect(url, token=token) as client:
+            found = await client.namespace("acme").search("fox")
+            assert found.total == 1
+
+    with holdfast.open(":memory:") as store, Serving(store) as serving:
+        store.namespace("acme").put("a", b"fox", index=True)
+        store.namespace("beta").put("b", b"fox fox", index=True)
+        asyncio.run(main(serving.url, serving.token()))
+        every = store.search("fox")
+        assert every.total == 2
+        assert {hit.namespace for hit in every.hits} == {"acme", "beta"}

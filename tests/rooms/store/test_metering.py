@@ -1,0 +1,252 @@
+"""Namespaces that pay: configured, charged, topped up, bounded, shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast import BalanceEmpty, InvalidValue, LimitExceeded, NotFound
+from holdfast.engines.disk import OsDisk
+from holdfast.ledger import statement
+from holdfast.metering.tariffs import shipped
+from holdfast.store.opening import open_on
+from holdfast.store.store import Store
+from holdfast.testing.clock import ManualClock, SeededEntropy
+
+SECOND_NS = 1_000_000_000
+DAY_NS = 86_400 * SECOND_NS
+USD = 10**18
+ENCLAVE = shipped()["enclave"].terms
+Opener = Callable[[], Store]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def opener(tmp_path: Path, clock: ManualClock) -> Opener:
+    def opened() -> Store:
+        entropy = SeededEntropy(11)
+        return open_on(
+            OsDisk(), str(tmp_path / "s"), bucket_bytes=1 << 16, clock=clock, entropy=entropy
+        )
+
+    return opened
+
+
+@pytest.fixture
+def store(opener: Opener) -> Iterator[Store]:
+    with opener() as opened:
+        yield opened
+
+
+def conserved(store: Store) -> None:
+    """Accounts, what is under way, floats and charges are what was deposited; to the unit."""
+    store.meters.settle()
+    books = store.accounts.ledger.books()
+    books.check()
+    for name, account in books.accounts.items():
+        purses = [p for b in store.placement.directory if (p := b.purses.get(name.encode()))]
+        assert account.float_ == sum(p.float_atto + p.sums.amount for p in purses)
+        assert account.charged == sum(p.charged_atto - p.sums.amount for p in purses)
+        assert account.transit == 0
+        assert all(p.float_atto >= 0 for p in purses)
+
+
+def test_a_namespace_pays_from_its_account(store: Store) -> None:
+    store.accounts.deposit("acme", USD, "invoice 1")
+    acme = store.namespace("acme")
+    acme.configure(tariff="enclave")
+    cost = acme.put("k" * 10, b"v" * 90, ttl=60).cost_atto
+    assert cost == 52_776_000 + ENCLAVE.c
+    assert acme.balance_atto == USD - cost
+    used = acme.usage()
+    assert (used.objects, used.live_bytes, used.byte_seconds) == (1, 100, 6_000)
+    assert (used.requests["C"], used.cost_atto) == (1, cost)
+    conserved(store)
+
+
+def test_what_is_quoted_is_what_is_charged(store: Store, clock: ManualClock) -> None:
+    store.accounts.deposit("acme", USD, "invoice 1")
+    acme = store.namespace("acme")
+    acme.configure(tariff="hardened")
+    quoted = acme.quote("store", key="k", size_bytes=99, ttl=60).atto
+    assert acme.put("k", b"v" * 99, ttl=60).cost_atto == quoted
+    clock.advance(10 * SECOND_NS)
+    quoted = acme.quote("store", key="k", size_bytes=9, ttl=60).atto
+    assert acme.put("k", b"v" * 9, ttl=60).cost_atto == quoted
+    quoted = acme.quote("delete", key="k").atto
+    with acme.bill() as bill:
+        acme.delete("k")
+    assert bill.cost_atto == quoted
+
+
+def test_reads_are_on_the_bill_and_charged_by_the_tick(store: Store, clock: ManualClock) -> None:
+    store.accounts.deposit("acme", USD, "invoice 1")
+    acme = store.namespace("acme")
+    acme.configure(tariff="enclave")
+    acme.put("k", b"v" * 100)
+    acme.get("k")
+    before = acme.usage()
+    with acme.bill() as bill:
+        acme.get("k")
+        acme.get("k", range=(0, 10))
+        acme.exists("k")
+        acme.stat("k")
+        assert list(acme.list()) == ["k"]
+        with pytest.raises(NotFound):
+            acme.get("absent")
+    clock.advance(2 * SECOND_NS)
+    store.tick(60)
+    after = acme.usage()
+    assert after.requests == {"A": 1, "B": 0, "C": before.requests["C"] + 4}
+    assert after.egress_bytes - before.egress_bytes == 100 + 10 + 1 + 1
+    rent = 2 * 101 * ENCLAVE.storage_atto
+    assert after.cost_atto - before.cost_atto == bill.cost_atto + rent
+    conserved(store)
+
+
+def test_an_empty_account_writes_nothing_and_reads_until_the_grace_is_over(
+    store: Store, clock: ManualClock
+) -> None:
+    store.accounts.deposit("acme", 4 * ENCLAVE.c, "little")
+    acme = store.namespace("acme")
+    told: list[str] = []
+    acme.configure(tariff="enclave", grace=3600, retention="2h")
+    store.meters.heard_low = lambda account, _: told.append(account)
+    for key in "abc":
+        acme.put(key, b"")
+    clock.advance(10**6 * SECOND_NS)
+    store.tick(60)
+    with pytest.raises(BalanceEmpty):
+        acme.put("d", b"")
+    assert told == ["acme"]
+    assert acme.get("a") == b""
+    clock.advance(3600 * SECOND_NS)
+    store.tick(60)
+    with pytest.raises(BalanceEmpty):
+        acme.get("a")
+    with pytest.raises(InvalidValue):
+        store.meters.release("acme")
+    conserved(store)
+    store.accounts.deposit("acme", USD, "more")
+    clock.advance(2 * SECOND_NS)
+    store.tick(60)
+    assert acme.get("a") == b""
+    acme.put("d", b"")
+    conserved(store)
+
+
+def test_what_nobody_paid_for_is_released_by_a_step_of_its_own(
+    store: Store, clock: ManualClock
+) -> None:
+    store.accounts.deposit("acme", 2 * ENCLAVE.c, "little")
+    acme = store.namespace("acme")
+    acme.configure(tariff="enclave", retention="1d")
+    acme.put("a", b"kept")
+    clock.advance(DAY_NS)
+    store.tick(60)
+    with pytest.raises(InvalidValue):
+        store.meters.release("acme")
+    clock.advance(DAY_NS)
+    store.tick(60)
+    assert acme.usage().objects == 1
+    store.meters.release("acme")
+    assert acme.usage().objects == 0
+    conserved(store)
+
+
+def test_bounds_are_never_passed_by_all_buckets_together(store: Store, clock: ManualClock) -> None:
+    acme = store.namespace("acme")
+    acme.configure(bytes_max=300_000, objects_max=700)
+    stored = 300_000 // 504
+    for index in range(stored):
+        acme.put(f"{index * 7919 % 1_000:04}", b"v" * 500)
+        if index % 50 == 0:
+            clock.advance(SECOND_NS)
+            store.tick(60)
+    with pytest.raises(LimitExceeded) as refused:
+        acme.put("beyond", b"v" * 500)
+    assert refused.value.limit == "bytes_max"
+    assert len(list(store.placement.directory)) > 2
+    acme.delete("0000")
+    acme.put("more", b"v" * 500)
+    with pytest.raises(LimitExceeded):
+        acme.put_many([("even", b"v" * 400), ("more still", b"v" * 500)])
+    used = acme.usage()
+    assert used.live_bytes <= 300_000
+    acme.configure(bytes_max=None, objects_max=used.objects + 1)
+    acme.put("last", b"")
+    with pytest.raises(LimitExceeded) as refused:
+        acme.put("one too many", b"")
+    assert refused.value.limit == "objects_max"
+
+
+def test_accounts_are_topped_up_by_rule(store: Store, clock: ManualClock) -> None:
+    store.accounts.deposit("reserve", USD, "capital")
+    price = ENCLAVE.c
+    store.accounts.rule("acme", 20 * price, 100 * price, per_day=2)
+    acme = store.namespace("acme")
+    acme.configure(tariff="enclave")
+    refused = 0
+    for _ in range(210):
+        try:
+            acme.put("k", b"")
+        except BalanceEmpty:
+            refused += 1
+        clock.advance(SECOND_NS // 10)
+        store.tick(60)
+    assert refused
+    spent = acme.usage().cost_atto
+    assert 100 * price < spent <= 200 * price
+    clock.advance(DAY_NS)
+    acme.put("k", b"")
+    conserved(store)
+
+
+def test_a_statement_holds_what_was_charged(store: Store, clock: ManualClock) -> None:
+    store.accounts.deposit("acme", USD, "invoice 1")
+    acme = store.namespace("acme")
+    acme.configure(tariff="disk")
+    for size in range(50):
+        acme.put(f"k{size}", b"v" * size, ttl=size + 1)
+    clock.advance(7 * SECOND_NS)
+    for size in range(40, 50):
+        acme.delete(f"k{size}")
+    data = store.statement("acme", 0, store.bucket_time_ns() + 1)
+    read = statement.verify(data, public_key=store.public_key())
+    assert read.closing.charged == acme.usage().cost_atto
+    assert read.usage.requests["C"] == 60
+
+
+def test_everything_goes_on_after_a_restart(opener: Opener, clock: ManualClock) -> None:
+    with opener() as store:
+        store.accounts.deposit("acme", USD, "invoice 1")
+        acme = store.namespace("acme")
+        acme.configure(tariff="enclave", bytes_max=10_000)
+        acme.put_many((f"k{i}", b"v" * 10) for i in range(100))
+        used = acme.usage()
+    with opener() as store:
+        acme = store.namespace("acme")
+        assert acme.usage() == used
+        acme.put("k", b"", ttl=1)
+        clock.advance(SECOND_NS)
+        store.tick(60)
+        conserved(store)
+        with pytest.raises(LimitExceeded):
+            acme.put("large", b"v" * 10_000)
+
+
+def test_hours_are_kept(store: Store, clock: ManualClock) -> None:
+    acme = store.namespace("acme")
+    acme.configure(objects_max=100)
+    for hour in range(4):
+        acme.put(f"k{hour}", b"")
+        clock.advance(3_600 * SECOND_NS)
+        store.tick(60)
+    assert [hour.objects for hour in acme.hours()] == [1, 2, 3, 4]
+    assert [hour.requests["C"] for hour in acme.hours()] == [1, 2, 3, 4]
