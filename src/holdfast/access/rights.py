@@ -32,7 +32,8 @@ ADMINISTERS: Final = frozenset(
         *("index.rules", "index.rules.set"),
         *("drop", "grants", "grants.set", "published", "publish", "cors", "cors.set"),
         *("tokens", "tokens.list", "revoke"),
-        *("account", "account.entries", "statement"),  # of the namespace's account
+        # Of the account of the namespace's name, and of what it is charged by.
+        *("account", "account.entries", "statement", "metering", "usage", "quote"),
     )
 )
 # Operations on the whole store: only a grant over every namespace reaches them.
@@ -48,7 +49,7 @@ OF_STORE: Final = frozenset(
         "backup",
         "metrics",
         "search.all",
-        *("tariffs.set", "accounts", "deposit", "transfer", "rule"),
+        *("tariffs.set", "metering.set", "accounts", "deposit", "transfer", "rule"),
     )
 )
 # What whoever is known may ask; a session is for who may change something somewhere.
@@ -69,5 +70,5 @@ RIGHT_OF: Final[dict[str, Right]] = {
 TOLD: Final = (ADMINISTERS | OF_STORE) - {
     *("index.rules", "search.all"),
     *("grants", "published", "cors", "metrics", "status", "tokens.list"),
-    *("account", "account.entries", "accounts"),
+    *("account", "account.entries", "accounts", "metering", "usage", "quote"),
 }

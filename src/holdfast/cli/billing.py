@@ -13,8 +13,15 @@ import typer
 from holdfast.certify import cose
 from holdfast.cli.files import local_file, writing
 from holdfast.cli.opening import opened
-from holdfast.cli.options import AsJson, StorePath, output_of, settings_of
-from holdfast.cli.output import Output, facts_table, shown, table, time_text
+from holdfast.cli.options import (
+    AsJson,
+    NamespaceName,
+    StorePath,
+    output_of,
+    parse_size,
+    settings_of,
+)
+from holdfast.cli.output import Output, facts_table, shown, size_text, table, time_text
 from holdfast.ledger import entries, export
 from holdfast.ledger import statement as statements
 from holdfast.ledger.books import RESERVE
@@ -49,6 +56,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     tariff_app.command("set")(set_tariff)
     tariff_app.command("list")(list_tariffs)
+    tariff_app.command("use")(use_tariff)
+    app.command("usage")(usage)
     for command in (deposit, transfer, rule):
         account_app.command(command.__name__)(command)
     account_app.command("list")(list_accounts)
@@ -130,6 +139,66 @@ def list_tariffs(context: typer.Context, *, path: StorePath, as_json: AsJson = F
         return
     heads = ("name", "version>", "A>", "B>", "C>", "storage>", "egress>", "early")
     output.item(None, table(heads, (_tariff_row(one) for one in found)))
+
+
+def use_tariff(
+    context: typer.Context,
+    *,
+    path: StorePath,
+    namespace: NamespaceName,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The tariff; none: it is free.")
+    ] = None,
+    bytes_max: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Of keys and values it may hold.")
+    ] = None,
+    objects_max: Annotated[int | None, typer.Option(metavar="N", help="It may hold.")] = None,
+    requests_per_s: Annotated[
+        int | None, typer.Option(metavar="N", help="At each process of a server.")
+    ] = None,
+    concurrent_max: Annotated[
+        int | None, typer.Option(metavar="N", help="Requests at once, at each process.")
+    ] = None,
+    grace: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Reads go on so long when it cannot pay.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set what a namespace pays and may hold; a bound that is not said ends."""
+    output = output_of(context, as_json=as_json)
+    size = None if bytes_max is None else parse_size(bytes_max)
+    with opened(path, settings_of(context).store) as store:
+        made = store.namespace(namespace).configure(
+            tariff=name,
+            bytes_max=size,
+            objects_max=objects_max,
+            requests_per_s=requests_per_s,
+            concurrent_max=concurrent_max,
+            grace=grace or 0,
+        )
+    told = f"{made.tariff}, version {made.version}" if made.tariff else "free"
+    output.document(msgspec.structs.asdict(made), f"{shown(namespace)}: {told}")
+
+
+def usage(
+    context: typer.Context, *, path: StorePath, namespace: NamespaceName, as_json: AsJson = False
+) -> None:
+    """Show what a namespace holds, what it was charged, and what it can still spend."""
+    output = output_of(context, as_json=as_json)
+    with opened(path, settings_of(context).store) as store:
+        space = store.namespace(namespace)
+        used, balance = space.usage(), space.balance_atto
+    requests = ", ".join(f"{count} {kind}" for kind, count in used.requests.items())
+    facts = [
+        ("objects", str(used.objects)),
+        ("bytes", size_text(used.live_bytes)),
+        ("requests", requests or "none charged"),
+        ("sent", size_text(used.egress_bytes)),
+        ("charged", dollars(used.cost_atto)),
+        ("balance", dollars(balance)),
+    ]
+    amounts = {"cost_atto": str(used.cost_atto), "balance_atto": str(balance)}
+    output.document(msgspec.structs.asdict(used) | amounts, facts_table(facts))
 
 
 def _tariff_row(tariff: Tariff) -> tuple[str, ...]:

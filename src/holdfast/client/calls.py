@@ -12,6 +12,7 @@ from holdfast.bucket.rows import decode_id, encode_ids
 from holdfast.client.asks import Answer, Ask, Pause, Work
 from holdfast.client.finding import SearchingCalls
 from holdfast.client.line import BAD, Line, refusal_of
+from holdfast.client.money import MeteringCalls
 from holdfast.client.numbers import is_about_session, write
 from holdfast.client.places import Places, ask_owner
 from holdfast.client.proving import ProvingCalls
@@ -65,7 +66,7 @@ READS: Final = frozenset(("load", "exists", "stat"))
 COVERAGES: Final = frozenset(("text", "component"))
 
 
-class NamespaceCalls(ProvingCalls, SearchingCalls, SharingCalls):
+class NamespaceCalls(MeteringCalls, ProvingCalls, SearchingCalls, SharingCalls):
     """What can be asked of one namespace.
 
     Args:

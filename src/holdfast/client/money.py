@@ -15,6 +15,7 @@ from holdfast.errors import Corrupt, InvalidValue, Unavailable
 from holdfast.ledger import entries
 from holdfast.ledger.entries import Entry
 from holdfast.metering.tariffs import Tariff, compiled
+from holdfast.values import Cost, Usage
 from holdfast.wire.paths import encode_key, encode_query
 from holdfast.wire.values import JSON, encode
 
@@ -28,6 +29,105 @@ class _Priced(msgspec.Struct):
     def tariff(self) -> Tariff:
         """As the store has it."""
         return compiled(self.name, self.toml, number=self.number, version=self.version)
+
+
+class _Used(msgspec.Struct):
+    objects: int
+    live_bytes: int
+    byte_seconds: str
+    requests: dict[str, int]
+    egress_bytes: str
+    cost_atto: str
+    balance_atto: str
+
+
+class _Quoted(msgspec.Struct):
+    kind: str
+    tariff: str
+    version: int
+    operation_atto: str
+    storage_atto: str
+    egress_atto: str
+    back_atto: str
+
+
+class MeteringCalls:
+    """What can be asked about a namespace's price and bounds; a part of ``NamespaceCalls``.
+
+    Args:
+        line: the client's.
+        root: the path of the namespace.
+    """
+
+    def __init__(self, line: Line, root: str) -> None:
+        self._line = line
+        self._root = root
+
+    def configure(
+        self,
+        *,
+        tariff: str | None = None,
+        bytes_max: int | None = None,
+        objects_max: int | None = None,
+        requests_per_s: int | None = None,
+        concurrent_max: int | None = None,
+        grace: float | str = 0,
+        retention: float | str | None = None,
+    ) -> Work[dict[str, Any]]:
+        """Set what the namespace pays and what it may hold; everything that is not said ends."""
+        told = {
+            "tariff": tariff,
+            "bytes_max": bytes_max,
+            "objects_max": objects_max,
+            "requests_per_s": requests_per_s,
+            "concurrent_max": concurrent_max,
+            "grace": grace,
+            "retention": retention,
+        }
+        ask = _write("PUT", f"{self._root}/metering", told)
+        return read((yield from self._line.exchange(ask)), dict[str, Any])
+
+    def usage(self) -> Work[Usage]:
+        """What it holds and what it was charged for."""
+        used = yield from self._used()
+        return Usage(
+            used.objects,
+            used.live_bytes,
+            int(used.byte_seconds),
+            used.requests,
+            int(used.egress_bytes),
+            int(used.cost_atto),
+        )
+
+    def balance(self) -> Work[int]:
+        """What it can still spend, in 10^-18 USD."""
+        return int((yield from self._used()).balance_atto)
+
+    def _used(self) -> Work[_Used]:
+        ask = Ask("GET", f"{self._root}/usage", repeatable=True)
+        return read((yield from self._line.exchange(ask)), _Used)
+
+    def quote(
+        self,
+        operation: str,
+        *,
+        key: str | None = None,
+        size_bytes: int = 0,
+        ttl: float | str | None = None,
+    ) -> Work[Cost]:
+        """What an operation would cost now; nothing is done."""
+        told = {"operation": operation, "key": key, "size_bytes": size_bytes, "ttl": ttl}
+        ask = _write("POST", f"{self._root}/quote", told)
+        made = read((yield from self._line.exchange(ask)), _Quoted)
+        return Cost(
+            made.kind,
+            made.tariff,
+            made.version,
+            int(made.operation_atto),
+            int(made.storage_atto),
+            int(made.egress_atto),
+            int(made.back_atto),
+        )
 
 
 class MoneyCalls:

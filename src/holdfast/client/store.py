@@ -129,6 +129,9 @@ class RemoteNamespace(Remote[NamespaceCalls]):
     unpublish = asked(NamespaceCalls.unpublish)
     published = asked(NamespaceCalls.published)
     prove = asked(NamespaceCalls.prove)
+    configure = asked(NamespaceCalls.configure)
+    usage = asked(NamespaceCalls.usage)
+    quote = asked(NamespaceCalls.quote)
     prove_list = asked(NamespaceCalls.prove_list)
     search = asked(NamespaceCalls.search)
     index_rules = asked(NamespaceCalls.index_rules)
@@ -140,6 +143,11 @@ class RemoteNamespace(Remote[NamespaceCalls]):
 
     def __repr__(self) -> str:
         return f"RemoteNamespace({self.name!r})"
+
+    @property
+    def balance_atto(self) -> int:
+        """What it can still spend, in 10^-18 USD."""
+        return self._sender.run(self._calls.balance())
 
     def __contains__(self, key: object) -> bool:
         return self.exists(key)  # type: ignore[arg-type] # what is no key is refused

@@ -6,7 +6,7 @@ Amounts are decimal strings, since no number of JSON is sure to hold them; an in
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -17,6 +17,9 @@ from holdfast.ledger.entries import Entry
 from holdfast.metering.tariffs import Tariff
 from holdfast.server.admin import Admin, Asked
 from holdfast.server.answers import JSON_TYPE, Answer
+
+if TYPE_CHECKING:
+    from holdfast.store.meters import Configured
 
 COSE_TYPE: Final = b"Content-Type: application/cose\r\n"
 DECIMAL: Final = re.compile(r"[0-9]{1,60}")
@@ -87,6 +90,109 @@ class Moved(msgspec.Struct, forbid_unknown_fields=True):
     target: str
     atto: Atto
     reference: str
+
+
+class Bounds(msgspec.Struct, forbid_unknown_fields=True):
+    """What a namespace is to pay and may hold; what is not said ends."""
+
+    tariff: str | None = None
+    bytes_max: int | None = None
+    objects_max: int | None = None
+    requests_per_s: int | None = None
+    concurrent_max: int | None = None
+    grace: float | int | str = 0
+    retention: float | int | str | None = None
+
+
+class Metered(msgspec.Struct):
+    """What a namespace pays ("" and 0: nothing) and may hold."""
+
+    tariff: str = ""
+    version: int = 0
+    bytes_max: int | None = None
+    objects_max: int | None = None
+    requests_per_s: int | None = None
+    concurrent_max: int | None = None
+    grace_ns: int = 0
+    retention_ns: int | None = None
+
+
+class Used(msgspec.Struct):
+    """What a namespace holds and was charged; sums without a bound are decimal strings."""
+
+    objects: int
+    live_bytes: int
+    byte_seconds: str
+    requests: dict[str, int]
+    egress_bytes: str
+    cost_atto: str
+    balance_atto: str
+
+
+class Asking(msgspec.Struct, forbid_unknown_fields=True):
+    """An operation that has not been asked for yet."""
+
+    operation: str
+    key: str | None = None
+    size_bytes: int = 0
+    ttl: float | int | str | None = None
+
+
+class Quoted(msgspec.Struct):
+    """What it would cost, as decimal strings."""
+
+    kind: str
+    tariff: str
+    version: int
+    operation_atto: str
+    storage_atto: str
+    egress_atto: str
+    back_atto: str
+
+
+def metering(asked: Asked) -> Answer:
+    """What a namespace pays and may hold."""
+    asked.may("metering", asked.namespace)
+    told = asked.store.namespace(asked.namespace).configured()
+    return asked.tell(_metered(told) if told is not None else Metered())
+
+
+def set_metering(asked: Asked) -> Answer:
+    """Set what a namespace pays and may hold."""
+    asked.may("metering.set")
+    wanted = msgspec.structs.asdict(asked.read(Bounds))
+    return asked.tell(_metered(asked.store.namespace(asked.namespace).configure(**wanted)))
+
+
+def _metered(told: Configured) -> Metered:
+    return Metered(*msgspec.structs.astuple(told))
+
+
+def usage(asked: Asked) -> Answer:
+    """What a namespace holds and was charged."""
+    asked.may("usage", asked.namespace)
+    space = asked.store.namespace(asked.namespace)
+    used = space.usage()
+    return asked.tell(
+        Used(
+            used.objects,
+            used.live_bytes,
+            str(used.byte_seconds),
+            used.requests,
+            str(used.egress_bytes),
+            str(used.cost_atto),
+            str(space.balance_atto),
+        )
+    )
+
+
+def quote(asked: Asked) -> Answer:
+    """What an operation would cost."""
+    asked.may("quote", asked.namespace)
+    wanted = msgspec.structs.asdict(asked.read(Asking))
+    made = asked.store.namespace(asked.namespace).quote(wanted.pop("operation"), **wanted)
+    amounts = (made.operation_atto, made.storage_atto, made.egress_atto, made.back_atto)
+    return asked.tell(Quoted(made.kind, made.tariff, made.version, *map(str, amounts)))
 
 
 def tariffs(asked: Asked) -> Answer:
@@ -199,10 +305,15 @@ def _number(text: str, argument: str) -> int:
     return int(text)
 
 
+SPACE: Final = "/v1/namespaces/{namespace}"
 ACCOUNT: Final = "/v1/accounts/{account}"
 MONEY: Final = (
     Admin("GET", "/v1/tariffs", tariffs, "The prices that namespaces can be given"),
     Admin("PUT", "/v1/tariffs/{name}", set_tariff, "Set the next version of a tariff"),
+    Admin("GET", f"{SPACE}/metering", metering, "What a namespace pays and may hold"),
+    Admin("PUT", f"{SPACE}/metering", set_metering, "Set what it pays and may hold"),
+    Admin("GET", f"{SPACE}/usage", usage, "What it holds and was charged"),
+    Admin("POST", f"{SPACE}/quote", quote, "What an operation would cost"),
     Admin("GET", "/v1/accounts", accounts, "Every account"),
     Admin("GET", ACCOUNT, account, "Where an account stands"),
     Admin("POST", f"{ACCOUNT}/deposits", deposit, "Note that money came in"),

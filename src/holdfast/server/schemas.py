@@ -172,6 +172,10 @@ SPACED: Final = {
     "PUT published": Bodies(admin.Prefixes, admin.Prefixes),
     "GET cors": Bodies(tells=admin.Origins),
     "PUT cors": Bodies(admin.Origins, admin.Origins),
+    "GET metering": Bodies(tells=money.Metered),
+    "PUT metering": Bodies(money.Bounds, money.Metered),
+    "GET usage": Bodies(tells=money.Used),
+    "POST quote": Bodies(money.Asking, money.Quoted),
 }
 FIXED: Final = {
     "GET /ping": Bodies(tells=fields(version="string"), tells_as=JSON),

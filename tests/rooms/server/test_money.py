@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import holdfast
-from holdfast.errors import BalanceEmpty, InvalidValue, NotFound
+from holdfast.errors import BalanceEmpty, InvalidValue, LimitExceeded, NotFound
 from holdfast.ledger import statement
 from holdfast.store.store import Store
 from holdfast.testing.serving import Serving
@@ -140,3 +140,42 @@ def test_a_client_asks_as_the_store_is_asked(serve: Serve, store: Store) -> None
             remote.tariffs.get("none")
         with pytest.raises(NotFound):
             remote.accounts.balance("nobody")
+
+
+def test_a_namespace_is_metered_from_afar(serve: Serve, store: Store) -> None:
+    serving = serve()
+    store.accounts.deposit("acme", 10**18, "r")
+    with holdfast.connect(serving.url, token=serving.token("*", ("admin",))) as remote:
+        acme = remote.namespace("acme")
+        told = acme.configure(tariff="enclave", objects_max=2, grace="1h")
+        assert (told["tariff"], told["objects_max"], told["bytes_max"]) == ("enclave", 2, None)
+        quoted = acme.quote("store", key="a", size_bytes=9, ttl=60)
+        assert quoted == store.namespace("acme").quote("store", key="a", size_bytes=9, ttl=60)
+        assert acme.put("a", bytes(9), ttl=60).cost_atto == quoted.atto > 0
+        acme.put("b", b"")
+        with pytest.raises(LimitExceeded) as refused:
+            acme.put("c", b"")
+        assert refused.value.limit == "objects_max"
+        assert acme.usage() == store.namespace("acme").usage()
+        assert acme.balance_atto == store.accounts.balance("acme") < 10**18
+        empty = remote.namespace("empty")
+        empty.configure(tariff="enclave")
+        with pytest.raises(BalanceEmpty):
+            empty.put("a", b"1")
+
+
+def test_who_may_meter_a_namespace(serve: Serve, connect: Dial, store: Store) -> None:
+    serving = serve()
+    raw = connect(serving)
+    path = "/v1/namespaces/acme"
+    assert told(raw, "GET", f"{path}/metering")["tariff"] == ""
+    assert raw.ask("PUT", f"{path}/metering", b'{"tariff": "none"}').status == 422
+    assert raw.ask("POST", f"{path}/quote", b'{"operation": "dance"}').status == 422
+    raw.token = serving.token("acme", ("admin",))
+    assert raw.ask("PUT", f"{path}/metering", b'{"tariff": "enclave"}').status == 403
+    assert told(raw, "GET", f"{path}/usage")["cost_atto"] == "0"
+    assert told(raw, "POST", f"{path}/quote", {"operation": "load"})["operation_atto"] == "0"
+    raw.token = serving.token("acme", ("read", "write"))
+    for method, what in (("GET", "usage"), ("GET", "metering"), ("POST", "quote")):
+        assert raw.ask(method, f"{path}/{what}", b'{"operation": "load"}').status == 403
+    assert store.namespaces() == []
