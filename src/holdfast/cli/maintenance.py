@@ -12,7 +12,7 @@ from rich.table import Table
 from holdfast.cli.exits import ExitCode
 from holdfast.cli.opening import opened
 from holdfast.cli.options import AsJson, Mode, StorePath, output_of, settings_of
-from holdfast.cli.output import counted, shown, size_text, table
+from holdfast.cli.output import counted, edge_text, shown, size_text, table
 from holdfast.cli.progress import progress
 from holdfast.store.restore import restore as restore_store
 from holdfast.values import BucketStatus, CheckReport, CollectReport, Status
@@ -140,7 +140,7 @@ def collect_text(report: CollectReport) -> str:
 def _bucket_row(bucket: BucketStatus) -> tuple[str, ...]:
     return (
         bucket.id,
-        "/".join(shown(part) for part in bucket.start) if bucket.start else "(start)",
+        edge_text("/".join(bucket.start)) if bucket.start else "(start)",
         bucket.state,
         f"{bucket.keys:,}",
         size_text(bucket.live_bytes),

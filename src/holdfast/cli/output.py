@@ -141,6 +141,19 @@ def shown(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
+def edge_text(edge: str) -> str:
+    r"""Where a range begins, as one line of text.
+
+    A bucket that was rolled begins right behind a key: at that key and one zero
+    character, the least that can follow.
+
+    Example:
+        >>> edge_text("a/b\0")
+        'after a/b'
+    """
+    return f"after {shown(edge[:-1])}" if edge.endswith("\0") else shown(edge)
+
+
 def size_text(size_bytes: int) -> str:
     """Bytes for people, in powers of 1024.
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import msgspec
 from rich.table import Table
 
-from holdfast.cli.output import shown, size_text, table
+from holdfast.cli.output import edge_text, size_text, table
 from holdfast.values import BucketStatus, Status
 
 _ROWS = 8  # neighbouring buckets are summed up to fit so many lines
@@ -75,7 +75,7 @@ def scale_of(*seen: Status) -> int:
 def _sum(buckets: Sequence[BucketStatus]) -> Stretch:
     start = buckets[0].start if buckets else None
     return Stretch(
-        start=shown(start[1])[:_KEY_COLUMNS] if start else "(the first key)",
+        start=edge_text(start[1])[:_KEY_COLUMNS] if start else "(the first key)",
         buckets=len(buckets),
         keys=sum(bucket.keys for bucket in buckets),
         live_bytes=sum(bucket.live_bytes for bucket in buckets),

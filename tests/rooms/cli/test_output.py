@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from holdfast.cli.output import counted, shown, size_text, time_text, to_json
+from holdfast.cli.output import counted, edge_text, shown, size_text, time_text, to_json
 from holdfast.values import Problem
 
 
@@ -36,6 +36,14 @@ def test_sizes_for_people(size: int, text: str) -> None:
 def test_a_name_never_steers_the_terminal(name: str, text: str) -> None:
     assert shown(name) == text
     assert shown(name).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("edge", "text"),
+    [("a/b", "a/b"), ("a/b\0", "after a/b"), ("a\n\0", r"after a\n"), ("a\0b", r"a\x00b")],
+)
+def test_where_a_rolled_bucket_begins_is_told_by_the_key_before(edge: str, text: str) -> None:
+    assert edge_text(edge) == text
 
 
 def test_times_are_utc() -> None:
