@@ -38,9 +38,9 @@ def sdstor_paths() -> dict[str, Methods]:
     """Every path: "{nsid}" is a label, "{id}" an object's."""
     return {
         STATS: {"GET": _route("room", _room, "MiB that there is room for")},
-        SPACE: {"GET": _route("list", _read(_namespace), "A namespace and its figures")},
+        SPACE: {"GET": _route("list", _read(_namespace, long=True), "A namespace and its figures")},
         f"{SPACE}/objects": {
-            "GET": _route("list", _read(_page), "Ids of objects, by pages"),
+            "GET": _route("list", _read(_page, long=True), "Ids of objects, by pages"),
             "POST": Route(
                 "store", _create, "alone", "object", "Create or replace an object", CREATED
             ),
@@ -56,8 +56,12 @@ def sdstor_paths() -> dict[str, Methods]:
             ),
         },
         f"{SPACE}/check": {
-            "GET": Route("list", _read(_check), "read", "small", "Whether objects verify"),
-            "POST": Route("list", _read(_check), "read", "small", "The same, for who cannot GET"),
+            "GET": Route(
+                "list", _read(_check, long=True), "read", "small", "Whether objects verify"
+            ),
+            "POST": Route(
+                "list", _read(_check, long=True), "read", "small", "The same, for who cannot GET"
+            ),
         },
     }
 
@@ -73,12 +77,17 @@ def _free_mib(site: Site) -> float:
 # -- reading ---------------------------------------------------------------------------
 
 
-def _read(look: Callable[[Site, Request, Shelf], Callable[[], Answer]]) -> Handler:
-    """A handler that looks on a thread and answers with what it finds."""
+def _read(
+    look: Callable[[Site, Request, Shelf], Callable[[], Answer]], *, long: bool = False
+) -> Handler:
+    """A handler that looks on a thread and answers with what it finds.
+
+    What may take long leaves the threads of other reads alone.
+    """
 
     def handle(site: Site, request: Request) -> None:
         shelf = _shelf(site, request, writes=False)
-        site.ask(request, look(site, request, shelf), _as_answer)
+        (site.work if long else site.ask)(request, look(site, request, shelf), _as_answer)
 
     return handle
 

@@ -157,7 +157,7 @@ def _namespace(method: wire.Method, site: Site, request: Request) -> None:
     called, call = _begin(method, site, request)
     label = site.tenant_of(request).name
     rates = site.rates.per_hour(label)
-    site.ask(
+    site.work(  # every entry is looked at
         called,
         lambda: call.shelf.figures().objects,
         lambda count: _told(method, (label, *rates, count)),
