@@ -62,7 +62,7 @@ class _WordIds(dict[str, int]):
 class _Kept(msgspec.Struct, gc=False):
     """A document as the builder keeps it: numbers of terms, and what stands beside them."""
 
-    terms: bytes
+    terms: array[int]
     beside: Sequence[tuple[int, int]]
     numbers: Sequence[tuple[str, float]]
     expires_ns: int
@@ -89,7 +89,7 @@ class Builder:
             numbered = self._ids
             beside = [(numbered[term], position) for term, position in document.placed]
             beside += [(numbered[mark], 0) for mark in dict.fromkeys(document.marks)]
-        terms = array("I", map(ids.__getitem__, document.words)).tobytes()
+        terms = array("I", map(ids.__getitem__, document.words))
         self._kept[key] = _Kept(terms, beside, document.numbers, document.expires_ns)
 
     def finish(self) -> Run:
@@ -97,9 +97,7 @@ class Builder:
         keys = sorted(self._kept)
         kept = [self._kept[key] for key in keys]
         term, owner, place = _occurrences(kept)
-        lengths = np.bincount(
-            owner[: sum(len(one.terms) // 4 for one in kept)], minlength=len(kept)
-        )
+        lengths = np.bincount(owner[: sum(len(one.terms) for one in kept)], minlength=len(kept))
         gaps = _gaps(kept, term, owner)
         order = np.flatnonzero(term)
         order = order[np.argsort(term[order], kind="stable")]
@@ -111,8 +109,8 @@ class Builder:
 
 def _occurrences(kept: Sequence[_Kept]) -> tuple[Numbers, Numbers, Numbers]:
     """Of each word: its term, its document, its position; those of fields and marks behind."""
-    flat = np.frombuffer(b"".join(one.terms for one in kept), dtype=np.uint32)
-    sizes = np.array([len(one.terms) // 4 for one in kept], dtype=np.int64)
+    flat = np.frombuffer(b"".join([one.terms for one in kept]), dtype=np.uint32)
+    sizes = np.array([len(one.terms) for one in kept], dtype=np.int64)
     owner = np.repeat(np.arange(len(kept), dtype=np.uint32), sizes)
     begins = np.cumsum(sizes) - sizes
     place = (np.arange(len(flat)) - np.repeat(begins, sizes)).astype(np.uint32)

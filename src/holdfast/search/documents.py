@@ -18,9 +18,11 @@ from holdfast.log.entry import Attributes
 from holdfast.search.analysis import GAP, Analyzer, analyzer
 from holdfast.search.build import END, FIELD, MARK, Document
 from holdfast.search.fields import as_number, at_path, texts
-from holdfast.search.parse import TAG, TYPE, Schema
+from holdfast.search.parse import TAG, TYPE, Schema, parse
+from holdfast.search.query import Query
 from holdfast.values import IndexRule, SearchRules
 
+PARSED: Final = 1_024  # queries of one namespace
 NO_TEXT: Final = IndexRule()
 
 
@@ -42,6 +44,7 @@ class Maker:
     def __init__(self, rules: SearchRules) -> None:
         self.rules = rules
         self.reading = Reading()
+        self.parsed: dict[str, Query] = {}
         self._decode = msgspec.json.Decoder()
 
     @cached_property
@@ -50,6 +53,14 @@ class Maker:
         languages = [self.rules.language, *(rule.language for rule in self.rules.rules)]
         fields = frozenset(name for rule in self.rules.rules for name in rule.fields)
         return Schema(tuple(dict.fromkeys(one for one in languages if one)), fields)
+
+    def parse(self, query: str) -> Query:
+        """A query's tree; InvalidQuery. It is kept for who asks again."""
+        tree = parse(query, self.schema)
+        if len(self.parsed) >= PARSED:
+            self.parsed.clear()
+        self.parsed[query] = tree
+        return tree
 
     @cached_property
     def whole(self) -> IndexRule | None:
@@ -91,7 +102,7 @@ class Maker:
         if len(value) > SEARCH_TEXT_BYTES:
             self.reading.cut += 1
             value = value[:SEARCH_TEXT_BYTES]
-        raw = bytes(value)
+        raw = bytes(value) if type(value) is not bytes else value
         if b"\x00" in raw:
             self.reading.no_text += 1
             return ""

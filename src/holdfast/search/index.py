@@ -22,7 +22,7 @@ import msgspec
 from holdfast.bucket.bucket import Bucket
 from holdfast.errors import Changed, Corrupt, Moved, NotFound, StorageFailed
 from holdfast.limits import SEARCH_TEXT_BYTES
-from holdfast.log.entry import ATTRIBUTES, ENTRY, PLAIN, Attributes, Entry, unpack
+from holdfast.log.entry import ATTRIBUTES, ENTRY, PLAIN, Entry, unpack
 from holdfast.log.group import Group, Kind
 from holdfast.log.log import Position
 from holdfast.log.records import CHECK_BYTES, HEAD, HEAD_BYTES, REMOVALS, Flag, Type, decode
@@ -35,6 +35,7 @@ from holdfast.search.shelf import AT_ONCE, Part, Shelf
 PAGE: Final = 500
 SLICE_RECORDS: Final = 20_000
 SLICE_BYTES: Final = 16 << 20
+ATTRS_LEN: Final = 6  # of an entry's fields
 LITTLE: Final = 256  # objects that are made documents between two looks at the clock
 ROUNDS: Final = 64
 RUNS: Final = 16  # of a namespace, before who absorbs makes one of them
@@ -50,12 +51,12 @@ Makers = Callable[[bytes], "Maker | None"]  # namespace -> what makes its docume
 class Told(msgspec.Struct, gc=False):
     """A whole value as its record says it, and what the record says beside."""
 
-    value: memoryview
+    value: bytes
     attrs: bytes
     expires_ns: int
 
 
-LOOK: Final = Told(memoryview(b""), b"", -1)  # the object must be looked at
+LOOK: Final = Told(b"", b"", -1)  # the object must be looked at
 Pending = dict[bytes, Told | None]  # composite key -> what it says now; None: removed
 
 
@@ -85,7 +86,7 @@ class Index:
         self._beginning = beginning
         self._going: Iterator[None] | None = None
         self._tidying: Iterator[None] | None = None
-        self._segment = self._read_version = 0
+        self._read_version = 0
 
     # -- where it stands ---------------------------------------------------------------
 
@@ -96,9 +97,16 @@ class Index:
 
     def is_new(self) -> bool:
         """Whether everything that the bucket shows is absorbed."""
-        bucket = self.bucket
+        bucket, at = self.bucket, self.at
+        if at is None:
+            return False
         with bucket.lock:
-            return self.at == bucket.published and (bucket.start, bucket.stop) == self.span
+            log = bucket.log
+            if bucket.inflight is None:
+                same = at.stop == log.stop and at.segment == log.number
+            else:
+                same = at == bucket.published
+            return same and bucket.start == self.start and bucket.stop == self.stop
 
     def behind(self) -> int:
         """How many records of the bucket are not absorbed, about."""
@@ -115,6 +123,28 @@ class Index:
             self.start = self.stop = b""
             if self.files is not None:
                 self.files.drop()
+
+    def hide_removed(self) -> None:
+        """Hide what was removed since: who lacks the newest is shown nothing that is gone."""
+        with self.lock:
+            if self.at is None:
+                return
+            with self.bucket.lock:
+                end = self.bucket.published
+            try:
+                for _, group in self._groups(end):
+                    self._hide_in(group)
+            except (Corrupt, StorageFailed, ValueError, KeyError):
+                self.forget()
+
+    def _hide_in(self, group: Group) -> None:
+        at = 0
+        for _ in range(group.head.records):
+            record, at = decode(group.body, at, group.head.body)
+            namespace, _, key = record.key.partition(VISIBLE)
+            shelf = self.shelves.get(namespace)
+            if shelf is not None and record.type in REMOVALS and not record.flags & Flag.MOVED:
+                shelf.remove(key)
 
     def save(self) -> None:
         """Write down where the index stands; OSError where the disk refuses."""
@@ -249,7 +279,7 @@ class Index:
 
     def _wants(self, composite: bytes, row: bytes) -> bool:
         maker = self._maker(composite)
-        if maker is None or not (maker.rules.rules or has_attributes(row)):
+        if maker is None or not (maker.rules.rules or ENTRY.unpack_from(row)[ATTRS_LEN]):
             return False
         return maker.rule(_key_of(composite), unpack(row).attributes) is not None
 
@@ -266,12 +296,12 @@ class Index:
         pending: Pending = {}
         held = 0
         try:
-            for group in self._groups(end):
+            for number, group in self._groups(end):
                 self._read(pending, group)
                 held += len(group.body)
                 if len(pending) >= SLICE_RECORDS or held >= SLICE_BYTES:
                     yield from self._absorb(pending)
-                    self._stand(group)
+                    self._stand(number, group)
                     pending, held = {}, 0
                 yield
         except (Corrupt, StorageFailed, ValueError, KeyError):
@@ -279,29 +309,28 @@ class Index:
         yield from self._absorb(pending)
         self.at = end
 
-    def _stand(self, group: Group) -> None:
+    def _stand(self, segment: int, group: Group) -> None:
         """Everything up to here is absorbed."""
         head = group.head
-        self.at = Position(self._segment, head.start, head.stop, head.digest)
+        self.at = Position(segment, head.start, head.stop, head.digest)
         self.version = max(self.version, self._read_version)
 
-    def _groups(self, end: Position) -> Iterator[Group]:
-        """The groups between what was absorbed and a position."""
+    def _groups(self, end: Position) -> Iterator[tuple[int, Group]]:
+        """The groups between what was absorbed and a position, each with its segment."""
         log, at = self.bucket.log, self.at
         if at is None:
             return
         behind = sorted(number for number in log.ended if at.segment <= number < end.segment)
         for number in dict.fromkeys((*behind, end.segment)):
-            self._segment = number
             for group in log.groups(number, at):
                 if number == end.segment and group.head.stop > end.stop:
                     return
                 if group.head.kind == Kind.RECORDS:
-                    yield group
+                    yield number, group
 
     def _read(self, pending: Pending, group: Group) -> None:
         """Take in what a group's records say; texts are looked at later, the last one only."""
-        body, base, at = group.body, group.head.body, 0
+        body, base, at = bytes(group.body), group.head.body, 0
         makers = _Seen(self._makers)
         version = 0
         for _ in range(group.head.records):
@@ -316,11 +345,11 @@ class Index:
             attrs_at = key_at + wide
             value_at = attrs_at + attrs
             at = value_at + size + CHECK_BYTES
-            composite = bytes(body[key_at:attrs_at])
+            composite = body[key_at:attrs_at]
             if not self.start <= composite < self.stop:
                 continue
             if attrs or composite in pending or self._may_say(makers, composite):
-                said = bytes(body[attrs_at:value_at]) if attrs else b""
+                said = body[attrs_at:value_at]
                 pending[composite] = Told(body[value_at : value_at + size], said, expires)
         self._read_version = version if group.head.records else 0
 
@@ -343,19 +372,15 @@ class Index:
     def _absorb(self, pending: Pending) -> Iterator[None]:
         """Make runs of what changed, one for each namespace."""
         builders: dict[bytes, Builder] = {}
+        makers = _Seen(self._makers)
         for count, (composite, told) in enumerate(pending.items()):
             namespace, _, key = composite.partition(VISIBLE)
-            maker = self._makers(namespace)
-            seen = None if maker is None or told is None else self._seen(composite, told)
-            if (
-                maker is not None
-                and seen is not None
-                and self._add(builders, maker, (namespace, key), seen)
-            ):
-                continue
-            shelf = self.shelves.get(namespace)
-            if shelf is not None:
-                shelf.remove(key)
+            maker = makers[namespace]
+            seen = told if told is not LOOK else self._looked_up(composite)
+            if maker is None or seen is None or not self._add(builders, maker, composite, seen):
+                shelf = self.shelves.get(namespace)
+                if shelf is not None:
+                    shelf.remove(key)
             if count % LITTLE == LITTLE - 1:
                 yield
         self.changed += len(pending)
@@ -366,29 +391,26 @@ class Index:
             yield
 
     def _add(
-        self, builders: dict[bytes, Builder], maker: Maker, of: tuple[bytes, bytes], told: Told
+        self, builders: dict[bytes, Builder], maker: Maker, composite: bytes, told: Told
     ) -> bool:
         """Put an object into its namespace's run; False where it is not searched."""
-        namespace, key = of
-        attributes: Attributes | None = None
-        if told.attrs:
-            attributes = ATTRIBUTES.decode(told.attrs)
-            rule = maker.rule(key, attributes)
-        else:
-            rule = maker.whole or maker.rule(key, PLAIN)
+        namespace, _, key = composite.partition(VISIBLE)
+        attributes = ATTRIBUTES.decode(told.attrs) if told.attrs else None
+        rule = maker.whole if attributes is None else None
         if rule is None:
-            return False
+            rule = maker.rule(key, attributes or PLAIN)
+            if rule is None:
+                return False
         document, analyzer = maker.document(key, told.value, rule, attributes)
         document.expires_ns = told.expires_ns
-        if namespace not in builders:
-            builders[namespace] = Builder()
-        builders[namespace].add(key, document, analyzer)
+        builder = builders.get(namespace)
+        if builder is None:
+            builder = builders[namespace] = Builder()
+        builder.add(key, document, analyzer)
         return True
 
-    def _seen(self, composite: bytes, told: Told) -> Told | None:
+    def _looked_up(self, composite: bytes) -> Told | None:
         """What an object says that its record did not; None where there is none any more."""
-        if told is not LOOK:
-            return told
         try:
             row = self.bucket.row(composite)
             if row is None:
@@ -398,7 +420,7 @@ class Index:
             value = self._beginning(composite, entry, most)
         except (Changed, Moved, NotFound):
             raise Unsettled from None
-        return Told(memoryview(value), entry.attrs, entry.expires_ns)
+        return Told(value, entry.attrs, entry.expires_ns)
 
     def _tidy(self, shelf: Shelf) -> None:
         """Make one run of the newest ones where that is soon done, or they have become many."""
@@ -457,11 +479,6 @@ class _Seen(dict[bytes, "Maker | None"]):
         visible = space and HIDDEN not in space and not space.startswith(RESERVED)
         found = self[space] = self._ask(space) if visible else None
         return found
-
-
-def has_attributes(row: bytes) -> bool:
-    """Whether an entry says more of its object than where it lies."""
-    return bool(ENTRY.unpack_from(row)[6])
 
 
 def _space_of(composite: bytes) -> bytes:

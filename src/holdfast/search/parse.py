@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 import re
-from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -58,7 +57,6 @@ class Schema(msgspec.Struct, frozen=True):
     fields: frozenset[str] = frozenset()
 
 
-@lru_cache(maxsize=1_024)
 def parse(text: str, schema: Schema) -> Query:
     """The tree of a query.
 

@@ -76,25 +76,18 @@ class Searching:
             ...     found.total, found.hits[0].key
             (1, 'a')
         """
-        searcher = self._store.searcher
-        from holdfast.search.parse import parse  # noqa: PLC0415 - 150 ms
-        from holdfast.store.searching import Asked, read_cursor  # noqa: PLC0415
-
-        asked = Asked(
+        return self._store.searcher.search(
             self.name,
-            parse(arguments.text(query, "query").decode(), searcher.schema(self.name)),
-            _limit(limit),
-            read_cursor(after, rank),
-            rank,
-            arguments.flag(highlight, "highlight"),
-            arguments.flag(fresh, "fresh"),
-            None
-            if max_wait is None
-            else round(arguments.seconds(max_wait, "max_wait") * SECOND_NS),
-            None if prefixes is None else _texts(prefixes, "prefixes"),
-            _texts(facets, "facets"),
+            query,
+            limit=_limit(limit),
+            after=after,
+            rank=rank,
+            highlight=arguments.flag(highlight, "highlight"),
+            fresh=arguments.flag(fresh, "fresh"),
+            max_wait_ns=None if max_wait is None else _ns(max_wait),
+            prefixes=None if prefixes is None else _texts(prefixes, "prefixes"),
+            facets=_texts(facets, "facets") if facets else (),
         )
-        return searcher.search(asked)
 
     def index_rules(
         self,
@@ -158,6 +151,10 @@ def _limit(value: object) -> int:
     if count > SEARCH_PAGE:
         raise LimitExceeded(limit="SEARCH_PAGE", most=SEARCH_PAGE, asked=count)
     return count
+
+
+def _ns(max_wait: object) -> int:
+    return round(arguments.seconds(max_wait, "max_wait") * SECOND_NS)
 
 
 def _texts(values: Sequence[str], argument: str) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ from holdfast.search.build import END, MARK
 from holdfast.search.documents import Maker
 from holdfast.search.files import NAME, Files
 from holdfast.search.index import VISIBLE, Index
-from holdfast.search.parse import TAG, Schema
+from holdfast.search.parse import TAG
 from holdfast.search.query import Query, scored
 from holdfast.search.ranking import Counts, Found, Scored
 from holdfast.search.shelf import Part
@@ -60,10 +60,11 @@ SCORE: Final = struct.Struct(">d")
 RULES: Final = msgspec.json.Decoder(SearchRules)
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """A search, checked."""
 
-    namespace: str
+    space: bytes
+    maker: Maker
     query: Query
     limit: int
     after: Scored | None
@@ -96,10 +97,6 @@ class Searcher:
     def rules(self, namespace: str) -> SearchRules:
         """What is searched of a namespace."""
         return self._maker(arguments.namespace_bytes(namespace)).rules
-
-    def schema(self, namespace: str) -> Schema:
-        """What queries of a namespace may speak of."""
-        return self._maker(arguments.namespace_bytes(namespace)).schema
 
     def configure(self, namespace: str, rules: SearchRules) -> None:
         """Say what is searched of a namespace; what is there is read again."""
@@ -234,15 +231,39 @@ class Searcher:
 
     # -- searching ------------------------------------------------------------------------
 
-    def search(self, asked: Asked) -> Hits:
-        """Answer a search."""
-        name = arguments.namespace_bytes(asked.namespace)
-        start, stop = name + VISIBLE, name + arguments.HIDDEN
+    def search(
+        self,
+        namespace: str,
+        query: str,
+        *,
+        limit: int,
+        after: str | None,
+        rank: str,
+        highlight: bool,
+        fresh: bool,
+        max_wait_ns: int | None,
+        prefixes: tuple[str, ...] | None,
+        facets: tuple[str, ...],
+    ) -> Hits:
+        """Answer a search (``Namespace.search``)."""
+        space = namespace.encode()
+        maker = self._known.get(space) or self._maker(arguments.namespace_bytes(namespace))
+        tree = maker.parsed.get(query)
+        if tree is None:
+            tree = maker.parse(arguments.text(query, "query").decode())
+        last = None if after is None and rank in RANKS else read_cursor(after, rank)
+        asked = Asked(
+            *(space, maker, tree, limit, last, rank),
+            *(highlight, fresh, max_wait_ns, prefixes, facets),
+        )
         for _ in range(ATTEMPTS):
             try:
-                indexes = self._gather(start, stop)
-                behind = sum(self._bring(index, asked) for index in indexes)
-                return self._answer(asked, name, indexes, behind)
+                indexes = self._gather(space + VISIBLE, space + arguments.HIDDEN)
+                behind = 0
+                for index in indexes:
+                    if not index.is_new():
+                        behind += self._bring(index, asked)
+                return self._answer(asked, indexes, behind)
             except Moved:
                 self._store.placement.directory.look_again()
         raise Changed(what="ranges of buckets")
@@ -271,8 +292,6 @@ class Searcher:
 
     def _bring(self, index: Index, asked: Asked) -> int:
         """Absorb what is new, as far as was asked; how many records are lacking."""
-        if index.is_new():
-            return 0
         self._hand_over(index)
         if asked.fresh and asked.max_wait_ns is None:
             index.catch_up()
@@ -283,16 +302,17 @@ class Searcher:
             for _ in index.steps():
                 if clock.monotonic_ns() >= until:
                     break
+        index.hide_removed()
         return index.behind()
 
-    def _answer(self, asked: Asked, name: bytes, indexes: Sequence[Index], behind: int) -> Hits:
+    def _answer(self, asked: Asked, indexes: Sequence[Index], behind: int) -> Hits:
         words = tuple(scored(asked.query)) if asked.rank == "bm25" else ()
         sums = Counts(0, 0, [0] * len(words))
         found: list[Found] = []
         facets: dict[str, dict[str, int]] = {facet: {} for facet in asked.facets}
         for index in indexes:
             with index.lock:
-                shelf = index.shelves.get(name)
+                shelf = index.shelves.get(asked.space)
                 if shelf is None:
                     continue
                 if index.bucket.may_expire:
@@ -311,10 +331,9 @@ class Searcher:
             else _first(asked, found)
         )
         following = None
-        if len(hits) > asked.limit:
-            hits = hits[: asked.limit]
-            following = _cursor(hits[-1], asked.rank) if hits else None
-        return Hits(total, tuple(self._hit(asked, one) for one in hits), following, behind, facets)
+        if len(hits) > asked.limit > 0:
+            following = _cursor(hits[asked.limit - 1], asked.rank)
+        return Hits(total, self._told(asked, hits[: asked.limit]), following, behind, facets)
 
     def _ranked(self, asked: Asked, found: Sequence[Found], sums: Counts) -> list[Scored]:
         weights = sums.weights()
@@ -322,16 +341,16 @@ class Searcher:
         best = [one.best(most, weights, asked.after) for one in found if one.bits]
         return list(best[0]) if len(best) == 1 else heapq.nsmallest(most, _all(best))
 
-    def _hit(self, asked: Asked, one: Scored) -> Hit:
-        score, key = one
-        name = key.decode()
-        snippet = self._snippet(asked, name) if asked.highlight else None
-        return Hit(name, -score if score else 0.0, snippet)
+    def _told(self, asked: Asked, hits: Sequence[Scored]) -> tuple[Hit, ...]:
+        if not asked.highlight:
+            return tuple([Hit(key.decode(), -score if score else 0.0) for score, key in hits])
+        named = [(key.decode(), -score if score else 0.0) for score, key in hits]
+        return tuple([Hit(name, score, self._snippet(asked, name)) for name, score in named])
 
     def _snippet(self, asked: Asked, key: str) -> str | None:
         """The place in an object's text that says most of what was asked."""
-        maker = self._maker(asked.namespace.encode())
-        composite = arguments.compose(asked.namespace.encode() + VISIBLE, key)
+        maker = asked.maker
+        composite = arguments.compose(asked.space + VISIBLE, key)
         try:
             row = self._store.corridor.read(composite, lambda bucket: bucket.row(composite))
             if row is None:
@@ -407,6 +426,7 @@ def _first(asked: Asked, found: Sequence[Found]) -> list[Scored]:
 
 
 def _count_facets(facets: dict[str, dict[str, int]], part: Part, bits: BitMap) -> None:
+    """Count the documents of a part by the values of tags."""
     for facet, counts in facets.items():
         start = f"{MARK}{TAG}{END}{facet}="
         for term, posting in part.run.terms_from(start, part.run.count + 1):

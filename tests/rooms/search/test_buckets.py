@@ -109,3 +109,18 @@ def test_an_index_follows_without_being_asked(tmp_path: Path) -> None:
         assert acme.search_status().behind < 100_000
         found = acme.search("fox", fresh=False)
         assert found.total + found.behind >= 120_000
+
+
+def test_an_answer_that_is_not_fresh_shows_nothing_that_is_gone() -> None:
+    with holdfast.open(":memory:", upkeep=False) as store:
+        acme = store.namespace("acme")
+        acme.put_many({f"k{n}": b"fox" for n in range(10)}, index=True)
+        assert acme.search("fox").total == 10
+        acme.delete("k3")
+        acme.put("new", b"fox", index=True)
+        found = acme.search("fox", fresh=False)
+        assert found.total == len(found.hits) == 9
+        assert found.behind > 0
+        assert "k3" not in [hit.key for hit in found.hits]
+        assert acme.search("fox", max_wait=0).total >= 9
+        assert acme.search("fox").total == 10
