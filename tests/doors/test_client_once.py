@@ -181,6 +181,24 @@ def test_many_tasks_at_once_write_each_once(net: Net) -> None:
     assert all(inside.get(f"k{number}") == b"x" * 24 for number in range(50))
 
 
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_large_value_is_stored_once(net: Net, direct: bool) -> None:  # noqa: FBT001
+    """Its parts are new with each try; the object that they make appears once."""
+    inside = net.store.namespace(f"large-{direct}")
+    with holdfast.connect(
+        net.proxy.url, token=net.token, direct=direct, timeout=60, clock=Quick()
+    ) as remote:
+        ns = remote.namespace(inside.name)
+        for number in range(3):
+            net.proxy.lose_answers(2)
+            value = Random(number).randbytes(3_000_000)
+            receipt = ns.put("large", value, if_absent=number == 0)
+            assert inside.stat("large").version == receipt.version
+            assert inside.get("large") == value
+            net.proxy.lose_answers(1)
+            assert ns.append("large", b"more") == 3_000_004
+
+
 def test_a_caller_with_few_rights_writes_as_it_may(net: Net) -> None:
     with holdfast.connect(net.proxy.url, token=None, timeout=5) as nobody:
         with pytest.raises(HoldfastError) as caught:

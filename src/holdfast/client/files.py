@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from types import TracebackType
 from typing import Final
 
 from holdfast.client.asks import Ask, Work
@@ -12,6 +11,7 @@ from holdfast.client.sync import Sender, Upload
 from holdfast.errors import Changed, Closed, InvalidValue, NotFound, VersionMismatch
 from holdfast.limits import MIB, VALUE_RECORD_BYTES
 from holdfast.operations import StoreOptions
+from holdfast.request.streams import ObjectWriter
 
 WINDOW_BYTES: Final = 4 * MIB
 
@@ -111,31 +111,22 @@ class RemoteReader(io.RawIOBase):
         return self._reading.at
 
 
-class RemoteWriter(io.RawIOBase):
-    """A file open for writing. The object appears when it is closed, whole.
-
-    Leaving its context by an exception abandons it: the old object stays.
-    """
+class RemotePieces:
+    """An object's bytes on their way to a server: past 1 MiB they are sent as they come."""
 
     def __init__(self, sender: Sender, calls: NamespaceCalls, key: str) -> None:
-        super().__init__()
+        self.name = key
         self._held: bytearray | None = bytearray()
         self._upload: Upload | None = None
         self._sender = sender
         self._calls = calls
-        self._key = key
         self._ask: Ask = calls.upload_ask(key)
 
-    def writable(self) -> bool:
-        """Always."""
-        return True
-
-    def write(self, data: object) -> int:
-        """Take bytes; how many. Past 1 MiB they are sent as they come."""
+    def write(self, data: bytes | memoryview) -> None:
+        """Take more bytes; Closed where they were refused already."""
         if self._held is None:
             raise Closed(what="file")
-        view = memoryview(data).cast("B")  # type: ignore[arg-type]
-        self._held += view
+        self._held += data
         if len(self._held) > VALUE_RECORD_BYTES:
             piece = bytes(self._held)
             self._held.clear()
@@ -143,22 +134,18 @@ class RemoteWriter(io.RawIOBase):
                 self._upload = self._sender.upload(self._ask)
             if not self._upload.write(piece):
                 self._settle()
-        return len(view)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Store the object."""
         held = self._held
-        try:
-            if held is None:
-                return
-            if self._upload is None:
-                self._held = None
-                self._sender.run(self._calls.store(self._key, bytes(held), StoreOptions()))
-                return
-            self._upload.write(bytes(held))
-            self._settle()
-        finally:
-            super().close()
+        if held is None:
+            return
+        if self._upload is None:
+            self._held = None
+            self._sender.run(self._calls.store(self.name, bytes(held), StoreOptions()))
+            return
+        self._upload.write(bytes(held))
+        self._settle()
 
     def _settle(self) -> None:
         """Wait for the answer to what was sent, and raise it where it is an error."""
@@ -166,26 +153,15 @@ class RemoteWriter(io.RawIOBase):
         if upload is not None:
             self._calls.uploaded(upload.finish(), self._ask)
 
-    def abandon(self) -> None:
-        """Close without storing anything."""
+    def give_up(self) -> None:
+        """Store nothing."""
         upload, self._upload, self._held = self._upload, None, None
         if upload is not None:
             upload.abandon()
-        super().close()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            self.abandon()
-        self.close()
+    __del__ = give_up
 
-    def __del__(self) -> None:
-        """A file that nobody closed stores nothing: half an object is none."""
-        upload, self._upload, self._held = self._upload, None, None
-        if upload is not None:
-            upload.abandon()
-        super().__del__()
+
+def remote_writer(sender: Sender, calls: NamespaceCalls, key: str) -> ObjectWriter:
+    """A file open for writing, as the embedded store opens it."""
+    return ObjectWriter(RemotePieces(sender, calls, key))

@@ -15,7 +15,7 @@ import msgspec
 
 from holdfast.client.asks import Work
 from holdfast.client.calls import By, NamespaceCalls
-from holdfast.client.files import Reading, RemoteReader, RemoteWriter
+from holdfast.client.files import Reading, RemoteReader, remote_writer
 from holdfast.client.line import Line
 from holdfast.client.money import MoneyCalls
 from holdfast.client.places import Places
@@ -198,7 +198,7 @@ class RemoteNamespace(Remote[NamespaceCalls]):
         """An object as a binary file: "rb", or "wb", stored whole when it is closed."""
         arguments.compose(b"", key)
         if mode == "wb":
-            return RemoteWriter(self._sender, self._calls, key)
+            return remote_writer(self._sender, self._calls, key)
         if mode != "rb":
             raise InvalidValue(argument="mode", reason="rb or wb")
         return RemoteReader(self._sender, Reading(self._calls, key))

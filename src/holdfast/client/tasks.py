@@ -21,7 +21,7 @@ from holdfast.aio import Taken
 from holdfast.client.address import Address
 from holdfast.client.asks import Answer, Ask, LostError, Pause, UnsentError, Work
 from holdfast.client.calls import By, NamespaceCalls
-from holdfast.client.files import Reading, RemoteWriter
+from holdfast.client.files import Reading, remote_writer
 from holdfast.client.line import Line
 from holdfast.client.places import Places
 from holdfast.client.pool import (
@@ -44,6 +44,7 @@ from holdfast.clock import Clock, SystemClock
 from holdfast.errors import Closed, Forbidden, InvalidValue, LockLost, Unauthenticated
 from holdfast.limits import LOCK_TTL_S
 from holdfast.request import arguments
+from holdfast.request.streams import ObjectWriter
 from holdfast.values import DeadLetter, Stat, Status
 from holdfast.wire.values import Keys, Locked, Objects
 
@@ -260,7 +261,7 @@ class AsyncRemoteWriter:
     Leaving its context by an exception, or a cancellation, abandons it.
     """
 
-    def __init__(self, inner: RemoteWriter) -> None:
+    def __init__(self, inner: ObjectWriter) -> None:
         self._inner = inner
 
     async def write(self, data: bytes | bytearray | memoryview) -> int:
@@ -368,7 +369,7 @@ class AsyncRemoteNamespace(AsyncRemote[NamespaceCalls]):
 
     async def _opened(self, key: str, mode: str) -> AsyncRemoteFile:
         if mode == "wb":
-            return AsyncRemoteWriter(RemoteWriter(self._files, self._calls, key))
+            return AsyncRemoteWriter(remote_writer(self._files, self._calls, key))
         reading = Reading(self._calls, key)
         await self._sender.run(reading.begin())
         return AsyncRemoteReader(self._sender, reading)

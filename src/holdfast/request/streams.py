@@ -5,11 +5,27 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from types import TracebackType
+from typing import Protocol
 
 from holdfast.errors import Closed
 from holdfast.log.entry import Entry
 from holdfast.request.corridor import Corridor
-from holdfast.request.large import PART_BYTES, LargeWriter, pieces
+from holdfast.request.large import PART_BYTES, pieces
+
+
+class Pieces(Protocol):
+    """Takes an object's bytes as they come; who makes an object of them."""
+
+    name: str
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take more bytes."""
+
+    def finish(self) -> object:
+        """Make the object."""
+
+    def give_up(self) -> None:
+        """Make none."""
 
 
 class ObjectWriter(io.RawIOBase):
@@ -18,9 +34,9 @@ class ObjectWriter(io.RawIOBase):
     Leaving its context by an exception abandons it: the old object stays.
     """
 
-    def __init__(self, writer: LargeWriter) -> None:
+    def __init__(self, writer: Pieces) -> None:
         super().__init__()
-        self._writer: LargeWriter | None = writer
+        self._writer: Pieces | None = writer
         self._key = writer.name
 
     def __repr__(self) -> str:
