@@ -248,7 +248,6 @@ def _answer(site: Site, repeat: Repeat, found: Found) -> bytes | None:
         return None
     site.requests += 1
     site.metrics.count("load", OK, site.clock.monotonic_ns() - began_ns)
-    cost_atto = site.tariff.quote("load", len(value))
-    site.usage.count(tenant.name, in_bytes=0, out_bytes=len(value), cost_atto=cost_atto)
+    cost_atto = site.count(tenant, "load", (0, len(value)))
     headers = objects.headers_of_row(row)
     return head_of_value(headers, site.date, cost_atto, site.name_at(site.requests), value)

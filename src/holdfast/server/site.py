@@ -445,19 +445,19 @@ class Site:
         tenant = request.tenant
         if tenant is not None:
             out_bytes = len(answer.body) if answer.length is None else answer.length
-            if not answer.cost_atto:  # a receipt tells its own
-                size_bytes = request.size_bytes or out_bytes
-                answer.cost_atto = self.tariff.quote(request.operation, size_bytes)
-            self.usage.count(
-                tenant.name,
-                in_bytes=request.size_bytes,
-                out_bytes=out_bytes,
-                cost_atto=answer.cost_atto,
-            )
+            sizes = request.size_bytes, out_bytes
+            answer.cost_atto = self.count(tenant, request.operation, sizes, answer.cost_atto)
         if self._log is not None:
             self._log(request, answer, took_ns, self.name_at(request.number).decode())
         if self._span is not None:
             self._span(request, answer, self.clock.wall_ns(), took_ns)
+
+    def count(self, tenant: Tenant, operation: str, sizes: tuple[int, int], cost: int = 0) -> int:
+        """Count bytes in and out of a request; its cost, which a receipt tells for itself."""
+        in_bytes, out_bytes = sizes
+        cost = cost or self.tariff.quote(operation, in_bytes or out_bytes)
+        self.usage.count(tenant.name, in_bytes=in_bytes, out_bytes=out_bytes, cost_atto=cost)
+        return cost
 
     def gather(self, request: Request, size: int) -> Answer | None:
         """Make room for a piece of a body; a refusal where bodies together take too much."""
