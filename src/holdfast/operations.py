@@ -1,7 +1,8 @@
 """The verbs that change something, as values: what a bucket applies in batches.
 
 ``key`` is a composite key (log/records.py), ``name`` the caller's own spelling
-of it. Requests become effects in bucket/plan.py.
+of it. Requests become effects in bucket/plan.py; ``cost_atto`` is what the bucket
+charged for it, in 10^-18 USD, once it has taken it.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class Store(msgspec.Struct, gc=False):
     value: bytes | memoryview
     options: StoreOptions | None = None
     once: Once | None = None
+    cost_atto: int = 0
 
 
 class Append(msgspec.Struct, gc=False):
@@ -75,6 +77,7 @@ class Append(msgspec.Struct, gc=False):
     name: str
     value: bytes | memoryview
     once: Once | None = None
+    cost_atto: int = 0
 
 
 class Delete(msgspec.Struct, gc=False):
@@ -88,6 +91,7 @@ class Delete(msgspec.Struct, gc=False):
     name: str
     why: Literal["asked", "expired", "unreferenced", "dropped"] = "asked"
     once: Once | None = None
+    cost_atto: int = 0
 
 
 class Release(msgspec.Struct, gc=False):
@@ -96,6 +100,7 @@ class Release(msgspec.Struct, gc=False):
     key: bytes
     name: str
     once: Once | None = None
+    cost_atto: int = 0
 
 
 class Consumers(msgspec.Struct, gc=False):
@@ -106,6 +111,7 @@ class Consumers(msgspec.Struct, gc=False):
     action: Literal["set", "append", "remove"]
     ids: tuple[bytes, ...]
     once: Once | None = None
+    cost_atto: int = 0
 
 
 class Lock(msgspec.Struct, gc=False):
@@ -116,6 +122,7 @@ class Lock(msgspec.Struct, gc=False):
     lock_id: bytes
     ttl_ns: int
     once: Once | None = None
+    cost_atto: int = 0
 
 
 class Unlock(msgspec.Struct, gc=False):
@@ -125,6 +132,7 @@ class Unlock(msgspec.Struct, gc=False):
     name: str
     lock_id: bytes
     once: Once | None = None
+    cost_atto: int = 0
 
 
 class Renew(msgspec.Struct, gc=False):
@@ -134,6 +142,7 @@ class Renew(msgspec.Struct, gc=False):
     name: str
     lock_id: bytes
     once: Once | None = None
+    cost_atto: int = 0
 
 
 class Upload(msgspec.Struct, gc=False):
@@ -144,6 +153,7 @@ class Upload(msgspec.Struct, gc=False):
     upload: bytes
     state: Literal["begun", "given_up"]
     once: Once | None = None
+    cost_atto: int = 0
 
 
 class Evacuate(msgspec.Struct, gc=False):
@@ -159,6 +169,7 @@ class Evacuate(msgspec.Struct, gc=False):
     expires_ns: int
     segment: int
     once: Once | None = None
+    cost_atto: int = 0
 
 
 Operation = (

@@ -65,20 +65,21 @@ class Reads:
         raise BalanceEmpty(namespace=self.namespace.decode())
 
 
-def count(bucket: Bucket, key: bytes, kind: Kind, egress_bytes: int) -> None:
-    """Count a read of another kind than loading a value; where nothing is metered, nothing.
+def count(bucket: Bucket, key: bytes, kind: Kind, egress_bytes: int) -> int:
+    """Count a read that no ``load_here`` counts; what it costs, 0 where nothing is metered.
 
     Raises:
         BalanceEmpty: reads are refused too.
     """
     purse = bucket.purses.of(key)
     if purse is None:
-        return
+        return 0
     reads = bucket.reads_of(purse.namespace)
     if reads.silent:
         reads.refuse(0)
     reads.others[kind, egress_bytes] += 1
     _note(bucket, purse.namespace, kind, egress_bytes)
+    return charge(purse.terms, kind, egress_bytes=egress_bytes).amount
 
 
 def sent_part(bucket: Bucket, key: bytes, size_bytes: int, sent_bytes: int) -> None:

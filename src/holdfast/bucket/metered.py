@@ -116,17 +116,19 @@ class Call:
         kind = KINDS[type(operation)] if asked else ""
         if not isinstance(operation, Delete) and purse.lacks(price_of(purse.terms, kind)):
             raise _empty(purse, price_of(purse.terms, kind))
+        asked_for = operation
         if isinstance(operation, Store):
             operation = _prepaid(purse, operation)
-        return self._charged(purse, operation, kind)
+        result, asked_for.cost_atto = self._charged(purse, operation, kind)
+        return result
 
-    def _charged(self, purse: Purse, operation: Operation, kind: Kind) -> object:
+    def _charged(self, purse: Purse, operation: Operation, kind: Kind) -> tuple[object, int]:
         bucket, group, key = self._bucket, self._group, operation.key
         before = bucket.peek_entry(key)
         mark = group.mark()
         result = _planned(bucket, operation, group)
         if operation.once is not None and group.mark() == mark:
-            return result  # it was applied, and charged, before
+            return result, 0  # it was applied, and charged, before
         now = bucket.time.now_ns()
         after = bucket.peek_entry(key)
         change = Change(purse, key, now, adds=not isinstance(operation, Store | Delete))
@@ -136,7 +138,7 @@ class Call:
             bucket.unstage(group.roll_back(mark))
             raise refusal
         self._add(taken)
-        return _told(result, taken.amount)
+        return _told(result, taken.amount), taken.amount
 
     def _add(self, taken: Booking) -> None:
         taken.stage()

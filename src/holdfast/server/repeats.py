@@ -236,6 +236,8 @@ def _answer(site: Site, repeat: Repeat, found: Found) -> bytes | None:
         else:
             principal = door.who(repeat.headers.get("authorization"), None)
         tenant = site.tenants.find(repeat.namespace)
+        if tenant.name in site.charging.known:
+            return None
         if principal is None or not door.passes(principal, tenant.name, "load"):
             return None
         near = reading.look_at_row(site.corridor, tenant.space + found.key)
@@ -248,6 +250,6 @@ def _answer(site: Site, repeat: Repeat, found: Found) -> bytes | None:
         return None
     site.requests += 1
     site.metrics.count("load", OK, site.clock.monotonic_ns() - began_ns)
-    cost_atto = site.count(tenant, "load", (0, len(value)))
+    site.count(tenant, (0, len(value)))
     headers = objects.headers_of_row(row)
-    return head_of_value(headers, site.date, cost_atto, site.name_at(site.requests), value)
+    return head_of_value(headers, site.date, 0, site.name_at(site.requests), value)

@@ -26,12 +26,13 @@ from holdfast.errors import (
     Unavailable,
 )
 from holdfast.limits import VALUE_RECORD_BYTES
-from holdfast.metering import FREE, Rates, Usage
+from holdfast.metering import Rates, Usage
 from holdfast.operations import Operation
 from holdfast.server.answers import Answer, plain, refused
 from holdfast.server.behind import Behind
 from holdfast.server.bodies import bound
 from holdfast.server.browsers import allowance, preflight
+from holdfast.server.charging import Charging
 from holdfast.server.direct import located
 from holdfast.server.door import Door
 from holdfast.server.enclave_callers import MARK, Callers
@@ -95,7 +96,7 @@ class Site:
         self.metrics = Metrics(self)
         self.usage = Usage(store.clock.wall_ns)
         self.rates = Rates(store.clock.wall_ns)
-        self.tariff = FREE
+        self.charging = Charging(store)
         self.behind = Behind()
         self.connections: Callable[[], int] = lambda: 0
         self._log = request_logger(settings.log)
@@ -119,6 +120,7 @@ class Site:
         """Take note of the time; called about twice a second."""
         self.now_s = self.loop.time()
         self.usage.tick()
+        self.charging.tick()
         stamp = formatdate(self.clock.wall_ns() / 1e9, usegmt=True)
         self.date = b"Date: %b\r\n" % stamp.encode()
 
@@ -207,6 +209,8 @@ class Site:
     def _hold(self, request: Request, route: Route, principal: Principal, size: int) -> None:
         """Hold a request against its caller's rights; Unauthenticated, Forbidden."""
         request.principal = principal
+        if request.tenant is not None and self.charging.known:
+            self.charging.hold(request.tenant, route.operation, self.now_s)
         if route.operation in SETTLED_WITHIN:
             if principal.kind == "anonymous":
                 raise Unauthenticated(reason="missing")
@@ -346,6 +350,7 @@ class Site:
         def settle(outcome: object) -> None:
             if tenant is not None:
                 tenant.under_way -= 1
+            request.cost_atto = operation.cost_atto
             self._answer(request, lambda: told(outcome))
 
         try:
@@ -445,19 +450,17 @@ class Site:
         tenant = request.tenant
         if tenant is not None:
             out_bytes = len(answer.body) if answer.length is None else answer.length
-            sizes = request.size_bytes, out_bytes
-            answer.cost_atto = self.count(tenant, request.operation, sizes, answer.cost_atto)
+            self.charging.charge(request, answer, out_bytes)
+            self.count(tenant, (request.size_bytes, out_bytes), answer.cost_atto)
         if self._log is not None:
             self._log(request, answer, took_ns, self.name_at(request.number).decode())
         if self._span is not None:
             self._span(request, answer, self.clock.wall_ns(), took_ns)
 
-    def count(self, tenant: Tenant, operation: str, sizes: tuple[int, int], cost: int = 0) -> int:
-        """Count bytes in and out of a request; its cost, which a receipt tells for itself."""
+    def count(self, tenant: Tenant, sizes: tuple[int, int], cost: int = 0) -> None:
+        """Count bytes in and out of a request, and what it cost."""
         in_bytes, out_bytes = sizes
-        cost = cost or self.tariff.quote(operation, in_bytes or out_bytes)
         self.usage.count(tenant.name, in_bytes=in_bytes, out_bytes=out_bytes, cost_atto=cost)
-        return cost
 
     def gather(self, request: Request, size: int) -> Answer | None:
         """Make room for a piece of a body; a refusal where bodies together take too much."""

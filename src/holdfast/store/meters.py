@@ -79,6 +79,7 @@ class Meters:
         self._loaded_ns = 0
         self._hour = -1
         self._told_low: dict[str, int] = {}
+        self.balances: dict[str, int] = {}  # as of the last tick, in 10^-18 USD
         self.heard_low: Callable[[str, int], object] = _nobody  # account, balance in 10^-18 USD
         self.funding = Funding(
             store.placement, lambda: store.accounts.ledger, self.metered, self._low
@@ -157,6 +158,7 @@ class Meters:
         if not self.funding.is_due() or not self._all():
             return
         self.funding.step()
+        self.balances = {one.account: self._left(one) for one in self.metered().values()}
         for account in self._store.accounts.ledger.books().low():
             self._low(account)
         hour = self._store.bucket_time_ns() // HOUR_NS
@@ -164,6 +166,16 @@ class Meters:
             self._hour = hour
             for space in self._all():
                 self._note_hour(space.decode(), hour)
+
+    def _left(self, one: Metering) -> int:
+        """What a namespace can spend: what the books know, less what they have not heard of."""
+        waits = sum(purse.sums.amount for purse in self._purses(one.namespace))
+        return self._store.accounts.ledger.account(one.account).funds - waits
+
+    def seen(self) -> dict[str, Configured]:
+        """The settings as they were last read."""
+        known = self._known or {}
+        return {space.decode(): told for space, told in known.items()}
 
     def _note_hour(self, name: str, hour: int) -> None:
         key = f"{HOURS}{name}/{hour:08}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from threading import Lock
 
     from holdfast.bucket.bucket import Bucket
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from holdfast.bucket.purse import Need
     from holdfast.bucket.settings import Settings
     from holdfast.store.billing import Accounts, Tariffs
-    from holdfast.store.meters import Meters
+    from holdfast.store.meters import Configured, Meters
     from holdfast.store.store import Store
 
 
@@ -68,6 +68,11 @@ class Money:
         store = self._opened()
         if self._meters is not None or any(bucket.purses for bucket in store.placement.directory):
             self.meters.follow(pace, enough)
+
+    def seen_meters(self) -> tuple[Mapping[str, Configured], Mapping[str, int]]:
+        """What upkeep last saw of metered namespaces, and their balances; asks nobody."""
+        meters = self._meters
+        return ({}, {}) if meters is None else (meters.seen(), meters.balances)
 
     def _help(self, bucket: Bucket, namespace: bytes, need: Need) -> bool:
         """A write needs more than a purse holds."""

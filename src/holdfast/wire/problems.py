@@ -18,6 +18,7 @@ from holdfast.errors import (
     Correctable,
     HoldfastError,
     InvalidValue,
+    LimitExceeded,
     Moved,
     OutcomeUnknown,
     Payable,
@@ -39,6 +40,12 @@ BAD_REQUEST, NOT_SATISFIABLE, SERVER_ERROR, FULL = 400, 416, 500, 507
 
 NO_ROOM: Final = frozenset(("ENOSPC", "EDQUOT", errno.ENOSPC, errno.EDQUOT))
 
+BOUNDS: Final = {  # of a namespace
+    "bytes_max": 507,
+    "objects_max": 507,
+    "requests_per_s": 429,
+    "concurrent_max": 429,
+}
 STATUS: Final[dict[str, int]] = {
     "unauthenticated": 401,
     "attestation_invalid": 401,
@@ -96,6 +103,8 @@ def status_of(error: HoldfastError) -> int:
             return BAD_REQUEST
         if argument == "range":
             return NOT_SATISFIABLE
+    if isinstance(error, LimitExceeded):
+        return BOUNDS.get(str(error.facts.get("limit")), STATUS[error.code])
     if isinstance(error, StorageFailed) and error.facts.get("errno") in NO_ROOM:
         return FULL
     return STATUS.get(error.code, SERVER_ERROR)

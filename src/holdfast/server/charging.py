@@ -1,0 +1,105 @@
+"""What requests to a metered namespace cost, and how many of them there may be.
+
+Writes are charged by the bucket that takes them; reads are counted here, where what is sent
+is known. Bounds on rate and on requests under way are of this process. Nothing here waits: what
+is known of a namespace is what upkeep last saw, about a second ago.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from holdfast.bucket import counted
+from holdfast.bucket.purse import Purse
+from holdfast.errors import BalanceEmpty, LimitExceeded, Moved
+from holdfast.metering.tariffs import CLASSES, SENDS
+from holdfast.placement.elsewhere import Elsewhere
+
+if TYPE_CHECKING:
+    from holdfast.bucket.bucket import Bucket
+    from holdfast.server.answers import Answer
+    from holdfast.server.requests import Request
+    from holdfast.server.tenants import Tenant
+    from holdfast.store.meters import Configured
+    from holdfast.store.store import Store
+
+READS: Final = frozenset(("load", "exists", "stat", "list", "search", "consumers.list"))
+WELL: Final = 400  # statuses below say that what was asked for was done
+CONCURRENT, RATE = "concurrent_max", "requests_per_s"  # as ``configure`` calls them
+BURST_S: Final = 1  # for so long a caller may have saved up
+
+
+class Charging:
+    """Costs and bounds of requests. Used on the loop.
+
+    Args:
+        store: whose namespaces.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._directory = store.placement.directory
+        self.known: Mapping[str, Configured] = {}
+        self._balances: Mapping[str, int] = {}
+        self._left: dict[str, tuple[float, float]] = {}  # requests left, and when that was
+
+    def tick(self) -> None:
+        """Take note of what is metered."""
+        self.known, self._balances = self._store.seen_meters()
+
+    def hold(self, tenant: Tenant, operation: str, now_s: float) -> None:
+        """Hold a request against the bounds of its namespace.
+
+        Raises:
+            LimitExceeded: too many in a second, or at once. BalanceEmpty: reads have ended too.
+        """
+        told = self.known.get(tenant.name)
+        if told is None:
+            return
+        most = told.concurrent_max
+        if most is not None and tenant.under_way >= most:
+            raise LimitExceeded(limit=CONCURRENT, most=most, namespace=tenant.name)
+        if told.requests_per_s is not None:
+            self._spend(tenant.name, told.requests_per_s, now_s)
+        if operation in READS:
+            bucket, purse = self._paying(tenant)
+            if purse is not None and bucket.reads_of(purse.namespace).silent:
+                raise BalanceEmpty(namespace=tenant.name)
+
+    def _spend(self, name: str, rate: int, now_s: float) -> None:
+        left, since = self._left.get(name, (float(rate * BURST_S), now_s))
+        left = min(float(rate * BURST_S), left + (now_s - since) * rate)
+        if left < 1:
+            self._left[name] = (left, now_s)
+            raise LimitExceeded(limit=RATE, most=rate, namespace=name)
+        self._left[name] = (left - 1, now_s)
+
+    def _paying(self, tenant: Tenant) -> tuple[Bucket, Purse | None]:
+        bucket = self._directory.find(tenant.space)
+        if isinstance(bucket, Elsewhere):
+            near = [b for b in self._directory if tenant.space[:-1] in b.purses]
+            if not near:
+                return bucket, None
+            bucket = near[0]
+        return bucket, bucket.purses.of(tenant.space)
+
+    def charge(self, request: Request, answer: Answer, sent_bytes: int) -> None:
+        """Count a request that is answered, and tell its cost and what is left."""
+        tenant = request.tenant
+        if tenant is None or tenant.name not in self.known:
+            return
+        if not answer.cost_atto:
+            answer.cost_atto = request.cost_atto
+        if request.operation in READS and answer.status < WELL:
+            sent = sent_bytes if request.operation in SENDS else 0
+            try:
+                bucket, purse = self._paying(tenant)
+                if purse is not None:
+                    kind = CLASSES[request.operation]
+                    answer.cost_atto = counted.count(bucket, tenant.space, kind, sent)
+            except (BalanceEmpty, Moved):
+                return
+        balance = self._balances.get(tenant.name)
+        if balance is not None:
+            answer.headers += b"Holdfast-Balance: %d\r\n" % balance

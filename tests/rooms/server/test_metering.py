@@ -1,0 +1,84 @@
+"""A namespace that pays, over HTTP: costs and balance in every answer, bounds by their status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from holdfast.store.store import Store
+from holdfast.testing.serving import Serving
+from tests.rooms.server.conftest import Serve
+from tests.rooms.server.raw import Raw, Told
+
+Dial = Callable[[Serving], Raw]
+C = 1_763_750_000
+SPACE = "/v1/namespaces/acme"
+NOTED_S = 20
+
+
+@pytest.fixture
+def raw(serve: Serve, connect: Dial) -> Raw:
+    return connect(serve())
+
+
+def asked(raw: Raw, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
+    answer = raw.ask(method, path, b"" if body is None else json.dumps(body).encode())
+    assert answer.status == 200, answer
+    return json.loads(answer.body)
+
+
+def cost_of(answer: Told) -> int:
+    return int(answer.headers["holdfast-cost"])
+
+
+def noted(raw: Raw, store: Store) -> None:
+    """Wait until the server has taken note of what is metered."""
+    for _ in range(NOTED_S * 100):
+        store.tick(1)
+        if "holdfast-balance" in raw.ask("GET", f"{SPACE}/exists/k").headers:
+            return
+        store.clock.sleep(0.01)
+    raise AssertionError("nothing is metered")
+
+
+def test_answers_tell_what_they_cost(raw: Raw, store: Store) -> None:
+    store.accounts.deposit("acme", 10**18, "invoice 1")
+    told = asked(raw, "PUT", f"{SPACE}/metering", {"tariff": "enclave", "grace": "1h"})
+    assert (told["tariff"], told["grace_ns"]) == ("enclave", 3_600 * 10**9)
+    assert asked(raw, "GET", f"{SPACE}/metering") == told
+    noted(raw, store)
+    stored = raw.ask("PUT", f"{SPACE}/objects/k", b"v" * 99, Holdfast_TTL="60")
+    assert cost_of(stored) == C + 100 * 60 * 8_796
+    assert cost_of(raw.ask("GET", f"{SPACE}/objects/k")) == C + 99 * 90_000_000
+    assert cost_of(raw.ask("GET", f"{SPACE}/objects/absent")) == 0
+    assert cost_of(raw.ask("DELETE", f"{SPACE}/objects/k")) < C
+    used = asked(raw, "GET", f"{SPACE}/usage")
+    assert (used["objects"], used["live_bytes"]) == (0, 0)
+    assert int(used["balance_atto"]) + int(used["cost_atto"]) == 10**18
+
+
+def test_bounds_have_a_status_each(raw: Raw, store: Store) -> None:
+    asked(raw, "PUT", f"{SPACE}/metering", {"bytes_max": 100, "requests_per_s": 1_000})
+    noted(raw, store)
+    assert raw.ask("PUT", f"{SPACE}/objects/k", b"v" * 50).status == 200
+    full = raw.ask("PUT", f"{SPACE}/objects/l", b"v" * 50)
+    assert (full.status, json.loads(full.body)["facts"]["limit"]) == (507, "bytes_max")
+    asked(raw, "PUT", f"{SPACE}/metering", {"requests_per_s": 0})
+    answer = raw.ask("GET", f"{SPACE}/objects/k")
+    for _ in range(NOTED_S * 100):
+        if answer.status == 429:
+            break
+        store.clock.sleep(0.01)
+        answer = raw.ask("GET", f"{SPACE}/objects/k")
+    assert json.loads(answer.body)["facts"]["limit"] == "requests_per_s"
+    assert "retry-after" in answer.headers
+
+
+def test_an_empty_account_is_402(raw: Raw, store: Store) -> None:
+    asked(raw, "PUT", f"{SPACE}/metering", {"tariff": "enclave"})
+    assert raw.ask("PUT", f"{SPACE}/objects/k", b"v").status == 402
+    store.accounts.deposit("acme", 10**18, "invoice 1")
+    assert raw.ask("PUT", f"{SPACE}/objects/k", b"v").status == 200
