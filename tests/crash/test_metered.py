@@ -192,6 +192,11 @@ def test_cuts_all_over_a_run(mode: Mode) -> None:
         judge(run, mode, point)
 
 
+def test_a_bucket_that_is_cut_while_the_books_are_told() -> None:
+    """Pages of the books are objects too: writing one may divide the bucket of who is told."""
+    judge(recorded(4), "kept", 461)
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("seed", range(2, 10))

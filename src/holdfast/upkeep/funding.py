@@ -106,7 +106,7 @@ class Funding:
             buckets = list(self._buckets(one))
             self._tell(one, buckets)
             self._post(one, [bucket for bucket in buckets if self._is_busy(bucket, one, post=post)])
-            self._allot(one, buckets)
+            self._allot(one)
             for bucket in buckets:
                 self._refill(one, bucket)
 
@@ -218,7 +218,7 @@ class Funding:
             if one is None or purse is None:
                 return False
             if purse.over(need.size_bytes, need.objects) is not None:
-                self._allot(one, list(self._buckets(one)), {bucket.id: need})
+                self._allot(one, {bucket.id: need})
             lacking = need.atto + purse.owed.amount - purse.float_atto + purse.ahead_atto
             if lacking > 0:
                 self._raise_money(one, bucket, lacking)
@@ -253,17 +253,16 @@ class Funding:
 
     # -- allotments -------------------------------------------------------------------------
 
-    def _allot(
-        self, one: Metering, buckets: Sequence[Bucket], needs: Mapping[str, Need] | None = None
-    ) -> None:
+    def _allot(self, one: Metering, needs: Mapping[str, Need] | None = None) -> None:
         """Hand out what may be stored, to who needs it and in equal parts of what is free.
 
-        Held together with ranges, so that nothing is divided meanwhile. Where processes share
-        the store each hands out its part.
+        Held together with ranges, so that nothing is divided meanwhile; telling the books may
+        have divided a bucket before. Where processes share the store each hands out its part.
         """
         needs = needs or {}
         parts = 1 + len(self._placement.directory.others())
         with self._placement.changing:
+            buckets = list(self._buckets(one))
             for kind, most in ((0, one.bytes_max), (1, one.objects_max)):
                 piles = [_pile(b, one.namespace, needs.get(b.id), kind) for b in buckets]
                 share = most if most == UNBOUNDED else most // parts
