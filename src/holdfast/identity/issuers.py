@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from holdfast.errors import InvalidValue, Unauthenticated
 from holdfast.identity.jws import PublicKey, VerifyingKey, algorithm_of, decoded
 
+ANYBODY: Final = "*"  # the audience of tokens that were made for nobody in particular
 _CURVES: Final = {"P-256": SECP256R1, "P-384": SECP384R1}
 
 
@@ -29,7 +30,9 @@ class Issuer(msgspec.Struct, frozen=True):
     """Whom to believe, about what.
 
     ``name`` is the claim ``iss``, ``audience`` one that ``aud`` must hold; ``namespaces``
-    are those it may speak for by its scopes (None: every organisation's).
+    are those it may speak for by its scopes (None: every organisation's). The audience "*" is
+    for issuers that make tokens for nobody in particular: ``aud`` is not looked at, and
+    ``username`` or ``azp`` stands for a ``sub`` that is not there.
     """
 
     name: str

@@ -26,7 +26,7 @@ from holdfast.access.records import Records
 from holdfast.clock import Clock, Entropy
 from holdfast.errors import Forbidden, InvalidExpiry, InvalidValue, LimitExceeded, Unauthenticated
 from holdfast.identity import jws
-from holdfast.identity.issuers import Issuer, key_for
+from holdfast.identity.issuers import ANYBODY, Issuer, key_for
 from holdfast.identity.keys import SigningKey
 from holdfast.identity.scopes import grants_of
 from holdfast.limits import TOKEN_CHARS, TOKEN_TTL_S, TOKENS_CACHED
@@ -74,7 +74,7 @@ class _Claims(msgspec.Struct):
 
     iss: str
     exp: Seconds
-    aud: str | list[str]
+    aud: str | list[str] | None = None
     iat: Seconds | None = None
     nbf: Seconds | None = None
 
@@ -96,7 +96,9 @@ class _Own(msgspec.Struct, forbid_unknown_fields=True):
 class _Foreign(msgspec.Struct):
     """What else counts of a trusted issuer's token."""
 
-    sub: str
+    sub: str = ""
+    username: str = ""
+    azp: str = ""
     jti: str = ""
     scope: str | list[str] = ""
 
@@ -268,8 +270,7 @@ class Tokens:
         if issuer is None:
             raise Unauthenticated(reason="issuer")
         jws.verify(parts, key_for(issuer, parts.header.kid))  # from here on it is the issuer's word
-        if issuer.audience not in ([claims.aud] if isinstance(claims.aud, str) else claims.aud):
-            raise Unauthenticated(reason="audience")
+        _hold_audience(issuer, claims.aud)
         until_ns = self._timely(claims)
         ours = issuer.name == self.name
         found = _ours(parts, until_ns) if ours else _foreign(parts, until_ns, issuer)
@@ -362,6 +363,16 @@ def _read(parts: jws.Parts, kind: type[T]) -> T:
         raise Unauthenticated(reason="claims") from None
 
 
+def _hold_audience(issuer: Issuer, told: str | list[str] | None) -> None:
+    """Hold that a token was made for us, unless its issuer makes them for nobody in particular."""
+    if issuer.audience == ANYBODY:
+        return
+    if told is None:
+        raise Unauthenticated(reason="claims")
+    if issuer.audience not in ([told] if isinstance(told, str) else told):
+        raise Unauthenticated(reason="audience")
+
+
 def _ours(parts: jws.Parts, until_ns: int) -> _Verified:
     claims = _read(parts, _Own)
     if not _is_own(claims.jti):
@@ -373,7 +384,10 @@ def _ours(parts: jws.Parts, until_ns: int) -> _Verified:
 def _foreign(parts: jws.Parts, until_ns: int, issuer: Issuer) -> _Verified:
     """What an issuer's word makes of somebody: a name, and the grants of its scopes."""
     claims = _read(parts, _Foreign)
-    if not claims.sub:
+    subject = claims.sub
+    if issuer.audience == ANYBODY:
+        subject = subject or claims.username or claims.azp
+    if not subject:
         raise Unauthenticated(reason="claims")
     scopes = claims.scope.split() if isinstance(claims.scope, str) else claims.scope
     grants = tuple(
@@ -382,7 +396,7 @@ def _foreign(parts: jws.Parts, until_ns: int, issuer: Issuer) -> _Verified:
         if issuer.namespaces is None or grant.namespace in issuer.namespaces
     )
     credential = f"{issuer.name}#{claims.jti or sha256(parts.signed).hexdigest()}"
-    name = f"{issuer.name}#{claims.sub}"
+    name = f"{issuer.name}#{subject}"
     principal = Principal("token", name, grants, credential, until_ns)
     return _Verified(until_ns, principal, (credential,))
 

@@ -182,6 +182,27 @@ def test_an_issuer_speaks_for_its_own_namespaces(house: House) -> None:
     assert house.tokens.verify(token).grants == (Grant("org_0stor_other", ("write",)),)
 
 
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"aud": None}, "ann"),
+        ({"aud": "else"}, "ann"),
+        ({"sub": None, "aud": None, "username": "bob"}, "bob"),
+        ({"sub": None, "aud": None, "azp": "app"}, "app"),
+        ({"username": "bob"}, "ann"),
+    ],
+)
+def test_an_issuer_may_be_trusted_whose_tokens_are_for_nobody_in_particular(
+    house: House, changes: dict[str, Any], name: str
+) -> None:
+    house.tokens.trust([Issuer(THEM, "*", (public(ED, "ed"),))])
+    assert house.tokens.verify(theirs(**changes)).name == f"{THEM}#{name}"
+    nobody = theirs(sub=None, aud=None)
+    assert house.refusal(nobody) == "claims"
+    house.tokens.trust([Issuer(THEM, "holdfast", (public(ED, "ed"),))])
+    assert house.refusal(theirs(sub=None, username="bob")) == "claims"
+
+
 # -- every way to bend one -------------------------------------------------------------
 
 
