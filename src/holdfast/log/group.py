@@ -22,7 +22,7 @@ meets is the log it has absorbed (rule 2). A group is there whole or not at all.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from enum import IntEnum
 
 import msgspec
@@ -145,29 +145,33 @@ def read_head(data: bytes | memoryview, at: int, start: int) -> GroupHead | None
     return GroupHead(kind, count, body_crc, synced_to, previous, digest, start, body, body + length)
 
 
-def scan(data: bytes | memoryview, base: int, stop: int, digest: int) -> Iterator[Group]:
+def scan(
+    data: bytes | memoryview, base: int, stop: int, digest: int
+) -> Generator[Group, None, tuple[int, int]]:
     """Verified groups from segment offset ``base`` to ``stop``, chained from ``digest``.
 
     ``data[0]`` is the byte at ``base``. Ends silently where the next group does
-    not verify: the caller compares where it ended with where it should have.
+    not verify: the caller compares where it ended, and with which digest (what
+    ``yield from`` returns), with where it should have.
     """
     view = memoryview(data)
     at = base
     while at < stop:
         head = read_head(view, at - base, at)
         if head is None or head.previous != digest or head.stop > stop:
-            return
+            break
         body = view[head.body - base : head.stop - base]
         if crc32c(body) != head.body_crc:
-            return
+            break
         yield Group(head, body)
         digest = head.digest
         at = head.stop
+    return at, digest
 
 
 def scan_pieces(
     read: Callable[[int, int], bytes], base: int, stop: int, *, digest: int, piece_bytes: int
-) -> Iterator[Group]:
+) -> Generator[Group, None, tuple[int, int]]:
     """As ``scan``, of bytes that are read piece by piece; a longer group is read at once.
 
     Args:
@@ -180,15 +184,14 @@ def scan_pieces(
     at, length = base, piece_bytes
     while at < stop:
         data, begun = read(at, min(stop, at + length)), at
-        for group in scan(data, at, at + len(data), digest):
-            yield group  # one by one: who works in slices may rest between two
-            at, digest = group.head.stop, group.head.digest
+        at, digest = yield from scan(data, at, at + len(data), digest)
         length = piece_bytes
         if at == begun:
             longer = read_head(data, 0, at)
             if longer is None or not at + len(data) < longer.stop <= stop:
-                return
+                break
             length = longer.stop - at
+    return at, digest
 
 
 def durable_beyond(data: bytes | memoryview, base: int, at: int, stop: int) -> bool:

@@ -320,9 +320,7 @@ class Log:
         if digest is None:
             digest = self.head(number).digest
         read = partial(self._bytes, number)
-        for group in scan_pieces(read, at, stop, digest=digest, piece_bytes=read_bytes):
-            yield group
-            at = group.head.stop
+        at, _ = yield from scan_pieces(read, at, stop, digest=digest, piece_bytes=read_bytes)
         if at != stop:
             raise Corrupt(position=self.where(number, at), what="a group does not verify")
 

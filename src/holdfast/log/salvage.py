@@ -99,9 +99,7 @@ def _groups(data: bytes, stop: int, digest: int | None) -> Iterator[Group]:
     """The chain from the segment's head, and what verifies behind where it breaks."""
     at = SEGMENT_HEAD_BYTES
     if digest is not None:
-        for group in scan(data[at:stop], at, stop, digest):
-            yield group
-            at = group.head.stop
+        at, _ = yield from scan(data[at:stop], at, stop, digest)
     yield from groups_behind(data, 0, at - 1, stop)
 
 

@@ -229,11 +229,8 @@ def verified_groups(
         digest: where the chain begins: that of the segment's head.
         info: where the groups must end, and with which digest.
     """
-    at = SEGMENT_HEAD_BYTES
-    groups = scan_pieces(read, at, info.stop, digest=digest, piece_bytes=WINDOW_BYTES)
-    for group in groups:
-        yield group
-        at, digest = group.head.stop, group.head.digest
+    begin, stop = SEGMENT_HEAD_BYTES, info.stop
+    at, digest = yield from scan_pieces(read, begin, stop, digest=digest, piece_bytes=WINDOW_BYTES)
     if at != info.stop:
         raise Corrupt(position=where(info.number, at), what="a group does not verify")
     if digest != info.digest:
