@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from holdfast.store.store import Store
 
 SECOND_NS = 1_000_000_000
+DAY_S = 86_400.0  # longer than any search waits
 
 
 def resume(store: Store, pace: Pace, is_spent: Callable[[], bool]) -> None:
@@ -154,7 +155,7 @@ def _limit(value: object) -> int:
 
 
 def _ns(max_wait: object) -> int:
-    return round(arguments.seconds(max_wait, "max_wait") * SECOND_NS)
+    return round(min(arguments.seconds(max_wait, "max_wait"), DAY_S) * SECOND_NS)
 
 
 def _texts(values: Sequence[str], argument: str) -> tuple[str, ...]:
