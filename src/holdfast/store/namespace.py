@@ -22,7 +22,7 @@ from holdfast.store.metered import Metered
 from holdfast.store.pricing import Pricing
 from holdfast.store.proving import Prove, Proving
 from holdfast.store.sharing import Sharing
-from holdfast.values import Proven, Receipt, Stat
+from holdfast.values import Proven, ProvenParts, Receipt, Stat
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
@@ -159,18 +159,22 @@ class Namespace(Metered, Pricing, Proving, Searching, Sharing):
     @overload
     def get(self, key: str, *, prove: Prove) -> Proven: ...
 
+    @overload
+    def get(self, key: str, *, range: tuple[int, int], prove: Prove) -> ProvenParts: ...
+
     def get(
         self,
         key: str,
         *,
         range: tuple[int, int] | None = None,  # noqa: A002 - the face
         prove: object = False,
-    ) -> bytes | Proven:
+    ) -> bytes | Proven | ProvenParts:
         """An object's value, or the bytes ``(start, stop)`` of it, stop exclusive.
 
         With ``prove=True`` it is the whole value with a proof for ``holdfast.verify``, of a
         seal that is made for the call; with ``prove="sealed"`` of the newest one, which may
-        be older than the call. ``NotFound`` then carries the ``proof`` of absence.
+        be older than the call. ``NotFound`` then carries the ``proof`` of absence. A range
+        with a proof is the whole parts of 1 MiB that it reaches into (``verify_parts``).
 
         Raises:
             NotFound: there is none, or its time has come.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from holdfast.errors import InvalidValue, NotFound
-from holdfast.values import Proven
+from holdfast.request import arguments
+from holdfast.values import Proven, ProvenParts
 
 if TYPE_CHECKING:
     from holdfast.store.store import Store
@@ -52,13 +53,22 @@ class Proving:
         """
         return self._store.certifier.prove_list(self.name, prefix, sealed=sealed)
 
-    def _get_proven(self, key: str, prove: object, range: object) -> Proven:  # noqa: A002 - the face
+    def _get_proven(
+        self,
+        key: str,
+        prove: object,
+        range: object,  # noqa: A002 - the face
+    ) -> Proven | ProvenParts:
         """``get`` with a proof; NotFound carries the proof of absence."""
         if prove not in {True, "sealed"}:
             raise InvalidValue(argument="prove", reason='True or "sealed"')
-        if range is not None:
-            raise InvalidValue(argument="range", reason="a proof is of the whole value")
-        proven = self.prove(key, sealed=prove == "sealed")
+        certifier, sealed = self._store.certifier, prove == "sealed"
+        proven: Proven | ProvenParts
+        if range is None:
+            proven = certifier.prove(self.name, key, sealed=sealed)
+        else:
+            span = arguments.pair(range)
+            proven = certifier.prove_parts(self.name, key, span, sealed=sealed)
         if proven.value is None:
             raise NotFound(key=key, proof=proven.proof)
         return proven

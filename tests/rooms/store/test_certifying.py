@@ -19,7 +19,9 @@ import holdfast
 from holdfast import Namespace, NotFound, ProofInvalid, Store
 from holdfast.certify import receipts, roots, watch
 from holdfast.certify.absorb import Absorbed
+from holdfast.certify.parts import Parts
 from holdfast.certify.trie import digest_of
+from holdfast.certify.verify import verify_parts
 from holdfast.certify.watch import History, Seen
 from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Disk
@@ -295,8 +297,6 @@ def test_a_proof_says_how_it_is_asked_for() -> None:
         space.put("a", b"1")
         with pytest.raises(InvalidValue, match="prove"):
             space.get("a", prove="later")  # type: ignore[call-overload]
-        with pytest.raises(InvalidValue, match="range"):
-            space.get("a", range=(0, 1), prove=True)  # type: ignore[call-overload]
 
 
 def test_nothing_is_made_before_a_proof_is_asked_for() -> None:
@@ -468,3 +468,27 @@ def test_upkeep_reads_on_so_that_a_seal_has_little_to_do(monkeypatch: pytest.Mon
         hold(client, space, values, Random(7))
         assert sum(read) - followed < 100  # of what the store itself wrote since
         assert tree_of(store) == tree_kept(store)
+
+
+@pytest.mark.parametrize("size", [0, 5, 1 << 20, (3 << 20) + 17])
+def test_a_range_is_proved_by_the_parts_that_it_reaches_into(size: int) -> None:
+    value = Random(size).randbytes(size)
+    with holdfast.open(":memory:", upkeep=False) as store:
+        space, key = store.namespace("acme"), store.public_key()
+        space.put("film", value)
+        for start, stop in ((0, 1), (size // 2, size), (max(size - 1, 0), size + 9)):
+            some = space.get("film", range=(start, stop), prove=True)
+            assert some.value is not None
+            parts = Parts(some.first, some.value, some.paths)
+            said = verify_parts("acme", "film", parts, some.proof, public_key=key)
+            assert said.size == size
+            assert parts.data[start - parts.start : stop - parts.start] == value[start:stop]
+            assert len(parts.data) <= -(-(stop - start) // (1 << 20)) + 1 << 20
+            wrong = Parts(some.first, some.value[:-1] + b"!" + some.value[-1:], some.paths)
+            with pytest.raises(ProofInvalid):
+                verify_parts("acme", "film", wrong, some.proof, public_key=key)
+        with pytest.raises(NotFound) as absent:
+            space.get("nothing", range=(0, 1), prove=True)
+        assert isinstance(absent.value.proof, bytes)
+        with pytest.raises(InvalidValue):
+            space.get("film", range=(2, 1), prove=True)
