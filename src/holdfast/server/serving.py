@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, InvalidValue
 from holdfast.server.connection import Connection
 from holdfast.server.deadlines import look_at
 from holdfast.server.door import Door, StoreDoor, issuers_of
@@ -24,6 +25,7 @@ from holdfast.server.enclave_callers import Callers
 from holdfast.server.listeners import Listener, bind, tls_of
 from holdfast.server.settings import Settings
 from holdfast.server.site import Site
+from holdfast.server.webhook import Webhook
 from holdfast.store.tenancy import make_enclaves
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class Server:
         if settings.issuers:
             store.tokens.trust(issuers_of(settings.issuers))
         self.enclaves = enclaves or make_enclaves(store, settings.attestation)
+        self._webhook = _webhook_of(store, settings)
         self.url = ""
         self.rpc: RpcHost | None = None
         self._started = started
@@ -119,6 +122,8 @@ class Server:
         finally:
             await self._drain(site, servers)
             ticking.cancel()
+            if self._webhook is not None:
+                await asyncio.to_thread(self._webhook.close)
             await asyncio.to_thread(site.close)
             for listener in listeners:
                 listener.close()
@@ -233,3 +238,17 @@ def serve(
     gc.freeze()  # what is there by now stays; and requests leave no cycles behind
     gc.set_threshold(GARBAGE, *gc.get_threshold()[1:])
     Server(store, settings or Settings(**options), started=started, reload=reload).run(signals=True)
+
+
+def _webhook_of(store: Store, settings: Settings) -> Webhook | None:
+    """Who is told that an account is low, if anybody is."""
+    url, file = settings.webhook.url, settings.webhook.secret_file
+    if url is None:
+        return None
+    try:
+        secret = Path(file).read_bytes().strip() if file is not None else b""
+    except OSError:
+        raise InvalidValue(argument="webhook.secret_file", reason="it cannot be read") from None
+    webhook = Webhook(url, secret, store=store.file.store, clock=store.clock)
+    store.meters.heard_low = webhook.tell
+    return webhook

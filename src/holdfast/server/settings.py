@@ -16,6 +16,18 @@ Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
+class WebhookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is told that an account is low.
+
+    Args:
+        url: where events are sent; None: nobody is told.
+        secret_file: holds the secret that they are signed with, at least 16 bytes.
+    """
+
+    url: str | None = None
+    secret_file: str | None = None
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a server listens, what it bounds, what it tells.
 
@@ -40,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         gathered_bytes: of bodies that came in and are not answered, all together.
         attestation: what is believed of enclaves.
         issuers: who else's tokens are believed, besides the store's own.
+        webhook: who is told that an account is low.
         workers: processes; each holds a range of the buckets.
         log: which requests are logged: none; those that failed, or that the server would not take
             (not those that only did not find what they expected); or all.
@@ -66,5 +79,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gathered_bytes: Count = 256 * MIB
     attestation: AttestationSettings = AttestationSettings()
     issuers: tuple[IssuerSettings, ...] = ()
+    webhook: WebhookSettings = WebhookSettings()
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     log: Logged = "problems"
