@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from holdfast.search.run import BITMAP, COVERED_FROM, HEAD, MAGIC, WIDE, Run
 
 Numbers = NDArray[np.uint32]
 FIELD, MARK, END = "\x01", "\x02", "\x1f"
+SLICE: Final = 32  # posting lists between two looks at the clock
 FEW: Final = 16  # documents up to which a list of numbers is smaller than a bitmap
 NARROW: Final = 1 << 16
 
@@ -94,6 +95,10 @@ class Builder:
 
     def finish(self) -> Run:
         """The run of everything that was added."""
+        return next(run for run in self.steps() if run is not None)
+
+    def steps(self) -> Iterator[Run | None]:
+        """The same in slices: None between them, the run at the end."""
         keys = sorted(self._kept)
         kept = [self._kept[key] for key in keys]
         term, owner, place = _occurrences(kept)
@@ -101,10 +106,15 @@ class Builder:
         gaps = _gaps(kept, term, owner)
         order = np.flatnonzero(term)
         order = order[np.argsort(term[order], kind="stable")]
-        rows = _lists(sorted(self._ids.items()), term[order], owner[order], place[order])
+        rows: list[tuple[bytes, bytes]] = []
+        yield None
+        for row in _lists(sorted(self._ids.items()), term[order], owner[order], place[order]):
+            rows.append(row)
+            if len(rows) % SLICE == 0:
+                yield None
         expiries = sorted((one.expires_ns, at) for at, one in enumerate(kept) if one.expires_ns)
         told = (lengths - gaps).astype(np.uint32)
-        return assemble((keys, told), rows, expiries, _numbers_of(kept))
+        yield assemble((keys, told), rows, expiries, _numbers_of(kept))
 
 
 def _occurrences(kept: Sequence[_Kept]) -> tuple[Numbers, Numbers, Numbers]:
@@ -132,10 +142,10 @@ def _gaps(kept: Sequence[_Kept], term: Numbers, owner: Numbers) -> NDArray[np.in
 
 def _lists(
     named: Sequence[tuple[str, int]], term: Numbers, owner: Numbers, place: Numbers
-) -> list[tuple[bytes, bytes]]:
+) -> Iterator[tuple[bytes, bytes]]:
     """Every term with its posting list; the occurrences are sorted by the terms' numbers."""
     if not len(term):
-        return []
+        return
     fresh = np.empty(len(term), dtype=bool)  # where a document begins in a term's list
     fresh[0] = True
     fresh[1:] = (term[1:] != term[:-1]) | (owner[1:] != owner[:-1])
@@ -145,14 +155,12 @@ def _lists(
     most = int(term[-1]) + 2
     ends = np.searchsorted(term, np.arange(most)).tolist()  # of occurrences, by term
     stops = np.searchsorted(term[first], np.arange(most)).tolist()  # of documents, by term
-    rows = []
     for name, number in named:
         if not number or number + 1 >= most or stops[number] == stops[number + 1]:
             continue
         low, high = stops[number], stops[number + 1]
         positions = None if name[0] == MARK else place[ends[number] : ends[number + 1]]
-        rows.append((name.encode(), encode(owners[low:high], counts[low:high], positions)))
-    return rows
+        yield name.encode(), encode(owners[low:high], counts[low:high], positions)
 
 
 def _numbers_of(kept: Iterable[_Kept]) -> dict[str, list[tuple[float, int]]]:

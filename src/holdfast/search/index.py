@@ -36,7 +36,7 @@ PAGE: Final = 500
 SLICE_RECORDS: Final = 20_000
 SLICE_BYTES: Final = 16 << 20
 ATTRS_LEN: Final = 6  # of an entry's fields
-LITTLE: Final = 256  # objects that are made documents between two looks at the clock
+LITTLE: Final = 16  # objects that are made documents between two looks at the clock
 ROUNDS: Final = 64
 RUNS: Final = 16  # of a namespace, before who absorbs makes one of them
 VISIBLE, HIDDEN = b"\x00", b"\x01"  # what follows a namespace's name
@@ -281,7 +281,7 @@ class Index:
         maker = self._maker(composite)
         if maker is None or not (maker.rules.rules or ENTRY.unpack_from(row)[ATTRS_LEN]):
             return False
-        return maker.rule(_key_of(composite), unpack(row).attributes) is not None
+        return maker.rule(composite.partition(VISIBLE)[2], unpack(row).attributes) is not None
 
     def _maker(self, composite: bytes) -> Maker | None:
         """What makes the document of a key; None for what callers do not see."""
@@ -386,7 +386,11 @@ class Index:
         self.changed += len(pending)
         for namespace, builder in builders.items():
             shelf = self.shelves.setdefault(namespace, Shelf())
-            shelf.add(builder.finish())
+            for run in builder.steps():
+                if run is None:
+                    yield
+                else:
+                    shelf.add(run)
             self._tidy(shelf)
             yield
 
@@ -483,10 +487,6 @@ class _Seen(dict[bytes, "Maker | None"]):
 
 def _space_of(composite: bytes) -> bytes:
     return composite[: composite.find(VISIBLE)] if VISIBLE in composite else b""
-
-
-def _key_of(composite: bytes) -> bytes:
-    return composite[composite.index(VISIBLE) + 1 :]
 
 
 def bounds(namespace: bytes, start: bytes, stop: bytes) -> tuple[bytes, bytes | None]:

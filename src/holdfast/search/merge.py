@@ -14,7 +14,7 @@ from holdfast.search.build import Numbers, assemble, encode
 from holdfast.search.run import Array, Posting, Run
 from holdfast.search.shelf import Part
 
-SLICE: Final = 64  # terms between two looks at the clock
+SLICE: Final = 8  # terms between two looks at the clock
 NONE: Final = 0xFFFFFFFF
 
 
