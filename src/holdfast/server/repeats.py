@@ -182,6 +182,8 @@ def _is_apart(request: Request) -> bool:
     """Whether a request is more than its header and a body that came with it."""
     if request.sink is not None or request.closes or request.query:
         return True
+    if request.headers.get(MARK) == "":  # nothing that could be found again
+        return True
     return not APART.isdisjoint(request.headers)
 
 

@@ -188,6 +188,8 @@ def test_a_mark_counts_once_in_repeated_requests_too(
     assert [ask(mark).status for mark in marks] == [200] * 8
     reasons = [json.loads(ask(mark).body)["facts"]["reason"] for mark in (marks[-1], marks[2])]
     assert reasons == ["counter"] * 2
+    for nothing in ("", "", "0", "0"):
+        assert ask(nothing).status == 401
     for_other = enclave.mark(method, path + "x", body)
     assert json.loads(ask(for_other).body)["facts"]["reason"] == "signature"
     assert ask(enclave.mark(method, path, body)).status == 200
