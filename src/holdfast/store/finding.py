@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -159,7 +159,7 @@ def _ns(max_wait: object) -> int:
 
 
 def _texts(values: Sequence[str], argument: str) -> tuple[str, ...]:
-    if isinstance(values, str):
+    if isinstance(values, str) or not isinstance(values, Iterable):
         raise InvalidValue(argument=argument, reason="not a list of texts")
     for value in values:
         arguments.text(value, argument)

@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.bucket import bills
 from holdfast.charges import Back, Terms, whole_seconds
-from holdfast.errors import NotFound
+from holdfast.errors import InvalidValue, NotFound
 from holdfast.metering.quote import quote
+from holdfast.operations import (
+    Append,
+    Consumers,
+    Delete,
+    Lock,
+    Operation,
+    Release,
+    Renew,
+    Store,
+    Unlock,
+)
 from holdfast.request import arguments
 from holdfast.values import Cost
 
@@ -18,7 +29,7 @@ if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
     from holdfast.log.entry import Entry
     from holdfast.request.corridor import Corridor
-    from holdfast.store.store import Store
+    from holdfast.store.store import Store as OpenStore
 
 REPLACES: Final = frozenset(("store", "delete"))
 
@@ -27,7 +38,7 @@ class Pricing:
     """What a namespace's operations cost; a part of ``Namespace``."""
 
     name: str
-    _store: Store
+    _store: OpenStore
     _corridor: Corridor
     _space: bytes
 
@@ -49,7 +60,7 @@ class Pricing:
 
     def quote(
         self,
-        operation: str,
+        operation: str | Operation,
         *,
         key: str | None = None,
         size_bytes: int = 0,
@@ -58,7 +69,8 @@ class Pricing:
         """The price of an operation before anything is done; it changes nothing.
 
         Args:
-            operation: as in the table of rights: "store", "load", "list", "lock", ...
+            operation: as in the table of rights: "store", "load", "list", "lock", ...; or
+                a value of ``holdfast.operations``, which says the rest by itself.
             key: of the object; what is there now counts then: what it gets back when it is
                 replaced or deleted, how large it is when it is loaded.
             size_bytes: of the value that is to be stored or added, or that is sent.
@@ -75,6 +87,8 @@ class Pricing:
             (0, '$0')
         """
         ttl_ns = None if ttl is None else arguments.duration_ns(ttl)
+        if not isinstance(operation, str):
+            operation, key, size_bytes, ttl_ns = _asked(operation)
         size = arguments.integer(size_bytes, "size_bytes")
         composite = self._space if key is None else arguments.compose(self._space, key)
         known = self._corridor.read(composite, lambda bucket: _terms(bucket, composite))
@@ -103,6 +117,27 @@ class Pricing:
             return self._corridor.read(composite, lambda bucket: bucket.object(composite)).entry
         except NotFound:
             return None
+
+
+def _asked(operation: object) -> tuple[str, str, int, int | None]:
+    """What an operation as a value asks for: its name, key, bytes that it brings, ns to live."""
+    match operation:
+        case Store(name=key, value=value, options=options):
+            return "store", key, len(value), None if options is None else options.ttl_ns
+        case Append(name=key, value=value):
+            return "append", key, len(value), None
+        case Consumers(name=key, action=action):
+            return f"consumers.{action}", key, 0, None
+        case (
+            Delete(name=key)
+            | Release(name=key)
+            | Lock(name=key)
+            | Unlock(name=key)
+            | Renew(name=key)
+        ):
+            return type(operation).__name__.lower(), key, 0, None
+        case _:
+            raise InvalidValue(argument="operation", reason="not one that has a price")
 
 
 def _terms(bucket: Bucket, composite: bytes) -> tuple[Terms, ...]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import holdfast
+from holdfast.errors import InvalidValue
 from tests.rooms.search.oracle import Oracle
 
 WORDS = [
@@ -86,3 +89,10 @@ def test_pages_are_the_whole_answer(rank: str) -> None:
             if after is None:
                 break
         assert paged == whole
+
+
+def test_what_is_no_list_of_tags_is_refused() -> None:
+    with holdfast.open(":memory:") as store:
+        for wrong in (True, "kind", 7):
+            with pytest.raises(InvalidValue, match="facets"):
+                store.namespace("acme").search("fox", facets=cast("list[str]", wrong))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from holdfast import BalanceEmpty, InvalidValue, LimitExceeded, NotFound
+from holdfast import BalanceEmpty, InvalidValue, LimitExceeded, NotFound, operations
 from holdfast.engines.disk import OsDisk
 from holdfast.ledger import statement
 from holdfast.metering.tariffs import shipped
+from holdfast.operations import StoreOptions
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
@@ -250,3 +252,24 @@ def test_hours_are_kept(store: Store, clock: ManualClock) -> None:
         store.tick(60)
     assert [hour.objects for hour in acme.hours()] == [1, 2, 3, 4]
     assert [hour.requests["C"] for hour in acme.hours()] == [1, 2, 3, 4]
+
+
+def test_an_operation_as_a_value_is_quoted_as_by_its_name(store: Store) -> None:
+    acme = store.namespace("acme")
+    acme.configure(tariff="enclave")
+    lived = StoreOptions(ttl_ns=60_000_000_000)
+    told = {
+        acme.quote(operations.Store(b"", "k", b"v" * 9, lived)): acme.quote(
+            "store", key="k", size_bytes=9, ttl=60
+        ),
+        acme.quote(operations.Append(b"", "k", b"v")): acme.quote("append", key="k", size_bytes=1),
+        acme.quote(operations.Delete(b"", "k")): acme.quote("delete", key="k"),
+        acme.quote(operations.Lock(b"", "k", b"", 1)): acme.quote("lock", key="k"),
+        acme.quote(operations.Consumers(b"", "k", "set", ())): acme.quote("consumers.set", key="k"),
+    }
+    for one, other in told.items():
+        assert one == other
+        assert one.atto > 0
+    for wrong in (7, None, "fly", operations.Upload(b"", "k", b"", "begun")):
+        with pytest.raises(InvalidValue, match="operation"):
+            acme.quote(cast("str", wrong))
