@@ -3,7 +3,8 @@
 An entry is one JSON object: keys in order, no spaces, ASCII, amounts of money (10^-18 USD) as
 decimal strings, every other number as an integer of any size, a line of charges as an object of
 what is not 0 in it: times, terms, kind, size_bytes, seconds, egress_bytes, amount (a decimal
-string) and back (terms, size_bytes, seconds, early). These very bytes are chained:
+string) and back (terms, size_bytes, seconds, early), terms as an array in the order of
+``charges.Terms``. These very bytes are chained:
 
     digest of an account after an entry = SHA-256(digest before || bytes of the entry)
     digest of an account without one    = SHA-256("holdfast account" 00 store id 00 name)
