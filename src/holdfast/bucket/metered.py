@@ -271,9 +271,8 @@ def _standing(bucket: Bucket, keys: Sequence[bytes]) -> dict[bytes, bytes]:
     layers = [g.pending for g in (bucket.gathering, bucket.inflight) if g is not None and g.pending]
     layers += [layer.keys for layer in (bucket.state.active, *bucket.state.frozen) if layer.keys]
     for layer in layers:
-        hits = [key for key in left if key in layer]
-        if hits:
-            found.update((key, layer[key]) for key in hits)
+        if not layer.keys().isdisjoint(left):
+            found.update((key, layer[key]) for key in left if key in layer)
             left = [key for key in left if key not in found]
     if left and (bucket.view_tally.keys or bucket.lender is not None):
         found.update(bucket.state.view.get_many(Table.KEYS, sorted(left)))
