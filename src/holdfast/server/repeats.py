@@ -87,7 +87,7 @@ class Repeat(msgspec.Struct, frozen=True, gc=False):
         if self.middle:
             at = data.find(self.middle, start, end)
             mark = data[at + len(self.middle) : end]
-            if at < 0 or mark.translate(None, MARK_BYTES):
+            if at < 0 or not mark or mark.translate(None, MARK_BYTES):
                 return None
             end = at
         key = data[start:end]
