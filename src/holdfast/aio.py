@@ -411,6 +411,8 @@ class AsyncStore(Twin[Store]):
     dead_letters = read(Store.dead_letters)
     begin_session = read(Store.begin_session)
     public_key = written(Store.public_key)
+    rotate_key = written(Store.rotate_key)
+    statement = written(Store.statement)
     drop_namespace = written(Store.drop_namespace)
     status = written(Store.status)
     check = written(Store.check)
