@@ -23,14 +23,19 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 import grpc.aio
 import uvloop
 
+import holdfast
+from holdfast.access.grants import RIGHTS
+from holdfast.limits import TOKEN_TTL_S
+from holdfast.values import Grant
 from holdfast.wire.protobuf.words import CLASSES
 
+Said: TypeAlias = Any  # a message, or something of grpc's: it has no types
 KEYS = 2_000
 VALUE = os.urandom(1024)
 CALLERS = 50
@@ -72,14 +77,14 @@ async def _bare() -> None:
     values: dict[str, bytes] = {}
     value, receipt = CLASSES["Value"], CLASSES["Receipt"]
 
-    async def get(request: Any, _context: Any) -> Any:
+    async def get(request: Said, _context: Said) -> Said:
         return value(value=values[request.key], version=1, modified_ns=1)
 
-    async def put(request: Any, _context: Any) -> Any:
+    async def put(request: Said, _context: Said) -> Said:
         values[request.key] = request.value
         return receipt(key=request.key, version=1, size=len(request.value), bucket="0" * 16)
 
-    def result(operation: Any) -> Any:
+    def result(operation: Said) -> Said:
         if operation.WhichOneof("verb") == "load":
             return CLASSES["Result"](load=value(value=values[operation.load.key]))
         stored = operation.store
@@ -87,12 +92,12 @@ async def _bare() -> None:
         told = receipt(key=stored.key, version=1, size=len(stored.value), bucket="0" * 16)
         return CLASSES["Result"](store=told)
 
-    async def batch(requests: AsyncIterator[Any], context: Any) -> None:
+    async def batch(requests: AsyncIterator[Said], context: Said) -> None:
         async for request in requests:
             results = [result(one) for one in request.operations]
             await context.write(CLASSES["BatchReply"](results=results))
 
-    def told(make: Any, handle: Any, asks: str) -> Any:
+    def told(make: Said, handle: Said, asks: str) -> Said:
         return make(handle, CLASSES[asks].FromString, lambda message: message.SerializeToString())
 
     unary = grpc.unary_unary_rpc_method_handler
@@ -114,7 +119,7 @@ async def _bare() -> None:
 
 
 @contextmanager
-def serving(command: list[str], token: Callable[[], str]) -> Iterator[Server]:
+def serving(command: list[str], token: str) -> Iterator[Server]:
     with subprocess.Popen(
         [sys.executable, *command],
         stdin=subprocess.PIPE,
@@ -126,8 +131,14 @@ def serving(command: list[str], token: Callable[[], str]) -> Iterator[Server]:
         url = ""
         while not url.startswith("grpc://"):
             url = process.stdout.readline().split()[-1]
-        yield Server(url.partition("://")[2], token(), process.pid)
+        yield Server(url.partition("://")[2], token, process.pid)
         process.terminate()
+
+
+def token(folder: Path) -> str:
+    """A token of a store that is not open yet; as tenants have them."""
+    with holdfast.open(folder) as store:
+        return store.tokens.issue("bench", [Grant("bench", RIGHTS)], TOKEN_TTL_S)
 
 
 # -- what is asked -------------------------------------------------------------------------------
@@ -150,7 +161,7 @@ class Caller:
         ]
         self.metadata = [("authorization", f"Bearer {server.token}")]
 
-    def unary(self, at: int, method: str, reply: str) -> Any:
+    def unary(self, at: int, method: str, reply: str) -> Said:
         return self.channels[at % STREAMS].unary_unary(
             f"/{SERVICE}/{method}",
             request_serializer=lambda message: message.SerializeToString(),
@@ -160,7 +171,7 @@ class Caller:
     async def calls(self, method: str, until: float) -> int:
         """Callers that each ask one thing after the other."""
         asks, tells = {"Get": ("LoadRequest", "Value"), "Put": ("StoreRequest", "Receipt")}[method]
-        more: dict[str, Any] = {"value": VALUE} if method == "Put" else {}
+        more: dict[str, Said] = {"value": VALUE} if method == "Put" else {}
         requests = [CLASSES[asks](namespace="bench", key=f"{n}", **more) for n in range(KEYS)]
 
         async def one(at: int) -> int:
@@ -208,13 +219,11 @@ class Caller:
             await channel.close()
 
 
-def _message(verb: str, size: int, first: int) -> Any:
+def _message(verb: str, size: int, first: int) -> Said:
     asks = {"load": "LoadRequest", "store": "StoreRequest"}[verb]
-    more: dict[str, Any] = {"value": VALUE} if verb == "store" else {}
+    more: dict[str, Said] = {"value": VALUE} if verb == "store" else {}
     keys = [f"{(first + n) % KEYS}" for n in range(size)]
-    operations = [
-        CLASSES["Operation"](**{verb: CLASSES[asks](key=key, **more)}) for key in keys
-    ]
+    operations = [CLASSES["Operation"](**{verb: CLASSES[asks](key=key, **more)}) for key in keys]
     return CLASSES["BatchRequest"](namespace="bench", operations=operations)
 
 
@@ -276,8 +285,8 @@ def main() -> None:
         data = Path(name) / "data"
         command = ["-m", "holdfast", "serve", str(data), "--port", "0", "--grpc-port", "0"]
         with (
-            serving([*command, "--log", "none"], lambda: (data / "admin-token").read_text().strip()) as ours,
-            serving(["-m", "bench.rpc", "--bare"], lambda: "none") as theirs,
+            serving([*command, "--log", "none"], token(data)) as ours,
+            serving(["-m", "bench.rpc", "--bare"], "none") as theirs,
         ):
             pairs = asyncio.run(measure(ours, theirs, asked.rounds, asked.seconds))
     print(f"{'':18} ours/bare per core: lowest  median   ours   bare   per s: ours   bare")

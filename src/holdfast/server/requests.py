@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from holdfast.errors import HoldfastError
 from holdfast.server.answers import Answer, refused
+from holdfast.wire.headers import timeout_ns
 from holdfast.wire.values import Form, form_of
 
 if TYPE_CHECKING:
@@ -98,6 +99,10 @@ class Request:
     def form(self) -> Form:
         """The form that the caller wants its answer in."""
         return form_of(self.headers.get("accept"))
+
+    def left_ns(self) -> int | None:
+        """Nanoseconds that its caller will wait; None where it does not say."""
+        return timeout_ns(self.headers)
 
     def has_more_than(self, size: int) -> bool:
         """Whether more of a body may still come than ``size`` bytes."""

@@ -48,7 +48,6 @@ from holdfast.server.table import data_routes
 from holdfast.server.tenants import Tenant, Tenants
 from holdfast.server.upload import upload_of
 from holdfast.values import Principal
-from holdfast.wire.headers import timeout_ns
 from holdfast.wire.paths import decode_key, decode_query
 from holdfast.wire.problems import unreadable
 
@@ -320,7 +319,7 @@ class Site:
         Raises:
             DeadlineExceeded: its time is over already.
         """
-        left = timeout_ns(request.headers)
+        left = request.left_ns()
         if left is None:
             return None
         if left <= 0:

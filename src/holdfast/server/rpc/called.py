@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 BAD: Final = 400
 PROBLEM_BYTES: Final = 4096  # callers take 8 KiB of trailers unless they are told otherwise
 WANTED: Final = frozenset(("authorization", SESSION, BUCKET))
+SECOND_NS: Final = 1_000_000_000
 PATIENCE_S: Final = 1e9  # a deadline beyond this is none
 STATUS: Final = {status.value[0]: status for status in grpc.StatusCode}
 
@@ -49,26 +50,38 @@ class Called(Request):
     Args:
         site: admits and answers it.
         context: the call as gRPC knows it.
+        headers: what its metadata says, where that was read already.
     """
 
+    _done: asyncio.Future[None] | None = None
+    _room: asyncio.Future[None] | None = None
     message: Any = None  # what it asks, parsed
     version = 0  # of the object that it is about, for the trailers
     found: Any = None  # what a stream of a value goes on with
 
-    def __init__(self, site: Site, context: Context) -> None:
+    def __init__(self, site: Site, context: Context, headers: dict[str, str] | None = None) -> None:
         site.requests += 1
         super().__init__(self, site.requests)
         self._site = site
-        self._done: asyncio.Future[None] | None = None
-        self._room: asyncio.Future[None] | None = None
-        headers = self.headers
+        self._context = context
+        if headers is not None:
+            self.headers = headers
+            return
         for name, text in context.invocation_metadata() or ():
             if name in WANTED:
-                headers[name] = text
-        left_s = context.time_remaining()
-        if left_s is not None and left_s < PATIENCE_S:
-            headers["holdfast-timeout"] = f"{max(left_s, 0):.6f}"
-        self.address = host_of(context.peer())
+                self.headers[name] = text
+
+    @property
+    def address(self) -> str:  # type: ignore[override] # found out when it is asked for
+        """Who is at the other end."""
+        return host_of(self._context.peer())
+
+    def left_ns(self) -> int | None:
+        """Nanoseconds until its deadline; None where it has none."""
+        left_s: float | None = self._context.time_remaining()
+        if left_s is None or left_s > PATIENCE_S:
+            return None
+        return max(0, round(left_s * SECOND_NS))
 
     def aim(self, namespace: str, key: str | None = None) -> None:
         """Say which namespace it is about, and which key.
@@ -138,21 +151,25 @@ async def conduct(site: Site, called: Called, prepare: Callable[[], object]) -> 
 async def finish(site: Site, called: Called, answer: Answer, context: Context) -> bytes:
     """End a call by its answer: note it, tell its trailers; its message, or the end of the call."""
     site.note(called, answer)
+    cost = (COST, str(answer.cost_atto))
+    if answer.status < BAD:
+        told = (cost, (VERSION, str(called.version))) if called.version else (cost,)
+        context.set_trailing_metadata(told)
+        return answer.body
+    await _refuse(site, called, answer, context)
+    raise AssertionError("an abort raises")
+
+
+async def _refuse(site: Site, called: Called, answer: Answer, context: Context) -> None:
     trailers: list[tuple[str, str | bytes]] = [
         (COST, str(answer.cost_atto)),
         (REQUEST, site.name_at(called.number).decode()),
     ]
-    if called.version:
-        trailers.append((VERSION, str(called.version)))
-    if answer.status < BAD:
-        context.set_trailing_metadata(tuple(trailers))
-        return answer.body
     head = msgspec.json.decode(answer.body, type=Head)
     code = answer.code or head.code
     problem = answer.body if len(answer.body) <= PROBLEM_BYTES else _bare(answer.body)
     trailers += [(CODE, code), (PROBLEM, problem)]
     await context.abort(STATUS[rpc_status(code)], head.title, tuple(trailers))
-    raise AssertionError("an abort raises")
 
 
 def _bare(body: bytes) -> bytes:
