@@ -80,7 +80,7 @@ def connect(
     line, address, tls = _prepared(url, token, timeout, ca, clock, entropy, enclave)
     _trust(line, public_key, seen)
     places = places_of(direct)
-    _refuse_over_rpc(address, enclave=enclave, direct=direct)
+    _refuse_over_rpc(address, enclave=enclave, direct=direct, public_key=public_key)
     sender = _sender(address, tls, ca, line.clock)
     try:
         store = RemoteStore(line, sender, places, _soon_maker(line, sender, outbox))
@@ -113,7 +113,7 @@ def aconnect(
     line, address, tls = _prepared(url, token, timeout, ca, clock, entropy, enclave)
     _trust(line, public_key, seen)
     places = places_of(direct)
-    _refuse_over_rpc(address, enclave=enclave, direct=direct)
+    _refuse_over_rpc(address, enclave=enclave, direct=direct, public_key=public_key)
 
     async def opened() -> AsyncRemoteStore:
         sender = _async_sender(address, tls, ca, line.clock)

@@ -19,7 +19,7 @@ import msgspec
 
 from holdfast.client.asks import Answer, Ask, BrokenError, LostError, UnsentError
 from holdfast.client.sync import AbandonedError
-from holdfast.errors import HoldfastError, RateLimited
+from holdfast.errors import HoldfastError, InvalidValue, RateLimited
 from holdfast.limits import MIB, RPC_MESSAGE_BYTES, VALUE_RECORD_BYTES
 from holdfast.request.arguments import duration_ns
 from holdfast.values import Place, Proven, Receipt, Stat
@@ -172,6 +172,8 @@ def _unary(method: str, message: Said, tell: Callable[[Said], Answer]) -> Rpc:
 
 
 def _objects(about: Asked) -> Rpc:
+    if "proof" in about.fields and (about.key is None or len(about.fields) > 1):
+        raise InvalidValue(argument="proof", reason="of a list or of parts: over HTTP only")
     if about.key is None:
         return _list(about)
     if about.ask.method == "GET":

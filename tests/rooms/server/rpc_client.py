@@ -46,7 +46,7 @@ class Caller:
         self.channel = grpc.insecure_channel(
             target(url), options=[("grpc.max_receive_message_length", -1)]
         )
-        self._metadata = [] if token is None else [("authorization", f"Bearer {token}")]
+        self.metadata = [] if token is None else [("authorization", f"Bearer {token}")]
 
     def method(self, name: str) -> Said:
         told = BY_NAME[name]
@@ -71,14 +71,14 @@ class Caller:
         *,
         within_s: float = WITHIN_S,
     ) -> Said:
-        metadata = [*self._metadata, *(more or {}).items()]
+        metadata = [*self.metadata, *(more or {}).items()]
         answered = self.method(name)(asked, metadata=metadata, timeout=within_s)
         return list(answered) if BY_NAME[name].tells_many else answered
 
     def trailers(self, name: str, **fields: object) -> dict[str, Any]:
         call = self.method(name).with_call
         _, answered = call(
-            CLASSES[BY_NAME[name].asks](**fields), metadata=self._metadata, timeout=WITHIN_S
+            CLASSES[BY_NAME[name].asks](**fields), metadata=self.metadata, timeout=WITHIN_S
         )
         return dict(answered.trailing_metadata())
 

@@ -161,6 +161,13 @@ def test_a_bucket_is_asked_directly(caller: Caller) -> None:
     assert problem(told.value)["facts"] == {"bucket": "0" * 16}
 
 
+def test_a_value_or_its_absence_is_proved(caller: Caller) -> None:
+    caller.ask("Put", namespace="a", key="proved", value=b"v")
+    there = caller.ask("Prove", namespace="a", key="proved")
+    assert (there.value, bool(there.proof)) == (b"v", True)
+    assert not caller.ask("Prove", namespace="a", key="none").HasField("value")
+
+
 def test_what_is_seldom_asked_is_asked_in_the_words_of_http(caller: Caller) -> None:
     told = caller.ask("Administer", method="GET", path="/v1/status")
     assert told.status == 200

@@ -1,4 +1,4 @@
-"""The gRPC door: docs/PROTOCOL.md, section 11, beside HTTP in the same event loop.
+"""The gRPC door: docs/PROTOCOL.md, section 8, beside HTTP in the same event loop.
 
 Comes in: calls over HTTP/2, from anybody; the site that the HTTP door has made.
 Goes out: calls down the way of a request, by the same admission, lanes, limits and counters as
