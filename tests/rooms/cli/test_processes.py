@@ -94,6 +94,9 @@ def test_another_owner_is_named_and_waited_for(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_ends_quietly(tmp_path: Path) -> None:
+    # What runs the tests may ignore interrupts, as jobs of a shell in the background do, and a
+    # process begins with what its parent ignores.
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*HOLDFAST, "bench", ".", "--seconds", "60"],
         cwd=tmp_path,
@@ -101,6 +104,7 @@ def test_an_interrupt_ends_quietly(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, ours)
     while not list(tmp_path.glob("holdfast-bench-*/bare")):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
