@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from grpc_tools import protoc
 
 import holdfast
 from holdfast.testing.serving import Serving
 from holdfast.wire import protobuf
-from tests.doors.test_sdstor_clients import GO_TOOLS, run
+from tests.doors.generated import tour_in_go, tour_in_python
 
 PROTO = Path(protobuf.__file__).with_name("holdfast.proto")
 GO = Path(__file__).parent / "rpc_go"
@@ -86,26 +82,10 @@ def arguments(serving: Serving) -> list[str]:
 
 @pytest.mark.push
 def test_a_generated_client_does_the_tour(serving: Serving, tmp_path: Path) -> None:
-    clean = tmp_path / "clean"
-    clean.mkdir()
-    out = [f"--python_out={clean}", f"--grpc_python_out={clean}"]
-    assert protoc.main(["", f"-I{PROTO.parent}", *out, str(PROTO)]) == 0
-    (clean / "tour.py").write_text(PYTHON)
-    assert run([sys.executable, "tour.py", *arguments(serving)], clean) == "done\n"
+    assert tour_in_python(PROTO, PYTHON, arguments(serving), tmp_path) == "done\n"
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1_800)
 def test_so_does_one_in_go(serving: Serving, tmp_path: Path) -> None:
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("there is no Go here")
-    clean, tools = tmp_path / "clean", tmp_path / "tools"
-    shutil.copytree(GO, clean)
-    for tool in GO_TOOLS:
-        run([go, "install", tool], clean, GOBIN=str(tools))
-    paths = os.pathsep.join((str(tools), os.environ["PATH"]))
-    asked = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTO.parent}", "--go_out=."]
-    run([*asked, "--go-grpc_out=.", str(PROTO)], clean, PATH=paths)
-    run([go, "mod", "tidy"], clean)
-    assert run([go, "run", ".", *arguments(serving)], clean) == "done\n"
+    assert tour_in_go(PROTO, GO, arguments(serving), tmp_path) == "done\n"

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import base64
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
-from grpc_tools import protoc
 
 import holdfast
 from holdfast.testing.serving import Serving
 from holdfast.wire import zstor
+from tests.doors.generated import tour_in_go, tour_in_python
 from tests.doors.test_workers import SMALL
 from tests.doors.test_workers import serving as workers
 
 PROTO = Path(zstor.__file__).with_suffix(".proto")
 LABEL = "org_0stor_ns"
 GO = Path(__file__).parent / "sdstor_go"
-GO_TOOLS = (
-    "google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.6",
-    "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.5.1",
-)
 PYTHON = """
 import sys
 import grpc, zstor_pb2 as pb, zstor_pb2_grpc as services
@@ -77,47 +69,15 @@ def arguments(serving: Serving) -> list[str]:
     return [serving.rpc_url.removeprefix("grpc://"), serving.token(LABEL), LABEL]
 
 
-def run(command: list[str], folder: Path, **environment: str) -> str:
-    """What a command says; it must end well."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": "", **environment},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.mark.push
 def test_a_generated_client_does_the_tour(serving: Serving, tmp_path: Path) -> None:
-    clean = tmp_path / "clean"
-    clean.mkdir()
-    out = [f"--python_out={clean}", f"--grpc_python_out={clean}"]
-    assert protoc.main(["", f"-I{PROTO.parent}", *out, str(PROTO)]) == 0
-    (clean / "tour.py").write_text(PYTHON)
-    assert run([sys.executable, "tour.py", *arguments(serving)], clean) == "done\n"
+    assert tour_in_python(PROTO, PYTHON, arguments(serving), tmp_path) == "done\n"
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1_800)
 def test_so_does_one_in_go(serving: Serving, tmp_path: Path) -> None:
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("there is no Go here")
-    clean, tools = tmp_path / "clean", tmp_path / "tools"
-    shutil.copytree(GO, clean)
-    (clean / "zstor").mkdir()
-    for tool in GO_TOOLS:
-        run([go, "install", tool], clean, GOBIN=str(tools))
-    paths = os.pathsep.join((str(tools), os.environ["PATH"]))
-    asked = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTO.parent}", "--go_out=."]
-    run([*asked, "--go-grpc_out=.", str(PROTO)], clean, PATH=paths)
-    run([go, "mod", "tidy"], clean)
-    assert run([go, "run", ".", *arguments(serving)], clean) == "done\n"
+    assert tour_in_go(PROTO, GO, arguments(serving), tmp_path) == "done\n"
 
 
 @pytest.mark.push

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from holdfast.metering.quote import quote
 from holdfast.metering.rates import Rates
-from holdfast.metering.tariff import FREE, Free
 from holdfast.metering.tariffs import Tariff, compiled, shipped
 from holdfast.metering.usage import Hour, Usage
 
-__all__ = ["FREE", "Free", "Hour", "Rates", "Tariff", "Usage", "compiled", "quote", "shipped"]
+__all__ = ["Hour", "Rates", "Tariff", "Usage", "compiled", "quote", "shipped"]

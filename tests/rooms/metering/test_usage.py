@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.metering import FREE, Usage
+from holdfast.metering import Usage, quote
 from holdfast.metering import usage as counting
 from holdfast.metering.usage import HOUR_NS, HOURS_KEPT
 
@@ -33,4 +33,4 @@ def test_no_crowd_of_names_costs_more_than_its_bound() -> None:
 
 
 def test_free_is_free() -> None:
-    assert FREE.quote("store", 1 << 40) == 0
+    assert quote(None, "store", size_bytes=1 << 40).atto == 0
