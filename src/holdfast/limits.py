@@ -86,7 +86,7 @@ CLOCK_STEP_NS: Final = 5_000_000_000
 CLOCK_DRAW_PERCENT: Final = 5
 READ_GRACE_NS: Final = 3_600_000_000_000
 SOON_DURABLE_S: Final = 0.1
-BUSY_DELAY_S: Final = 1.0
+BUSY_DELAY_S: Final = 30.0  # a loaded disk takes seconds for one checkpoint
 SCRUB_DAYS: Final = 30
 
 # -- search ------------------------------------------------------------------------
