@@ -129,10 +129,14 @@ class Reader {
 
   map(count, depth) {
     const found = new Map();
+    let before = new Uint8Array(0); // how the key before is encoded
     for (let index = 0; index < count; index += 1) {
+      const start = this.at;
       const key = this.item(depth);
       const name = typeof key === "bigint" ? `${key}` : typeof key === "string" ? `"${key}` : null;
-      if (name === null || found.has(name)) refuse("encoding");
+      const encoded = this.data.subarray(start, this.at);
+      if (name === null || found.has(name) || compare(encoded, before) < 0) refuse("encoding");
+      before = encoded;
       found.set(name, this.item(depth));
     }
     return found;

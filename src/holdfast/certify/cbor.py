@@ -3,8 +3,8 @@
 Integers, byte strings, text, arrays, maps, tags, null and booleans; definite lengths only.
 Read once, decided once: depth and bytes are bounded before anything is made of them, no map
 may have a key twice, and nothing may follow. With ``shortest=True`` each number must have
-its shortest form, so that two encodings of one meaning do not exist; what other
-implementations wrote is read without that demand.
+its shortest form and a map's keys their order, so that two encodings of one meaning do not
+exist; what other implementations wrote is read without that demand.
 
 A general decoder turns tags into dates, patterns and shared references; a verifier wants
 none of that from a stranger.
@@ -84,7 +84,7 @@ def decode(data: bytes, *, bytes_most: int, shortest: bool = True) -> object:
     Args:
         data: one item and nothing behind it.
         bytes_most: longer data is refused unread.
-        shortest: refuse numbers that are not in their shortest form.
+        shortest: refuse numbers that are not in their shortest form, and maps out of order.
 
     Raises:
         ProofInvalid: ``reason="encoding"``, or "bytes" and "depth" past those bounds.
@@ -125,14 +125,19 @@ class _Reader:
         return SIMPLE_VALUES[number]
 
     def _take(self, count: int) -> bytes:
-        piece = self._data[self.at : self.at + count]
-        if len(piece) != count:
+        start = self.at
+        stop = start + count
+        if stop > len(self._data):
             raise ProofInvalid(reason="encoding")
-        self.at += count
-        return piece
+        self.at = stop
+        return self._data[start:stop]
 
     def _head(self) -> tuple[int, int]:
-        first = self._take(1)[0]
+        at = self.at
+        if at >= len(self._data):
+            raise ProofInvalid(reason="encoding")
+        first = self._data[at]
+        self.at = at + 1
         major, code = first >> 5, first & 31
         if code <= INLINE_MOST:
             return major, code
@@ -162,9 +167,14 @@ class _Reader:
 
     def _map(self, count: int, depth: int) -> dict[object, object]:
         found: dict[object, object] = {}
+        before = b""  # how the key before is encoded
         for _ in range(count):
+            start = self.at
             key = self.item(depth)
             if not isinstance(key, int | str | bytes) or isinstance(key, bool) or key in found:
                 raise ProofInvalid(reason="encoding")
-            found[key] = self.item(depth)
+            encoded = self._data[start : self.at]
+            if self._shortest and encoded < before:
+                raise ProofInvalid(reason="encoding")
+            found[key], before = self.item(depth), encoded
         return found

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -38,6 +40,9 @@ CRITICAL: Final = 2
 EDDSA, ES256, ES384 = -8, -7, -35
 RAW_BYTES: Final = 32  # an Ed25519 public key without wrapping
 PARTS: Final = 4
+KNOWN: Final = 16  # keys, and protected headers, of which is remembered what they say
+_CONTEXT: Final = cbor.encode("Signature1")
+_EXTERNAL: Final = cbor.encode(b"")
 
 PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
@@ -75,7 +80,9 @@ def public_key(key: object) -> PublicKey:
     raise InvalidValue(argument="public_key")
 
 
+@lru_cache(maxsize=KNOWN)
 def _read_key(key: bytes) -> object:
+    """The key that the bytes say; whoever verifies much does it with the same few."""
     try:
         if len(key) == RAW_BYTES:
             return ed25519.Ed25519PublicKey.from_public_bytes(key)
@@ -118,10 +125,19 @@ def decode(data: bytes, *, bytes_most: int, shortest: bool = True) -> Sign1:
         raise ProofInvalid(reason="structure")
     if not isinstance(payload, bytes | None) or not isinstance(signature, bytes):
         raise ProofInvalid(reason="structure")
-    header = cbor.decode(protected, bytes_most=bytes_most, shortest=shortest)
-    if not isinstance(header, dict) or CRITICAL in header or header.keys() & unprotected.keys():
+    header = _header(protected, bytes_most, shortest)
+    if header.keys() & unprotected.keys():
         raise ProofInvalid(reason="structure")
     return Sign1(header, unprotected, payload, protected, signature)
+
+
+@lru_cache(maxsize=KNOWN)
+def _header(protected: bytes, bytes_most: int, shortest: bool) -> Mapping[object, object]:  # noqa: FBT001 - not the face, and called as often as anything here
+    """What is signed of the headers: the same bytes in every message of one kind and key."""
+    header = cbor.decode(protected, bytes_most=bytes_most, shortest=shortest)
+    if not isinstance(header, dict) or CRITICAL in header:
+        raise ProofInvalid(reason="structure")
+    return MappingProxyType(header)
 
 
 def verify(message: Sign1, payload: bytes, key: PublicKey) -> None:
@@ -177,4 +193,8 @@ def sign(
 
 
 def _signed(protected: bytes, payload: bytes) -> bytes:
-    return cbor.encode(["Signature1", protected, b"", payload])
+    """The encoding of ["Signature1", protected, external data, payload]."""
+    heads = (cbor.head(cbor.BYTES, len(protected)), cbor.head(cbor.BYTES, len(payload)))
+    return b"".join(
+        (b"\x84", _CONTEXT, heads[0], protected, _EXTERNAL, heads[1], payload),
+    )

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from holdfast.certify import cbor, cose
@@ -30,8 +31,10 @@ MESSAGE_BYTES: Final = 4_096
 HANDOVERS_MOST: Final = 64
 STORE_BYTES: Final = 16
 HASH_BYTES: Final = 32
-WORD: Final = 1 << 64
+KNOWN: Final = 64  # roots that are remembered as signed
 INCARNATION_BITS: Final = 40
+_KINDS: Final = [int, bytes, int, int, int, bytes, int, bytes]  # exactly: True is no 1
+_NAMED: Final = frozenset((cose.ALGORITHM, TYPE))
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,16 @@ def verify(message: bytes, public_key: object, handovers: Sequence[bytes] = ()) 
             "handover" for a chain that does not lead to this root, ...
         InvalidValue: ``public_key`` is not a key.
     """
-    key, since, store = _current(cose.public_key(public_key), handovers)
+    return verified(message, cose.key_bytes(cose.public_key(public_key)), tuple(handovers))
+
+
+@lru_cache(maxsize=KNOWN)
+def verified(message: bytes, trusted: bytes, handovers: tuple[bytes, ...]) -> SignedRoot:
+    """The same of a key in DER. What holds for these very bytes is remembered for a while.
+
+    Many proofs stand under one root, and its signature is half of what checking one costs.
+    """
+    key, since, store = _current(cose.public_key(trusted), handovers)
     signed = _message(message, ROOT_TYPE)
     cose.verify(signed, signed.payload or b"", key)
     root = _fields(signed.payload or b"")
@@ -149,7 +161,7 @@ def _key(der: bytes) -> cose.PublicKey:
 
 def _message(message: bytes, kind: str) -> cose.Sign1:
     signed = cose.decode(message, bytes_most=MESSAGE_BYTES)
-    if signed.header.keys() != {cose.ALGORITHM, TYPE} or signed.unprotected:
+    if signed.header.keys() != _NAMED or signed.unprotected:
         raise ProofInvalid(reason="structure")
     if signed.header[TYPE] != kind or signed.payload is None:
         raise ProofInvalid(reason="type")
@@ -157,24 +169,12 @@ def _message(message: bytes, kind: str) -> cose.Sign1:
 
 
 def _fields(payload: bytes) -> SignedRoot:
-    match cbor.decode(payload, bytes_most=MESSAGE_BYTES):
-        case [
-            int(version),
-            bytes(store),
-            int(incarnation),
-            int(revision),
-            int(time_ns),
-            bytes(root),
-            int(log_size),
-            bytes(log_root),
-        ] if version == VERSION and version is not True:
-            found = SignedRoot(store, incarnation, revision, time_ns, root, log_size, log_root)
-        case _:
-            raise ProofInvalid(reason="structure")
-    numbers = (incarnation, revision, time_ns, log_size)
-    sizes = (len(store), len(root), len(log_root))
-    if any(isinstance(number, bool) or not 0 <= number < WORD for number in numbers):
+    fields = cbor.decode(payload, bytes_most=MESSAGE_BYTES)
+    if not isinstance(fields, list) or [*map(type, fields)] != _KINDS or fields[0] != VERSION:
         raise ProofInvalid(reason="structure")
-    if sizes != (STORE_BYTES, HASH_BYTES, HASH_BYTES):
+    _, store, incarnation, revision, time_ns, root, log_size, log_root = fields
+    if min(incarnation, revision, time_ns, log_size) < 0:
         raise ProofInvalid(reason="structure")
-    return found
+    if (len(store), len(root), len(log_root)) != (STORE_BYTES, HASH_BYTES, HASH_BYTES):
+        raise ProofInvalid(reason="structure")
+    return SignedRoot(store, incarnation, revision, time_ns, root, log_size, log_root)

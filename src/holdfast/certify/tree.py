@@ -139,9 +139,10 @@ def forest(node: Node) -> Iterator[Node]:
     waiting = [node]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, Fork):
-            waiting += (node.right, node.left)
-        elif not isinstance(node, Empty):
+        while type(node) is Fork:  # and of no other kind: nobody derives from it
+            waiting.append(node.right)
+            node = node.left
+        if type(node) is not Empty:
             yield node
 
 
@@ -215,46 +216,39 @@ def decode(data: bytes, *, bytes_most: int) -> Node:
     """
     if len(data) > bytes_most:
         raise ProofInvalid(reason="bytes")
-    at = 0
+    at, depth_most = 0, DEPTH_MOST
     above: list[Node | bytes | None] = []  # a label; None: a fork's left is read; a left
-    while True:
+    closed: Node | None = None
+    while closed is None:
         item = data[at : at + 2]
-        at += 2
         if item == _FORK_ITEM:
+            at += 2
             above.append(None)
-            _check_depth(above)
-            continue
-        if item == _LABELLED_ITEM:
-            label, at = _string(data, at)
+        elif item == _LABELLED_ITEM:
+            label, at = _string(data, at + 2)
             above.append(label)
-            _check_depth(above)
-            continue
-        node, at = _end(item, data, at)
-        closed = _close(node, above)
-        if closed is not None:
-            break
+        else:
+            node, at = _end(item, data, at)
+            closed = _close(node, above)
+        if len(above) > depth_most:
+            raise ProofInvalid(reason="depth")
     if at != len(data):
         raise ProofInvalid(reason="encoding")
     return closed
 
 
-def _check_depth(above: list[Node | bytes | None]) -> None:
-    if len(above) > DEPTH_MOST:
-        raise ProofInvalid(reason="depth")
-
-
 def _end(item: bytes, data: bytes, at: int) -> tuple[Node, int]:
     """A node that has nothing below it, and the place behind it."""
-    if item == b"\x82\x04":
-        digest, at = _string(data, at)
-        if len(digest) != HASH_BYTES:
+    if data[at : at + 4] == _PRUNED_ITEM:
+        stop = at + 4 + HASH_BYTES
+        if stop > len(data):
             raise ProofInvalid(reason="encoding")
-        return Pruned(digest), at
+        return Pruned(data[at + 4 : stop]), stop
     if item == _LEAF_ITEM:
-        content, at = _string(data, at)
+        content, at = _string(data, at + 2)
         return Leaf(content), at
     if item == _EMPTY_ITEM:
-        return EMPTY, at
+        return EMPTY, at + 2
     raise ProofInvalid(reason="encoding")
 
 

@@ -137,6 +137,7 @@ def test_what_is_no_key_is_said_to_be_none(key: object) -> None:
         b"\x5f\xff",
         b"\x18\x17",
         b"\xa2\x01\x00\x01\x00",
+        b"\xa2\x02\x00\x01\x00",
         b"\xf7",
         b"\x81" * 40 + b"\x00",
         b"\x9b" + b"\xff" * 8,
@@ -149,6 +150,10 @@ def test_what_is_no_key_is_said_to_be_none(key: object) -> None:
 def test_the_decoder_refuses_what_it_does_not_need(data: bytes) -> None:
     with pytest.raises(ProofInvalid):
         cbor.decode(data, bytes_most=100)
+
+
+def test_what_others_wrote_may_have_its_maps_in_any_order() -> None:
+    assert cbor.decode(b"\xa2\x02\x00\x01\x00", bytes_most=9, shortest=False) == {1: 0, 2: 0}
 
 
 def test_the_decoder_reads_what_the_encoder_writes() -> None:

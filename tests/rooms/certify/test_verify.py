@@ -285,3 +285,14 @@ def test_the_clock_is_asked_for_an_age_alone() -> None:
         "acme", "b", b"value of b", SHELF.prove("acme", "b"), public_key=PUBLIC, clock=Stopped()
     )
     assert said.time_ns == NOW_NS
+
+
+def test_a_root_that_was_met_before_is_believed_for_its_own_key_alone() -> None:
+    proof = SHELF.prove("acme", "b")
+    assert check(proof, b"value of b").revision == check(proof, b"value of b").revision == 7
+    with pytest.raises(ProofInvalid, match="signature"):
+        verify.verify("acme", "b", b"value of b", proof, public_key=OTHER.public_key())
+    signed = bytearray(proof)
+    signed[proof.index(b"holdfast-root") + 20] ^= 1
+    with pytest.raises(ProofInvalid):
+        check(bytes(signed), b"value of b")
