@@ -22,11 +22,12 @@ class Bill:
     when somebody looks.
     """
 
-    __slots__ = ("_bookings", "_read_atto")
+    __slots__ = ("_bookings", "_read_atto", "reads")
 
     def __init__(self) -> None:
         self._bookings: list[Booking] = []
         self._read_atto = 0
+        self.reads = 0  # that were counted
 
     @property
     def cost_atto(self) -> int:
@@ -40,6 +41,7 @@ class Bill:
     def add_read(self, amount: int) -> None:
         """Put what a read costs on it."""
         self._read_atto += amount
+        self.reads += 1
 
 
 OPENED: Final[list[Bill]] = []  # where it is empty, a read need not look for its bill

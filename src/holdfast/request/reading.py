@@ -1,15 +1,17 @@
 """A value together with what is known of it, from one look: for doors, whose readers need both.
 
-``look_at_row`` never waits for the disk, ``look`` may. Bytes that it does not bring
-come from ``pieces``, which belong to the entry they are asked for with.
+``look_at_row`` never waits for the disk, ``look`` may, ``load_many`` as it is told. Bytes that
+they do not bring come from ``pieces``, which belong to the entry they are asked for with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from holdfast.bucket import many
+from holdfast.bucket.many import ABSENT, Value
 from holdfast.bucket.read import NOW_BYTES
 from holdfast.errors import Changed, Moved, NotFound
 from holdfast.log.entry import Entry
@@ -70,6 +72,36 @@ def look(corridor: Corridor, composite: bytes, name: str) -> Found:
             corridor.directory.look_again()
         except NotFound:
             raise NotFound(key=name) from None
+
+
+def load_many(
+    corridor: Corridor, keys: Sequence[bytes], most_bytes: int, *, waits: bool
+) -> list[Value] | None:
+    """The values of composite keys, each as ``bucket/many.py`` tells it.
+
+    None where they are over ``most_bytes`` together, or another process holds one of them.
+    Never waits for the disk, unless it ``waits``.
+    """
+    found: list[Value] = [ABSENT] * len(keys)
+    left: Sequence[int] = range(len(keys))
+    while left:
+        bucket = corridor.directory.find(keys[left[0]])
+        if isinstance(bucket, Elsewhere):
+            return None
+        here = [index for index in left if bucket.start <= keys[index] < bucket.stop]
+        asked = [keys[index] for index in here]
+        try:
+            values = many.load_many(bucket, asked, most_bytes, waits=waits) if asked else []
+        except Moved:
+            corridor.directory.look_again()
+            continue
+        if values is None:
+            return None
+        for index, value in zip(here, values, strict=True):
+            found[index] = value
+        most_bytes -= sum(len(value) for value in values if isinstance(value, bytes))
+        left = sorted(set(left).difference(here)) if len(here) < len(left) else ()
+    return found
 
 
 def pieces(  # noqa: PLR0917 - an object and what of it

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from holdfast.access.grants import Ask
 from holdfast.bucket import rows
+from holdfast.bucket.many import AFAR
 from holdfast.errors import (
     HoldfastError,
     InvalidExpiry,
@@ -34,6 +35,7 @@ from holdfast.request.arguments import SECOND_NS, compose
 from holdfast.server.answers import MEDIA, Answer
 from holdfast.server.locks import LOCK_ID_BYTES
 from holdfast.server.numbers import corridor_of, numbered, space_of
+from holdfast.server.plain_batches import Plain, plain_of
 from holdfast.server.requests import Request
 from holdfast.wire.batch import Batch, Call, decode_batch, encode_results, options_of
 from holdfast.wire.values import consumer_ids, told_ids
@@ -45,19 +47,31 @@ Arguments = Mapping[str, Any]  # of kinds that decode_batch has seen to
 READS = frozenset(("load", "exists", "stat"))
 
 
-def batch(site: Site, request: Request) -> None:
-    """Carry out a batch on a thread of its own."""
+def batch(site: Site, request: Request) -> Answer | None:
+    """Carry out a batch: at once where it may be, else on a thread."""
     if request.principal is None or request.principal.kind == "anonymous":
         raise Unauthenticated(reason="missing")
     asked = decode_batch(bytes(request.body))
+    site.deadline_ns(request)
+    plain = plain_of(site, request, asked)
+    results = plain.loaded_now() if plain is not None else None
+    if results is not None:
+        cost_atto = site.charging.loaded(site.tenant_of(request), sizes_of(results))
+        return Answer(200, MEDIA["msgpack"], encode_results(results), cost_atto=cost_atto)
     run = Run(site, request)
-    site.work(request, lambda: encode_results(run.results(asked)), _told)
+    site.work(request, lambda: run.answer(asked, plain), _told)
+    return None
 
 
-def _told(body: object) -> Answer:
-    if not isinstance(body, bytes):
-        raise TypeError(body)
-    return Answer(200, MEDIA["msgpack"], body)
+def _told(answer: object) -> Answer:
+    if not isinstance(answer, Answer):
+        raise TypeError(answer)
+    return answer
+
+
+def sizes_of(results: Iterable[object]) -> list[int]:
+    """How many bytes the values have that loads brought."""
+    return [len(result) for result in results if isinstance(result, bytes)]
 
 
 class Run:
@@ -77,6 +91,24 @@ class Run:
         self._request = request
         self._tenant = tenant
         self._space = site.store.namespace(tenant.name)
+
+    def answer(self, asked: Batch, plain: Plain | None) -> Answer:
+        """The answer to a batch; ``plain`` where it is of one plain verb."""
+        results = self._plain_results(asked, plain) or self.results(asked)
+        return Answer(200, MEDIA["msgpack"], encode_results(results))
+
+    def _plain_results(self, asked: Batch, plain: Plain | None) -> list[object] | None:
+        """What became of a batch of one plain verb; None where that takes the long way."""
+        results = plain.results() if plain is not None else None
+        if results is None:
+            return None
+        sizes = sizes_of(results)
+        self._left_bytes -= sum(sizes)
+        self._site.charging.loaded(self._tenant, sizes)
+        return [
+            self._attempt_alone(index, asked.operations[index]) if result is AFAR else result
+            for index, result in enumerate(results)
+        ]
 
     def results(self, asked: Batch) -> Sequence[object]:
         """What became of each operation: a result, or an error."""
@@ -183,6 +215,7 @@ class Run:
     def _load(self, key: str, given: Arguments) -> bytes:
         """A value, or a part of it; LimitExceeded where it is not for one answer."""
         corridor, composite = self._site.corridor, compose(self._tenant.space, key)
+        self._site.charging.hold_reads(self._tenant)
         found = reading.look(corridor, composite, key)
         whole = (0, found.entry.size)
         span = (given["start"], given["stop"]) if given else whole
@@ -192,8 +225,11 @@ class Run:
             raise LimitExceeded(limit="BATCH_BYTES", most=most, asked=stop - start)
         self._left_bytes -= stop - start
         if found.value is not None:
-            return found.value[start:stop]
-        return b"".join(reading.pieces(corridor, composite, key, found.entry, start, stop))
+            value = found.value[start:stop]
+        else:
+            value = b"".join(reading.pieces(corridor, composite, key, found.entry, start, stop))
+        self._site.charging.loaded(self._tenant, (stop - start,))
+        return value
 
     def lock(self, key: bytes, name: str, given: Arguments) -> Lock:
         """A lease under an id that is drawn here."""

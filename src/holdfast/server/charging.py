@@ -1,16 +1,17 @@
 """What requests to a metered namespace cost, and how many of them there may be.
 
 Writes are charged by the bucket that takes them; reads are counted here, where what is sent
-is known. Bounds on rate and on requests under way are of this process. Nothing here waits: what
-is known of a namespace is what upkeep last saw, about a second ago.
+is known, unless the house has counted them on their way. Bounds on rate and on requests under
+way are of this process. Nothing here waits: what is known of a namespace is what upkeep last
+saw, about a second ago.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from holdfast.bucket import counted
+from holdfast.bucket import bills, counted
 from holdfast.bucket.purse import Purse
 from holdfast.errors import BalanceEmpty, LimitExceeded, Moved
 from holdfast.metering.tariffs import CLASSES, SENDS
@@ -63,9 +64,27 @@ class Charging:
         if told.requests_per_s is not None:
             self._spend(tenant.name, told.requests_per_s, now_s)
         if operation in READS:
+            self.hold_reads(tenant)
+
+    def hold_reads(self, tenant: Tenant) -> None:
+        """BalanceEmpty where the namespace cannot pay, and reads have ended too."""
+        if tenant.name not in self.known:
+            return
+        bucket, purse = self._paying(tenant)
+        if purse is not None and bucket.reads_of(purse.namespace).silent:
+            raise BalanceEmpty(namespace=tenant.name)
+
+    def loaded(self, tenant: Tenant, sizes: Iterable[int]) -> int:
+        """Count values of so many bytes that a batch sends; what they cost."""
+        if tenant.name not in self.known:
+            return 0
+        try:
             bucket, purse = self._paying(tenant)
-            if purse is not None and bucket.reads_of(purse.namespace).silent:
-                raise BalanceEmpty(namespace=tenant.name)
+            if purse is None:
+                return 0
+            return sum(counted.count(bucket, tenant.space, CLASSES["load"], n) for n in sizes)
+        except (BalanceEmpty, Moved):
+            return 0
 
     def _spend(self, name: str, rate: int, now_s: float) -> None:
         left, since = self._left.get(name, (float(rate * BURST_S), now_s))
@@ -91,7 +110,7 @@ class Charging:
             return
         if not answer.cost_atto:
             answer.cost_atto = request.cost_atto
-        if request.operation in READS and answer.status < WELL:
+        if request.operation in READS and not request.counted and answer.status < WELL:
             sent = sent_bytes if request.operation in SENDS else 0
             try:
                 bucket, purse = self._paying(tenant)
@@ -103,3 +122,12 @@ class Charging:
         balance = self._balances.get(tenant.name)
         if balance is not None:
             answer.headers += b"Holdfast-Balance: %d\r\n" % balance
+
+
+def billed(request: Request, work: Callable[[], object]) -> object:
+    """Carry out work of a request, and note what the house charged and counted for it."""
+    with bills.opened() as bill:
+        try:
+            return work()
+        finally:
+            request.cost_atto, request.counted = bill.cost_atto, bill.reads > 0

@@ -66,7 +66,8 @@ class Request:
     ask: Ask | None = None  # what must be settled on a thread
     began_ns = 0
     body: bytes | bytearray = b""
-    cost_atto = 0  # of its write, once the bucket has said so
+    cost_atto = 0  # that the house has charged for it
+    counted = False  # the house has counted what it reads
     closes = False  # the connection ends behind this answer
     extra = b""  # headers that the answer carries whatever it is
     face: Face | None = None  # whose words a refusal is told in

@@ -32,7 +32,7 @@ from holdfast.server.answers import Answer, plain, refused
 from holdfast.server.behind import Behind
 from holdfast.server.bodies import bound
 from holdfast.server.browsers import allowance, preflight
-from holdfast.server.charging import Charging
+from holdfast.server.charging import Charging, billed
 from holdfast.server.direct import located
 from holdfast.server.door import Door
 from holdfast.server.enclave_callers import MARK, Callers
@@ -384,7 +384,7 @@ class Site:
         def in_time() -> object:
             if deadline_ns is not None and self.clock.monotonic_ns() >= deadline_ns:
                 raise DeadlineExceeded
-            return work()
+            return billed(request, work)
 
         def settle(outcome: object) -> None:
             if tenant is not None:

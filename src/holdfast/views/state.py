@@ -9,7 +9,7 @@ Deleted rows stay in an overlay as ``DELETED`` until they are absorbed.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from heapq import heappush
 from itertools import islice
 
@@ -191,6 +191,28 @@ class State:
             else:
                 return self._viewed(Table.KEYS, key)
         return found or None
+
+    def entries(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The index entries of composite keys, in any order; as ``entry``, the view asked once."""
+        rows: list[bytes | None] = list(map(self.keys.get, keys))
+        for layer in self.frozen:
+            if None not in rows:
+                break
+            get = layer.keys.get
+            rows = [get(k) if row is None else row for k, row in zip(keys, rows, strict=True)]
+        if None in rows:
+            left = sorted({k for k, row in zip(keys, rows, strict=True) if row is None})
+            found = self._viewed_many(left)
+            rows = [found.get(k) if row is None else row for k, row in zip(keys, rows, strict=True)]
+        return [row or None for row in rows]
+
+    def _viewed_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Entries of the view; asked again where another took its place meanwhile."""
+        while True:
+            view = self.view
+            found = view.get_many(Table.KEYS, keys)
+            if len(found) == len(keys) or self.view is view:
+                return found
 
     def _viewed(self, table: Table, key: bytes) -> bytes | None:
         """A row of the view; asked again where another view took its place meanwhile.

@@ -60,6 +60,20 @@ def test_answers_tell_what_they_cost(raw: Raw, store: Store) -> None:
     assert int(used["balance_atto"]) + int(used["cost_atto"]) == 10**18
 
 
+@pytest.mark.parametrize("path", ["objects/k", "stat/k", "exists/k", "objects?prefix=k"])
+def test_a_read_is_charged_once_and_told_so(raw: Raw, store: Store, path: str) -> None:
+    acme = store.namespace("acme")
+    store.accounts.deposit("acme", 10**18, "invoice 1")
+    asked(raw, "PUT", f"{SPACE}/metering", {"tariff": "enclave"})
+    noted(raw, store)
+    raw.ask("PUT", f"{SPACE}/objects/k", b"v" * 99, Holdfast_TTL="60")
+    before = acme.usage()
+    cost = cost_of(raw.ask("GET", f"{SPACE}/{path}"))
+    after = acme.usage()
+    assert sum(after.requests.values()) - sum(before.requests.values()) == 1
+    assert after.cost_atto - before.cost_atto == cost > 0
+
+
 def test_bounds_have_a_status_each(raw: Raw, store: Store) -> None:
     asked(raw, "PUT", f"{SPACE}/metering", {"bytes_max": 100, "requests_per_s": 1_000})
     noted(raw, store)

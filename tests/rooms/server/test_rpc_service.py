@@ -238,9 +238,11 @@ def test_calls_are_counted_as_those_of_http_are(both: Served) -> None:
 
 def test_a_deadline_that_has_passed_begins_nothing(both: Served) -> None:
     serving, caller = both
-    gate, loop = Event(), serving.server._loop
+    held, gate, loop = Event(), Event(), serving.server._loop
     assert loop is not None
+    loop.call_soon_threadsafe(held.set)
     loop.call_soon_threadsafe(gate.wait, 20)
+    assert held.wait(20)
     try:
         with pytest.raises(grpc.RpcError) as told:
             caller.send("Put", say("StoreRequest", namespace="a", key="late"), within_s=0.1)
