@@ -23,7 +23,7 @@ from typing import Final
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.certify import leaf, trie
-from holdfast.certify.tree import leaf_digest
+from holdfast.certify.tree import LEAF, leaf_digest
 from holdfast.certify.trie import Trie
 from holdfast.errors import Changed, Corrupt, Moved, NotFound, StorageFailed
 from holdfast.log.entry import ATTRIBUTES, Entry, unpack
@@ -42,7 +42,8 @@ from holdfast.log.records import (
 
 PAGE: Final = 1_000
 SLICE: Final = 20_000  # changes that are put into the tree at once, when they come in order;
-SLICE_MOST: Final = 500_000  # else as many as it has labels, so each is moved few times
+WAITING: Final = 500_000  # that wait for a seal at most, else as many as the tree has labels
+SLICE_MOST: Final = 1_000_000  # of a seal: every time that pages are made anew costs most of it
 ROUNDS: Final = 64
 STORE: Final = int(Type.STORE)
 UNUSUAL: Final = int(Flag.MOVED | Flag.LARGE)
@@ -200,13 +201,13 @@ class Absorbed:
         self, end: Position, most: int | None = None, pace: Callable[[], None] = _at_once
     ) -> bool:
         """Read the log up to ``end``, or about so many records of it; whether there is more."""
-        left = most
+        left, room = most, SLICE_MOST if most is None else self._waiting()
         try:
             for number, group in self._groups(end):
                 self._absorb(self._changes, self._unsaid, group)
                 head = group.head
                 self._at = Position(number, head.start, head.stop, head.digest)
-                if sum(map(len, self._changes.values())) > self._slice():
+                if sum(map(len, self._changes.values())) > room:
                     self._put(self._changes)
                 if left is not None:
                     left -= head.records
@@ -235,11 +236,11 @@ class Absorbed:
     def _absorb(self, changes: Changes, unsaid: dict[bytes, int], group: Group) -> None:
         """Take in a group's records: what each says, or that its object must be looked at."""
         body, base, at = bytes(group.body), group.head.body, 0
-        seen: dict[bytes, dict[bytes, bytes | None] | None] = {}
+        unpack, pack, hashed = HEAD.unpack_from, leaf.LAYOUT.pack, sha256
+        start, stop = self.start, self.stop
+        space, wide, rows = VISIBLE, 1, None  # of the namespace that was met last
         for _ in range(group.head.records):
-            kind, flags, key_len, size, _, attrs_len, version, modified, expires = HEAD.unpack_from(
-                body, at
-            )
+            kind, flags, key_len, size, _, attrs_len, version, modified, expires = unpack(body, at)
             if kind != STORE or flags & UNUSUAL or attrs_len:
                 record, at = decode(body, at, base)
                 self._absorb_unusual(changes, unsaid, group, record)
@@ -248,14 +249,16 @@ class Absorbed:
             value_at = key_at + key_len
             at = value_at + size + CHECK_BYTES
             composite = body[key_at:value_at]
-            rows = _rows_of(changes, seen, composite)
-            if rows is None or not self.start <= composite < self.stop:
+            if not composite.startswith(space):
+                space, rows = _rows_of(changes, composite)
+                wide = len(space)
+            if rows is None or not start <= composite < stop:
                 continue
             if unsaid:
                 unsaid.pop(composite, None)
-            digest = sha256(b"\x00" + body[value_at : value_at + size]).digest()
-            content = leaf.LAYOUT.pack(leaf.VERSION, digest, size, version, modified, expires, 0)
-            rows[composite[composite.index(VISIBLE) + 1 :]] = leaf_digest(content)
+            digest = hashed(b"\x00" + body[value_at : value_at + size]).digest()
+            said = pack(leaf.VERSION, digest, size, version, modified, expires, 0)
+            rows[composite[wide:]] = hashed(LEAF + said).digest()
 
     def _absorb_unusual(
         self, changes: Changes, unsaid: dict[bytes, int], group: Group, record: Record
@@ -297,16 +300,16 @@ class Absorbed:
         if split is not None:
             changes.setdefault(split[0], {})[split[1]] = digest
 
-    def _slice(self) -> int:
-        """How many changes are put into the tries at once."""
-        return min(max(SLICE, sum(map(trie.count, self.tries.values()))), SLICE_MOST)
+    def _waiting(self) -> int:
+        """How many changes wait to be put into the tries while nobody asks for a proof."""
+        return min(max(SLICE, sum(map(trie.count, self.tries.values()))), WAITING)
 
     def _put(self, changes: Changes, least: int = 0) -> None:
         """Put changes into the tries and forget them, once there are enough."""
         if sum(map(len, changes.values())) < least:
             return
         for namespace, rows in changes.items():
-            made = trie.apply(self.tries.get(namespace), [(key, rows[key]) for key in sorted(rows)])
+            made = trie.apply(self.tries.get(namespace), rows)
             if made is None:
                 self.tries.pop(namespace, None)
             else:
@@ -314,18 +317,12 @@ class Absorbed:
         changes.clear()
 
 
-def _rows_of(
-    changes: Changes, seen: dict[bytes, dict[bytes, bytes | None] | None], composite: bytes
-) -> dict[bytes, bytes | None] | None:
-    """The changes of a key's namespace; None for what callers do not see."""
-    namespace = composite[: composite.find(VISIBLE)]
-    if namespace in seen:
-        return seen[namespace]
+def _rows_of(changes: Changes, composite: bytes) -> tuple[bytes, dict[bytes, bytes | None] | None]:
+    """What a key begins with, and its namespace's changes; None for what callers do not see."""
     split = split_key(composite)
-    rows = None if split is None else changes.setdefault(split[0], {})
-    if split is not None:
-        seen[split[0]] = rows
-    return rows
+    if split is None:
+        return composite, None
+    return split[0] + VISIBLE, changes.setdefault(split[0], {})
 
 
 def _stored(group: Group, record: Record) -> bytes:

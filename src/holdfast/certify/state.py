@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from holdfast.certify import tree, trie, verify
+from holdfast.certify import tree, trie, verify, witness
 from holdfast.certify.tree import Fork, Labelled, Leaf, Node, Pruned
-from holdfast.certify.trie import Below, Trie
+from holdfast.certify.trie import Trie
+from holdfast.certify.witness import Below
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Part:
 
     def witness(self, low: bytes, high: bytes | None, below: Below) -> Node:
         """The part with a range of its keys in sight."""
-        keys = trie.witness(self.keys, low, high, below)
+        keys = witness.witness(self.keys, low, high, below)
         return Fork(Labelled(verify.KEYS, keys), self._label())
 
     def _label(self) -> Labelled:
@@ -78,7 +79,7 @@ class State:
         def shown(_label: bytes, digest: bytes) -> Node:
             return _parts(there, low, high, below) if there is not None else Pruned(digest)
 
-        return trie.witness(self.labels, namespace, namespace + b"\x00", shown)
+        return witness.witness(self.labels, namespace, namespace + b"\x00", shown)
 
 
 EMPTY = State({}, None)
@@ -92,20 +93,20 @@ def assemble(before: State, changes: Mapping[bytes, Sequence[Part]]) -> State:
         changes: a namespace's id, and all its parts in order, the first with an empty start.
     """
     namespaces = dict(before.namespaces)
-    digests: list[tuple[bytes, bytes | None]] = []
-    for label in sorted(changes):
+    digests: dict[bytes, bytes | None] = {}
+    for label in changes:
         made = _namespace(changes[label])
         if made is None:
             namespaces.pop(label, None)
         else:
             namespaces[label] = made
-        digests.append((label, None if made is None else made.starts.digest))
+        digests[label] = None if made is None else made.starts.digest
     return State(namespaces, trie.apply(before.labels, digests))
 
 
 def _namespace(parts: Iterable[Part]) -> Namespace | None:
     kept = tuple(parts)
-    starts = trie.build([(part.start, part.digest()) for part in kept])
+    starts = trie.build({part.start: part.digest() for part in kept})
     return None if starts is None else Namespace(kept, starts)
 
 
@@ -119,4 +120,4 @@ def _parts(namespace: Namespace, low: bytes, high: bytes | None, below: Below) -
 
     # the range of one start that is there would hide its neighbours
     end = high if high != first + b"\x00" else first + b"\x00\x00"
-    return trie.witness(namespace.starts, first, end, shown)
+    return witness.witness(namespace.starts, first, end, shown)

@@ -31,14 +31,14 @@ DEPTH_MOST: Final = 12_288  # a key of 1,024 bytes forks at most 9 times a byte
 HASH_BYTES: Final = 32
 
 _EMPTY = b"\x11ic-hashtree-empty"
-_FORK = b"\x10ic-hashtree-fork"
+FORK: Final = b"\x10ic-hashtree-fork"
 _LABELLED = b"\x13ic-hashtree-labeled"
-_LEAF = b"\x10ic-hashtree-leaf"
+LEAF: Final = b"\x10ic-hashtree-leaf"
 
 
 def leaf_digest(content: bytes) -> bytes:
     """The digest of a leaf."""
-    return sha256(_LEAF + content).digest()
+    return sha256(LEAF + content).digest()
 
 
 def labelled_digest(label: bytes, digest: bytes) -> bytes:
@@ -46,9 +46,18 @@ def labelled_digest(label: bytes, digest: bytes) -> bytes:
     return sha256(_LABELLED + label + digest).digest()
 
 
+def labelled_digests(labels: Sequence[bytes], digests: Sequence[bytes]) -> list[bytes]:
+    """``labelled_digest`` of many."""
+    hashed, word = sha256, _LABELLED
+    return [
+        hashed(word + label + digest).digest()
+        for label, digest in zip(labels, digests, strict=True)
+    ]
+
+
 def fork_digest(left: bytes, right: bytes) -> bytes:
     """The digest of a fork over two digests."""
-    return sha256(_FORK + left + right).digest()
+    return sha256(FORK + left + right).digest()
 
 
 class Node:
@@ -87,7 +96,7 @@ class Fork(Node):
         self.left, self.right = left, right
         self.first = right.first if left.first is None else left.first
         self.last = left.last if right.last is None else right.last
-        self.digest = sha256(_FORK + left.digest + right.digest).digest()
+        self.digest = sha256(FORK + left.digest + right.digest).digest()
 
 
 class Labelled(Node):
@@ -108,7 +117,7 @@ class Leaf(Node):
 
     def __init__(self, content: bytes) -> None:
         self.content = content
-        self.digest = sha256(_LEAF + content).digest()
+        self.digest = sha256(LEAF + content).digest()
         self.first = self.last = None
 
 

@@ -20,13 +20,14 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from hashlib import sha256
 from itertools import pairwise
 from typing import Final, TypeVar
 
 from holdfast.certify import tree
-from holdfast.certify.tree import EMPTY, EMPTY_DIGEST, Fork, Labelled, Node, Pruned
+from holdfast.certify.tree import EMPTY_DIGEST
 
 PAGE_LABELS: Final = 128
 HASH_BYTES: Final = 32
@@ -36,7 +37,6 @@ NINE: Final = 9  # bits a byte takes in the order of labels: one for "goes on", 
 
 T = TypeVar("T")
 Row = tuple[bytes, bytes]  # a label, and the digest of what stands below it
-Below = Callable[[bytes, bytes], Node]  # label, digest -> the subtree to show
 
 
 def parting(one: bytes, other: bytes) -> int:
@@ -55,10 +55,8 @@ class Page:
 
     __slots__ = ("bits", "digests", "known", "labels")
 
-    def __init__(self, rows: Sequence[Row], bits: array[int] | None = None) -> None:
-        self.labels = tuple([label for label, _ in rows])
-        self.digests = b"".join([digest for _, digest in rows])
-        self.bits = _partings(self.labels) if bits is None else bits
+    def __init__(self, labels: tuple[bytes, ...], digests: bytes, bits: array[int]) -> None:
+        self.labels, self.digests, self.bits = labels, digests, bits
         self.known: bytes | None = None
 
     def __len__(self) -> int:
@@ -74,20 +72,16 @@ class Page:
         """The largest label."""
         return self.labels[-1]
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> Iterator[Row]:
         """Its labels with what stands below."""
-        packed = self.digests
-        return [
-            (label, packed[at : at + HASH_BYTES])
-            for label, at in zip(self.labels, range(0, len(packed), HASH_BYTES), strict=True)
-        ]
+        return zip(self.labels, unpacked(self.digests), strict=True)
 
     @property
     def digest(self) -> bytes:
         """The digest of the whole subtree."""
         if self.known is None:
-            ends = [tree.labelled_digest(label, digest) for label, digest in self.rows()]
-            self.known = cartesian(ends, self.bits, tree.fork_digest)
+            ends = tree.labelled_digests(self.labels, unpacked(self.digests))
+            self.known = _joined(ends, self.bits)
         return self.known
 
 
@@ -167,6 +161,30 @@ def _table(width: int) -> array[int]:
     )
 
 
+def unpacked(digests: bytes) -> list[bytes]:
+    """Digests that stand side by side, each for itself."""
+    return [digests[at : at + HASH_BYTES] for at in range(0, len(digests), HASH_BYTES)]
+
+
+def _joined(ends: list[bytes], bits: Sequence[int]) -> bytes:
+    """``cartesian`` of digests, without a call for each fork: a tree is hashed by this."""
+    hashed, word = sha256, tree.FORK
+    open_bits: list[int] = []
+    open_ends: list[bytes] = []
+    top, end = -1, ends[0]
+    for bit, following in zip(bits, ends[1:], strict=True):
+        while top > bit:
+            open_bits.pop()
+            end = hashed(word + open_ends.pop() + end).digest()
+            top = open_bits[-1] if open_bits else -1
+        open_bits.append(bit)
+        open_ends.append(end)
+        top, end = bit, following
+    while open_ends:
+        end = hashed(word + open_ends.pop() + end).digest()
+    return end
+
+
 def cartesian(ends: Sequence[T], bits: Sequence[int], fork: Callable[[T, T], T]) -> T:
     """Join neighbours, those first that part last: ``bits[i]`` lies between i and i + 1."""
     open_bits: list[int] = []
@@ -187,13 +205,24 @@ def cartesian(ends: Sequence[T], bits: Sequence[int], fork: Callable[[T, T], T])
 # -- making ------------------------------------------------------------------------
 
 
-def build(rows: Sequence[Row]) -> Trie | None:
-    """The trie of these rows, which are sorted by label; None where there are none."""
-    if not rows:
-        return None
-    bits = _partings([label for label, _ in rows])
+def build(rows: Mapping[bytes, bytes | None]) -> Trie | None:
+    """The trie of these labels and what stands below each; None where there are none.
+
+    Args:
+        rows: in any order; a label without a digest is passed over.
+    """
+    labels = sorted(rows)
+    digests = [rows[label] for label in labels]
+    kept = [digest for digest in digests if digest is not None]
+    if len(kept) < len(labels):
+        labels = [label for label in labels if rows[label] is not None]
+    return _built(labels, kept) if labels else None
+
+
+def _built(labels: Sequence[bytes], digests: Sequence[bytes]) -> Trie:
+    bits = _partings(labels)
     done: list[Trie] = []
-    waiting: list[tuple[int, int] | int] = [(0, len(rows))]
+    waiting: list[tuple[int, int] | int] = [(0, len(labels))]
     while waiting:
         span = waiting.pop()
         if isinstance(span, int):
@@ -202,7 +231,8 @@ def build(rows: Sequence[Row]) -> Trie | None:
             continue
         start, stop = span
         if stop - start <= PAGE_LABELS:
-            done.append(Page(rows[start:stop], bits[start : stop - 1]))
+            packed = b"".join(digests[start:stop])
+            done.append(Page(tuple(labels[start:stop]), packed, bits[start : stop - 1]))
             continue
         bit = min(bits[start : stop - 1])
         middle = bits.index(bit, start) + 1
@@ -266,7 +296,10 @@ class _Joining:
 def _inner(bit: int, left: Trie, right: Trie) -> Trie:
     """A fork, or one page where it would be small."""
     if count(left) + count(right) <= PAGE_LABELS:
-        return Page([*rows_of(left), *rows_of(right)])
+        both = [*pages(left), *pages(right)]
+        labels = [label for page in both for label in page.labels]
+        digests = b"".join([page.digests for page in both])
+        return Page(tuple(labels), digests, _partings(labels))
     return Inner(bit, left, right)
 
 
@@ -278,35 +311,38 @@ def _opened(side: Trie, bit: int) -> Trie:
     if top > bit:
         return side
     middle = side.bits.index(top) + 1
-    rows = side.rows()
-    left = Page(rows[:middle], side.bits[: middle - 1])
-    return Inner(top, left, Page(rows[middle:], side.bits[middle:]))
+    edge = middle * HASH_BYTES
+    left = Page(side.labels[:middle], side.digests[:edge], side.bits[: middle - 1])
+    return Inner(top, left, Page(side.labels[middle:], side.digests[edge:], side.bits[middle:]))
 
 
-def apply(trie: Trie | None, changes: Sequence[tuple[bytes, bytes | None]]) -> Trie | None:
+def apply(trie: Trie | None, changes: Mapping[bytes, bytes | None]) -> Trie | None:
     """The trie after changes: label and its new digest, None where it goes.
 
     Args:
         trie: what was; stays as it is.
-        changes: sorted by label, each label once.
+        changes: in any order.
     """
     if trie is None:
-        return build([(label, digest) for label, digest in changes if digest is not None])
+        return build(changes)
+    if changes and min(changes) > trie.last:  # in order: nothing is touched but the right edge
+        return join((trie, build(changes)))
     if len(changes) * EVERYWHERE >= count(trie):
-        return build(_merged(rows_of(trie), changes))
+        return build({**dict(rows_of(trie)), **changes})
     joining = _Joining()
-    for chunk, start, stop in _chunks(trie, changes):
+    labels = sorted(changes)
+    for chunk, start, stop in _chunks(trie, labels):
         after: Trie | None = chunk
         if start < stop and isinstance(chunk, Page):
-            after = build(_merged(chunk.rows(), changes[start:stop]))
+            rows: dict[bytes, bytes | None] = dict(chunk.rows())
+            rows.update((label, changes[label]) for label in labels[start:stop])
+            after = build(rows)
         if after is not None:
             joining.add(after)
     return joining.finish()
 
 
-def _chunks(
-    trie: Trie, changes: Sequence[tuple[bytes, bytes | None]]
-) -> Iterator[tuple[Trie, int, int]]:
+def _chunks(trie: Trie, changes: Sequence[bytes]) -> Iterator[tuple[Trie, int, int]]:
     """Subtrees in order that no change meets, and pages with the span of those that do."""
     waiting: list[tuple[Trie, int, int]] = [(trie, 0, len(changes))]
     while waiting:
@@ -314,14 +350,8 @@ def _chunks(
         if start == stop or isinstance(side, Page):
             yield side, start, stop
             continue
-        middle = bisect_left(changes, (side.right.first,), start, stop)
+        middle = bisect_left(changes, side.right.first, start, stop)
         waiting += ((side.right, middle, stop), (side.left, start, middle))
-
-
-def _merged(before: Iterable[Row], changes: Sequence[tuple[bytes, bytes | None]]) -> list[Row]:
-    rows: dict[bytes, bytes | None] = dict(before)
-    rows.update(changes)
-    return [(label, digest) for label in sorted(rows) if (digest := rows[label]) is not None]
 
 
 def cut(trie: Trie | None, start: bytes, stop: bytes | None) -> Trie | None:
@@ -340,11 +370,11 @@ def _inside(trie: Trie | None, start: bytes, stop: bytes | None) -> Iterator[Tri
         elif isinstance(side, Inner):
             waiting += (side.right, side.left)
         else:
-            yield build([row for row in side.rows() if _within(row, start, stop)])
-
-
-def _within(row: Row, start: bytes, stop: bytes | None) -> bool:
-    return start <= row[0] and (stop is None or row[0] < stop)
+            low = bisect_left(side.labels, start)
+            high = len(side) if stop is None else bisect_left(side.labels, stop)
+            packed = side.digests[low * HASH_BYTES : high * HASH_BYTES]
+            if low < high:
+                yield Page(side.labels[low:high], packed, side.bits[low : high - 1])
 
 
 # -- reading -----------------------------------------------------------------------
@@ -411,69 +441,3 @@ def behind(trie: Trie | None, label: bytes) -> bytes | None:
         return None
     index = bisect_left(trie.labels, label)
     return trie.labels[index] if index < len(trie) else best
-
-
-# -- proving -----------------------------------------------------------------------
-
-
-def witness(trie: Trie | None, low: bytes, high: bytes | None, below: Below) -> Node:
-    """The hash tree with every label from ``low`` to below ``high`` in sight, all else pruned.
-
-    Beside the range stand its neighbours, so that a verifier sees that nothing is missing; the
-    range of one label that is there needs none.
-
-    Args:
-        trie: the labels.
-        low: where the range begins.
-        high: where it ends; None for the end of all labels.
-        below: what to show below a label of the range, given the label and the digest there.
-    """
-    if trie is None:
-        return EMPTY
-    one = high == low + b"\x00" and get(trie, low) is not None
-    ahead = None if one else before(trie, low)
-    first = low if ahead is None else ahead
-    last = low if one else (None if high is None else behind(trie, high))
-
-    def shown(row: Row) -> Node:
-        label, digest = row
-        inside = low <= label and (high is None or label < high)
-        return Labelled(label, below(label, digest) if inside else Pruned(digest))
-
-    return _open(trie, first, last, shown)
-
-
-def _open(trie: Trie, first: bytes, last: bytes | None, shown: Callable[[Row], Node]) -> Node:
-    """The hash tree with the labels from ``first`` to ``last`` as ``shown`` says."""
-    done: list[Node] = []
-    waiting: list[Trie | None] = [trie]
-    while waiting:
-        side = waiting.pop()
-        if side is None:
-            right, left = done.pop(), done.pop()
-            done.append(Fork(left, right))
-        elif side.last < first or (last is not None and side.first > last):
-            done.append(Pruned(side.digest))
-        elif isinstance(side, Inner):
-            waiting += (None, side.right, side.left)
-        else:
-            done.append(_open_page(side, first, last, shown))
-    return done[0]
-
-
-def _open_page(page: Page, first: bytes, last: bytes | None, shown: Callable[[Row], Node]) -> Node:
-    ends: list[Node] = []
-    for row in page.rows():
-        label, digest = row
-        if label < first or (last is not None and label > last):
-            ends.append(Pruned(tree.labelled_digest(label, digest)))
-        else:
-            ends.append(shown(row))
-    return cartesian(ends, page.bits, _fork)
-
-
-def _fork(left: Node, right: Node) -> Node:
-    """A fork, pruned where nothing below it is in sight."""
-    if isinstance(left, Pruned) and isinstance(right, Pruned):
-        return Pruned(tree.fork_digest(left.digest, right.digest))
-    return Fork(left, right)

@@ -178,9 +178,9 @@ def changes(before: Mapping[bytes, Trie], after: Mapping[bytes, Trie]) -> Iterat
 
 
 def _apply(tries: dict[bytes, Trie], told: Sequence[Change]) -> None:
-    by_name: dict[bytes, list[tuple[bytes, bytes | None]]] = {}
+    by_name: dict[bytes, dict[bytes, bytes | None]] = {}
     for name, label, digest in told:
-        by_name.setdefault(name, []).append((label, digest))
+        by_name.setdefault(name, {})[label] = digest
     for name, rows in by_name.items():
         made = trie.apply(tries.get(name), rows)
         if made is None:

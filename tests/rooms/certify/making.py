@@ -71,10 +71,9 @@ class Shelf:
 
     def _parts(self, name: str) -> list[Part]:
         borders = ["", *self.borders.get(name, ())]
-        rows = sorted(
-            (key.encode(), tree.leaf_digest(thing.leaf()))
-            for key, thing in self.things[name].items()
-        )
+        rows: dict[bytes, bytes | None] = {
+            key.encode(): tree.leaf_digest(thing.leaf()) for key, thing in self.things[name].items()
+        }
         whole = trie.build(rows)
         stops = [border.encode() for border in borders[1:]]
         cuts = zip(borders, [*stops, None], strict=True)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from holdfast.certify import tree, trie, verify
+from holdfast.certify import tree, trie, verify, witness
 from holdfast.certify.tree import Miss, Node, Pruned
 from holdfast.certify.trie import Row, Trie
 
@@ -53,7 +53,7 @@ def test_labels_part_at_their_first_differing_bit(labels: set[bytes]) -> None:
 def test_many_neighbours_part_where_two_do(labels: set[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(trie, "AT_ONCE", 3)
-        made = trie.build([(label, b"d" * 32) for label in sorted(labels)])
+        made = trie.build(dict.fromkeys(labels, b"d" * 32))
     found = list(made.bits) if isinstance(made, trie.Page) else []
     assert found == list(map(trie.parting, sorted(labels), sorted(labels)[1:]))
 
@@ -81,7 +81,7 @@ class Trying(RuleBasedStateMachine):
             label: sha256(mark + label).digest() if stays else None
             for label, stays in labels.items()
         }
-        self.trie = trie.apply(self.trie, sorted(changes.items()))
+        self.trie = trie.apply(self.trie, changes)
         for label, digest in changes.items():
             self.rows.pop(label, None)
             if digest is not None:
@@ -107,7 +107,7 @@ class Trying(RuleBasedStateMachine):
     def show(self, low: bytes, high: bytes | None) -> None:
         if high is not None and high <= low:
             return
-        shown = trie.witness(self.trie, low, high, below)
+        shown = witness.witness(self.trie, low, high, below)
         assert shown.digest == trie.digest_of(self.trie)
         again = tree.decode(tree.encode(shown), bytes_most=10_000_000)
         labels = [row.label for row in verify.span(again, low, high)]
@@ -115,7 +115,7 @@ class Trying(RuleBasedStateMachine):
 
     @rule(label=LABELS)
     def show_one(self, label: bytes) -> None:
-        shown = trie.witness(self.trie, label, label + b"\x00", below)
+        shown = witness.witness(self.trie, label, label + b"\x00", below)
         assert shown.digest == trie.digest_of(self.trie)
         found = tree.find(shown, label)
         if label in self.rows:
@@ -130,7 +130,7 @@ class Trying(RuleBasedStateMachine):
         rows = sorted(self.rows.items())
         assert list(trie.rows_of(self.trie)) == rows
         assert trie.digest_of(self.trie) == naive(rows)
-        assert trie.digest_of(trie.build(rows)) == trie.digest_of(self.trie)
+        assert trie.digest_of(trie.build({**self.rows})) == trie.digest_of(self.trie)
         assert all(1 <= len(page) <= trie.PAGE_LABELS for page in trie.pages(self.trie))
 
 
@@ -144,9 +144,9 @@ TestTrying.settings = settings(max_examples=30, stateful_step_count=15)
 
 def test_an_old_trie_stays_what_it_was() -> None:
     rows = [(b"%05d" % number, sha256(b"%d" % number).digest()) for number in range(1_000)]
-    old = trie.build(rows)
+    old = trie.build(dict(rows))
     digest = trie.digest_of(old)
-    trie.apply(old, [(b"00500", None), (b"00501", bytes(32))])
+    trie.apply(old, {b"00500": None, b"00501": bytes(32)})
     assert (list(trie.rows_of(old)), trie.digest_of(old)) == (rows, digest)
 
 
@@ -154,8 +154,8 @@ def test_crafted_labels_make_deep_tries_and_no_harm() -> None:
     made: Trie | None = None
     labels = [b"a" * length for length in range(1, 1_025)]
     for start in range(64):
-        made = trie.apply(made, [(label, bytes(32)) for label in labels[start::64]])
-    shown = trie.witness(made, labels[-1], labels[-1] + b"\x00", below)
+        made = trie.apply(made, dict.fromkeys(labels[start::64], bytes(32)))
+    shown = witness.witness(made, labels[-1], labels[-1] + b"\x00", below)
     assert shown.digest == trie.digest_of(made)
     again = tree.decode(tree.encode(shown), bytes_most=1 << 20)
     assert isinstance(tree.find(again, labels[-1]), Pruned)
