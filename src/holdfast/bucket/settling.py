@@ -85,6 +85,17 @@ def settle(bucket: Bucket, namespace: bytes, asked: Settlement) -> Kept | None:
         return kept
 
 
+def charge_reads(bucket: Bucket, namespace: bytes) -> None:
+    """Charge what was read of a namespace until now and is only counted; durable on return.
+
+    Raises:
+        StorageFailed, OutcomeUnknown: they are not charged, in the tenant's favour.
+    """
+    purse, reads = bucket.purses.get(namespace), bucket.reads.get(namespace)
+    if purse is not None and reads:
+        settle(bucket, namespace, Settlement(used=reads.taken(purse.terms)))
+
+
 def _write(bucket: Bucket, kept: Kept) -> None:
     commit.write_control(bucket, Type.PURSE, msgspec.msgpack.encode(kept))
     purse = bucket.purses.put(kept)
@@ -115,14 +126,7 @@ def _configure(purse: Purse, asked: Settlement) -> None:
     if asked.grace_ns is not None:
         purse.grace_ns = asked.grace_ns
     if asked.allotted is not None:
-        size, count = asked.allotted
-        purse.allotted_bytes = _allotted(size, purse.allotted_bytes, purse.used_bytes)
-        purse.allotted_objects = _allotted(count, purse.allotted_objects, purse.used_objects)
-
-
-def _allotted(asked: int, held: int, used: int) -> int:
-    """What is allotted from now on: of what is held, what is used already stays."""
-    return max(asked, min(held, used)) if 0 <= asked < held else asked
+        purse.allotted_bytes, purse.allotted_objects = asked.allotted
 
 
 def _is_through(line: Line, through: tuple[str, ...]) -> bool:

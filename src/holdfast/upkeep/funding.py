@@ -273,14 +273,18 @@ class Funding:
     def _hand_out(
         self, one: Metering, wanted: list[tuple[Bucket, int]], kind: int, most: int
     ) -> None:
-        """Let purses hold what they shall; who gets less first, so that it never is too much."""
+        """Let purses hold what they shall; who gets less first, so that it never is too much.
+
+        A purse may be left with less than it uses: it only shrinks then, and what it uses
+        counts as handed out.
+        """
         for grows in (False, True):
             for bucket, told in wanted:
                 held = _allotted(bucket, one.namespace)
                 if told == held[kind] or grows != (held[kind] != UNBOUNDED and told > held[kind]):
                     continue
                 if grows:
-                    out = sum(_allotted(b, one.namespace)[kind] for b, _ in wanted)
+                    out = sum(_taken(b, one.namespace, kind) for b, _ in wanted)
                     told = min(told, held[kind] + max(0, most - out))  # noqa: PLW2901
                 after = (told, held[1]) if kind == 0 else (held[0], told)
                 settle(bucket, one.namespace, Settlement(allotted=after))
@@ -313,6 +317,12 @@ def _pile(bucket: Bucket, namespace: bytes, need: Need | None, kind: int) -> Pil
 def _allotted(bucket: Bucket, namespace: bytes) -> tuple[int, int]:
     purse = bucket.purses[namespace]
     return purse.allotted_bytes, purse.allotted_objects
+
+
+def _taken(bucket: Bucket, namespace: bytes, kind: int) -> int:
+    """What nobody else may hold: what is allotted, or used where that is more."""
+    pile = _pile(bucket, namespace, None, kind)
+    return 0 if pile is None else max(pile.used, pile.held)
 
 
 def portions(most: int, piles: Sequence[Pile]) -> list[int]:

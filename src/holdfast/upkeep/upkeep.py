@@ -19,6 +19,7 @@ from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
 from holdfast.bucket.dormant import Dormant
 from holdfast.bucket.fork import finish_moves
 from holdfast.bucket.seal import seal_all
+from holdfast.bucket.settling import charge_reads
 from holdfast.errors import Closed, HoldfastError
 from holdfast.limits import (
     INTERVAL_SYNC_S,
@@ -409,8 +410,10 @@ def nothing(_pace: Pace, _is_spent: Callable[[], bool]) -> None:
 
 
 def settle(bucket: Bucket) -> None:
-    """Absorb a bucket's memory; end and seal a tail that would take long to read."""
+    """Charge its reads, absorb its memory; end and seal a tail that would take long to read."""
     bucket.finish_birth()
+    for namespace in list(bucket.reads):
+        charge_reads(bucket, namespace)
     bucket.sync_published()
     if bucket.state.records() > SETTLE_RECORDS or bucket.special:
         checkpoint(bucket)
