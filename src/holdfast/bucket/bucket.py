@@ -452,6 +452,15 @@ class Bucket(Reader):
             return "borrowing"
         return "splitting" if self.births else "open"
 
+    def disown(self) -> None:
+        """Hold no key any more and touch no file: another process has the log.
+
+        For a child that was forked: its lock may be held by a thread that did not come along.
+        """
+        self.lock = RLock()
+        self.closed = True
+        self.start = self.stop = NOWHERE
+
     def close(self) -> None:
         """Take no more writes; give back descriptors and maps."""
         try:

@@ -102,6 +102,11 @@ class Dormant(Bucket):
             raise Corrupt(position=where, what=ELSEWHERE)
         return opened
 
+    def disown(self) -> None:
+        """As ``Bucket.disown``; it is not opened for that."""
+        self._waking = RLock()
+        Bucket.disown(self)
+
     def close(self) -> None:
         """Never open it."""
         with self._waking:

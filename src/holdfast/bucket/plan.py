@@ -20,6 +20,7 @@ from holdfast.errors import (
     Changed,
     Exists,
     FenceTooOld,
+    InvalidExpiry,
     LimitExceeded,
     LockHeld,
     LockLost,
@@ -174,6 +175,8 @@ def _expiry(operation: Store, options: StoreOptions, alive: Entry | None, now: i
     if options.keep_ttl:
         if alive is None:
             raise NotFound(key=operation.name)
+        if options.permanent and alive.expires_ns:
+            raise InvalidExpiry(key=operation.name, reason="what is permanent cannot expire")
         return alive.expires_ns
     return now + options.ttl_ns if options.ttl_ns is not None else 0
 

@@ -175,6 +175,7 @@ class NamespaceCalls(MeteringCalls, ProvingCalls, SearchingCalls, SharingCalls):
 
     def upload_ask(self, key: str) -> Ask:
         """The put of a value that comes bit by bit."""
+        self._line.require_open()
         return self._line.dressed(Ask("PUT", self._about("objects", key)))
 
     @staticmethod
@@ -294,7 +295,7 @@ class NamespaceCalls(MeteringCalls, ProvingCalls, SearchingCalls, SharingCalls):
 
     def get_many(self, keys: Iterable[str]) -> Work[builtins.list[bytes | None]]:
         """The values of many keys, None where there is no object."""
-        names = builtins.list(keys)
+        names = arguments.listed(keys, "keys")
         for name in names:
             arguments.compose(b"", name)
         values: builtins.list[bytes | None] = []
@@ -341,11 +342,11 @@ class NamespaceCalls(MeteringCalls, ProvingCalls, SearchingCalls, SharingCalls):
             OutcomeUnknown: from ``index`` on some may be stored, some not.
         """
         common = put_options(**known(options))  # type: ignore[arg-type] # checked there
-        items = list(pairs.items()) if isinstance(pairs, Mapping) else list(pairs)
-        keys = [key for key, _ in items]
+        arguments.flag(atomic, "atomic")
+        keys, given = arguments.columns(pairs)
         for key in keys:
             arguments.compose(b"", key)
-        values = [arguments.payload(data) for _, data in items]
+        values = [arguments.payload(data) for data in given]
         small = max(map(len, values), default=0) <= VALUE_RECORD_BYTES
         if small:
             _bound(values)

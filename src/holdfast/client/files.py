@@ -95,6 +95,11 @@ class RemoteReader(io.RawIOBase):
         """Always."""
         return True
 
+    def write(self, data: object) -> int:
+        """Refused: this file is only read."""
+        del data
+        raise io.UnsupportedOperation("not writable")
+
     def readinto(self, buffer: object) -> int:
         """Fill a buffer from here; how many bytes, 0 at the end."""
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]

@@ -103,10 +103,14 @@ class Line:
             yield Pause(pause_s)
         raise failure
 
-    def _try(self, ask: Ask, left_s: float | None) -> Work[Answer | HoldfastError]:
-        """Ask once: the answer, or an error after which asking once more does no harm."""
+    def require_open(self) -> None:
+        """Closed once the store that it leads to was closed here."""
         if self.closed:
             raise Closed(what="store")
+
+    def _try(self, ask: Ask, left_s: float | None) -> Work[Answer | HoldfastError]:
+        """Ask once: the answer, or an error after which asking once more does no harm."""
+        self.require_open()
         try:
             dressed = self._dressed(ask, left_s)
             if self._marks is None:

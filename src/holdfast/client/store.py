@@ -23,7 +23,7 @@ from holdfast.client.soon import Soon
 from holdfast.client.sync import Sender
 from holdfast.client.walk import ProvenWalk, Walk
 from holdfast.client.whole import BucketCalls, StoreCalls
-from holdfast.errors import Closed, Forbidden, InvalidValue, LockLost, Unauthenticated
+from holdfast.errors import Forbidden, InvalidValue, LockLost, Unauthenticated
 from holdfast.limits import LOCK_TTL_S, VALUE_RECORD_BYTES
 from holdfast.request import arguments
 from holdfast.request.handles import NamespaceMapping
@@ -283,7 +283,7 @@ class RemoteStore(Remote[StoreCalls]):
         self._gate = Gate()
 
     def _queue(self) -> Soon:
-        self._require_open()
+        self._line.require_open()
         with self._gate:
             if self._soon is None:
                 self._soon = self._make_soon()
@@ -295,12 +295,12 @@ class RemoteStore(Remote[StoreCalls]):
 
     def namespace(self, name: str) -> RemoteNamespace:
         """A namespace by its name: 1 to 128 of ``[A-Za-z0-9._-]``, else InvalidNamespace."""
-        self._require_open()
+        self._line.require_open()
         return RemoteNamespace(self._sender, self._calls.namespace(name), self._queue)
 
     def bucket(self, id: str) -> RemoteBucket:  # noqa: A002 - the face
         """A bucket by its id; what is no bucket's id shows when it is asked."""
-        self._require_open()
+        self._line.require_open()
         return RemoteBucket(self._sender, BucketCalls(self._line, id, None))
 
     def statement(self, account: str, start_ns: int, stop_ns: int) -> bytes:
@@ -321,7 +321,7 @@ class RemoteStore(Remote[StoreCalls]):
             Unavailable, DeadlineExceeded, Unauthenticated: a whole round of tries came to
                 nothing; what is not stored stays queued.
         """
-        self._require_open()
+        self._line.require_open()
         failures = [] if self._soon is None else self._soon.flush()
         with suppress(Forbidden, Unauthenticated):  # an operator's; under "always" not needed
             self._sender.run(self._calls.flush())
@@ -346,12 +346,8 @@ class RemoteStore(Remote[StoreCalls]):
             self._line.closed = True
             self._sender.close()
 
-    def _require_open(self) -> None:
-        if self._line.closed:
-            raise Closed(what="store")
-
     def __enter__(self) -> Self:
-        self._require_open()
+        self._line.require_open()
         return self
 
     def __exit__(

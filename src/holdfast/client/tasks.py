@@ -41,7 +41,7 @@ from holdfast.client.sync import NO_ANSWER, Sender
 from holdfast.client.walk import ProvenWalk, Walk
 from holdfast.client.whole import BucketCalls, StoreCalls
 from holdfast.clock import Clock, SystemClock
-from holdfast.errors import Closed, Forbidden, InvalidValue, LockLost, Unauthenticated
+from holdfast.errors import Forbidden, InvalidValue, LockLost, Unauthenticated
 from holdfast.limits import LOCK_TTL_S
 from holdfast.request import arguments
 from holdfast.request.streams import ObjectWriter
@@ -432,7 +432,7 @@ class AsyncRemoteStore(AsyncRemote[StoreCalls]):
 
     async def start_queue(self) -> Soon:
         """The queue of ``put_soon``, going on with what an outbox holds from before."""
-        self._require_open()
+        self._line.require_open()
 
         return await asyncio.to_thread(self._queue)
 
@@ -444,13 +444,13 @@ class AsyncRemoteStore(AsyncRemote[StoreCalls]):
 
     def namespace(self, name: str) -> AsyncRemoteNamespace:
         """A namespace by its name: 1 to 128 of ``[A-Za-z0-9._-]``, else InvalidNamespace."""
-        self._require_open()
+        self._line.require_open()
         calls = self._calls.namespace(name)
         return AsyncRemoteNamespace(self._sender, calls, self._files, self.start_queue)
 
     def bucket(self, id: str) -> AsyncRemoteBucket:  # noqa: A002 - the face
         """A bucket by its id; what is no bucket's id shows when it is asked."""
-        self._require_open()
+        self._line.require_open()
         return AsyncRemoteBucket(self._sender, BucketCalls(self._line, id, None))
 
     async def status(self) -> Status:
@@ -461,7 +461,7 @@ class AsyncRemoteStore(AsyncRemote[StoreCalls]):
 
     async def flush(self) -> builtins.list[DeadLetter]:
         """Wait until everything queued by ``put_soon`` is durable; what failed since last time."""
-        self._require_open()
+        self._line.require_open()
         failures = [] if self._soon is None else await asyncio.to_thread(self._soon.flush)
         with suppress(Forbidden, Unauthenticated):  # an operator's; under "always" not needed
             await self._sender.run(self._calls.flush())
@@ -483,12 +483,8 @@ class AsyncRemoteStore(AsyncRemote[StoreCalls]):
             self._files.close()
             await self._sender.close()
 
-    def _require_open(self) -> None:
-        if self._line.closed:
-            raise Closed(what="store")
-
     async def __aenter__(self) -> Self:
-        self._require_open()
+        self._line.require_open()
         return self
 
     async def __aexit__(

@@ -53,7 +53,7 @@ class Directory:
     def look_again(self) -> None:
         """Asked by whoever found a key moved: Closed where nothing will be found any more."""
         if self.closed:
-            raise Closed
+            raise Closed(what="store")
 
     def add(self, child: Bucket) -> None:
         """Put a bucket in, right of the one that held its start."""
@@ -76,6 +76,12 @@ class Directory:
         buckets = [bucket for bucket in self.table[1] if bucket is not gone]
         self.table = ([bucket.start for bucket in buckets], buckets)
         self.version += 1
+
+    def disown(self) -> None:
+        """Be closed, with every bucket, without touching a file: they are another process's."""
+        self.closed = True
+        for bucket in self:
+            bucket.disown()
 
     def others(self) -> list[Elsewhere]:
         """The ranges that other processes hold."""

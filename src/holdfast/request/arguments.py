@@ -6,8 +6,10 @@ Keys become composite keys here (log/records.py draws them).
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from holdfast.errors import (
     InvalidExpiry,
@@ -39,6 +41,8 @@ UNITS_NS = {
 }
 HEX = re.compile(r"[0-9a-f]{40}")
 CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+CLOCK = ("wall_ns", "monotonic_ns", "sleep")
+ENTROPY = ("bytes",)
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h|d|w)", re.ASCII)
 VISIBLE, HIDDEN, BEYOND = b"\x00", b"\x01", b"\x02"  # what follows a namespace's name
 # What the store keeps for itself: a name that no caller can spell, below every one that can be,
@@ -137,16 +141,15 @@ def flag(value: object, argument: str) -> bool:
 
 
 def content_type(value: object) -> str | None:
-    """None, or a media type of at most 255 bytes."""
+    """None, or a media type of at most 255 bytes that a header can carry at every door."""
     if value is None:
         return None
-    if isinstance(value, str):
-        try:
-            if len(value.encode()) <= CONTENT_TYPE_BYTES:
-                return value
-        except UnicodeEncodeError:
-            pass
-    raise InvalidValue(argument="content_type")
+    if (size := len(text(value, "content_type"))) > CONTENT_TYPE_BYTES:
+        raise LimitExceeded(limit="CONTENT_TYPE_BYTES", most=CONTENT_TYPE_BYTES, asked=size)
+    if not isinstance(value, str) or CONTROLS.search(value) or value != value.strip():
+        reason = "control characters, or blanks at an end"
+        raise InvalidValue(argument="content_type", reason=reason)
+    return value
 
 
 def index(value: object) -> str | bool | None:
@@ -202,6 +205,41 @@ def page_limit(value: object) -> int | None:
     if count < 0:
         raise InvalidValue(argument="limit", reason="negative")
     return count
+
+
+def listed(values: Iterable[Any], argument: str) -> list[Any]:
+    """What an iterable gives, all of it; text is none, though it gives characters."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise InvalidValue(argument=argument, reason="not a list")
+    return list(values)
+
+
+def columns(pairs: Iterable[Any] | Mapping[Any, Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Keys, and the value of each, of pairs or of a mapping; neither is looked at."""
+    items = list(pairs.items()) if isinstance(pairs, Mapping) else listed(pairs, "pairs")
+    if not items:
+        return (), ()
+    try:
+        names, values = zip(*items, strict=True)
+    except (TypeError, ValueError):
+        raise InvalidValue(argument="pairs", reason="not pairs of key and value") from None
+    return names, values
+
+
+def path(value: object, argument: str = "path") -> str:
+    """A folder's name as it was given."""
+    name = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(name, str):
+        raise InvalidValue(argument=argument, reason="not a path")
+    if not name or "\0" in name:
+        raise InvalidValue(argument=argument, reason="no file can have this name")
+    return name
+
+
+def able(value: Any, methods: Sequence[str], argument: str) -> None:  # noqa: ANN401 - asked here
+    """Refuse a clock or an entropy that is none: whether it has the methods."""
+    if value is not None and not all(callable(getattr(value, name, None)) for name in methods):
+        raise InvalidValue(argument=argument, reason=f"without {', '.join(methods)}")
 
 
 def lock_id(value: object) -> bytes:

@@ -166,6 +166,7 @@ class Corridor:
             if self.pressure.full:
                 self.pressure.admit(bucket, growing=growing)
             if growing and bucket.crowded:
+                self.directory.look_again()  # a store that is closed grows no more
                 self._wait_for_room(bucket)
                 if self._outgrown(bucket, key):
                     continue

@@ -73,6 +73,12 @@ class Soon:
         with self._changed:
             return list(self._letters)
 
+    def disown(self) -> None:
+        """Take nothing more; what is queued is the parent's to store."""
+        self._changed = Condition()
+        self._queue.clear()
+        self._stopping = True
+
     def close(self) -> None:
         """Store what is queued and end the worker."""
         with self._changed:

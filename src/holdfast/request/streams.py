@@ -46,6 +46,11 @@ class ObjectWriter(io.RawIOBase):
         """Always."""
         return True
 
+    def readinto(self, buffer: object) -> int:
+        """Refused: this file is only written."""
+        del buffer
+        raise io.UnsupportedOperation("not readable")
+
     def write(self, data: object) -> int:
         """Take bytes; how many."""
         if self._writer is None:
@@ -119,6 +124,11 @@ class ObjectReader(io.RawIOBase):
     def seekable(self) -> bool:
         """Always."""
         return True
+
+    def write(self, data: object) -> int:
+        """Refused: this file is only read."""
+        del data
+        raise io.UnsupportedOperation("not writable")
 
     def readinto(self, buffer: object) -> int:
         """Fill a buffer from here; how many bytes, 0 at the end."""

@@ -11,6 +11,7 @@ from holdfast.limits import VALUE_RECORD_BYTES
 from holdfast.log.entry import ENTRY, Entry, unpack
 from holdfast.operations import Append, Delete, Release, Store, StoreOptions
 from holdfast.request import large, reading
+from holdfast.request.arguments import CONTROLS
 from holdfast.server import proofs
 from holdfast.server.answers import GONE, JSON_TYPE, NOT_MODIFIED, Answer, told
 from holdfast.server.numbers import numbered, space_of
@@ -160,6 +161,8 @@ def headers_of_row(row: bytes) -> bytes:
 
 def _headers_of(entry: Entry) -> bytes:
     kind = entry.attributes.content_type if entry.attrs else None
+    if kind is not None and CONTROLS.search(kind):  # stored by a version that let it in
+        kind = None
     return (
         b'Content-Type: %b\r\nETag: "%d"\r\nHoldfast-Version: %d\r\nHoldfast-Modified: %d\r\n'
         b"Accept-Ranges: bytes\r\n%b"

@@ -254,7 +254,7 @@ class Namespace(Metered, Pricing, Proving, Searching, Sharing):
 
     def get_many(self, keys: Iterable[str]) -> list[bytes | None]:
         """The values of many keys, None where there is no object."""
-        return [self._get_or_none(key) for key in keys]
+        return [self._get_or_none(key) for key in arguments.listed(keys, "keys")]
 
     def _get_or_none(self, key: str) -> bytes | None:
         try:
@@ -281,10 +281,8 @@ class Namespace(Metered, Pricing, Proving, Searching, Sharing):
             which), after the others were stored, unless ``atomic``.
         """
         common = put_options(**known(options)) if options else None  # type: ignore[arg-type]
-        items = list(pairs.items()) if isinstance(pairs, Mapping) else list(pairs)
-        names: Sequence[str]
-        values: Sequence[bytes | memoryview]
-        names, values = zip(*items, strict=True) if items else ((), ())
+        arguments.flag(atomic, "atomic")
+        names, values = arguments.columns(pairs)
         keys = self._composites(names)
         if not set(map(type, values)) <= BYTES:
             values = list(map(arguments.payload, values))
@@ -456,6 +454,7 @@ class Namespace(Metered, Pricing, Proving, Searching, Sharing):
         """An object as a binary file: "rb", or "wb", stored whole when it is closed."""
         composite = arguments.compose(self._space, key)
         if mode == "wb":
+            self._find(composite)  # Closed at once, not when it is written
             return streams.ObjectWriter(LargeWriter(self._corridor, composite, key, None))
         if mode != "rb":
             raise InvalidValue(argument="mode", reason="rb or wb")

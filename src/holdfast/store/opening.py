@@ -25,6 +25,7 @@ from holdfast.limits import (
 )
 from holdfast.log.header import Identity
 from holdfast.placement.placement import WHOLE, Share
+from holdfast.request import arguments
 from holdfast.store import closed
 from holdfast.store.ownership import (
     NAME,
@@ -87,35 +88,37 @@ def open_store(
         ...     store.namespaces()
         []
     """
-    _refuse_nonsense(path, sync, bucket_bytes, data_dirs)
+    _refuse_nonsense(sync, bucket_bytes, data_dirs)
+    arguments.able(clock, arguments.CLOCK, "clock")
+    arguments.able(entropy, arguments.ENTROPY, "entropy")
     store = open_on(
         OsDisk() if path != MEMORY else MemoryDisk(),
-        os.fspath(path),
+        arguments.path(path),
         sync=sync,
         bucket_bytes=bucket_bytes,
-        index_dir=None if index_dir is None else os.fspath(index_dir),
-        data_dirs=None if data_dirs is None else tuple(os.fspath(d) for d in data_dirs),
+        index_dir=None if index_dir is None else arguments.path(index_dir, "index_dir"),
+        data_dirs=None if data_dirs is None else _folders(data_dirs),
         clock=clock or SystemClock(),
         entropy=entropy or SystemEntropy(),
-        upkeep=upkeep,
-        in_place=in_place,
+        upkeep=arguments.flag(upkeep, "upkeep"),
+        in_place=arguments.flag(in_place, "in_place"),
     )
     store.base_url = base_url
     return store
 
 
-def _refuse_nonsense(path: object, sync: object, bucket_bytes: object, data_dirs: object) -> None:
+def _refuse_nonsense(sync: object, bucket_bytes: object, data_dirs: object) -> None:
     """InvalidValue for an argument that cannot be meant."""
-    if not isinstance(path, str | os.PathLike):
-        raise InvalidValue(argument="path", reason="not a path")
     if sync not in SYNCS:
         raise InvalidValue(argument="sync", reason="always, interval or never")
-    if isinstance(bucket_bytes, bool) or not isinstance(bucket_bytes, int):
-        raise InvalidValue(argument="bucket_bytes", reason="not an integer")
-    if bucket_bytes < BUCKET_BYTES_LEAST:
+    if arguments.integer(bucket_bytes, "bucket_bytes") < BUCKET_BYTES_LEAST:
         raise InvalidValue(argument="bucket_bytes", least=BUCKET_BYTES_LEAST)
     if isinstance(data_dirs, str | bytes | os.PathLike):
         raise InvalidValue(argument="data_dirs", reason="not a list of folders")
+
+
+def _folders(data_dirs: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+    return tuple(arguments.path(d, "data_dirs") for d in arguments.listed(data_dirs, "data_dirs"))
 
 
 def open_on(

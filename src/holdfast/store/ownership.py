@@ -114,6 +114,10 @@ class Ownership:
         """Of the lock's file: a process that inherits it holds the folder too."""
         return self._fd
 
+    def disown(self) -> None:
+        """Let go of what a child inherited of it; the parent holds the folder alone again."""
+        os.close(self._fd)
+
     def release(self) -> None:
         """Let the next owner in."""
         with contextlib.suppress(OSError):

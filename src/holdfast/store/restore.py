@@ -32,6 +32,7 @@ from holdfast.limits import MIB
 from holdfast.log.header import Identity, PursedState
 from holdfast.log.log import Log
 from holdfast.log.purses import decode_purses
+from holdfast.request import arguments
 from holdfast.store.ownership import FORMAT, LOCK, NAME, Ownership, StoreFile, write_store_file
 from holdfast.upkeep.backup import NAME as MANIFEST
 from holdfast.upkeep.backup import (
@@ -77,7 +78,8 @@ def restore(path: str | os.PathLike[str], into: str | os.PathLike[str]) -> None:
         ...         store.namespace("acme").get("a")
         b'1'
     """
-    restore_on(OsDisk(), os.path.abspath(path), os.path.abspath(into))  # noqa: PTH100 - plain paths
+    source, target = arguments.path(path), arguments.path(into, "into")
+    restore_on(OsDisk(), os.path.abspath(source), os.path.abspath(target))  # noqa: PTH100 - plain
 
 
 def restore_on(disk: Disk, path: str, into: str) -> None:

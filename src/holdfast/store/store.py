@@ -36,7 +36,7 @@ from holdfast.request import arguments, describe, listing
 from holdfast.request.corridor import Corridor
 from holdfast.request.relay import Relay
 from holdfast.request.soon import Soon
-from holdfast.store import closed
+from holdfast.store import closed, forked
 from holdfast.store.finding import SearchingAll, resume
 from holdfast.store.money import Money
 from holdfast.store.namespace import Namespace
@@ -106,6 +106,7 @@ class Store(Money, SearchingAll):
             self.upkeep.start()
         else:
             self.placement.reserve.fit(self.placement.directory)
+        forked.watch(self)
 
     # -- namespaces ---------------------------------------------------------------
 
@@ -271,7 +272,7 @@ class Store(Money, SearchingAll):
             repair: keep what verifies, derive views again, name what is lost.
         """
         self._require_open()
-        return check(self.placement, repair=repair)
+        return check(self.placement, repair=arguments.flag(repair, "repair"))
 
     def collect(self, mode: Literal["auto", "copying", "compacting"] = "auto") -> CollectReport:
         """Remove what is expired or unreferenced and give dead bytes' space back."""
@@ -299,7 +300,7 @@ class Store(Money, SearchingAll):
         self._require_open()
         # A backup is for what outlives the process: that of a store in memory too.
         disk = OsDisk() if isinstance(self.disk, MemoryDisk) else self.disk
-        target = os.fspath(path)
+        target = arguments.path(path)
         if isinstance(disk, OsDisk):
             target = os.path.abspath(target)  # noqa: PTH100 - plain paths
         refuse_inside(target, [os.path.join(self.path, d) for d in self.file.data_dirs])  # noqa: PTH118
@@ -309,7 +310,7 @@ class Store(Money, SearchingAll):
     def tick(self, budget_s: float = 0.05) -> None:
         """Run upkeep that is due, for about ``budget_s`` seconds."""
         self._require_open()
-        self.upkeep.tick(budget_s)
+        self.upkeep.tick(arguments.seconds(budget_s, "budget_s"))
 
     def sync(self) -> None:
         """Make every write that has returned durable, whatever the sync mode.
@@ -344,7 +345,7 @@ class Store(Money, SearchingAll):
         return failures
 
     def dead_letters(self) -> builtins.list[DeadLetter]:
-        """Every ``put_soon`` that could not be stored."""
+        """Every ``put_soon`` that could not be stored; told after ``close``, too."""
         return self.soon.letters()
 
     def _has_room(self, bucket: Bucket) -> bool:
@@ -386,6 +387,16 @@ class Store(Money, SearchingAll):
                 self._owner.release()
         if failed is not None:
             raise failed
+
+    def disown(self) -> None:
+        """Be closed, in a child of the process that opened it (forked.py)."""
+        if self._closed:
+            return  # the number of its lock's descriptor may be another file's by now
+        self._closed = True
+        self.soon.disown()
+        self.placement.directory.disown()
+        if self._owner is not None:
+            self._owner.disown()
 
     def _close_buckets(self) -> StorageFailed | None:
         """Close every bucket; what the disk refused first."""

@@ -148,9 +148,7 @@ def _header_text(text: str | None) -> str | None:
     """
     if text is None:
         return None
-    if text != text.strip() or any(ord(c) < ord(" ") or c == "\x7f" for c in text):
-        raise InvalidValue(argument="content_type", reason="a header cannot carry it")
-    return text.encode().decode("latin-1")
+    return (content_type(text) or "").encode().decode("latin-1")
 
 
 def _plain_text(text: str | None) -> str | None:

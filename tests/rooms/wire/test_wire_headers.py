@@ -94,7 +94,6 @@ def test_what_is_no_time_to_live_is_refused(text: str) -> None:
         {"holdfast-consumers": '[{"base65": "YQ=="}]'},
         {"holdfast-consumers": '[""]'},
         {"holdfast-consumers": "[" * 100_000},
-        {"content-type": "x" * 256},
         {"content-type": "\xff"},
     ],
     ids=str,

@@ -48,6 +48,27 @@ class BatchTests(SuiteBase):
         ns.put_many({"m": b"v"}.items())
         assert list(ns.list()) == ["k0", "k1", "k2", "m"]
 
+    @pytest.mark.parametrize(
+        "pairs",
+        [None, 5, "ab", b"ab", ["a"], [None], [("a",)], [("a", b"1", 2)], [("a", b"1"), ("b",)]],
+    )
+    def test_what_are_no_pairs(self, ns: NamespaceFace, pairs: object) -> None:
+        with pytest.raises(InvalidValue):
+            ns.put_many(cast("list[tuple[str, bytes]]", pairs))
+        assert list(ns.list()) == []
+
+    @pytest.mark.parametrize("atomic", [None, 1, "yes"])
+    def test_atomic_is_yes_or_no(self, ns: NamespaceFace, atomic: object) -> None:
+        with pytest.raises(InvalidValue):
+            ns.put_many([("a", b"1")], atomic=cast("bool", atomic))
+        assert list(ns.list()) == []
+
+    @pytest.mark.parametrize("keys", [None, 5, "ab", b"ab"])
+    def test_what_is_no_list_of_keys(self, ns: NamespaceFace, keys: object) -> None:
+        fill(ns, ["a", "b"])
+        with pytest.raises(InvalidValue):
+            ns.get_many(cast("list[str]", keys))
+
     def test_options_hold_for_all(self, ns: NamespaceFace, clock: ManualClock) -> None:
         pairs = [("a", b"1"), ("b", b"2")]
         for receipt in ns.put_many(pairs, ttl=5, consumers=["x"], content_type="text/plain"):

@@ -138,6 +138,11 @@ class ExpiryTests(SuiteBase):
     def test_permanent_and_ttl_exclude_each_other(self, ns: NamespaceFace) -> None:
         with pytest.raises(InvalidExpiry):
             ns.put("a", b"1", ttl=10, permanent=True)
+        ns.put("b", b"1", ttl=10)
+        with pytest.raises(InvalidExpiry):  # it would be permanent, and expire
+            ns.put("b", b"2", keep_ttl=True, permanent=True)
+        assert not ns.stat("b").permanent
+        assert ns.get("b") == b"1"
         assert not ns.exists("a")
 
     def test_expired_is_absent_everywhere(

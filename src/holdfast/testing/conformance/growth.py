@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from holdfast.errors import CrossBucket, LockHeld, Moved, Permanent
+from holdfast.errors import Closed, CrossBucket, LockHeld, Moved, Permanent
 from holdfast.testing.conformance.base import SuiteBase, fill, patterned
 from holdfast.testing.face import NamespaceFace, StoreFace
 from holdfast.values import Place
@@ -52,6 +52,17 @@ class GrowthTests(SuiteBase):
             place = store.locate("acme", key)
             assert store.bucket(place.bucket).get("acme", key) == value_of(key)
             assert ns.stat(key).bucket == place.bucket
+
+    def test_a_full_store_that_is_closed_takes_nothing(
+        self, store: StoreFace, ns: NamespaceFace
+    ) -> None:
+        load(ns)
+        store.close()
+        for key in (KEYS[0], KEYS[-1], "z"):
+            with pytest.raises(Closed):
+                ns.put(key, b"")
+            with pytest.raises(Closed):
+                ns.put_many([(key, b"")])
 
     def test_everything_is_listed_once_and_in_order(self, ns: NamespaceFace) -> None:
         load(ns)

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from crc32c import crc32c
 
-from holdfast.errors import InvalidKey, InvalidValue, NotFound
+from holdfast.errors import InvalidKey, InvalidValue, LimitExceeded, NotFound
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.conformance.base import SuiteBase, fill, pass_seconds, patterned
 from holdfast.testing.face import NamespaceFace, StoreFace
@@ -202,6 +202,24 @@ class ObjectTests(SuiteBase):
         assert new.version > old.version
         assert (told.state, told.consumers) == ("unmanaged", 0)
         assert (told.content_type, told.expires_ns) == (None, None)
+
+    @pytest.mark.parametrize(
+        "kind",
+        ["a/b\r\nSet-Cookie: c=d", "a/b\n", "a\x00", "a\x7f", " a/b", "a/b ", "\ud800", b"a/b", 1],
+    )
+    def test_a_content_type_is_what_a_header_can_carry(
+        self, ns: NamespaceFace, kind: object
+    ) -> None:
+        # Stored through one door and told by another, it would begin a header of its own there.
+        ns.put("a", b"kept")
+        with pytest.raises(InvalidValue):
+            ns.put("a", b"", content_type=cast("str", kind))
+        with pytest.raises(InvalidValue):
+            ns.put_many([("a", b""), ("b", b"")], content_type=cast("str", kind))
+        with pytest.raises(LimitExceeded):
+            ns.put("a", b"", content_type="x" * 256)
+        assert ns.get("a") == b"kept"
+        assert list(ns.list()) == ["a"]
 
     def test_the_receipt_tells_what_was_stored(self, ns: NamespaceFace, clock: ManualClock) -> None:
         receipt = ns.put("a", b"value", ttl=10)

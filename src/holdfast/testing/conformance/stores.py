@@ -168,6 +168,13 @@ class StoreTests(SuiteBase):
         assert list(ns.list()) == ["a", "b"]
         assert ns.get("a") == b"a"
 
+    def test_arguments_of_upkeep_that_are_none(self, store: StoreFace) -> None:
+        for budget_s in (-1, float("nan"), float("inf"), "1", None, True):
+            with pytest.raises(InvalidValue):
+                store.tick(cast("float", budget_s))
+        with pytest.raises(InvalidValue):
+            store.check(repair=cast("bool", "yes"))
+
     def test_a_closed_store_answers_nothing(self, opened: Opened) -> None:
         store, _ = opened
         ns = store.namespace("acme")
@@ -181,6 +188,13 @@ class StoreTests(SuiteBase):
             lambda: list(ns.list()),
             lambda: ns.lock("a"),
             lambda: ns.delete("a"),
+            lambda: ns.open("a", "rb"),
+            lambda: ns.open("a", "wb"),
+            lambda: ns.append("a", b""),
+            lambda: ns.put_many([("a", b"2")]),
+            lambda: ns.get_many(["a"]),
+            lambda: ns.put_soon("a", b"2"),
+            store.flush,
             store.namespaces,
             store.status,
             store.collect,

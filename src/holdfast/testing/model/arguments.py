@@ -7,8 +7,8 @@ of the face; nothing here looks at any state.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
 
 from holdfast import limits
 from holdfast.errors import (
@@ -148,6 +148,8 @@ def content_type_name(content_type: object) -> str | None:
         raise InvalidValue(argument="content_type") from None
     if length > limits.CONTENT_TYPE_BYTES:
         raise LimitExceeded(limit="CONTENT_TYPE_BYTES")
+    if content_type != content_type.strip() or any(c < " " or c == "\x7f" for c in content_type):
+        raise InvalidValue(argument="content_type")
     return content_type
 
 
@@ -170,12 +172,37 @@ def listing_limit(limit: object) -> int | None:
 
 def batch(pairs: Iterable[tuple[object, object]]) -> list[tuple[str, bytes]]:
     """The pairs of a batch, within its bounds on count and bytes."""
-    given = [(key_name(key), payload(data)) for key, data in pairs]
+    items = listed(pairs.items() if isinstance(pairs, Mapping) else pairs, "pairs")
+    if not all(isinstance(item, tuple | list) and len(item) == 2 for item in items):  # noqa: PLR2004 - pairs
+        raise InvalidValue(argument="pairs")
+    given = [(key_name(key), payload(data)) for key, data in items]
     if len(given) > limits.BATCH_OPERATIONS:
         raise LimitExceeded(limit="BATCH_OPERATIONS")
     if sum(len(data) for _, data in given) > limits.BATCH_BYTES:
         raise LimitExceeded(limit="BATCH_BYTES")
     return given
+
+
+def listed(values: Iterable[Any], argument: str) -> list[Any]:
+    """The items of anything that can be walked over, but for text."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise InvalidValue(argument=argument)
+    return list(values)
+
+
+def truth(value: object, argument: str) -> bool:
+    """True or False."""
+    if value is not True and value is not False:
+        raise InvalidValue(argument=argument)
+    return value
+
+
+def budget(seconds: object) -> float:
+    """A finite number of seconds that is not negative."""
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not 0 <= cast("float", seconds) < float("inf"):
+        raise InvalidValue(argument="budget_s")
+    return cast("float", seconds)
 
 
 def collect_mode(mode: object) -> str:

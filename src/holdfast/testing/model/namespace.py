@@ -149,6 +149,7 @@ class ModelNamespace:
     ) -> Receipts:
         """Every pair by itself, the first failure raised at the end; or all, or none."""
         self.shared.require_open()
+        arguments.truth(atomic, "atomic")
         checked, given = put_options(options), arguments.batch(pairs)
         before = dict(self.objects)
         receipts: Receipts = []
@@ -210,7 +211,7 @@ class ModelNamespace:
 
     def get_many(self, keys: Iterable[str]) -> Values:
         """The values, None where there is none."""
-        found = [self.find(key) for key in keys]
+        found = [self.find(key) for key in arguments.listed(keys, "keys")]
         return [None if each is None else each.value for each in found]
 
     def open(self, key: str, mode: str) -> io.BytesIO:
@@ -220,6 +221,7 @@ class ModelNamespace:
             return io.BytesIO(self.get(name))
         if mode != "wb":
             raise InvalidValue(argument="mode")
+        self.shared.require_open()
         self.refuse_permanent(name)
         return ModelWriter(lambda written: self.put(name, written))
 

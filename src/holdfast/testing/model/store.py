@@ -96,9 +96,10 @@ class ModelStore:
 
     # -- upkeep ----------------------------------------------------------------
 
-    def check(self, repair: bool = False) -> CheckReport:  # noqa: ARG002, FBT001, FBT002 - the face's form
+    def check(self, repair: bool = False) -> CheckReport:  # noqa: FBT001, FBT002 - the face's form
         """A dict is always sound."""
         self.shared.require_open()
+        arguments.truth(repair, "repair")
         return CheckReport(ok=True, problems=(), buckets=1)
 
     def collect(self, mode: str = "auto") -> CollectReport:
@@ -112,9 +113,10 @@ class ModelStore:
         """Nothing is derived, so nothing is rebuilt."""
         self.shared.require_open()
 
-    def tick(self, budget_s: float = 0.05) -> None:  # noqa: ARG002 - the face's form
+    def tick(self, budget_s: float = 0.05) -> None:
         """Nothing is ever due."""
         self.shared.require_open()
+        arguments.budget(budget_s)
 
     def flush(self) -> list[DeadLetter]:
         """The failures of put_soon since the last flush."""
