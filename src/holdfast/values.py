@@ -239,7 +239,10 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class BucketStatus(msgspec.Struct, frozen=True):
-    """One bucket's figures: counts of keys and bytes; ``state`` names what it is doing."""
+    """One bucket's figures: counts of keys and bytes; ``state`` names what it is doing.
+
+    ``search_behind``: records that its search index, where it has one, has not absorbed.
+    """
 
     id: str
     start: tuple[str, str] | None
@@ -250,6 +253,7 @@ class BucketStatus(msgspec.Struct, frozen=True):
     dead_bytes: int
     disk_bytes: int
     heap_bytes: int
+    search_behind: int = 0
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -260,6 +264,7 @@ class Status(msgspec.Struct, frozen=True):
     dead_bytes: int
     disk_bytes: int
     dead_letters: int
+    search_behind: int = 0
 
 
 class Problem(msgspec.Struct, frozen=True):

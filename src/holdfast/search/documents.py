@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Final
 
 import msgspec
+from xxhash import xxh3_64_intdigest
 
 from holdfast.limits import SEARCH_TEXT_BYTES
 from holdfast.log.entry import Attributes
@@ -46,6 +47,11 @@ class Maker:
         self.reading = Reading()
         self.parsed: dict[str, Query] = {}
         self._decode = msgspec.json.Decoder()
+
+    @cached_property
+    def digest(self) -> int:
+        """Tells these rules from others: of whatever was read by others nothing is kept."""
+        return xxh3_64_intdigest(msgspec.json.encode(self.rules))
 
     @cached_property
     def schema(self) -> Schema:

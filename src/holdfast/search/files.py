@@ -7,7 +7,8 @@
     0       8     magic "HFSINDEX"
     8       8     XXH3-64 of everything behind these 16 bytes
     16            msgpack [format, bucket, start, stop, position [4 integers], version,
-                  [[namespace, [[n, XXH3-64 of the run, hidden documents (Roaring)], ...]], ...]]
+                  [[namespace, XXH3-64 of its rules, runs], ...]]
+                  runs: [[n, XXH3-64 of the run, hidden documents (Roaring)], ...]
 
 Runs are synced before the file that names them takes its name, and the log is durable up to the
 position before that (rule 2). Whatever does not verify is thrown away with all the rest: the
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "search.index"
 MAGIC: Final = b"HFSINDEX"
-FORMAT: Final = 1
+FORMAT: Final = 2
 HEAD_BYTES: Final = 16
 
 
@@ -49,7 +50,7 @@ class Kept(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     stop: bytes
     position: Position
     version: int
-    shelves: list[tuple[bytes, list[tuple[int, int, bytes]]]]
+    shelves: list[tuple[bytes, int, list[tuple[int, int, bytes]]]]
 
 
 KEPT: Final = msgspec.msgpack.Decoder(Kept)
@@ -77,14 +78,14 @@ class Files:
             for part in shelf.parts:
                 number = self._place(part.run, numbers)
                 parts.append((number, part.run.digest, part.hidden.serialize()))
-            shelves.append((namespace, parts))
+            shelves.append((namespace, shelf.rules, parts))
         index.bucket.sync_to(at)
         bucket = index.bucket.id
         kept = Kept(FORMAT, bucket, *index.span, at, index.version, shelves)
         body = msgspec.msgpack.encode(kept)
         digest = xxh3_64_intdigest(body).to_bytes(8, "little")
         _write(self._folder / NAME, (MAGIC, digest, body))
-        used = {number for _, parts in shelves for number, _, _ in parts}
+        used = {number for _, _, parts in shelves for number, _, _ in parts}
         for number in set(numbers) - used:
             self._path(number).unlink(missing_ok=True)
         index.changed = 0
@@ -96,8 +97,8 @@ class Files:
             if kept is None or kept.bucket != index.bucket.id:
                 return False
             shelves = {
-                namespace: Shelf(self._part(*told) for told in parts)
-                for namespace, parts in kept.shelves
+                namespace: Shelf(rules, [self._part(*told) for told in parts])
+                for namespace, rules, parts in kept.shelves
             }
         except (Corrupt, OSError, ValueError):
             self.drop()

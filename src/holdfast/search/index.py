@@ -100,13 +100,15 @@ class Index:
         bucket, at = self.bucket, self.at
         if at is None:
             return False
-        with bucket.lock:
+        # Without the lock: whoever writes at this moment was not answered yet. What is read
+        # here only grows, and a change between two looks shows as a difference.
+        if bucket.inflight is None:
             log = bucket.log
-            if bucket.inflight is None:
-                same = at.stop == log.stop and at.segment == log.number
-            else:
+            same = at.stop == log.stop and at.segment == log.number
+        else:
+            with bucket.lock:
                 same = at == bucket.published
-            return same and bucket.start == self.start and bucket.stop == self.stop
+        return same and bucket.start == self.start and bucket.stop == self.stop
 
     def behind(self) -> int:
         """How many records of the bucket are not absorbed, about."""
@@ -158,7 +160,11 @@ class Index:
         with self.lock:
             if self.files is None or not self.files.load(self):
                 return
-            if self.start <= span[0] and span[1] <= self.stop:
+            if any(
+                shelf.rules != _digest(self._makers(name)) for name, shelf in self.shelves.items()
+            ):
+                self.forget()
+            elif self.start <= span[0] and span[1] <= self.stop:
                 self.cut(span)
                 self.changed = 0
 
@@ -385,7 +391,7 @@ class Index:
                 yield
         self.changed += len(pending)
         for namespace, builder in builders.items():
-            shelf = self.shelves.setdefault(namespace, Shelf())
+            shelf = self._shelf(namespace, makers[namespace])
             for run in builder.steps():
                 if run is None:
                     yield
@@ -393,6 +399,14 @@ class Index:
                     shelf.add(run)
             self._tidy(shelf)
             yield
+
+    def _shelf(self, namespace: bytes, maker: Maker | None) -> Shelf:
+        """Where new runs of a namespace go; Unsettled where the others were read by other rules."""
+        rules = _digest(maker)
+        shelf = self.shelves.setdefault(namespace, Shelf(rules))
+        if shelf.rules != rules:
+            raise Unsettled
+        return shelf
 
     def _add(
         self, builders: dict[bytes, Builder], maker: Maker, composite: bytes, told: Told
@@ -470,6 +484,10 @@ class Index:
             due = shelf.due()
             if due:
                 yield from self._merge(shelf, due)
+
+
+def _digest(maker: Maker | None) -> int:
+    return 0 if maker is None else maker.digest
 
 
 class _Seen(dict[bytes, "Maker | None"]):

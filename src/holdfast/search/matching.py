@@ -8,7 +8,8 @@ word's does, moved by their distance.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -32,14 +33,47 @@ from holdfast.search.query import (
     Range,
     Words,
 )
-from holdfast.search.run import Array, Posting, Run
+from holdfast.search.run import NEAR, Array, Posting, Run
 
+PAIR: Final = 2
+ENOUGH: Final = 1.5  # times the hits that are looked for: expected where they are looked for
 ABSENT: Final = Posting(BitMap())
 
 
 def matches(query: Query, run: Run) -> BitMap:
     """The documents that a query finds, hidden ones among them. Not to be changed."""
     return _ANSWERS[type(query)](query, run)
+
+
+def first_of_all(terms: Sequence[str], run: Run, most: int) -> tuple[int, Iterable[int]]:
+    """How many documents have all of several terms, and the first of them."""
+    lists = []
+    for term in terms:
+        found = run.posting(term)
+        if found is None:
+            return 0, ()
+        lists.append(found)
+    if len(lists) == PAIR:
+        one, other = lists
+        mine, theirs = one.thick, other.thick
+        if mine is not None and theirs is not None:
+            neither = mine.rest.intersection_cardinality(theirs.rest)
+            total = len(one.bits) + len(other.bits) + neither - run.count
+            at = bisect_left(NEAR, ENOUGH * most * run.count / (total or 1), 0, len(NEAR) - 1)
+            near = mine.near[at] & theirs.near[at]
+            return total, islice(near if len(near) >= most else one.bits & other.bits, most)
+        bits = one.bits & other.bits
+    else:
+        bits = _of_all(lists)
+    return len(bits), islice(bits, most)
+
+
+def _of_all(lists: list[Posting]) -> BitMap:
+    lists.sort(key=lambda posting: len(posting.bits))
+    bits = lists[0].bits
+    for posting in lists[1:]:
+        bits = bits & posting.bits
+    return bits
 
 
 def words_of(words: Words, run: Run) -> Posting:

@@ -89,3 +89,18 @@ def scored(query: Query) -> Iterator[Words]:
     elif isinstance(query, And | Or):
         for part in query.parts:
             yield from scored(part)
+
+
+def plain_terms(query: Query) -> tuple[str, ...]:
+    """The terms of a query that asks for all of several words and nothing else; else none."""
+    if not isinstance(query, And):
+        return ()
+    terms = []
+    for part in query.parts:
+        if not isinstance(part, Words) or len(part.rows) != 1 or len(part.rows[0]) != 1:
+            return ()
+        element = part.rows[0][0]
+        if element.open:
+            return ()
+        terms.append(element.term)
+    return tuple(terms)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -61,13 +61,6 @@ class Found(msgspec.Struct):
     bits: BitMap
     postings: Sequence[Posting]
 
-    def first_keys(self, most: int, after: bytes | None) -> list[bytes]:
-        """The first keys behind one."""
-        bits, keys = self.bits, self.run.keys
-        if after is not None:
-            bits = bits & BitMap(range(_behind(self.run, after), self.run.count))
-        return list(map(keys.__getitem__, islice(bits, most)))
-
     def best(self, most: int, weights: Weights, after: Scored | None) -> Iterator[Scored]:
         """The best documents behind one, in order."""
         if not self.bits:
@@ -101,6 +94,13 @@ class Found(msgspec.Struct):
             often = 1.0 if posting.counts is None else posting.counts[at].astype(np.float64)
             scores += np.where(there, idf * often * (K1 + 1) / (often + norm), 0.0)
         return scores
+
+
+def first(run: Run, bits: BitMap, most: int, after: bytes | None) -> Iterable[int]:
+    """The first documents behind a key."""
+    if after is not None:
+        bits = bits & BitMap(range(_behind(run, after), run.count))
+    return islice(bits, most)
 
 
 def _behind(run: Run, key: bytes) -> int:

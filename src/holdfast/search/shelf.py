@@ -73,9 +73,15 @@ class Part:
 
 
 class Shelf:
-    """All runs of a namespace in a bucket, the oldest first."""
+    """All runs of a namespace in a bucket, the oldest first.
 
-    def __init__(self, parts: Iterable[Part] = ()) -> None:
+    Args:
+        rules: the digest of those by which the documents were read.
+        parts: the runs.
+    """
+
+    def __init__(self, rules: int, parts: Iterable[Part] = ()) -> None:
+        self.rules = rules
         self.parts = list(parts)
 
     @property
@@ -117,7 +123,7 @@ class Shelf:
 
     def copy(self) -> Shelf:
         """The same runs, for another bucket."""
-        return Shelf(part.copy() for part in self.parts)
+        return Shelf(self.rules, (part.copy() for part in self.parts))
 
     def due(self) -> list[Part]:
         """The newest runs that should become one, or one of which little counts any more."""

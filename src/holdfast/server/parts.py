@@ -25,6 +25,7 @@ import msgspec
 
 from holdfast.engines.disk import OsDisk
 from holdfast.errors import Busy, HoldfastError, StorageFailed
+from holdfast.store.question import RENEW, SEARCH, STATUS
 from holdfast.upkeep.backup import Noted, Target, held, let_go
 from holdfast.upkeep.check import check
 from holdfast.upkeep.status import count
@@ -109,10 +110,20 @@ class Parts:
             "part.let_go": self._let_go,
             "part.bring": self._bring,
             "part.forget": self._forget,
+            SEARCH: self._search,
+            RENEW: self._renew,
+            STATUS: lambda namespace: encode(store.searcher.standing(namespace)),
         }
 
     def _count(self) -> bytes:
-        return encode(count(self._store.placement.directory))
+        store = self._store
+        return encode(count(store.placement.directory, store.search_behind()))
+
+    def _search(self, told: bytes, start: bytes, stop: bytes, weighed: bytes) -> bytes:
+        return self._store.searcher.answering.portion(told, start, stop, weighed)
+
+    def _renew(self, namespace: str) -> None:
+        self._store.searcher.renew(namespace)
 
     def _letters(self) -> bytes:
         letters: list[DeadLetter] = self._store.dead_letters()

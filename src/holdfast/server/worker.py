@@ -109,6 +109,7 @@ class Worker:
         )
         self.store.address = orders.address
         self.store.rights_changed = self._tell_rights
+        self.store.partners = self._links[: self._index] + self._links[self._index + 1 :]
         self._methods: dict[str, Callable[..., Any]] = {
             "holdings": self._holdings,
             "give": self._give,
@@ -171,6 +172,7 @@ class Worker:
         for bucket in list(self.store.placement.directory):
             if start <= bucket.start < stop:
                 settle(bucket)
+        self.store.save_search(start, stop)
         self.store.placement.give(start, stop, self._others(_parts(ranges)))
 
     def _take(self, start: bytes, stop: bytes, ranges: list[tuple[bytes, bytes, str]]) -> None:

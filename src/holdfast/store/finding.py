@@ -11,10 +11,12 @@ from holdfast.engines.disk import OsDisk
 from holdfast.errors import InvalidValue, LimitExceeded
 from holdfast.limits import SEARCH_PAGE
 from holdfast.request import arguments
+from holdfast.store.question import Question
 from holdfast.upkeep.upkeep import nothing
 from holdfast.values import Hits, IndexRule, SearchRules, SearchStatus
 
 if TYPE_CHECKING:
+    from holdfast.store.searching import Searcher
     from holdfast.store.store import Store
 
 SECOND_NS = 1_000_000_000
@@ -55,40 +57,47 @@ class Searching:
             query: words (all of them), ``OR``, ``NOT``, ``-word``, ``"a phrase"``,
                 ``begin*``, ``field:value``, ``field:[1 TO 5]``, brackets.
             limit: how many hits at most, to 1,000.
-            after: the ``next`` of an earlier answer: go on behind it.
-            rank: "bm25", the best first, or "key", in byte order of the keys.
+            after: the ``next`` of an earlier answer.
+            rank: "bm25", best first, or "key", in byte order.
             highlight: with a snippet of each hit's text, its words between ``**``.
-            fresh: absorb first what was written before the call. False answers from what
-                is absorbed, and says how many records that lacks (``behind``).
+            fresh: absorb first what was written before. False: answer from what is
+                absorbed, and say how many records that lacks (``behind``).
             max_wait: seconds that absorbing may take; then as with ``fresh=False``.
             prefixes: only keys that begin with one of these.
             facets: names of tags by whose values the matches are counted.
 
         Raises:
             InvalidQuery: it cannot be understood; ``position`` says where.
-            Unavailable: several processes share the store, or holdfast[search] is missing.
+            Unavailable: holdfast[search] is missing, or another process of the store is away.
 
         Example:
             >>> import holdfast
             >>> with holdfast.open(":memory:") as store:
             ...     acme = store.namespace("acme")
             ...     receipt = acme.put("a", b"the quick brown fox", index=True)
-            ...     found = acme.search("foxes")
-            ...     found.total, found.hits[0].key
-            (1, 'a')
+            ...     acme.search("foxes").hits[0].key
+            'a'
         """
-        return self._store.searcher.search(
+        answering = self._store.searcher.answering
+        is_plain = fresh is True and highlight is False and not facets
+        is_first = after is None and max_wait is None and prefixes is None
+        if is_plain and is_first and type(query) is str and type(limit) is int:
+            asked = answering.known(self.name, query, limit, rank)
+            if asked is not None:
+                return answering.answer(asked)
+        question = Question(
             self.name,
             query,
-            limit=_limit(limit),
-            after=after,
-            rank=rank,
+            _limit(limit),
+            after,
+            rank,
             highlight=arguments.flag(highlight, "highlight"),
             fresh=arguments.flag(fresh, "fresh"),
             max_wait_ns=None if max_wait is None else _ns(max_wait),
             prefixes=None if prefixes is None else _texts(prefixes, "prefixes"),
             facets=_texts(facets, "facets") if facets else (),
         )
+        return answering.answer(answering.understand(question))
 
     def index_rules(
         self,
@@ -128,6 +137,8 @@ class Searching:
 class SearchingAll:
     """How a store is searched; a part of ``Store``."""
 
+    _searcher: Searcher | None
+
     def _opened(self) -> Store:
         """The store that this is a part of; Closed if it is."""
         raise NotImplementedError
@@ -142,7 +153,16 @@ class SearchingAll:
             InvalidQuery: it can be understood in none.
         """
         store = self._opened()
-        return store.searcher.search_all(query, limit=_limit(limit), rank=rank)
+        return store.searcher.answering.answer_all(query, _limit(limit), rank)
+
+    def search_behind(self) -> dict[str, int]:
+        """By bucket: how many records its index lacks, where there is one."""
+        return {} if self._searcher is None else self._searcher.behind()
+
+    def save_search(self, start: bytes, stop: bytes) -> None:
+        """Write down what is searched of a range that another process will hold."""
+        if self._searcher is not None:
+            self._searcher.leave(start, stop)
 
 
 def _limit(value: object) -> int:

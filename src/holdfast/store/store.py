@@ -80,6 +80,7 @@ class Store(Money, SearchingAll):
         self._access: Access | None = None
         self._certifier: Certifier | None = None
         self.peers: Sequence[Link] = ()  # other processes, where this one signs for all
+        self.partners: Sequence[Link] = ()  # every other process, where several share the store
         self._searcher: Searcher | None = None
         self._tenancy = Lock()
         self.clock = settings.clock
@@ -212,6 +213,8 @@ class Store(Money, SearchingAll):
     @property
     def searcher(self) -> Searcher:
         """Searches what is stored; made when first used."""
+        if self._searcher is not None:
+            return self._searcher
         with self._tenancy:
             if self._searcher is None:
                 self._require_open()
@@ -263,7 +266,8 @@ class Store(Money, SearchingAll):
     def status(self) -> Status:
         """Every bucket's keys, live, dead and on-disk bytes; exact."""
         self._require_open()
-        return status(self.placement.directory, len(self.soon.letters()))
+        letters = len(self.soon.letters())
+        return status(self.placement.directory, letters, self.search_behind())
 
     def check(self, repair: bool = False) -> CheckReport:  # noqa: FBT001, FBT002 - the face
         """Verify every byte of every log, and every view against its log.

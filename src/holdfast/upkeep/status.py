@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,7 @@ from holdfast.values import BucketStatus, Place, Status
 
 Bound = tuple[str, str] | None
 TRIES = 3
+NOTHING: Final[Mapping[str, int]] = {}
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -27,24 +29,28 @@ class Counted(msgspec.Struct, frozen=True):
     state: str
     keys: int
     heap_bytes: int
+    search_behind: int
     held: Held
 
 
-def status(directory: Directory, dead_letters: int) -> Status:
+def status(directory: Directory, dead_letters: int, behind: Mapping[str, int] = NOTHING) -> Status:
     """The figures of every bucket, exact: what is unresolved is looked up first.
 
     A segment that buckets share is on disk once: each counts what it keeps alive
     of it, and an equal part of the rest.
     """
-    return figures_of(count(directory), dead_letters)
+    return figures_of(count(directory, behind), dead_letters)
 
 
-def count(directory: Directory) -> tuple[Counted, ...]:
-    """What is to be counted of each of our buckets, in the order of their ranges."""
+def count(directory: Directory, behind: Mapping[str, int] = NOTHING) -> tuple[Counted, ...]:
+    """What is to be counted of each of our buckets, in the order of their ranges.
+
+    ``behind``: by bucket, how many records its search index lacks.
+    """
     while True:  # a bucket that was merged away meanwhile is counted with its neighbour
         buckets = _settled(directory)
         try:
-            counted = tuple(_counted(bucket) for bucket in buckets)
+            counted = tuple(_counted(one, behind.get(one.id, 0)) for one in buckets)
         except Corrupt:
             if not any(bucket.closed for bucket in buckets):
                 raise
@@ -64,10 +70,11 @@ def figures_of(counted: Sequence[Counted], dead_letters: int) -> Status:
         sum(bucket.dead_bytes for bucket in buckets),
         sum(bucket.disk_bytes for bucket in buckets),
         dead_letters,
+        sum(bucket.search_behind for bucket in buckets),
     )
 
 
-def _counted(bucket: Bucket) -> Counted:
+def _counted(bucket: Bucket, behind: int) -> Counted:
     tally = bucket.resolve_all()
     return Counted(
         bucket.id,
@@ -76,6 +83,7 @@ def _counted(bucket: Bucket) -> Counted:
         bucket.doing(),
         tally.keys,
         bucket.state.bytes_held(),
+        behind,
         held(bucket, tally),
     )
 
@@ -103,6 +111,7 @@ def _bucket_status(one: Counted, dead_bytes: int) -> BucketStatus:
         dead_bytes,
         one.held.live + dead_bytes + one.held.view,
         one.heap_bytes,
+        one.search_behind,
     )
 
 
