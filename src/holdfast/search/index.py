@@ -17,16 +17,25 @@ from collections.abc import Callable, Iterator
 from threading import RLock
 from typing import Final
 
-import msgspec
-
 from holdfast.bucket.bucket import Bucket
 from holdfast.errors import Changed, Corrupt, Moved, NotFound, StorageFailed
 from holdfast.limits import SEARCH_TEXT_BYTES
 from holdfast.log.entry import ATTRIBUTES, ENTRY, PLAIN, Entry, unpack
 from holdfast.log.group import Group, Kind
 from holdfast.log.log import Position
-from holdfast.log.records import CHECK_BYTES, HEAD, HEAD_BYTES, REMOVALS, Flag, Type, decode
+from holdfast.log.records import REMOVALS, Flag, decode
 from holdfast.search.build import Builder
+from holdfast.search.changes import (
+    HIDDEN,
+    LOOK,
+    RESERVED,
+    VISIBLE,
+    Changes,
+    Makers,
+    Pending,
+    Seen,
+    Told,
+)
 from holdfast.search.documents import Maker
 from holdfast.search.files import Files
 from holdfast.search.merge import merged
@@ -39,25 +48,8 @@ ATTRS_LEN: Final = 6  # of an entry's fields
 LITTLE: Final = 16  # objects that are made documents between two looks at the clock
 ROUNDS: Final = 64
 RUNS: Final = 16  # of a namespace, before who absorbs makes one of them
-VISIBLE, HIDDEN = b"\x00", b"\x01"  # what follows a namespace's name
-RESERVED: Final = b"!"  # names of the store's own begin with it, and no caller's do
-STORE: Final = int(Type.STORE)
-UNUSUAL: Final = int(Flag.MOVED | Flag.LARGE)
 
 Beginning = Callable[[bytes, Entry, int], bytes]  # composite key, entry, bytes -> the value's first
-Makers = Callable[[bytes], "Maker | None"]  # namespace -> what makes its documents
-
-
-class Told(msgspec.Struct, gc=False):
-    """A whole value as its record says it, and what the record says beside."""
-
-    value: bytes
-    attrs: bytes
-    expires_ns: int
-
-
-LOOK: Final = Told(b"", b"", -1)  # the object must be looked at
-Pending = dict[bytes, Told | None]  # composite key -> what it says now; None: removed
 
 
 class Unsettled(Exception):
@@ -86,7 +78,6 @@ class Index:
         self._beginning = beginning
         self._going: Iterator[None] | None = None
         self._tidying: Iterator[None] | None = None
-        self._read_version = 0
 
     # -- where it stands ---------------------------------------------------------------
 
@@ -299,27 +290,28 @@ class Index:
     # -- from the log ------------------------------------------------------------------------
 
     def _replay(self, end: Position) -> Iterator[None]:
-        pending: Pending = {}
-        held = 0
+        changes = self._changes()
         try:
             for number, group in self._groups(end):
-                self._read(pending, group)
-                held += len(group.body)
-                if len(pending) >= SLICE_RECORDS or held >= SLICE_BYTES:
-                    yield from self._absorb(pending)
-                    self._stand(number, group)
-                    pending, held = {}, 0
+                changes.read(group)
+                if len(changes.pending) >= SLICE_RECORDS or changes.held_bytes >= SLICE_BYTES:
+                    yield from self._absorb(changes.pending)
+                    self._stand(number, group, changes.version)
+                    changes = self._changes()
                 yield
         except (Corrupt, StorageFailed, ValueError, KeyError):
             raise Unsettled from None  # the tail went, or cannot be read: objects can be scanned
-        yield from self._absorb(pending)
+        yield from self._absorb(changes.pending)
         self.at = end
 
-    def _stand(self, segment: int, group: Group) -> None:
+    def _changes(self) -> Changes:
+        return Changes(self._makers, self.span, self.shelves)
+
+    def _stand(self, segment: int, group: Group, version: int) -> None:
         """Everything up to here is absorbed."""
         head = group.head
         self.at = Position(segment, head.start, head.stop, head.digest)
-        self.version = max(self.version, self._read_version)
+        self.version = max(self.version, version)
 
     def _groups(self, end: Position) -> Iterator[tuple[int, Group]]:
         """The groups between what was absorbed and a position, each with its segment."""
@@ -334,51 +326,12 @@ class Index:
                 if group.head.kind == Kind.RECORDS:
                     yield number, group
 
-    def _read(self, pending: Pending, group: Group) -> None:
-        """Take in what a group's records say; texts are looked at later, the last one only."""
-        body, base, at = bytes(group.body), group.head.body, 0
-        makers = _Seen(self._makers)
-        version = 0
-        for _ in range(group.head.records):
-            kind, flags, wide, size, _, attrs, version, _, expires = HEAD.unpack_from(body, at)
-            if kind != STORE or flags & UNUSUAL:
-                record, at = decode(body, at, base)
-                if record.flags & Flag.MOVED or not self.start <= record.key < self.stop:
-                    continue
-                self._read_unusual(pending, makers, record.key, kind)
-                continue
-            key_at = at + HEAD_BYTES
-            attrs_at = key_at + wide
-            value_at = attrs_at + attrs
-            at = value_at + size + CHECK_BYTES
-            composite = body[key_at:attrs_at]
-            if not self.start <= composite < self.stop:
-                continue
-            if attrs or composite in pending or self._may_say(makers, composite):
-                said = body[attrs_at:value_at]
-                pending[composite] = Told(body[value_at : value_at + size], said, expires)
-        self._read_version = version if group.head.records else 0
-
-    def _may_say(self, makers: _Seen, composite: bytes) -> bool:
-        """Whether a store without attributes changes what is found."""
-        space = _space_of(composite)
-        maker = makers[space]
-        return maker is not None and (bool(maker.rules.rules) or space in self.shelves)
-
-    def _read_unusual(self, pending: Pending, makers: _Seen, composite: bytes, kind: int) -> None:
-        if makers[_space_of(composite)] is None:
-            return
-        if kind in REMOVALS:
-            pending[composite] = None
-        elif kind in {STORE, Type.APPEND, Type.JOIN}:
-            pending[composite] = LOOK
-
     # -- into runs ---------------------------------------------------------------------------
 
     def _absorb(self, pending: Pending) -> Iterator[None]:
         """Make runs of what changed, one for each namespace."""
         builders: dict[bytes, Builder] = {}
-        makers = _Seen(self._makers)
+        makers = Seen(self._makers)
         for count, (composite, told) in enumerate(pending.items()):
             namespace, _, key = composite.partition(VISIBLE)
             maker = makers[namespace]
@@ -488,23 +441,6 @@ class Index:
 
 def _digest(maker: Maker | None) -> int:
     return 0 if maker is None else maker.digest
-
-
-class _Seen(dict[bytes, "Maker | None"]):
-    """What makes the documents of each namespace, asked once a group."""
-
-    def __init__(self, makers: Makers) -> None:
-        super().__init__()
-        self._ask = makers
-
-    def __missing__(self, space: bytes) -> Maker | None:
-        visible = space and HIDDEN not in space and not space.startswith(RESERVED)
-        found = self[space] = self._ask(space) if visible else None
-        return found
-
-
-def _space_of(composite: bytes) -> bytes:
-    return composite[: composite.find(VISIBLE)] if VISIBLE in composite else b""
 
 
 def bounds(namespace: bytes, start: bytes, stop: bytes) -> tuple[bytes, bytes | None]:

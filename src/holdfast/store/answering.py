@@ -24,8 +24,9 @@ from holdfast.request import arguments
 from holdfast.search import excerpt, matching, ranking
 from holdfast.search.analysis import analyzer
 from holdfast.search.build import END, MARK
+from holdfast.search.changes import VISIBLE
 from holdfast.search.documents import Maker
-from holdfast.search.index import VISIBLE, Index
+from holdfast.search.index import Index
 from holdfast.search.parse import TAG
 from holdfast.search.query import Query, Words, plain_terms, scored
 from holdfast.search.ranking import Counts, Found, Scored, Weights

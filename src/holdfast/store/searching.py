@@ -25,9 +25,10 @@ from holdfast.log.records import Flag
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.request import arguments, large
 from holdfast.search.analysis import analyzer
+from holdfast.search.changes import VISIBLE
 from holdfast.search.documents import Maker
 from holdfast.search.files import NAME, Files
-from holdfast.search.index import VISIBLE, Index
+from holdfast.search.index import Index
 from holdfast.search.parse import TAG
 from holdfast.store.answering import Answering, Gathered
 from holdfast.store.question import RENEW, STATUS
