@@ -119,7 +119,11 @@ class Bucket(Reader):
 
     def reads_of(self, namespace: bytes) -> counted.Reads:
         """What was read of a namespace and is not charged yet."""
-        return self.reads.setdefault(namespace, counted.Reads(namespace))
+        found = self.reads.get(namespace)
+        if found is None:
+            lag = self.settings.lags.of(self, namespace)
+            found = self.reads.setdefault(namespace, counted.Reads(namespace, lag))
+        return found
 
     # -- deciding -----------------------------------------------------------------
 

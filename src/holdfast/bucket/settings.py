@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from holdfast.bucket.lag import Lags
 from holdfast.clock import BucketTime, Clock, Entropy
 from holdfast.engines.port import Segments
 from holdfast.log.header import Identity
@@ -21,7 +22,7 @@ class Settings(msgspec.Struct, frozen=True):
     ``bucket_bytes`` bounds a bucket's live bytes, ``segment_bytes`` a segment;
     ``open_view`` makes the view of a bucket id, ``drop_view`` forgets it for good.
     ``in_place``: sealed segments are mapped; without it every read is a call, so that
-    a cold page never holds the interpreter (rule 12).
+    a cold page never holds the interpreter (rule 12). ``lags``: reads that are not charged yet.
     """
 
     ground: Segments
@@ -34,4 +35,5 @@ class Settings(msgspec.Struct, frozen=True):
     sync: Sync
     bucket_bytes: int
     segment_bytes: int
+    lags: Lags
     in_place: bool = True

@@ -6,20 +6,21 @@ on, durable before anybody hears of it, written while the bucket has nothing und
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from holdfast.bucket import commit
+from holdfast.bucket.counted import priced
 from holdfast.bucket.dividing import held
 from holdfast.bucket.purse import Purse, lines_of
-from holdfast.charges import Charge, Terms, wide
+from holdfast.charges import Kind, Terms, wide
+from holdfast.errors import StorageFailed
 from holdfast.log.purses import Kept, Line, Posting, Rent
 from holdfast.log.records import Type
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from holdfast.bucket.bucket import Bucket
 
 
@@ -29,11 +30,11 @@ class Settlement(msgspec.Struct, frozen=True):
     Args:
         taken: the ledger has these postings (their buckets and last versions).
         through: buckets that were merged in, of which the ledger has all there was.
-        terms: in force from now on; rent is billed by those before.
+        terms: in force from now on; rent and reads are billed by those before.
         grace_ns: for which reads go on when it is empty.
         received: a transfer's number and amount; one that came before is passed over.
         allotted: bytes and objects, -1 for no bound.
-        used: charges of what was used without a write, and how often.
+        read: charge what was read until now.
         give_atto: send so much back, or what there is.
         close: add up what was charged until now for the ledger to take.
     """
@@ -44,7 +45,7 @@ class Settlement(msgspec.Struct, frozen=True):
     grace_ns: int | None = None
     received: tuple[int, int] | None = None
     allotted: tuple[int, int] | None = None
-    used: Mapping[Charge, int] = {}
+    read: bool = False
     give_atto: int = 0
     close: bool = False
 
@@ -78,10 +79,16 @@ def settle(bucket: Bucket, namespace: bytes, asked: Settlement) -> Kept | None:
         known = bucket.purses.get(namespace)
         if known is None:
             return None
+        reads = bucket.reads_of(namespace)
+        read = reads.taken() if asked.read else Counter()
         purse = Purse(known.kept(), bucket.id)  # a copy, until it is written
-        _change(purse, asked, bucket.time.now_ns())
+        _change(purse, asked, read, bucket.time.now_ns())
         kept = msgspec.structs.replace(purse.kept(), version=bucket.version + 1)
-        _write(bucket, kept)
+        try:
+            _write(bucket, kept)
+        except StorageFailed:
+            reads.others.update(read)
+            raise
         return kept
 
 
@@ -91,9 +98,9 @@ def charge_reads(bucket: Bucket, namespace: bytes) -> None:
     Raises:
         StorageFailed, OutcomeUnknown: they are not charged, in the tenant's favour.
     """
-    purse, reads = bucket.purses.get(namespace), bucket.reads.get(namespace)
-    if purse is not None and reads:
-        settle(bucket, namespace, Settlement(used=reads.taken(purse.terms)))
+    reads = bucket.reads.get(namespace)
+    if reads and namespace in bucket.purses and not bucket.closed:
+        settle(bucket, namespace, Settlement(read=True))
 
 
 def _write(bucket: Bucket, kept: Kept) -> None:
@@ -103,16 +110,16 @@ def _write(bucket: Bucket, kept: Kept) -> None:
     bucket.meter()
 
 
-def _change(purse: Purse, asked: Settlement, now_ns: int) -> None:
+def _change(purse: Purse, asked: Settlement, read: Counter[tuple[Kind, int]], now_ns: int) -> None:
     for bucket, until in asked.taken:
         _forget(purse, bucket, until)
     purse.others = tuple(line for line in purse.others if not _is_through(line, asked.through))
     purse.bill_rent(now_ns)
+    for made, times in priced(purse.terms, read).items():
+        purse.charge(made, times)
     _configure(purse, asked)
     if asked.received is not None:
         _receive(purse, *asked.received)
-    for made, times in asked.used.items():
-        purse.charge(made, times)
     purse.pay(now_ns)
     if asked.give_atto:
         _give(purse, asked.give_atto)

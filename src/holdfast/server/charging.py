@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.bucket import bills, counted
 from holdfast.bucket.purse import Purse
-from holdfast.errors import BalanceEmpty, LimitExceeded, Moved
+from holdfast.errors import BalanceEmpty, Busy, LimitExceeded, Moved
 from holdfast.metering.tariffs import CLASSES, SENDS
 from holdfast.placement.elsewhere import Elsewhere
 
@@ -67,12 +67,22 @@ class Charging:
             self.hold_reads(tenant)
 
     def hold_reads(self, tenant: Tenant) -> None:
-        """BalanceEmpty where the namespace cannot pay, and reads have ended too."""
+        """Whether a metered namespace may be read.
+
+        Raises:
+            BalanceEmpty: it cannot pay, and reads have ended too. Busy: so many reads wait to
+                be charged that a crash would lose more than it may.
+        """
         if tenant.name not in self.known:
             return
         bucket, purse = self._paying(tenant)
-        if purse is not None and bucket.reads_of(purse.namespace).silent:
+        if purse is None:
+            return
+        reads = bucket.reads_of(purse.namespace)
+        if reads.silent:
             raise BalanceEmpty(namespace=tenant.name)
+        if reads.lag.is_over():
+            raise Busy(bucket=bucket.id)
 
     def loaded(self, tenant: Tenant, sizes: Iterable[int]) -> int:
         """Count values of so many bytes that a batch sends; what they cost."""
@@ -82,7 +92,8 @@ class Charging:
             bucket, purse = self._paying(tenant)
             if purse is None:
                 return 0
-            return sum(counted.count(bucket, tenant.space, CLASSES["load"], n) for n in sizes)
+            space, kind = tenant.space, CLASSES["load"]
+            return sum(counted.count(bucket, space, kind, n, waits=False) for n in sizes)
         except (BalanceEmpty, Moved):
             return 0
 
@@ -116,7 +127,7 @@ class Charging:
                 bucket, purse = self._paying(tenant)
                 if purse is not None:
                     kind = CLASSES[request.operation]
-                    answer.cost_atto = counted.count(bucket, tenant.space, kind, sent)
+                    answer.cost_atto = counted.count(bucket, tenant.space, kind, sent, waits=False)
             except (BalanceEmpty, Moved):
                 return
         balance = self._balances.get(tenant.name)

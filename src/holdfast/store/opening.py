@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from posixpath import dirname
 
+from holdfast.bucket.lag import Lags
 from holdfast.bucket.settings import Settings, Sync
+from holdfast.bucket.settling import charge_reads
 from holdfast.clock import BucketTime, Clock, Entropy, SystemClock, SystemEntropy
 from holdfast.engines.disk import OsDisk
 from holdfast.engines.files import FileSegments
@@ -199,6 +201,7 @@ def _open(  # noqa: PLR0917
             sync=sync,
             bucket_bytes=bucket_bytes,
             segment_bytes=segment_bytes(bucket_bytes),
+            lags=Lags(charge_reads),
             in_place=in_place,
         )
         left = closed.take(disk, root, settings.identity)  # before anything can be written

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.dormant import Told, leave
+from holdfast.bucket.lag import READS_MOST
 from holdfast.bucket.sessions import new_session
 from holdfast.bucket.settings import Settings
 from holdfast.engines.disk import OsDisk
@@ -42,6 +43,7 @@ from holdfast.store.money import Money
 from holdfast.store.namespace import Namespace
 from holdfast.store.ownership import Ownership, StoreFile
 from holdfast.upkeep.backup import back_up, refuse_inside
+from holdfast.upkeep.charger import Charger
 from holdfast.upkeep.check import check
 from holdfast.upkeep.status import place_of, status
 from holdfast.upkeep.upkeep import Pacer, Upkeep
@@ -103,7 +105,10 @@ class Store(Money, SearchingAll):
         self.upkeep.lazy.append(self._follow_meters)
         self.corridor.funds.help = self._help
         self.soon = Soon(self.corridor, self.sync)
+        settings.lags.most = READS_MOST // (1 + len(share.others))
+        self._charger = Charger(settings.lags)
         if upkeep:
+            self._charger.begin()
             self.upkeep.start()
         else:
             self.placement.reserve.fit(self.placement.directory)
@@ -374,6 +379,7 @@ class Store(Money, SearchingAll):
                 self._access.close()
             self.soon.close()
             self.upkeep.stop()
+            self._charger.stop()
             self.upkeep.settle()
             if self._searcher is not None:
                 self._searcher.close()

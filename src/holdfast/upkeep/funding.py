@@ -25,8 +25,7 @@ from holdfast.log.purses import Line
 from holdfast.placement.placement import Placement
 
 SECOND_NS: Final = 1_000_000_000
-READS_NS: Final = SECOND_NS  # reads are charged at most this late,
-READS_MOST: Final = 10_000  # or when there are so many
+STEP_NS: Final = SECOND_NS
 POST_NS: Final = 60 * SECOND_NS  # between two postings of a purse, and two bills of rent
 AHEAD: Final = 8  # a float holds so many times what was spent since it was looked at
 SHARE: Final = 16  # and this part of what its account has
@@ -90,15 +89,9 @@ class Funding:
                 self.keep(one, post=post)
 
     def is_due(self) -> bool:
-        """Whether a second passed since the last step, or many reads wait."""
+        """Whether a second passed since the last step."""
         now = self._placement.settings.clock.monotonic_ns()
-        if now - self._looked_ns >= READS_NS:
-            return True
-        return any(
-            len(reads) >= READS_MOST
-            for bucket in self._own()
-            for reads in list(bucket.reads.values())
-        )
+        return now - self._looked_ns >= STEP_NS
 
     def keep(self, one: Metering, *, post: bool = False) -> None:
         """Do what is due in the purses of one namespace."""
@@ -109,11 +102,6 @@ class Funding:
             self._allot(one)
             for bucket in buckets:
                 self._refill(one, bucket)
-
-    def _own(self) -> Iterator[Bucket]:
-        for bucket in list(self._placement.directory):
-            if not (bucket.dormant or bucket.closed or bucket.broken):
-                yield bucket
 
     def _buckets(self, one: Metering) -> Iterator[Bucket]:
         """The buckets that hold, or may hold, keys of a namespace, each with a purse."""
@@ -152,8 +140,7 @@ class Funding:
             if purse is None:
                 continue
             terms = one.terms if purse.terms != one.terms else None
-            used = bucket.reads_of(one.namespace).taken(purse.terms)
-            asked = Settlement(terms=terms, grace_ns=one.grace_ns, used=used, close=True)
+            asked = Settlement(terms=terms, grace_ns=one.grace_ns, read=True, close=True)
             kept = settle(bucket, one.namespace, asked)
             if kept is not None:
                 told.append((bucket, kept.lines))
@@ -285,7 +272,8 @@ class Funding:
                     continue
                 if grows:
                     out = sum(_taken(b, one.namespace, kind) for b, _ in wanted)
-                    told = min(told, held[kind] + max(0, most - out))  # noqa: PLW2901
+                    has = _taken(bucket, one.namespace, kind)
+                    told = min(told, has + max(0, most - out))  # noqa: PLW2901
                 after = (told, held[1]) if kind == 0 else (held[0], told)
                 settle(bucket, one.namespace, Settlement(allotted=after))
 
