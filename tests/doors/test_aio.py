@@ -16,14 +16,11 @@ import pytest
 
 import holdfast
 from holdfast.aio import (
-    READERS,
-    WRITERS,
     AsyncBucket,
     AsyncConsumers,
     AsyncLock,
     AsyncNamespace,
     AsyncStore,
-    Taken,
     twin_of,
 )
 from holdfast.clock import SystemClock, SystemEntropy
@@ -45,6 +42,7 @@ from holdfast.store import Namespace, Store
 from holdfast.store.opening import open_on
 from holdfast.store.store import DirectBucket
 from holdfast.testing.disk import CountingDisk, Kind, SlowDisk
+from holdfast.twins import READERS, WRITERS, Taken
 
 SYNC_S = 0.2
 HELD_S = 0.05

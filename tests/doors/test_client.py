@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import holdfast
+from holdfast.client.async_store import AsyncRemoteNamespace
 from holdfast.client.store import RemoteNamespace, RemoteStore
-from holdfast.client.tasks import AsyncRemoteNamespace
 from holdfast.errors import (
     Changed,
     Closed,

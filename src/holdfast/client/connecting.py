@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Final, Literal
 
-from holdfast.aio import Taken
 from holdfast.client.address import Address, address_of
+from holdfast.client.async_store import AsyncRemoteStore
 from holdfast.client.box import Box
 from holdfast.client.line import Line
 from holdfast.client.outbox import Outbox
@@ -18,11 +18,12 @@ from holdfast.client.pool import Tls
 from holdfast.client.soon import Soon
 from holdfast.client.store import RemoteStore
 from holdfast.client.sync import Sender
-from holdfast.client.tasks import AsyncRemoteStore, AsyncSender
+from holdfast.client.tasks import AsyncSender
 from holdfast.client.whole import SoonCalls
 from holdfast.clock import Clock, Entropy, SystemClock, SystemEntropy
 from holdfast.errors import InvalidValue
 from holdfast.request import arguments
+from holdfast.twins import Taken
 
 if TYPE_CHECKING:
     from holdfast.client.enclave import Enclave
