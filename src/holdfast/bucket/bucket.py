@@ -165,7 +165,7 @@ class Bucket(Reader):
             if self.special:
                 return None
             group = self._gather()
-            if not plain.fits(group, batch):
+            if not plain.fits(group, batch, charged=bool(self.purses)):
                 return None
             receipts = (
                 metered.store_many(self, group, batch, (low, high))

@@ -53,8 +53,7 @@ class Gathering:
         self.pending_side: dict[tuple[Table, bytes], bytes] = {}
         self.count = 0
         self.length = 0
-        # Nothing but stores without options of distinct keys (plain.py): then
-        # ``pending`` alone says what changes.
+        # Nothing but stores without options (plain.py): then ``pending`` alone says what changes.
         self.plain = True
         self.bookings: list[Booking] = []  # what its writes take from purses (purse.py)
         self.beside = 0  # bytes of records that keep nothing alive, in a group that is ``plain``

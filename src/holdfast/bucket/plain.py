@@ -59,6 +59,7 @@ def plan(
         at += size + CHECK_BYTES
     bucket.version += len(keys)
     bucket.highest = max(bucket.highest, high)
+    group.beside += _replaced_bytes(group, batch)
     group.pending.update(zip(keys, rows, strict=True))
     group.count += len(rows)
     group.length = at - group.base
@@ -66,10 +67,31 @@ def plan(
     return list(map(Receipt, *told, repeat(cost_atto)) if cost_atto else map(Receipt, *told))
 
 
-def fits(group: Gathering, batch: Batch) -> bool:
-    """Whether the group can take a batch by its keys alone: each is stored once."""
+def fits(group: Gathering, batch: Batch, *, charged: bool) -> bool:
+    """Whether the group can take a batch by its keys alone.
+
+    What is ``charged`` depends on what it replaces, so there each key is stored once.
+    """
+    if not charged:
+        return group.plain
     keys = set(batch[0])
     return group.plain and len(keys) == len(batch[0]) and keys.isdisjoint(group.pending)
+
+
+def _replaced_bytes(group: Gathering, batch: Batch) -> int:
+    """Bytes of the records that a group has of keys that it stores again behind them."""
+    keys, _, values = batch
+    pending, taken = group.pending, 0
+    if not pending.keys().isdisjoint(keys):
+        unpack = ENTRY.unpack_from
+        again = pending.keys() & set(keys)
+        taken = sum(OVERHEAD + len(key) + unpack(pending[key])[3] for key in again)
+    sizes = list(map(len, values))
+    last = dict(zip(keys, sizes, strict=True))
+    if len(last) < len(keys):
+        taken += OVERHEAD * (len(keys) - len(last))
+        taken += sum(map(len, keys)) + sum(sizes) - sum(map(len, last)) - sum(last.values())
+    return taken
 
 
 def publish(bucket: Bucket, group: Gathering) -> None:

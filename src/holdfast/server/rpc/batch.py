@@ -1,7 +1,7 @@
 """The stream of batches: each is answered in its order, and nothing waits that need not.
 
 plain loads, in memory    answered on the loop, at once
-plain stores              on a thread; what comes meanwhile shares the next commit
+plain stores              in the lanes of their buckets, beside what else is stored
 all else                  on a thread, when everything before it is answered
 """
 
@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, cast
 
+from holdfast.bucket.many import AFAR
 from holdfast.errors import (
+    BalanceEmpty,
     Busy,
     DeadlineExceeded,
     HoldfastError,
@@ -24,6 +27,7 @@ from holdfast.limits import BATCH_BYTES, BATCH_OPERATIONS, REQUESTS_DUE
 from holdfast.request import reading
 from holdfast.server.answers import Answer, refused
 from holdfast.server.batches import Run
+from holdfast.server.lanes import Stores
 from holdfast.server.requests import Request
 from holdfast.server.routes import Route
 from holdfast.server.rpc.called import BAD, Called, Context, finish
@@ -51,10 +55,8 @@ class Asked(Called):
     calls: Sequence[Call] = ()
     count = 0  # operations so far
     kind: Kind = "alone"
-    loads: Sequence[bytes] = ()
     messages: Sequence[bytes] = ()  # its answer
-    stores: Sequence[tuple[str, bytes, bytes]] = ()
-    until_ns: int | None = None  # when it may no longer be begun
+    plain: quick.Plain = quick.Plain([], [], [])
 
     def tell(self, outcomes: Sequence[object]) -> Answer:
         """The results of its calls as an answer."""
@@ -65,11 +67,16 @@ class Asked(Called):
         self.messages = [reply.SerializeToString() for reply in split(results, MESSAGE_VALUE_BYTES)]
         return Answer(length=sum(map(len, self.messages)))
 
-    def tell_quick(self, results: Sequence[bytes]) -> Answer:
+    def tell_quick(self, results: Iterable[bytes], cost_atto: int) -> Answer:
         """Its results, as they are written already, as an answer of one message."""
         body = b"".join(results)
         self.messages = (body,)
-        return Answer(length=len(body))
+        return Answer(length=len(body), cost_atto=cost_atto)
+
+    def take_long(self) -> None:
+        """Be carried out as any batch: on a thread, by itself."""
+        self.calls = [Call("load", name) for name in self.plain.names]
+        self.kind = "alone"
 
 
 class Batches:
@@ -140,8 +147,8 @@ class Stream:
         self._last = Called(site, context)
         self._numbered: Numbered | None = None
         self._over: Answer | None = None
+        self._ranges = 0  # the directory's version when stores were begun last
         self._room = asyncio.Event()
-        self._stores = Stores(site)
         self._unsent_bytes = 0  # of answers that nobody took
         self.sending_since_s: float | None = None
 
@@ -184,7 +191,7 @@ class Stream:
         if asked is None:
             asked = self._begun(message)
             self._site.admit_call(asked, BATCH, 0)
-            if not message.more and self._is_quick(asked, message):
+            if self._is_quick(asked, message, len(body)):
                 asked.size_bytes = len(body)
                 return asked
         elif message.namespace not in {"", self._site.tenant_of(asked).name}:
@@ -208,24 +215,20 @@ class Stream:
         asked.atomic = message.atomic
         return asked
 
-    def _is_quick(self, asked: Asked, message: Said) -> bool:
+    def _is_quick(self, asked: Asked, message: Said, size_bytes: int) -> bool:
         """Whether a batch is of plain loads, or of plain stores, that the caller may ask all."""
-        operations = message.operations
-        if asked.atomic or SESSION in asked.headers or not operations:
+        count, site = len(message.operations), self._site
+        if not 0 < count <= BATCH_OPERATIONS or SESSION in asked.headers:
             return False
-        verb = operations[0].WhichOneof("verb")
-        tenant, principal = self._site.tenant_of(asked), asked.principal
-        if verb not in {"load", "store"} or principal is None:
+        plain = quick.plain(message, size_bytes)
+        if plain is None or (not plain.values and count > AT_ONCE):
             return False
-        if not self._site.door.passes(principal, tenant.name, verb):
+        tenant, principal = site.tenant_of(asked), asked.principal
+        verb = "store" if plain.values else "load"
+        if principal is None or not site.door.passes(principal, tenant.name, verb):
             return False
-        if verb == "load" and len(operations) <= AT_ONCE:
-            asked.loads = quick.plain_loads(operations) or ()
-        if verb == "store" and len(operations) <= BATCH_OPERATIONS:
-            asked.stores = quick.plain_stores(operations) or ()
-        if asked.loads or asked.stores:
-            asked.kind = "read" if asked.loads else "write"
-        return asked.kind != "alone"
+        asked.plain, asked.kind = plain, "write" if plain.values else "read"
+        return True
 
     def _number(self, asked: Asked) -> None:
         """Give the batch the numbers behind those of the batches before it."""
@@ -241,28 +244,35 @@ class Stream:
     async def _answer_now(self, asked: Asked) -> None:
         """Answer loads whose values lie in memory; of others the thread's answer is waited for."""
         asked.began_ns = self._site.clock.monotonic_ns()
-        results = _look(self._site, asked)
-        if results is None:
-            asked.calls = [Call("load", key.decode()) for key in asked.loads]
-            asked.kind = "alone"
+        answer = _look(self._site, asked)
+        if answer is None:
+            asked.take_long()
             await self._begin_in_turn(asked)
             return
-        self._site.note(asked, asked.tell_quick(results))
+        self._site.note(asked, answer)
         await self._send(asked)
 
     async def _begin_in_turn(self, asked: Asked) -> None:
         """Begin a batch, when what is under way may be beside it."""
         if asked.kind == "read":  # it is not alone any more
-            asked.calls = [Call("load", key.decode()) for key in asked.loads]
-            asked.kind = "alone"
-        while self._due and not (self._due[-1].kind == asked.kind == "write"):
+            asked.take_long()
+        while self._due and not (asked.kind == "write" and self._may_join()):
             await self._room_made()
         self._due.append(asked)
         asked.owner = self
         if asked.kind == "write":
-            self._stores.put(asked)
+            self._ranges = self._site.corridor.directory.version
+            _store(self._site, asked)
         else:
             self._site.begin(asked)
+
+    def _may_join(self) -> bool:
+        """Whether stores may be begun beside what is due: their lanes keep the order of each key.
+
+        Unless ranges changed meanwhile: then a key may have another lane.
+        """
+        ranges = self._site.corridor.directory.version
+        return self._due[-1].kind == "write" and self._ranges == ranges
 
     def answered(self, request: Request) -> None:
         """A batch has its answer."""
@@ -305,73 +315,41 @@ class Stream:
         self.sending_since_s = None
 
 
-class Stores:
-    """Plain stores of one stream on their way: what comes while some are stored is stored next.
+def _store(site: Site, asked: Asked) -> None:
+    """Have a batch of plain stores carried out; Busy, RateLimited where too much waits."""
+    asked.began_ns = site.clock.monotonic_ns()
+    deadline_ns, tenant, plain = site.deadline_ns(asked), site.tenant_of(asked), asked.plain
+    space = tenant.space
 
-    Args:
-        site: has the threads.
-    """
+    def settle(outcomes: object) -> None:
+        tenant.under_way -= 1
+        site.conclude(asked, outcomes, partial(_stored, asked))
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._waiting: list[Asked] = []
-        self._busy = False
-
-    def put(self, asked: Asked) -> None:
-        """Have a batch stored; RateLimited where its namespace has too much under way."""
-        asked.began_ns = self._site.clock.monotonic_ns()
-        asked.until_ns = self._site.deadline_ns(asked)
-        self._site.tenants.admit(self._site.tenant_of(asked))
-        self._waiting.append(asked)
-        self._go_on()
-
-    def _go_on(self) -> None:
-        if self._busy or not self._waiting:
-            return
-        group, self._waiting = self._waiting, []
-        self._busy = True
-        self._site.write(lambda: self._store(group), lambda told: self._stored(group, told))
-
-    def _store(self, group: list[Asked]) -> list[Answer]:
-        """Store all of a group, on a thread; the answer of each."""
-        now_ns = self._site.clock.monotonic_ns()
-        due = [one for one in group if one.until_ns is None or one.until_ns > now_ns]
-        keys = [self._site.tenant_of(one).space + raw for one in due for _, raw, _ in one.stores]
-        names = [name for one in due for name, _, _ in one.stores]
-        values = [value for one in due for _, _, value in one.stores]
-        outcomes: Sequence[object]
-        try:
-            outcomes = self._site.corridor.store_each((keys, names, values))
-        except HoldfastError as error:
-            outcomes = [error] * len(keys)
-        left = iter(outcomes)
-        return [
-            _told(one, [next(left) for _ in one.stores])
-            if one.until_ns is None or one.until_ns > now_ns
-            else refused(DeadlineExceeded())
-            for one in group
-        ]
-
-    def _stored(self, group: list[Asked], told: object) -> None:
-        for index, asked in enumerate(group):
-            self._site.tenant_of(asked).under_way -= 1
-            if isinstance(told, BaseException):
-                asked.answer(self._site.fault(told))
-            else:
-                asked.answer(cast("list[Answer]", told)[index])
-        self._busy = False
-        self._go_on()
+    site.tenants.admit(tenant)
+    try:
+        stores = Stores([space + key for key in plain.keys], plain.names, plain.values)
+        site.lanes.put_stores(stores, settle, deadline_ns)
+    except HoldfastError:
+        tenant.under_way -= 1
+        raise
 
 
-def _told(asked: Asked, outcomes: Sequence[object]) -> Answer:
-    return asked.tell_quick(
-        [
-            quick.stored(outcome, raw)
-            if isinstance(outcome, Receipt)
-            else quick.result(outcome_message("store", outcome))
-            for (_, raw, _), outcome in zip(asked.stores, outcomes, strict=True)
-        ]
-    )
+def _stored(asked: Asked, told: object) -> Answer:
+    outcomes = cast("list[object]", told)
+    if not all(type(outcome) is Receipt for outcome in outcomes):
+        late = [outcome for outcome in outcomes if isinstance(outcome, DeadlineExceeded)]
+        if late:
+            raise late[0]  # the batch was not begun
+        outcomes = [_result(outcome) for outcome in outcomes]
+    cost_atto = sum(one.cost_atto for one in outcomes if isinstance(one, Receipt))
+    results = quick.stored(cast("list[Receipt | quick.Result]", outcomes), asked.plain.keys)
+    return asked.tell_quick(results, cost_atto)
+
+
+def _result(outcome: object) -> object:
+    if isinstance(outcome, Receipt):
+        return outcome
+    return quick.result(outcome_message("store", outcome))
 
 
 def _bound(asked: Asked, message: Said) -> None:
@@ -392,25 +370,27 @@ def _carry_out(site: Site, request: Request) -> None:
     )
 
 
-def _look(site: Site, asked: Asked) -> list[bytes] | None:
-    """What lies in memory of all that is asked; None where something does not."""
-    space, corridor = site.tenant_of(asked).space, site.corridor
+def _look(site: Site, asked: Asked) -> Answer | None:
+    """The answer where all that is asked lies in memory; None where something does not."""
+    tenant, plain = site.tenant_of(asked), asked.plain
+    space = tenant.space
+    try:
+        site.charging.hold_reads(tenant)
+    except BalanceEmpty:
+        return None  # each of them is told
+    keys = [space + key for key in plain.keys]
+    found = reading.load_many(site.corridor, keys, MESSAGE_VALUE_BYTES, waits=False)
+    if found is None or AFAR in found:
+        return None
     results: list[bytes] = []
-    size = 0
-    for key in asked.loads:
-        try:
-            near = reading.look_at_row(corridor, space + key)
-        except HoldfastError as error:
-            told = NotFound(key=key.decode()) if isinstance(error, NotFound) else error
-            results.append(quick.result(outcome_message("load", told)))
-            continue
-        if near is None or near[1] is None:
-            return None
-        size += len(near[1])
-        if size > MESSAGE_VALUE_BYTES:
-            return None
-        results.append(quick.loaded(near[1]))
-    return results
+    sizes: list[int] = []
+    for name, value in zip(plain.names, found, strict=True):
+        if isinstance(value, bytes):
+            results += quick.loaded(value)
+            sizes.append(len(value))
+        else:
+            results += quick.result(outcome_message("load", NotFound(key=name)))
+    return asked.tell_quick(results, site.charging.loaded(tenant, sizes))
 
 
 BATCH: Final = Route("batch", _carry_out, "alone")

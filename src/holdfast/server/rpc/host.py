@@ -6,14 +6,14 @@ A service is a function that adds its handlers to the server and returns its ful
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from holdfast.errors import InvalidValue, StorageFailed
 from holdfast.limits import RPC_CALLS, RPC_MESSAGE_BYTES
@@ -31,11 +31,30 @@ MILLISECONDS: Final = 1000
 PING_S: Final = 60  # a peer that does not answer is gone; and how often one may ask us
 
 
+class ByName:
+    """A server as generated code adds to it, whose methods are found by their names alone.
+
+    At each call grpc.aio waits anew for one task of every method that is registered: with all of
+    ours that took 20 us a call, five times what finding a method by its name does.
+
+    Args:
+        server: is added to.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, object]) -> None:
+        """Nothing: the same handlers are found by name."""
+
+
 def add_services(server: grpc.aio.Server, site: Site) -> list[str]:
-    """Add every service, with reflection and health; the names of all."""
+    """Add every service, with reflection; the names of all but that."""
     names = [add(server, site) for add in SERVICES]
-    shown = [*names, health.SERVICE_NAME, reflection.SERVICE_NAME]
-    reflection.enable_server_reflection(shown, server)
+    shown = reflection.aio.ReflectionServicer(
+        [*names, health.SERVICE_NAME, reflection.SERVICE_NAME]
+    )
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(shown, ByName(server))
     return names
 
 
@@ -86,7 +105,7 @@ async def listen(site: Site, settings: Settings) -> RpcHost:
         raise InvalidValue(argument="grpc_port", reason="several processes share one: say which")
     server = grpc.aio.server(options=_options(settings), maximum_concurrent_rpcs=RPC_CALLS)
     told = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(told, server)
+    health_pb2_grpc.add_HealthServicer_to_server(told, ByName(server))
     for name in ("", *add_services(server, site)):
         await told.set(name, SERVING)
     certificates = Certificates(settings) if settings.tls_cert else None

@@ -60,7 +60,7 @@ ADMITS: Final[dict[str, Callable[[Site, Called], None]]] = {
 def holdfast_service(server: Server, site: Site) -> str:
     """Add the service; its name."""
     handlers = {method.name: _handler(site, method) for method in METHODS}
-    server.add_registered_method_handlers(NAME, handlers)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))
     return NAME
 
 
