@@ -11,16 +11,16 @@ from random import Random
 import pytest
 
 import holdfast
-from tests.crash.writer import BUCKET_BYTES, operations
+from tests.crash.writer import BUCKET_BYTES, WIDE_BYTES, operations
 
 KILLS = 50
 STORES = 5
 WRITER = Path(__file__).with_name("writer.py")
 
 
-def killed_after(folder: Path, number: int, lines: int) -> int:
+def killed_after(folder: Path, number: int, lines: int, *options: str) -> int:
     """Run a writer, kill it after so many answers; how many operations it was told of."""
-    command = [sys.executable, str(WRITER), str(folder), str(number)]
+    command = [sys.executable, str(WRITER), str(folder), str(number), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         told = [process.stdout.readline() for _ in range(lines)]
@@ -52,6 +52,25 @@ def test_a_writer_is_killed_again_and_again(store_number: int, tmp_path: Path) -
             assert report.ok, report.problems
             most = max(most, report.buckets)
     assert most >= 2  # it grew on the way, under upkeep that was killed too
+
+
+def test_what_was_copied_into_memory_outlives_its_writer(tmp_path: Path) -> None:
+    chance = Random(1)
+    folder = tmp_path / "data"
+    expected: dict[str, bytes] = {}
+    for number in range(3):
+        done = killed_after(folder, number, chance.randint(200, 500), "never")
+        *acknowledged, unsure = islice(operations(number), done + 1)
+        for operation in acknowledged:
+            apply(expected, operation.after)
+        with holdfast.open(folder, bucket_bytes=WIDE_BYTES, upkeep=False) as store:
+            found = {key: store.namespace("n").get(key) for key in store.namespace("n").list()}
+            after = dict(expected)
+            apply(after, unsure.after)
+            assert found in (expected, after), f"round {number}"
+            expected = found
+            report = store.check()
+            assert report.ok, report.problems
 
 
 def apply(expected: dict[str, bytes], after: dict[str, bytes | None]) -> None:

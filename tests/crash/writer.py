@@ -1,6 +1,6 @@
 """A process that writes until it is killed, and says what was acknowledged.
 
-    python writer.py FOLDER ROUND
+    python writer.py FOLDER ROUND [SYNC]
 
 The operations follow from ROUND alone (``operations``); the number of each is
 printed once the store has answered. Run by test_kill.py.
@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import holdfast
+from holdfast.bucket.settings import Sync
 
 BUCKET_BYTES: Final = 64 << 10
+WIDE_BYTES: Final = 16 << 20  # its segments are long enough for a window (engines/ahead.py)
 KEYS: Final = 60
 LARGE: Final = (1 << 20) + 5_000
 
@@ -45,9 +47,10 @@ def operations(number: int) -> Iterator[Operation]:
             yield Operation("put", {key: value})
 
 
-def main(folder: str, number: int) -> None:
+def main(folder: str, number: int, sync: Sync = "always") -> None:
     """Write until killed."""
-    with holdfast.open(folder, bucket_bytes=BUCKET_BYTES) as store:
+    bound = BUCKET_BYTES if sync == "always" else WIDE_BYTES
+    with holdfast.open(folder, sync=sync, bucket_bytes=bound) as store:
         space = store.namespace("n")
         for count, operation in enumerate(operations(number)):
             pairs = {key: value for key, value in operation.after.items() if value is not None}
@@ -63,4 +66,4 @@ def main(folder: str, number: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])  # type: ignore[arg-type]

@@ -194,6 +194,8 @@ def write_control(bucket: Bucket, kind: Type, value: bytes) -> None:
 
 def write_mark(bucket: Bucket, kind: Type, time_ns: int) -> None:
     """Write how far bucket time may get; the group's head says what is durable."""
+    if kind is Type.CLOSE:
+        bucket.log.active.finish()
     _write_alone(bucket, kind, b"", time_ns)
     bucket.marked_at = bucket.log.stop
 

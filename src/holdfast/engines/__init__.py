@@ -10,9 +10,11 @@ Must never know: what a record, a key or a value is; time; chance; who asks.
 Invariants: a number is taken once (put-if-absent); what ``begin``, ``share``,
 ``drop`` and ``retire`` did is durable when they return; a failed append leaves
 the size as it was; a failed sync is never followed by one that succeeds on the
-same segment; no file is ever shortened, so no map of one can lose its ground.
+same segment; no file is shortened but by zeros set aside behind its last byte, before
+anybody maps it, so no map of one can lose its ground.
 
 ``port`` says what is asked of any ground (``Segments``) and of any operating
 system (``Disk``); ``files`` keeps segments in files of any disk; ``disk`` is
-the machine's own disk and ``memory`` one that lasts as long as the process.
+the machine's own disk, ``ahead`` the same with small writes copied into memory, and
+``memory`` one that lasts as long as the process.
 """

@@ -130,7 +130,11 @@ class OsDisk(Disk):
 
     def open(self, path: str, *, create: bool = False) -> File:
         flags = os.O_RDWR | os.O_CLOEXEC
-        return OsFile(os.open(path, flags | os.O_CREAT | os.O_EXCL if create else flags, 0o600))
+        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL if create else flags, 0o600)
+        return self._file(fd)
+
+    def _file(self, fd: int) -> File:
+        return OsFile(fd)
 
     def link(self, source: str, target: str) -> None:
         os.link(source, target)

@@ -55,6 +55,13 @@ class File(Protocol):
     def size(self) -> int:
         """Bytes in the file."""
 
+    def finish(self, size: int) -> None:
+        """Give back what was set aside for writes behind ``size``: there are no more of them.
+
+        By the thread that writes, and before anybody maps the file. It may fail in silence.
+        """
+        del size
+
     def close(self) -> None:
         """Give the descriptor back; maps that were handed out stay readable."""
 
@@ -63,7 +70,7 @@ class Disk(Protocol):
     """An operating system's files. Failures are ``OSError``, as the kernel names them.
 
     Bytes become durable by ``File.sync`` and names by ``sync_folder`` of their
-    folder, each without the other. There is no way to shorten a file (rule 12).
+    folder, each without the other. There is no way to shorten what was written (rule 12).
     """
 
     def open(self, path: str, *, create: bool = False) -> File:
@@ -122,6 +129,14 @@ class Segment(Protocol):
 
         Ask again for each use and keep no reference: what is kept can't be parked.
         """
+
+    def finish(self) -> None:
+        """Give back what was set aside for appends to come; for the thread that appends."""
+        return
+
+    def taken(self) -> int:
+        """Bytes that it takes, those that are set aside included."""
+        return self.size
 
     def park(self) -> None:
         """Give back the descriptor and the map; the next call opens again.

@@ -188,6 +188,17 @@ class FileSegment(Segment):
         mapped = self._map
         return mapped if mapped is not None else self._mapped()
 
+    def finish(self) -> None:
+        with suppress(OSError):  # of opening it: then what was set aside stays
+            file = self._file
+            (file if file is not None else self._opened()).finish(self.size)
+
+    def taken(self) -> int:
+        file = self._file
+        with suppress(OSError):
+            return max(self.size, file.size() if file is not None else 0)
+        return self.size
+
     def park(self) -> None:
         heard = self._failure
         self.settle()

@@ -134,6 +134,7 @@ class Log:
         """
         if self.synced < self.stop:
             self.sync()
+        self.active.finish()
         ending = SegmentInfo(self.number, self.bucket, self.number, self.stop, self.digest)
         listed = (*self.ended.values(), ending)
         number = self.next_number()
@@ -407,8 +408,8 @@ class Log:
 
     def sizes(self) -> dict[int, int]:
         """Bytes on disk by segment."""
-        numbers = {*self.ended, self.number}
-        return {number: self.segment(number).size for number in numbers}
+        sizes = {number: self.segment(number).size for number in self.ended}
+        return sizes | {self.number: self.active.taken()}
 
     def park(self) -> None:
         """Give back descriptors, maps and key blocks; the next call opens again.

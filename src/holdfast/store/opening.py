@@ -12,6 +12,7 @@ from holdfast.bucket.lag import Lags
 from holdfast.bucket.settings import Settings, Sync
 from holdfast.bucket.settling import charge_reads
 from holdfast.clock import BucketTime, Clock, Entropy, SystemClock, SystemEntropy
+from holdfast.engines.ahead import AheadDisk
 from holdfast.engines.disk import OsDisk
 from holdfast.engines.files import FileSegments
 from holdfast.engines.memory import MemoryDisk
@@ -185,7 +186,11 @@ def _open(  # noqa: PLR0917
     owner = Ownership(root) if real and share is WHOLE else None
     try:
         found, fresh = _store_file(disk, root, entropy, index_dir, data_dirs, real=real)
-        ground = _ground(disk, root, found, create=fresh, part=share.name)
+        # Windows copy under the interpreter lock: not for whoever avoids maps, nor for
+        # whoever waits for the disk at every write.
+        ahead = type(disk) is OsDisk and in_place and sync != "always"
+        logs = AheadDisk() if ahead else disk
+        ground = _ground(logs, root, found, create=fresh, part=share.name)
         views = _Views(str(_under(root, found.index_dir)), real=real, given=open_view)
         if fresh:
             found = write_store_file(disk, root, found)

@@ -109,6 +109,9 @@ class AroundFile(File):
         self._disk.before("size")
         return self._inner.size()
 
+    def finish(self, size: int) -> None:
+        self._inner.finish(size)
+
     def close(self) -> None:
         self._disk.before("close")
         self._inner.close()

@@ -124,6 +124,17 @@ class SegmentsSuite:
         assert segment.read_now(3, 6) in {b"345", None}
         assert segment.read_now(8, 20) in {b"89", None}
 
+    def test_what_is_set_aside_is_given_back(self, ground: Ground) -> None:
+        segment = ground().begin("b", 0, [b"head"])
+        for _ in range(300):
+            segment.append([bytes(range(250)) * 4])
+        segment.finish()
+        assert ground().open("b", 0).size == segment.size == 4 + 300_000
+        segment.append([b"key block"])
+        segment.sync()
+        assert ground().open("b", 0).size == segment.size
+        assert segment.read(299_999, 300_099) == bytes(range(245, 250)) + b"key block"
+
     def test_a_map_is_the_whole_segment_and_slices_to_bytes(self, segments: Segments) -> None:
         segment = segments.begin("b", 0, [b"head"])
         segment.append([b"record"])

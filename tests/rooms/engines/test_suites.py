@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.engines.ahead import AheadDisk
 from holdfast.engines.disk import OsDisk
 from holdfast.engines.files import FileSegments
 from holdfast.engines.memory import MemoryDisk
@@ -36,6 +37,12 @@ class TestOsDisk(DiskSuite):
         return str(tmp_path)
 
 
+class TestAheadDisk(TestOsDisk):
+    @pytest.fixture
+    def disk(self) -> Disk:
+        return AheadDisk(everywhere=True)
+
+
 class TestDisksInMemory(DiskSuite):
     @pytest.fixture(params=WRAPPED)
     def disk(self, request: pytest.FixtureRequest) -> Disk:
@@ -52,6 +59,12 @@ class TestSegmentsOnOsDisk(SegmentsSuite):
     @pytest.fixture
     def ground(self, tmp_path: Path) -> Ground:
         return lambda: FileSegments(OsDisk(), [f"{tmp_path}/a", f"{tmp_path}/b"], create=True)
+
+
+class TestSegmentsAhead(SegmentsSuite):
+    @pytest.fixture
+    def ground(self, tmp_path: Path) -> Ground:
+        return lambda: FileSegments(AheadDisk(everywhere=True), [str(tmp_path)], create=True)
 
 
 class TestSegmentsWithFewDescriptors(SegmentsSuite):

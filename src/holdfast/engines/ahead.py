@@ -1,0 +1,181 @@
+"""Files of the machine's disk whose small writes are copies into memory.
+
+A system call for each small write costs more than the write: 1.5 us of processor
+time for 1 KiB, most of it to find a page for each, against 0.5 us here. So a file
+that is written in small pieces, one behind the other, gets a *window*: a block of
+zeros is written ahead of its end in one call, mapped, and filled in place. The pages
+are the file's own, as those of a write are: what was copied there outlives a
+``kill -9``, shows to every read at once, and becomes durable by the file's ``sync``,
+which tells of every failed write-back. Larger writes go by call: the kernel takes
+them in large pieces of its own.
+
+The zeros are written, not only asked for, so that a full disk is an OSError here.
+What the disk has taken cannot be refused later, where it writes in place; so on
+other file systems there are no windows. A disk that breaks while a window is open
+ends the process, as a mapped page that cannot be read does (rule 12).
+
+Behind the last write the file holds the rest of the zeros: ``finish`` gives them back.
+After a crash they stay; to whoever reads the log they are a torn tail.
+"""
+
+from __future__ import annotations
+
+# ruff: noqa: D102 - the port tells what each method does
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from mmap import ALLOCATIONGRANULARITY, mmap
+from pathlib import Path
+from threading import Lock
+from weakref import ref
+
+from holdfast.engines.disk import OsDisk, OsFile
+from holdfast.engines.port import Buffer, File
+from holdfast.limits import KIB
+
+WINDOW_BYTES = max(128 * KIB, ALLOCATIONGRANULARITY)
+# Of zeros: the largest that Linux takes from the pages a processor gave back last. Larger
+# ones are fresh memory more often, which on a virtual machine took ten times as long.
+PIECE_BYTES = 32 * KIB
+RUN_BYTES = 64 * KIB  # of small writes in a row are worth a window
+SMALL_BYTES = 16 * KIB  # from here on a write goes by call
+OPEN_WINDOWS = 16  # each holds a descriptor of its own, on top of those that are counted
+IN_PLACE = frozenset(("ext2", "ext3", "ext4", "xfs", "tmpfs"))  # no copy on write
+
+_ZEROS = bytes(PIECE_BYTES)
+_MOUNTS = "/proc/self/mountinfo"
+
+
+class Windows:
+    """Bounds how many files of a disk have a window: the newest keep theirs."""
+
+    def __init__(self, limit: int = OPEN_WINDOWS) -> None:
+        self._limit = limit
+        self._lock = Lock()
+        self._ring: OrderedDict[ref[AheadFile], None] = OrderedDict()
+
+    def opened(self, file: AheadFile) -> None:
+        """Take note of a file's new window; whoever has the oldest loses it."""
+        watched = ref(file)
+        with self._lock:
+            self._ring[watched] = None
+            self._ring.move_to_end(watched)
+            while len(self._ring) > self._limit:
+                oldest = self._ring.popitem(last=False)[0]()
+                if oldest is not None:
+                    oldest.window = None
+
+
+class AheadFile(OsFile):
+    """An open file that keeps a window ahead of small writes.
+
+    One thread writes at a time. ``window`` may be taken away by any other: the
+    writer holds its own reference while it copies.
+
+    Args:
+        fd: a descriptor for reading and writing; this object owns it now.
+        windows: the bound it shares with others.
+    """
+
+    __slots__ = ("_run", "_start", "_windows", "window")
+
+    def __init__(self, fd: int, windows: Windows) -> None:
+        super().__init__(fd)
+        self.window: mmap | None = None
+        self._start = 0  # of the window in the file
+        self._run = 0  # bytes of small writes in a row
+        self._windows = windows
+
+    def write(self, offset: int, buffers: Sequence[Buffer]) -> int:
+        window = self.window
+        if window is not None and len(buffers) == 1:
+            buffer = buffers[0]
+            at = offset - self._start
+            stop = at + len(buffer)
+            if at >= 0 and stop <= WINDOW_BYTES and type(buffer) is bytes:
+                window[at:stop] = buffer
+                return stop - at
+        return self._write_by_call(offset, buffers)
+
+    def finish(self, size: int) -> None:
+        self.window = None
+        self._run = 0
+        with suppress(OSError):  # then they stay, and are no part of anything
+            if self.size() > size:
+                os.ftruncate(self._fd, size)
+
+    def close(self) -> None:
+        self.window = None
+        super().close()
+
+    def _write_by_call(self, offset: int, buffers: Sequence[Buffer]) -> int:
+        length = sum(memoryview(buffer).nbytes for buffer in buffers)
+        follows = self.window is not None
+        self.window = None
+        self._run = self._run + length if length < SMALL_BYTES else 0
+        if self._run >= RUN_BYTES:
+            self._open_window(offset, offset + length, follows=follows)
+        return super().write(offset, buffers)
+
+    def _open_window(self, start: int, stop: int, *, follows: bool) -> None:
+        """Open the window in which a write from ``start`` to ``stop`` ends."""
+        block = stop // WINDOW_BYTES * WINDOW_BYTES
+        # Behind a full window the block is still to be written from its beginning, so
+        # that the kernel takes it as one piece; the first one begins behind the write.
+        begin = block if follows and start < block else stop
+        try:
+            self._clear(begin, block + WINDOW_BYTES)
+            self.window = mmap(self._fd, WINDOW_BYTES, offset=block)
+        except OSError:
+            self._run = 0  # the write goes by call, and says so if it cannot; later again
+            return
+        self._start = block
+        self._windows.opened(self)
+
+    def _clear(self, start: int, stop: int) -> None:
+        """Write zeros, in pieces that begin where one of their size would."""
+        while start < stop:
+            end = (start // PIECE_BYTES + 1) * PIECE_BYTES
+            super().write(start, (_ZEROS[: end - start],))
+            start = end
+
+
+class AheadDisk(OsDisk):
+    """The machine's disk for files that only grow, each written by one thread at a time.
+
+    Args:
+        everywhere: have windows on file systems too that are not known to write in place.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = AheadDisk().open(f"{folder}/a", create=True)
+        ...     sizes = [file.write(at, [bytes(1000)]) for at in range(0, 100_000, 1000)]
+        ...     file.finish(100_000)
+        ...     file.size()
+        100000
+    """
+
+    def __init__(self, *, everywhere: bool = False) -> None:
+        self._windows = Windows()
+        self._in_place: dict[int, bool] = {}  # by device
+        self._everywhere = everywhere
+
+    def _file(self, fd: int) -> File:
+        device = os.fstat(fd).st_dev
+        fits = self._in_place.get(device)
+        if fits is None:
+            fits = self._in_place[device] = self._everywhere or _kind(device) in IN_PLACE
+        return AheadFile(fd, self._windows) if fits else OsFile(fd)
+
+
+def _kind(device: int) -> str:
+    """The type of the file system that is mounted from a device; empty where nobody knows."""
+    name = f"{os.major(device)}:{os.minor(device)}"
+    with suppress(OSError):
+        for line in Path(_MOUNTS).read_text(encoding="utf-8", errors="replace").splitlines():
+            mount, _, system = line.partition(" - ")
+            if mount.split()[2] == name:
+                return system.split()[0]
+    return ""
