@@ -15,12 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.golden.making import pieces, tiny_store
+from tests.golden.making_tree import tree_files
 from tests.golden.old import write_store
 
 BYTES = Path(__file__).resolve().parent / "bytes"
 MAKERS: dict[str, Callable[[], dict[str, bytes]]] = {
     "layouts.txt": pieces,
     "tiny-store.txt": tiny_store,
+    "tree.txt": tree_files,
 }
 INDENT = "  "
 LINE = 96  # hex digits of one line

@@ -5,7 +5,9 @@ that somebody claims to prove something (from anybody). Goes out: roots, signed 
 receipts; and from the verifiers what a proof convinces of, or ``ProofInvalid``.
 
 Keeps: nothing of its own that cannot be made again, but the log of signed roots, which is
-history. The way of a request must never know of it: a write pays nothing for it.
+history. The trees of buckets lie in pages beside their views, and are thrown away where
+they do not verify or stand at no position of the log. The way of a request must never know
+of it: a write pays nothing for it.
 
 It must never know who asks, or what anything costs. ``verify``, ``merkle``, ``receipts`` and
 all they need know nothing of the store: they stand alone, checked by an import contract.

@@ -10,8 +10,8 @@ looked up; where that has changed since, replay goes on until it stands still.
 
 Upkeep reads on in the log now and then (``follow``), so that little is left to read when
 somebody asks for a proof. Where the log no longer holds all that happened since the position,
-or the bucket holds keys that it did not before, the bucket is scanned again. The tree is kept
-in memory and made again by the process that is asked next.
+or the bucket holds keys that it did not before, the bucket is scanned again. The tree is written
+down beside the bucket's view (``pages.py``), and the process that is asked next goes on from there.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Final
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.certify import leaf, trie
+from holdfast.certify.pages import Damaged, Files, Standing
 from holdfast.certify.tree import LEAF, leaf_digest
 from holdfast.certify.trie import Trie
 from holdfast.errors import Changed, Corrupt, Moved, NotFound, StorageFailed
@@ -89,17 +90,22 @@ class Absorbed:
     Args:
         bucket: the bucket.
         pieces: reads the whole value of an object of it, piece by piece.
+        files: where the tree is written down; None: nowhere.
     """
 
-    def __init__(self, bucket: Bucket, pieces: Pieces) -> None:
+    def __init__(self, bucket: Bucket, pieces: Pieces, files: Files | None = None) -> None:
         self.bucket = bucket
         self.id = bucket.id
         self.tries: dict[bytes, Trie] = {}  # by namespace
         self.start = self.stop = b""  # the range that the tries stand for
+        self.files = files
         self._pieces = pieces
         self._at: Position | None = None
-        self._changes: Changes = {}  # read up to there, and not in the tries yet
+        self._stand: Position | None = None  # which position the tries are the tree of, if any
+        self._unsaved = 0  # changes that are in the tries, and not on disk
+        self._changes: Changes = {}  # read up to ``_at``, and not in the tries yet
         self._unsaid: dict[bytes, int] = {}  # versions of objects that must be looked at
+        self._load()
 
     def follow(self, most: int, pace: Callable[[], None]) -> bool:
         """Read on in the log, so that the next catching up has less to do.
@@ -119,7 +125,7 @@ class Absorbed:
             whole = self._at is not None and bucket.log.continues(self._at)
         if not whole or span != (self.start, self.stop) or self._at == end:
             return False
-        with suppress(Unsettled):
+        with suppress(Unsettled, Damaged):
             return self._read(end, most, pace)
         return False
 
@@ -136,10 +142,42 @@ class Absorbed:
                     return
             except Unsettled:
                 continue
+            except Damaged:
+                self._forget()
         raise Moved(bucket=self.bucket.id)
+
+    # -- on disk -----------------------------------------------------------------------
+
+    def standing(self, least: int = 1) -> Standing | None:
+        """The tree as it can be written down, where it has changed enough to be.
+
+        Args:
+            least: changes that are enough; a quarter of its keys must have changed besides.
+        """
+        enough = least if least == 1 else max(least, self._count() // 4)
+        if self._stand is None or self._unsaved < enough:
+            return None
+        self._unsaved = 0
+        return Standing(self.start, self.stop, self._stand, dict(self.tries))
+
+    def _load(self) -> None:
+        """Go on from the tree that was written down, if there is one."""
+        found = None if self.files is None else self.files.load()
+        if found is not None:
+            self.start, self.stop, self._at, self.tries = found
+            self._stand = self._at
+
+    def _forget(self) -> None:
+        """Throw away the tree, in memory and on disk: it is made again."""
+        self.tries, self._at, self._stand = {}, None, None
+        self._changes, self._unsaid = {}, {}
+        if self.files is not None:
+            self.files.drop()
 
     def _step(self) -> bool:
         """Go on to where the log ends now; whether the tree stands still there."""
+        if self.files is not None and self.files.damaged:
+            raise Damaged
         bucket = self.bucket
         with bucket.lock:
             end, span = bucket.published, (bucket.start, bucket.stop)
@@ -157,12 +195,13 @@ class Absorbed:
             self._note(self._changes, composite, self._settled(composite, version))
         self._unsaid.clear()
         self._put(self._changes)
+        self._stand = self._at
         return True
 
     # -- from nothing ----------------------------------------------------------------
 
     def _scan(self, end: Position, span: tuple[bytes, bytes]) -> None:
-        self.tries, self._unsaid = {}, {}
+        self.tries, self._unsaid, self._stand = {}, {}, None
         changes: Changes = {}
         self._changes = changes
         at: bytes | None = span[0]
@@ -184,6 +223,7 @@ class Absorbed:
         """Forget what a split gave away."""
         start, stop = span
         self._put(self._changes)
+        self._stand = None if self._unsaid else self._at
         self._unsaid = {key: at for key, at in self._unsaid.items() if start <= key < stop}
         kept = {}
         for namespace, made in self.tries.items():
@@ -209,6 +249,7 @@ class Absorbed:
                 self._at = Position(number, head.start, head.stop, head.digest)
                 if sum(map(len, self._changes.values())) > room:
                     self._put(self._changes)
+                    self._stand = None if self._unsaid else self._at
                 if left is not None:
                     left -= head.records
                     if left <= 0:
@@ -300,15 +341,20 @@ class Absorbed:
         if split is not None:
             changes.setdefault(split[0], {})[split[1]] = digest
 
+    def _count(self) -> int:
+        return sum(made.count for made in self.tries.values())
+
     def _waiting(self) -> int:
         """How many changes wait to be put into the tries while nobody asks for a proof."""
-        return min(max(SLICE, sum(map(trie.count, self.tries.values()))), WAITING)
+        return min(max(SLICE, self._count()), WAITING)
 
     def _put(self, changes: Changes, least: int = 0) -> None:
         """Put changes into the tries and forget them, once there are enough."""
         if sum(map(len, changes.values())) < least:
             return
+        self._stand = None
         for namespace, rows in changes.items():
+            self._unsaved += len(rows)
             made = trie.apply(self.tries.get(namespace), rows)
             if made is None:
                 self.tries.pop(namespace, None)

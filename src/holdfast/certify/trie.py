@@ -7,7 +7,8 @@ changes one path. That order of forks is the one of a Cartesian tree over the bi
 neighbours part, and is built with a stack in one pass.
 
     Page    up to 128 neighbouring labels that make a complete subtree, packed: label and the
-            digest below it; its inner forks are made again when somebody asks for them
+            digest below it; its inner forks are made again when somebody asks for them.
+            It may lie elsewhere than in memory (``pages.py``); its digest never does
     Inner   a fork above pages
 
 Both never change: a new trie shares what it did not touch with the old one, so a sealed trie
@@ -24,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from holdfast.certify import tree
 from holdfast.certify.tree import EMPTY_DIGEST
@@ -50,39 +51,65 @@ def parting(one: bytes, other: bytes) -> int:
     return NINE * index + NINE - (bits - 1 & 7) - 1
 
 
+class Source(Protocol):
+    """Where what a page holds can be read."""
+
+    def read(self) -> Columns:
+        """What it holds, verified."""
+        ...
+
+
+class Columns(NamedTuple):
+    """What a page holds: labels in order, what stands below each, where neighbours part."""
+
+    labels: tuple[bytes, ...]
+    digests: bytes  # side by side
+    bits: array[int]
+
+    def read(self) -> Columns:
+        """Itself: it is the source of a page in memory."""
+        return self
+
+
 class Page:
-    """Neighbouring labels that make a complete subtree."""
+    """Neighbouring labels that make a complete subtree; in memory, or where ``source`` says."""
 
-    __slots__ = ("bits", "digests", "known", "labels")
+    __slots__ = ("count", "first", "known", "last", "source")
 
-    def __init__(self, labels: tuple[bytes, ...], digests: bytes, bits: array[int]) -> None:
-        self.labels, self.digests, self.bits = labels, digests, bits
-        self.known: bytes | None = None
+    def __init__(
+        self, ends: tuple[bytes, bytes], count: int, source: Source, known: bytes | None = None
+    ) -> None:
+        self.first, self.last = ends
+        self.count, self.source, self.known = count, source, known
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    def rest(self, source: Source) -> None:
+        """Forget what is written down there now; safe while others read."""
+        _ = self.digest
+        self.source = source
 
     @property
-    def first(self) -> bytes:
-        """The smallest label."""
-        return self.labels[0]
-
-    @property
-    def last(self) -> bytes:
-        """The largest label."""
-        return self.labels[-1]
+    def columns(self) -> Columns:
+        """What it holds."""
+        return self.source.read()
 
     def rows(self) -> Iterator[Row]:
         """Its labels with what stands below."""
-        return zip(self.labels, unpacked(self.digests), strict=True)
+        labels, digests, _ = self.columns
+        return zip(labels, unpacked(digests), strict=True)
 
     @property
     def digest(self) -> bytes:
         """The digest of the whole subtree."""
         if self.known is None:
-            ends = tree.labelled_digests(self.labels, unpacked(self.digests))
-            self.known = _joined(ends, self.bits)
+            labels, digests, bits = self.columns
+            self.known = _joined(tree.labelled_digests(labels, unpacked(digests)), bits)
         return self.known
+
+
+def page_of(labels: Sequence[bytes], digests: bytes, bits: array[int]) -> Page:
+    """A page in memory."""
+    columns = Columns(tuple(labels), digests, bits)
+    return Page((labels[0], labels[-1]), len(labels), columns)
 
 
 class Inner:
@@ -94,11 +121,8 @@ class Inner:
         self.bit, self.left, self.right = bit, left, right
         self.first: bytes = left.first
         self.last: bytes = right.last
-        self.count = count(left) + count(right)
+        self.count: int = left.count + right.count
         self.known: bytes | None = None
-
-    def __len__(self) -> int:
-        return self.count
 
     @property
     def digest(self) -> bytes:
@@ -126,12 +150,7 @@ def _digest(side: Trie) -> bytes:
     return side.known or side.digest
 
 
-def count(side: Trie) -> int:
-    """How many labels there are."""
-    return len(side.labels) if isinstance(side, Page) else side.count
-
-
-def _partings(labels: Sequence[bytes]) -> array[int]:
+def partings(labels: Sequence[bytes]) -> array[int]:
     """Where neighbours part: ``parting`` of each two, some at a time as whole numbers."""
     bits = array("H")
     for start in range(0, len(labels) - 1, AT_ONCE):
@@ -220,7 +239,7 @@ def build(rows: Mapping[bytes, bytes | None]) -> Trie | None:
 
 
 def _built(labels: Sequence[bytes], digests: Sequence[bytes]) -> Trie:
-    bits = _partings(labels)
+    bits = partings(labels)
     done: list[Trie] = []
     waiting: list[tuple[int, int] | int] = [(0, len(labels))]
     while waiting:
@@ -232,7 +251,7 @@ def _built(labels: Sequence[bytes], digests: Sequence[bytes]) -> Trie:
         start, stop = span
         if stop - start <= PAGE_LABELS:
             packed = b"".join(digests[start:stop])
-            done.append(Page(tuple(labels[start:stop]), packed, bits[start : stop - 1]))
+            done.append(page_of(labels[start:stop], packed, bits[start : stop - 1]))
             continue
         bit = min(bits[start : stop - 1])
         middle = bits.index(bit, start) + 1
@@ -295,25 +314,27 @@ class _Joining:
 
 def _inner(bit: int, left: Trie, right: Trie) -> Trie:
     """A fork, or one page where it would be small."""
-    if count(left) + count(right) <= PAGE_LABELS:
-        both = [*pages(left), *pages(right)]
+    if left.count + right.count <= PAGE_LABELS:
+        both = [page.columns for page in (*pages(left), *pages(right))]
         labels = [label for page in both for label in page.labels]
         digests = b"".join([page.digests for page in both])
-        return Page(tuple(labels), digests, _partings(labels))
+        return page_of(labels, digests, partings(labels))
     return Inner(bit, left, right)
 
 
 def _opened(side: Trie, bit: int) -> Trie:
     """A page whose labels part above ``bit`` as the fork that it stands for."""
-    if not isinstance(side, Page) or len(side) == 1:
+    if not isinstance(side, Page) or side.count == 1:
         return side
     top = parting(side.first, side.last)
     if top > bit:
         return side
-    middle = side.bits.index(top) + 1
+    labels, digests, bits = side.columns
+    middle = bits.index(top) + 1
     edge = middle * HASH_BYTES
-    left = Page(side.labels[:middle], side.digests[:edge], side.bits[: middle - 1])
-    return Inner(top, left, Page(side.labels[middle:], side.digests[edge:], side.bits[middle:]))
+    left = page_of(labels[:middle], digests[:edge], bits[: middle - 1])
+    right = page_of(labels[middle:], digests[edge:], bits[middle:])
+    return Inner(top, left, right)
 
 
 def apply(trie: Trie | None, changes: Mapping[bytes, bytes | None]) -> Trie | None:
@@ -327,7 +348,7 @@ def apply(trie: Trie | None, changes: Mapping[bytes, bytes | None]) -> Trie | No
         return build(changes)
     if changes and min(changes) > trie.last:  # in order: nothing is touched but the right edge
         return join((trie, build(changes)))
-    if len(changes) * EVERYWHERE >= count(trie):
+    if len(changes) * EVERYWHERE >= trie.count:
         return build({**dict(rows_of(trie)), **changes})
     joining = _Joining()
     labels = sorted(changes)
@@ -370,11 +391,12 @@ def _inside(trie: Trie | None, start: bytes, stop: bytes | None) -> Iterator[Tri
         elif isinstance(side, Inner):
             waiting += (side.right, side.left)
         else:
-            low = bisect_left(side.labels, start)
-            high = len(side) if stop is None else bisect_left(side.labels, stop)
-            packed = side.digests[low * HASH_BYTES : high * HASH_BYTES]
+            labels, digests, bits = side.columns
+            low = bisect_left(labels, start)
+            high = side.count if stop is None else bisect_left(labels, stop)
             if low < high:
-                yield Page(side.labels[low:high], packed, side.bits[low : high - 1])
+                packed = digests[low * HASH_BYTES : high * HASH_BYTES]
+                yield page_of(labels[low:high], packed, bits[low : high - 1])
 
 
 # -- reading -----------------------------------------------------------------------
@@ -409,10 +431,11 @@ def get(trie: Trie | None, label: bytes) -> bytes | None:
         side = side.right if label >= side.right.first else side.left
     if side is None:
         return None
-    index = bisect_left(side.labels, label)
-    if index == len(side) or side.labels[index] != label:
+    labels, digests, _ = side.columns
+    index = bisect_left(labels, label)
+    if index == len(labels) or labels[index] != label:
         return None
-    return side.digests[index * HASH_BYTES : (index + 1) * HASH_BYTES]
+    return digests[index * HASH_BYTES : (index + 1) * HASH_BYTES]
 
 
 def before(trie: Trie | None, label: bytes) -> bytes | None:
@@ -425,8 +448,9 @@ def before(trie: Trie | None, label: bytes) -> bytes | None:
             trie = trie.left
     if trie is None:
         return None
-    index = bisect_left(trie.labels, label)
-    return trie.labels[index - 1] if index else best
+    labels = trie.columns.labels
+    index = bisect_left(labels, label)
+    return labels[index - 1] if index else best
 
 
 def behind(trie: Trie | None, label: bytes) -> bytes | None:
@@ -439,5 +463,6 @@ def behind(trie: Trie | None, label: bytes) -> bytes | None:
             best, trie = trie.right.first, trie.left
     if trie is None:
         return None
-    index = bisect_left(trie.labels, label)
-    return trie.labels[index] if index < len(trie) else best
+    labels = trie.columns.labels
+    index = bisect_left(labels, label)
+    return labels[index] if index < len(labels) else best

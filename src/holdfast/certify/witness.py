@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from holdfast.certify import tree
 from holdfast.certify.tree import EMPTY, Fork, Labelled, Node, Pruned
-from holdfast.certify.trie import Inner, Page, Row, Trie, before, behind, cartesian, get
+from holdfast.certify.trie import Inner, Page, Row, Trie, before, behind, cartesian, get, unpacked
 
 Below = Callable[[bytes, bytes], Node]  # label, digest -> the subtree to show
 
@@ -58,13 +58,14 @@ def _open(trie: Trie, first: bytes, last: bytes | None, shown: Callable[[Row], N
 
 def _open_page(page: Page, first: bytes, last: bytes | None, shown: Callable[[Row], Node]) -> Node:
     ends: list[Node] = []
-    for row in page.rows():
+    labels, digests, bits = page.columns
+    for row in zip(labels, unpacked(digests), strict=True):
         label, digest = row
         if label < first or (last is not None and label > last):
             ends.append(Pruned(tree.labelled_digest(label, digest)))
         else:
             ends.append(shown(row))
-    return cartesian(ends, page.bits, _fork)
+    return cartesian(ends, bits, _fork)
 
 
 def _fork(left: Node, right: Node) -> Node:

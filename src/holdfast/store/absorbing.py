@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
+from holdfast.bucket.checkpoint import Pace, no_pace
 from holdfast.certify.absorb import PAGE, Absorbed
-from holdfast.errors import Changed, Moved
+from holdfast.certify.pages import Damaged, Files, Standing
+from holdfast.engines.disk import OsDisk
+from holdfast.errors import Changed, HoldfastError, Moved
 from holdfast.log.entry import Entry
 from holdfast.log.records import Flag
 from holdfast.placement.elsewhere import Elsewhere, Page
@@ -16,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
     from holdfast.store.store import Store
 
+UNSAVED: Final = 1_000  # changes that are not on disk, before upkeep writes a tree
 ATTEMPTS: Final = 64  # a bucket may split or merge, again and again
 
 
@@ -28,6 +35,8 @@ class Absorbing:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._folder = index_folder(store)
+        self._saving = Lock()
         self.absorbed: dict[str, Absorbed] = {}
 
     def catch_up(self) -> list[Absorbed]:
@@ -42,7 +51,7 @@ class Absorbing:
             self.absorbed = {
                 bucket.id: known[bucket.id]
                 if bucket.id in known and known[bucket.id].bucket is bucket
-                else Absorbed(bucket, self.pieces)
+                else Absorbed(bucket, self.pieces, self._files(bucket))
                 for bucket in directory
             }
             pieces = list(self.absorbed.values())
@@ -55,6 +64,32 @@ class Absorbing:
             return pieces
         raise Changed(what="ranges of buckets")
 
+    def _files(self, bucket: Bucket) -> Files | None:
+        return None if self._folder is None else Files(self._folder / bucket.id, bucket.id)
+
+    def save(self, piece: Absorbed, standing: Standing | None, pace: Pace = no_pace) -> None:
+        """Write down the tree of a bucket; others may absorb and prove meanwhile."""
+        if piece.files is None or standing is None or piece.bucket.closed:
+            return
+        with self._saving, suppress(Damaged):
+            piece.files.save(standing, piece.bucket.sync_to, pace)
+
+    def close(self) -> None:
+        """Write down what is not on disk yet; what cannot be is made again."""
+        for piece in self.absorbed.values():
+            with suppress(OSError, HoldfastError):
+                self.save(piece, piece.standing())
+
+    def doubt(self) -> None:
+        """A proof that was made is none: what was read from disk is not what was written.
+
+        Where no page is known to be damaged, none is believed.
+        """
+        files = [piece.files for piece in self.absorbed.values() if piece.files is not None]
+        if not any(one.damaged for one in files):
+            for one in files:
+                one.doubt()
+
     def pieces(self, composite: bytes, entry: Entry) -> Iterable[bytes]:
         """The whole value of an object, piece by piece."""
         corridor = self._store.corridor
@@ -64,6 +99,11 @@ class Absorbing:
             composite, lambda bucket: bucket.read_extents(composite, entry, 0, entry.size)
         )
         return (whole,)
+
+
+def index_folder(store: Store) -> Path | None:
+    """Where the views of a store's buckets lie; None where they are in memory."""
+    return Path(store.path, store.file.index_dir) if isinstance(store.disk, OsDisk) else None
 
 
 def page_of(bucket: Bucket | Elsewhere, start: bytes, stop: bytes) -> Page:

@@ -4,12 +4,15 @@ A seal absorbs what every bucket published before it began (``certify/absorb.py`
 tree of it and signs its root; the signed root is stored, durably, before anybody is shown it,
 so a revision is never given twice. Signed roots are history: they lie in the store under the
 name that no caller can spell, ``roots/<revision>``, and are backed up with the rest. One seal
-serves all who wait for one. Nothing of this is made before the first proof is asked for.
+serves all who wait for one. Nothing of this is made before the first proof is asked for. The
+trees are written down beside the views of their buckets (``certify/pages.py``); no proof leaves
+that does not lead to the root which was signed, so a damaged page costs time and nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from threading import Condition
@@ -21,10 +24,11 @@ from holdfast.certify import leaf, receipts, roots, state, verify
 from holdfast.certify.absorb import VISIBLE, Absorbed, bounds, content_of, split_key
 from holdfast.certify.leaf import namespace_id
 from holdfast.certify.merkle import MerkleLog
+from holdfast.certify.pages import Damaged
 from holdfast.certify.parts import Window
 from holdfast.certify.roots import SignedRoot
 from holdfast.certify.state import Part, State
-from holdfast.certify.tree import Node, leaf_digest
+from holdfast.certify.tree import Node
 from holdfast.certify.watch import History, Seen
 from holdfast.errors import (
     Changed,
@@ -39,10 +43,10 @@ from holdfast.limits import OBJECT_BYTES
 from holdfast.log.entry import Entry, unpack
 from holdfast.placement.directory import HIGHEST, LOWEST
 from holdfast.request import arguments, listing
-from holdfast.store.absorbing import Absorbing, page_of
+from holdfast.store.absorbing import UNSAVED, Absorbing, page_of
 from holdfast.store.handing import Taken, Takings
 from holdfast.store.rotation import Keys
-from holdfast.store.seals import Seal, digest_in, listed, lives, shown, told
+from holdfast.store.seals import Seal, listed, lives, shown, told
 from holdfast.store.tenancy import StoreRecords
 from holdfast.values import Proven, ProvenPage, ProvenParts
 
@@ -124,7 +128,8 @@ class Certifier:
     def follow(self, pace: Pace, enough: Callable[[], bool]) -> None:
         """Read what was written since the last seal, a slice at a time; upkeep calls this.
 
-        Whoever asks for a seal meanwhile waits for one slice.
+        Whoever asks for a seal meanwhile waits for one slice. Trees of which much has changed
+        are written down, without anybody waiting.
         """
         for piece in list(self._absorbing.absorbed.values()):
             while not enough():
@@ -134,12 +139,18 @@ class Certifier:
                     self._sealing = True
                 try:
                     more = piece.follow(FOLLOWED, pace)
+                    standing = piece.standing(UNSAVED)
                 finally:
                     with self._turn:
                         self._sealing = False
                         self._turn.notify_all()
+                self._absorbing.save(piece, standing, pace)
                 if not more:
                     break
+
+    def close(self) -> None:
+        """Write down the trees, so that the next opening goes on from here."""
+        self._absorbing.close()
 
     def last(self) -> Seal:
         """The newest seal; the first, where there is none yet."""
@@ -287,13 +298,21 @@ class Certifier:
         for attempt in range(ATTEMPTS):
             seal = self.last() if sealed and not attempt else self.seal()
             value, content = self._look(composite, take)
-            digest = None if content is None else leaf_digest(content)
-            if digest == digest_in(seal.state, label, low):
-                if not sealed and self._outlived(seal, [content]):
+            with self._wary():
+                node = shown(seal, label, low, content)
+                if node is None or (not sealed and self._outlived(seal, [content])):
                     continue
-                node = shown(seal.state, label, low, content)
                 return seal, node, value if lives(seal, content) else None
         raise Changed(key=key)
+
+    @contextmanager
+    def _wary(self) -> Iterator[None]:
+        """Have a tree made again of which a page on disk turned out to be damaged."""
+        try:
+            yield
+        except Damaged:
+            self._absorbing.doubt()
+            self._renew = True
 
     def prove_list(self, namespace: str, prefix: str, *, sealed: bool = False) -> Proven:
         """The proof of every object below a prefix; ``value`` is None.
@@ -329,8 +348,10 @@ class Certifier:
                 continue
             last = max(contents) if contents and len(contents) == limit else None
             high = stop if last is None else last + b"\x00"
-            node = listed(seal.state, label, (low, high), contents)
-            if node is not None and (sealed or not self._outlived(seal, contents.values())):
+            with self._wary():
+                node = listed(seal, label, (low, high), contents)
+                if node is None or (not sealed and self._outlived(seal, contents.values())):
+                    continue
                 cursor = None if last is None else last.decode()
                 return ProvenPage(*told(seal, node), cursor)
         raise Changed(prefix=prefix)

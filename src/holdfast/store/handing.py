@@ -12,14 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from holdfast.bucket.checkpoint import Pace
 from holdfast.certify import trie
+from holdfast.certify.pages import Damaged
 from holdfast.certify.trie import Trie
 from holdfast.errors import Moved
-from holdfast.store.absorbing import Absorbing
+from holdfast.store.absorbing import UNSAVED, Absorbing
 
 if TYPE_CHECKING:
     from holdfast.placement.elsewhere import Link
@@ -66,6 +69,9 @@ class Handing:
     def __init__(self, store: Store) -> None:
         self._entropy = store.entropy
         self._absorbing = Absorbing(store)
+        self._lock = Lock()  # over what was absorbed
+        store.upkeep.lazy.append(self._keep)
+        store.wings.append(self._absorbing.close)
         self._now: dict[str, Kept] = {}
         self._given: dict[str, Kept] = {}
         self._rest: dict[str, Iterator[Change]] = {}
@@ -79,7 +85,9 @@ class Handing:
         """Absorb what was published; every bucket with the token of where it stands."""
         now: dict[str, Kept] = {}
         spans = []
-        for piece in self._absorbing.catch_up():
+        with self._lock:
+            pieces = self._absorbing.catch_up()
+        for piece in pieces:
             name = piece.bucket.id
             kept = self._now.get(name)
             if kept is None or not _same(kept.tries, piece.tries):
@@ -90,6 +98,15 @@ class Handing:
         self._given = {name: kept for name, kept in self._given.items() if name in now}
         self._rest.clear()
         return encode(spans)
+
+    def _keep(self, pace: Pace, enough: Callable[[], bool]) -> None:
+        """Write down trees of which much has changed; upkeep calls this."""
+        for piece in list(self._absorbing.absorbed.values()):
+            with self._lock:
+                standing = piece.standing(UNSAVED)
+            self._absorbing.save(piece, standing, pace)
+            if enough():
+                return
 
     def _rows(self, bucket: str, token: str) -> bytes:
         """The changes since a state, or all rows where that was not handed out last."""
@@ -106,7 +123,10 @@ class Handing:
 
     def _next(self, bucket: str, *, whole: bool) -> bytes:
         rest = self._rest.get(bucket, iter(()))
-        told = list(islice(rest, ROWS))
+        try:
+            told = list(islice(rest, ROWS))
+        except Damaged:  # the tree is made again when they begin anew
+            raise Moved(bucket=bucket) from None
         return encode(Rows(whole, told, len(told) == ROWS))
 
 
@@ -171,7 +191,7 @@ def changes(before: Mapping[bytes, Trie], after: Mapping[bytes, Trie]) -> Iterat
         shared = {id(page) for page in trie.pages(old)} & {id(page) for page in trie.pages(new)}
         rows: dict[bytes, bytes | None] = {}
         for page in trie.pages(old):
-            rows.update(dict.fromkeys(() if id(page) in shared else page.labels))
+            rows.update(dict.fromkeys(() if id(page) in shared else page.columns.labels))
         for page in trie.pages(new):
             rows.update(() if id(page) in shared else page.rows())
         yield from ((name, label, rows[label]) for label in sorted(rows))

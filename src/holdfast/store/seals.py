@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.certify import leaf, trie, verify
+from holdfast.certify.pages import Damaged
 from holdfast.certify.roots import SignedRoot
 from holdfast.certify.state import State
 from holdfast.certify.tree import Leaf, Node, Pruned, leaf_digest
@@ -26,10 +27,27 @@ def told(seal: Seal, node: Node) -> tuple[bytes, int, int]:
     return proof, seal.root.revision, seal.root.time_ns
 
 
-def shown(sealed: State, label: bytes, key: bytes, content: bytes | None) -> Node:
-    """The tree with one key in sight, or with what stands beside where it is not."""
+def shown(seal: Seal, label: bytes, key: bytes, content: bytes | None) -> Node | None:
+    """The tree with one key in sight, or with what stands beside where it is not.
+
+    None where the key's leaf in the seal is another.
+
+    Raises:
+        Damaged: of the tree's pages on disk.
+    """
+    digest = None if content is None else leaf_digest(content)
+    if digest != _digest_in(seal.state, label, key):
+        return None
     shown = Leaf(content or b"")
-    return sealed.witness(label, key, key + b"\x00", lambda _key, _digest: shown)
+    node = seal.state.witness(label, key, key + b"\x00", lambda _key, _digest: shown)
+    return _held(seal, node)
+
+
+def _held(seal: Seal, node: Node) -> Node:
+    """The tree that is shown, which is of this seal: else something on disk is not what it was."""
+    if node.digest != seal.root.root:
+        raise Damaged
+    return node
 
 
 def lives(seal: Seal, content: bytes | None) -> bool:
@@ -38,7 +56,7 @@ def lives(seal: Seal, content: bytes | None) -> bool:
     return expires_ns is None or expires_ns > seal.root.time_ns
 
 
-def digest_in(sealed: State, label: bytes, key: bytes) -> bytes | None:
+def _digest_in(sealed: State, label: bytes, key: bytes) -> bytes | None:
     """The digest of a key's leaf in a state."""
     namespace = sealed.namespaces.get(label)
     if namespace is None:
@@ -48,9 +66,13 @@ def digest_in(sealed: State, label: bytes, key: bytes) -> bytes | None:
 
 
 def listed(
-    sealed: State, label: bytes, span: tuple[bytes, bytes | None], contents: dict[bytes, bytes]
+    seal: Seal, label: bytes, span: tuple[bytes, bytes | None], contents: dict[bytes, bytes]
 ) -> Node | None:
-    """The tree with a list in sight; None where it is not what was looked at."""
+    """The tree with a list in sight; None where it is not what was looked at.
+
+    Raises:
+        Damaged: of the tree's pages on disk.
+    """
     shown: set[bytes] = set()
     same = True
 
@@ -63,5 +85,5 @@ def listed(
             return Pruned(digest)
         return Leaf(content)
 
-    node = sealed.witness(label, *span, below)
-    return node if same and shown == contents.keys() else None
+    node = seal.state.witness(label, *span, below)
+    return _held(seal, node) if same and shown == contents.keys() else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +16,6 @@ import msgspec
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace
-from holdfast.engines.disk import OsDisk
 from holdfast.errors import HoldfastError, InvalidValue, Moved
 from holdfast.limits import SEARCH_BEHIND
 from holdfast.log.entry import Entry
@@ -30,6 +28,7 @@ from holdfast.search.documents import Maker
 from holdfast.search.files import NAME, Files
 from holdfast.search.index import Index
 from holdfast.search.parse import TAG
+from holdfast.store.absorbing import index_folder
 from holdfast.store.answering import Answering, Gathered
 from holdfast.store.question import RENEW, STATUS
 from holdfast.store.tenancy import StoreRecords
@@ -61,7 +60,7 @@ class Searcher:
         self._gathered: dict[bytes, tuple[int, Gathered]] = {}
         self._lock = RLock()
         self.answering = Answering(store, self)
-        self._folder = _folder_of(store)
+        self._folder = index_folder(store)
         store.upkeep.index = self.follow
 
     # -- rules -------------------------------------------------------------------------
@@ -282,11 +281,6 @@ class Searcher:
             if start <= index.bucket.start < stop:
                 with suppress(OSError, HoldfastError):
                     index.save()
-
-
-def _folder_of(store: Store) -> Path | None:
-    """Where the views of a store's buckets lie; None where they are in memory."""
-    return Path(store.path, store.file.index_dir) if isinstance(store.disk, OsDisk) else None
 
 
 def _sum(one: SearchStatus, other: SearchStatus) -> SearchStatus:

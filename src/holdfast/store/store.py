@@ -81,6 +81,7 @@ class Store(Money, SearchingAll):
         self._tokens: Tokens | None = None
         self._access: Access | None = None
         self._certifier: Certifier | None = None
+        self.wings: list[Callable[[], None]] = []  # closed before the buckets are
         self.peers: Sequence[Link] = ()  # other processes, where this one signs for all
         self.partners: Sequence[Link] = ()  # every other process, where several share the store
         self._searcher: Searcher | None = None
@@ -186,6 +187,7 @@ class Store(Money, SearchingAll):
 
                 self._certifier = Certifier(self)
                 self.upkeep.lazy.append(self._certifier.follow)
+                self.wings.append(self._certifier.close)
             return self._certifier
 
     def certify_by(self, certifier: Certifier) -> None:
@@ -228,6 +230,7 @@ class Store(Money, SearchingAll):
                 except ModuleNotFoundError as error:
                     raise Unavailable(reason="needs holdfast[search]") from error
                 self._searcher = Searcher(self)
+                self.wings.append(self._searcher.close)
                 self._searcher.resume()
             return self._searcher
 
@@ -381,8 +384,8 @@ class Store(Money, SearchingAll):
             self.upkeep.stop()
             self._charger.stop()
             self.upkeep.settle()
-            if self._searcher is not None:
-                self._searcher.close()
+            for wing in self.wings:
+                wing()
             self._sync_own()
             self.placement.directory.closed = True
             if self.placement.share is WHOLE:

@@ -54,7 +54,7 @@ def test_many_neighbours_part_where_two_do(labels: set[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(trie, "AT_ONCE", 3)
         made = trie.build(dict.fromkeys(labels, b"d" * 32))
-    found = list(made.bits) if isinstance(made, trie.Page) else []
+    found = list(made.columns.bits) if isinstance(made, trie.Page) else []
     assert found == list(map(trie.parting, sorted(labels), sorted(labels)[1:]))
 
 
@@ -131,7 +131,7 @@ class Trying(RuleBasedStateMachine):
         assert list(trie.rows_of(self.trie)) == rows
         assert trie.digest_of(self.trie) == naive(rows)
         assert trie.digest_of(trie.build({**self.rows})) == trie.digest_of(self.trie)
-        assert all(1 <= len(page) <= trie.PAGE_LABELS for page in trie.pages(self.trie))
+        assert all(1 <= page.count <= trie.PAGE_LABELS for page in trie.pages(self.trie))
 
 
 def within(label: bytes, low: bytes, high: bytes | None) -> bool:
