@@ -80,7 +80,7 @@ COUNTED_GRANTS: Final = 10_000  # counted grants of which uses are held in memor
 
 # -- times ---------------------------------------------------------------------
 INTERVAL_SYNC_S: Final = 0.1
-SYNC_MARK_S: Final = 1.0  # an idle bucket writes down what it knows durable within this
+SYNC_MARK_S: Final = 0.7  # idle for so long, a bucket writes what it knows durable: within 1 s
 TIME_MARK_NS: Final = 10_000_000_000
 CLOCK_STEP_NS: Final = 5_000_000_000
 CLOCK_DRAW_PERCENT: Final = 5

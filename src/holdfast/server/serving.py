@@ -234,10 +234,15 @@ def serve(
     Raises:
         InvalidValue: strangers would be served without TLS. StorageFailed: the address is taken.
     """
+    calm_interpreter()
+    Server(store, settings or Settings(**options), started=started, reload=reload).run(signals=True)
+
+
+def calm_interpreter() -> None:
+    """Set up a process that does nothing but serve, with its store open."""
     sys.setswitchinterval(SWITCH_S)
     gc.freeze()  # what is there by now stays; and requests leave no cycles behind
     gc.set_threshold(GARBAGE, *gc.get_threshold()[1:])
-    Server(store, settings or Settings(**options), started=started, reload=reload).run(signals=True)
 
 
 def _webhook_of(store: Store, settings: Settings) -> Webhook | None:

@@ -30,7 +30,7 @@ from holdfast.server.link import LinkServer, SocketLink
 from holdfast.server.listeners import Listener, tls_of
 from holdfast.server.logs import write_to
 from holdfast.server.parts import Parts
-from holdfast.server.serving import SWITCH_S, Server
+from holdfast.server.serving import Server, calm_interpreter
 from holdfast.server.settings import Settings
 from holdfast.server.whole import Whole
 from holdfast.store.handing import Handing
@@ -227,9 +227,9 @@ def listeners_of(orders: Orders) -> list[Listener]:
 
 def run(orders: Orders) -> None:
     """Serve until told to stop, or until the supervisor is gone."""
-    sys.setswitchinterval(SWITCH_S)
     write_to(sys.stderr)
     worker = Worker(orders)
+    calm_interpreter()
     try:
         server = Server(
             worker.store,

@@ -42,6 +42,7 @@ from holdfast.values import CollectReport
 
 SECOND_NS = 1_000_000_000
 IDLE_S = 0.05
+QUIET_S = 0.25  # where nothing waits for it: each look takes the interpreter from readers
 SETTLE_RECORDS = 1_000  # an open replays so many in a moment
 SETTLE_BYTES = 1 << 20
 SWEEP_NS = 60 * SECOND_NS  # between two looks for parts that nobody needs
@@ -98,6 +99,7 @@ class Upkeep:
         self._until_ns: int | None = None
         self._asked: list[None] = []  # callers that wait for their turn
         self._pace: Pace = no_pace
+        self._moved = True  # something will be due before long
         self._seen: dict[str, Position] = {}  # where a bucket's log ended when it was looked at
         self._absorbed: dict[str, tuple[Position | None, int]] = {}  # and the version then
         self._expiry = expire.Watch()
@@ -142,11 +144,16 @@ class Upkeep:
     def _run(self) -> None:
         self._attempt(self._ease)  # first: nobody waits for it, and much is written at once
         while not self._stop.is_set():
-            self._wake.wait(IDLE_S)
+            self._wake.wait(self._rest_s())
             self._wake.clear()
             with self._turn:
                 self._attempt(partial(self._go_on, None, self._pacer))
             self._pacer.hurry = False
+
+    def _rest_s(self) -> float:
+        """How long to wait for somebody to call before the next look."""
+        quiet = self._round is None and not self._moved and self._settings.sync != "interval"
+        return QUIET_S if quiet else IDLE_S
 
     # -- one look ---------------------------------------------------------------------
 
@@ -192,13 +199,14 @@ class Upkeep:
 
     def _chores(self) -> Iterator[None]:
         """One round over everything, a bounded step at a time."""
+        self._moved = False
         for count, bucket in enumerate(list(self._corridor.directory)):
             self._split_crowded()
             if isinstance(bucket, Dormant):
                 self._attempt(partial(Dormant.wake, bucket))
                 self._pacer.rest = WAKE_REST
                 self._pace()
-            self._attempt(partial(self._keep, bucket))
+            self._attempt(partial(self._look_at, bucket))
             if count % LOOKS == LOOKS - 1:
                 self._pace()
             yield
@@ -251,6 +259,10 @@ class Upkeep:
             if not bucket.closed and not bucket.broken:
                 self._attempt(partial(self._placement.split_full, bucket, self._pace))
             self._crowded.pop(bucket.id)
+
+    def _look_at(self, bucket: Bucket) -> None:
+        self._keep(bucket)
+        self._moved |= is_awaited(bucket)
 
     def _keep(self, bucket: Bucket) -> None:
         if bucket.closed or bucket.broken:
@@ -407,6 +419,11 @@ class Upkeep:
 
 def nothing(_pace: Pace, _is_spent: Callable[[], bool]) -> None:
     """Nobody searches this store."""
+
+
+def is_awaited(bucket: Bucket) -> bool:
+    """Whether before long a mark is to be written, or reads are to be charged."""
+    return bucket.marked_at != bucket.log.stop or any(map(len, bucket.reads.values()))
 
 
 def settle(bucket: Bucket) -> None:
