@@ -66,6 +66,9 @@ def ask(ns: Namespace, write: Write) -> object:
     if write.verb == "delete":
         ns.delete(write.key)
         return None
+    if write.verb == "put of many":
+        (receipt,) = ns.put_many({write.key: write.value})
+        return receipt.version, receipt.size
     receipt = ns.put(write.key, write.value, if_absent=write.verb == "create")
     return receipt.version, receipt.size
 
@@ -123,7 +126,7 @@ class NumberedMachine(RuleBasedStateMachine):
         which=st.integers(0, 1),
         space=st.sampled_from(["acme", "zeta"]),
         key=st.sampled_from(KEYS),
-        verb=st.sampled_from(["put", "append", "append", "create", "delete"]),
+        verb=st.sampled_from(["put", "put of many", "append", "append", "create", "delete"]),
         skip=st.sampled_from([1, 1, 1, 3]),
     )
     def write(self, *, which: int, space: str, key: str, verb: str, skip: int) -> None:

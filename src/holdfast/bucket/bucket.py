@@ -15,7 +15,7 @@ from threading import RLock
 
 import msgspec
 
-from holdfast.bucket import commit, counted, metered, once, plain, plan, purse, rows
+from holdfast.bucket import commit, counted, metered, numbered, once, plain, plan, purse, rows
 from holdfast.bucket.checkpoint import Checkpoint, Pace, no_pace
 from holdfast.bucket.group import Gathering
 from holdfast.bucket.locks import Locks
@@ -27,7 +27,7 @@ from holdfast.limits import OVERLAY_RECORDS
 from holdfast.log.entry import Entry, Extent, unpack
 from holdfast.log.header import Birth, LogState, NumberedState, PursedState
 from holdfast.log.log import Log, Position
-from holdfast.operations import Operation
+from holdfast.operations import Once, Operation
 from holdfast.values import Receipt
 from holdfast.views.port import Table, View
 from holdfast.views.prints import Prints
@@ -155,10 +155,13 @@ class Bucket(Reader):
         commit.settle(self, group, turn)
         return outcomes
 
-    def store_many(self, batch: plain.Batch, low: bytes, high: bytes) -> list[Receipt] | None:
+    def store_many(
+        self, batch: plain.Batch, low: bytes, high: bytes, first: Once | None = None
+    ) -> list[Receipt] | None:
         """Apply stores without options, whose keys lie from ``low`` to ``high``.
 
-        As ``apply``, quicker; None where something in the bucket needs a look first.
+        As ``apply``, quicker; None where something in the bucket needs a look first. Their
+        numbers follow one another from ``first`` on, if they have any.
         """
         with self.lock:
             self.admit_range(low, high)
@@ -167,11 +170,12 @@ class Bucket(Reader):
             group = self._gather()
             if not plain.fits(group, batch, charged=bool(self.purses)):
                 return None
-            receipts = (
-                metered.store_many(self, group, batch, (low, high))
-                if self.purses
-                else plain.plan(self, group, batch, high)
-            )
+            if first is not None:
+                receipts = numbered.store_many(self, group, batch, first)
+            elif self.purses:
+                receipts = metered.store_many(self, group, batch, (low, high))
+            else:
+                receipts = plain.plan(self, group, batch, high)
             if receipts is None:
                 return None
             if not self.durable:
@@ -297,6 +301,8 @@ class Bucket(Reader):
             self._publish_changes(group)
         if group.bookings:
             purse.publish(group)
+        if group.noted:
+            numbered.publish(self, group)
         self.wrote(group.length)
 
     def _publish_changes(self, group: Gathering) -> None:

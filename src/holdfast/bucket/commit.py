@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
-from holdfast.bucket import purse
+from holdfast.bucket import numbered, purse
 from holdfast.engines.port import LeftBehind, Segments
 from holdfast.errors import HoldfastError, OutcomeUnknown, StorageFailed
 from holdfast.log.group import Kind
@@ -275,6 +275,8 @@ def _fail(bucket: Bucket, group: Gathering, error: Failure) -> None:
         bucket.unstage(victim.fail())
         if victim.bookings:
             purse.undo(victim)
+        if victim.noted:
+            numbered.undo(bucket, victim)
 
 
 def _restart(bucket: Bucket, error: OSError) -> HoldfastError:

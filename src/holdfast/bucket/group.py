@@ -13,6 +13,7 @@ from holdfast.log.records import encode
 from holdfast.views.port import Table
 
 if TYPE_CHECKING:
+    from holdfast.bucket.numbered import Noted
     from holdfast.bucket.purse import Booking
 
 Change = tuple[Table, bytes, bytes]  # a row and its new content (DELETED removes)
@@ -35,6 +36,7 @@ class Gathering:
         "count",
         "error",
         "length",
+        "noted",
         "pending",
         "pending_side",
         "plain",
@@ -56,6 +58,7 @@ class Gathering:
         # Nothing but stores without options (plain.py): then ``pending`` alone says what changes.
         self.plain = True
         self.bookings: list[Booking] = []  # what its writes take from purses (purse.py)
+        self.noted: list[Noted] = []  # numbers of stores that are ``plain`` (numbered.py)
         self.beside = 0  # bytes of records that keep nothing alive, in a group that is ``plain``
         self.settled = False
         self.error: HoldfastError | None = None

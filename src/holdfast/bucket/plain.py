@@ -98,7 +98,7 @@ def publish(bucket: Bucket, group: Gathering) -> None:
     """Make a group of nothing but plain stores visible. Under the bucket's lock."""
     rows = group.pending
     bucket.state.active.put_plain(rows, group.segment, group.length - group.beside)
-    bucket.log.records -= len(group.bookings)  # what is noted are rows
+    bucket.log.records -= len(group.bookings) + len(group.noted)  # what is noted are rows
     noted = bucket.noted.get(group.segment)
     if noted is not None:
         noted.update(rows)

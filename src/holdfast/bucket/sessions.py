@@ -237,6 +237,44 @@ class Sessions:
         del known.pending[number]
         space.numbers -= 1
 
+    def takes(self, namespace: bytes, first: Once, count: int, now_ns: int) -> bool:
+        """Whether ``count`` numbers from ``first`` on are new to their session and have room.
+
+        Raises:
+            SessionUnknown, InvalidValue, LimitExceeded: as of ``admit``.
+        """
+        known = self.admit(namespace, first, now_ns)
+        if known.numbers() + count > SESSION_NUMBERS:
+            return False
+        if self._spaces[namespace].numbers + count > SPACE_NUMBERS:
+            return False
+        numbers = range(first.number, first.number + count)
+        return known.kept.keys().isdisjoint(numbers) and known.pending.keys().isdisjoint(numbers)
+
+    def stage_all(self, namespace: bytes, session: bytes, outcomes: dict[int, bytes]) -> None:
+        """As ``stage``, of many numbers of one session."""
+        space = self._spaces[namespace]
+        space.numbers += len(outcomes)
+        space.sessions[session].pending.update(outcomes)
+
+    def settle_all(self, namespace: bytes, session: bytes, outcomes: dict[int, bytes]) -> None:
+        """As ``settle``."""
+        space = self._spaces[namespace]
+        known = space.sessions[session]
+        for number in outcomes:
+            del known.pending[number]
+        kept = {number: told for number, told in outcomes.items() if number >= known.floor}
+        known.kept.update(kept)
+        space.numbers -= len(outcomes) - len(kept)
+
+    def forget_all(self, namespace: bytes, session: bytes, outcomes: dict[int, bytes]) -> None:
+        """As ``forget``."""
+        space = self._spaces[namespace]
+        known = space.sessions[session]
+        for number in outcomes:
+            del known.pending[number]
+        space.numbers -= len(outcomes)
+
     def _find(self, name: bytes) -> tuple[Space, Known, int]:
         key, session, number = cut_slot(name)
         space = self._spaces[namespace_of(key)]

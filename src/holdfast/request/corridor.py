@@ -27,7 +27,7 @@ from holdfast.limits import (
     BUSY_DELAY_S,
     VIEW_KEY_BYTES,
 )
-from holdfast.operations import Operation, Store
+from holdfast.operations import Once, Operation, Store
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.placement.placement import Placement
 from holdfast.request.funds import Funds
@@ -118,8 +118,11 @@ class Corridor:
         receipts = self._store_together(batch)
         return self.write_many(list(map(Store, *batch))) if receipts is None else receipts
 
-    def _store_together(self, batch: Batch) -> list[Receipt] | None:
-        """The receipts of stores that one bucket takes as they are; None where any needs a look."""
+    def _store_together(self, batch: Batch, first: Once | None = None) -> list[Receipt] | None:
+        """The receipts of stores that one bucket takes as they are; None where any needs a look.
+
+        Their numbers follow one another from ``first`` on, if they have any.
+        """
         keys, _, values = batch
         if not keys:
             return []
@@ -134,7 +137,7 @@ class Corridor:
         short = max(map(len, keys)) <= VIEW_KEY_BYTES
         if roomy and short and high < bucket.stop:
             try:
-                receipts = bucket.store_many(batch, low, high)
+                receipts = bucket.store_many(batch, low, high, first)
             except Moved:
                 self.directory.look_again()
             except StorageFailed as error:

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.bucket.plain import Batch
-from holdfast.errors import SessionUnknown
+from holdfast.errors import HoldfastError, SessionUnknown
 from holdfast.operations import Evacuate, Lock, Once, Operation, Store, Upload
 from holdfast.request.arguments import HIDDEN, VISIBLE, integer, outside
 from holdfast.request.corridor import Corridor
+from holdfast.values import Receipt
 
 NUMBER_MOST = (1 << 63) - 1
 SESSION_BYTES = 16
@@ -67,9 +68,16 @@ class NumberedCorridor(Corridor):
         """As ``Corridor.store``."""
         return self.write(Store(key, name, value))
 
-    def _store_together(self, batch: Batch) -> None:
-        """None of them as they are: each is given its number."""
-        del batch
+    def _store_together(self, batch: Batch, first: Once | None = None) -> list[Receipt] | None:
+        """As of ``Corridor``: each has the next number."""
+        first = Once(self._session, self._next, self._floor)
+        try:
+            receipts = super()._store_together(batch, first)
+        except HoldfastError:
+            self._next += len(batch[0])
+            raise
+        self._next += len(receipts or ())
+        return receipts
 
     def write_many(self, operations: Sequence[Operation], *, atomic: bool = False) -> list[object]:
         """As ``Corridor.write_many``; a lock's result is its fence and its id."""

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from holdfast.bucket.many import ABSENT, AFAR, Value
-from holdfast.errors import BalanceEmpty, NotFound
+from holdfast.errors import HoldfastError, NotFound
 from holdfast.limits import BATCH_BYTES, KEY_BYTES, VALUE_RECORD_BYTES
 from holdfast.request import reading
+from holdfast.request.corridor import Corridor
+from holdfast.server.numbers import corridor_of, numbered
 from holdfast.server.requests import Request
-from holdfast.server.tenants import Tenant
 from holdfast.wire.batch import Batch, Call
-from holdfast.wire.headers import SESSION
 
 if TYPE_CHECKING:
     from holdfast.server.site import Site
@@ -34,17 +34,13 @@ class Plain:
     """A batch of one plain verb. Made by ``plain_of``.
 
     Args:
-        site: has the store.
-        tenant: whose keys.
+        corridor: the way to the buckets; on it stores get their numbers, if they have any.
         calls: the operations.
         keys: their composite keys.
     """
 
-    def __init__(
-        self, site: Site, tenant: Tenant, calls: Sequence[Call], keys: Sequence[bytes]
-    ) -> None:
-        self._site = site
-        self._tenant = tenant
+    def __init__(self, corridor: Corridor, calls: Sequence[Call], keys: Sequence[bytes]) -> None:
+        self._corridor = corridor
         self._calls = calls
         self._keys = keys
         self.loads = calls[0].verb == "load"
@@ -66,10 +62,10 @@ class Plain:
             return None if found is None else self._told(found)
         names = [call.key for call in self._calls]
         values = [(call.arguments or {})["value"] for call in self._calls]
-        return list(self._site.corridor.store_each((self._keys, names, values)))
+        return list(self._corridor.store_each((self._keys, names, values)))
 
     def _found(self, most_bytes: int, *, waits: bool) -> list[Value] | None:
-        return reading.load_many(self._site.corridor, self._keys, most_bytes, waits=waits)
+        return reading.load_many(self._corridor, self._keys, most_bytes, waits=waits)
 
     def _told(self, found: Sequence[Value]) -> list[object]:
         if ABSENT not in found:
@@ -84,19 +80,22 @@ def plain_of(site: Site, request: Request, asked: Batch) -> Plain | None:
     """A batch of one plain verb that its caller may ask all of; else None."""
     calls = asked.operations
     verb = calls[0].verb if calls else ""
-    if verb not in VERBS or asked.atomic or SESSION in request.headers:
-        return None
     tenant, principal = site.tenant_of(request), request.principal
-    if principal is None or not site.door.passes(principal, tenant.name, verb):
+    if verb not in VERBS or asked.atomic or principal is None:
         return None
-    if not _are_plain(calls, verb) or not _may_read(site, tenant):
+    if not site.door.passes(principal, tenant.name, verb) or not _are_plain(calls, verb):
         return None
     raw = [call.key.encode() for call in calls]
     sizes = list(map(len, raw))
     if min(sizes) == 0 or max(sizes) > KEY_BYTES:
         return None
+    try:
+        site.charging.hold_reads(tenant)
+        corridor = corridor_of(site.corridor, numbered(request))
+    except HoldfastError:
+        return None  # each for itself is told why
     space = tenant.space
-    return Plain(site, tenant, calls, [space + key for key in raw])
+    return Plain(corridor, calls, [space + key for key in raw])
 
 
 def _are_plain(calls: Sequence[Call], verb: str) -> bool:
@@ -109,11 +108,3 @@ def _are_plain(calls: Sequence[Call], verb: str) -> bool:
     if max(map(len, given)) > 1:
         return False
     return max(len(one["value"]) for one in given) <= VALUE_RECORD_BYTES
-
-
-def _may_read(site: Site, tenant: Tenant) -> bool:
-    try:
-        site.charging.hold_reads(tenant)
-    except BalanceEmpty:
-        return False
-    return True
