@@ -26,11 +26,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial, wraps
 from threading import Lock as Gate
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
 from holdfast.errors import Closed, LockHeld
 from holdfast.limits import LOCK_TTL_S
@@ -40,7 +40,11 @@ from holdfast.request.streams import ObjectReader, ObjectWriter
 from holdfast.store.namespace import LOCK_POLL_S, Namespace
 from holdfast.store.opening import open_store
 from holdfast.store.store import DirectBucket, Store
-from holdfast.twins import Taken, Threads, Twin, paged, read, written
+from holdfast.twins import Asked, Taken, Threads, Twin, paged, read, written
+
+if TYPE_CHECKING:
+    from holdfast.aio_money import AsyncAccounts, AsyncTariffs
+    from holdfast.bucket.bills import Bill
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -153,6 +157,11 @@ class AsyncNamespace(Twin[Namespace]):
     search = written(Namespace.search)  # what is new is absorbed first
     index_rules = written(Namespace.index_rules)
     search_status = written(Namespace.search_status)
+    configure = written(Namespace.configure)
+    configured = written(Namespace.configured)
+    usage = written(Namespace.usage)
+    hours = written(Namespace.hours)
+    quote = written(Namespace.quote)
     list = paged(Namespace.list)
     entries = paged(Namespace.entries)
 
@@ -160,6 +169,15 @@ class AsyncNamespace(Twin[Namespace]):
     def name(self) -> str:
         """The namespace's name."""
         return self._inner.name
+
+    @property
+    def balance_atto(self) -> Asked[int]:
+        """What it can still spend, in 10^-18 USD, to be awaited."""
+        return _balance(self)
+
+    def bill(self) -> AbstractContextManager[Bill]:
+        """What is charged inside, in this task: ``with acme.bill() as bill``."""
+        return self._inner.bill()
 
     def numbered(self, session: str, number: int, floor: int = 0) -> AsyncNamespace:
         """The same namespace for writes that may be sent again: each is applied once."""
@@ -210,6 +228,11 @@ class AsyncNamespace(Twin[Namespace]):
             left -= pause
 
 
+@written
+def _balance(space: Namespace) -> int:
+    return space.balance_atto
+
+
 class AsyncBucket(Twin[DirectBucket]):
     """One bucket, asked directly. Keys outside its range answer ``Moved``."""
 
@@ -246,6 +269,20 @@ class AsyncStore(Twin[Store]):
     def namespace(self, name: str) -> AsyncNamespace:
         """A namespace by its name: 1 to 128 of ``[A-Za-z0-9._-]``, else InvalidNamespace."""
         return AsyncNamespace(self._threads, self._inner.namespace(name))
+
+    @property
+    def tariffs(self) -> AsyncTariffs:
+        """The prices that namespaces can be given."""
+        from holdfast.aio_money import AsyncTariffs  # noqa: PLC0415 - 50 ms
+
+        return AsyncTariffs(self._threads, self._inner.tariffs)
+
+    @property
+    def accounts(self) -> AsyncAccounts:
+        """Who has which money: deposits, transfers, rules, entries."""
+        from holdfast.aio_money import AsyncAccounts  # noqa: PLC0415 - 50 ms
+
+        return AsyncAccounts(self._threads, self._inner.accounts)
 
     def bucket(self, id: str) -> AsyncBucket:  # noqa: A002 - the face
         """A bucket by its id; NotFound where there is none."""

@@ -11,12 +11,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial, wraps
 from itertools import islice
 from threading import Barrier
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
+from holdfast.bucket.bills import OPENED
 from holdfast.errors import Closed, HoldfastError
 from holdfast.limits import LIST_PAGE
 
@@ -54,7 +56,8 @@ class Threads:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
         try:
-            job = pool.submit(work)
+            # A bill that the task has open is the thread's, too.
+            job = pool.submit(copy_context().run, work) if OPENED else pool.submit(work)
         except RuntimeError:  # the pool is shut down
             raise Closed(what="store") from None
         job.add_done_callback(lambda _: _wake(loop, waiter))

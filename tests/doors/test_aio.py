@@ -78,7 +78,7 @@ async def listed(keys: AsyncIterator[str]) -> list[str]:
 )
 def test_the_twin_has_what_the_face_has(twin: type, face: type) -> None:
     # Not offered, or the store's own.
-    inner = {"mapping", "sync", "tokens", "access", "certifier", "certify_by", "searcher"}
+    inner = {"mapping", "disown", "sync", "tokens", "access", "certifier", "certify_by", "searcher"}
     offered = {name for name in vars(face) if not name.startswith("_")} - inner
     assert offered <= set(dir(twin))
     assert [name for name in offered if not getattr(twin, name).__doc__] == []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from threading import Lock as Gate
 from types import TracebackType
@@ -16,9 +16,11 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 import msgspec
 
+from holdfast.bucket.bills import Bill, opened
 from holdfast.client.calls import By, NamespaceCalls
 from holdfast.client.files import Reading, remote_writer
 from holdfast.client.line import Line
+from holdfast.client.money import MoneyCalls
 from holdfast.client.places import Places
 from holdfast.client.soon import Soon
 from holdfast.client.store import soon_value
@@ -187,6 +189,10 @@ class AsyncRemoteNamespace(AsyncRemote[NamespaceCalls]):
     prove_list = asked(NamespaceCalls.prove_list)
     search = asked(NamespaceCalls.search)
     index_rules = asked(NamespaceCalls.index_rules)
+    configure = asked(NamespaceCalls.configure)
+    configured = asked(NamespaceCalls.configured)
+    usage = asked(NamespaceCalls.usage)
+    quote = asked(NamespaceCalls.quote)
 
     def __init__(
         self,
@@ -199,6 +205,18 @@ class AsyncRemoteNamespace(AsyncRemote[NamespaceCalls]):
         self.name = calls.name
         self._files = files
         self._soon = soon
+
+    @property
+    def balance_atto(self) -> Asked[int]:
+        """What it can still spend, in 10^-18 USD, to be awaited."""
+        return self._sender.run(self._calls.balance())
+
+    def bill(self) -> AbstractContextManager[Bill]:
+        """What answers say that they cost, to what is asked inside by this task.
+
+        What ``put_soon`` queues is sent by a thread, and is on no bill.
+        """
+        return opened()
 
     async def put_soon(self, key: str, data: bytes | bytearray | memoryview) -> None:
         """Queue a store and return; with an outbox it is durable there by then."""
@@ -281,6 +299,25 @@ class AsyncRemoteBucket(AsyncRemote[BucketCalls]):
         return self._calls.id
 
 
+class AsyncRemoteTariffs(AsyncRemote[MoneyCalls]):
+    """The prices that namespaces can be given, as ``store.tariffs``."""
+
+    set = asked(MoneyCalls.set_tariff)
+    get = asked(MoneyCalls.tariff)
+    all = asked(MoneyCalls.tariffs)
+
+
+class AsyncRemoteAccounts(AsyncRemote[MoneyCalls]):
+    """Who has which money, as ``store.accounts``; amounts are integers of 10^-18 USD."""
+
+    deposit = asked(MoneyCalls.deposit)
+    transfer = asked(MoneyCalls.transfer)
+    rule = asked(MoneyCalls.rule)
+    balance = asked(MoneyCalls.balance)
+    names = asked(MoneyCalls.names)
+    entries = asked(MoneyCalls.entries)
+
+
 class AsyncRemoteStore(AsyncRemote[StoreCalls]):
     """A store behind a server. Made by ``holdfast.aconnect``; for any number of tasks at once."""
 
@@ -303,6 +340,9 @@ class AsyncRemoteStore(AsyncRemote[StoreCalls]):
         soon: Callable[[], Soon],
     ) -> None:
         super().__init__(sender, StoreCalls(line, places))
+        money = MoneyCalls(line)
+        self.tariffs = AsyncRemoteTariffs(sender, money)
+        self.accounts = AsyncRemoteAccounts(sender, money)
         self._line = line
         self._files = files
         self._make_soon = soon
@@ -331,6 +371,10 @@ class AsyncRemoteStore(AsyncRemote[StoreCalls]):
         """A bucket by its id; what is no bucket's id shows when it is asked."""
         self._line.require_open()
         return AsyncRemoteBucket(self._sender, BucketCalls(self._line, id, None))
+
+    async def statement(self, account: str, start_ns: int, stop_ns: int) -> bytes:
+        """What happened to an account in a period, signed with the store's key."""
+        return await self._sender.run(MoneyCalls(self._line).statement(account, start_ns, stop_ns))
 
     async def status(self) -> Status:
         """The store's figures; ``dead_letters`` counts this client's as well."""

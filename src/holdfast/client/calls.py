@@ -11,7 +11,7 @@ import msgspec
 from holdfast.bucket.rows import decode_id, encode_ids
 from holdfast.client.asks import Answer, Ask, Pause, Work
 from holdfast.client.finding import SearchingCalls
-from holdfast.client.line import BAD, Line, refusal_of
+from holdfast.client.line import BAD, Line, note_cost, refusal_of
 from holdfast.client.money import MeteringCalls
 from holdfast.client.numbers import is_about_session, write
 from holdfast.client.places import Places, ask_owner
@@ -183,6 +183,7 @@ class NamespaceCalls(MeteringCalls, ProvingCalls, SearchingCalls, SharingCalls):
         """What became of it."""
         if answer.status >= BAD:
             raise refusal_of(answer, ask)
+        note_cost(answer)
         return read(answer, Receipt, ask)
 
     def append(self, key: str, data: Data) -> Work[int]:

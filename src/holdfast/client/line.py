@@ -11,10 +11,12 @@ plain writes have numbers, and asks those again.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from holdfast.bucket.bills import OPEN, OPENED
 from holdfast.client.asks import Answer, Ask, BrokenError, LostError, Pause, UnsentError, Work
 from holdfast.client.numbers import Numbers
 from holdfast.clock import Clock, Entropy
@@ -29,7 +31,7 @@ from holdfast.errors import (
     RateLimited,
     Unavailable,
 )
-from holdfast.wire.headers import SESSION, TIMEOUT, numbered_text, seconds_text
+from holdfast.wire.headers import COST, SESSION, TIMEOUT, numbered_text, seconds_text
 from holdfast.wire.problems import MEDIA_TYPE, error_of
 
 if TYPE_CHECKING:
@@ -123,6 +125,7 @@ class Line:
                 return failure
             raise failure from None
         if answer.status < BAD:
+            note_cost(answer)
             return answer
         failure = refusal_of(answer, ask)
         if _was_not_begun(answer, failure):
@@ -169,6 +172,15 @@ class Line:
         drawn = most * (1 - self.entropy.bytes(1)[0] / 512)
         said = failure.facts.get("retry_after_s")
         return max(drawn, said) if isinstance(said, int | float) else drawn
+
+
+def note_cost(answer: Answer) -> None:
+    """Put what an answer says that it cost on the bill that is open here."""
+    bill = OPEN.get() if OPENED else None
+    if bill is None:
+        return
+    with suppress(ValueError):
+        bill.add_read(int(answer.headers.get(COST, "0")))
 
 
 def _marks(enclave: Enclave, entropy: Entropy) -> Marks:

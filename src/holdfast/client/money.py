@@ -87,6 +87,11 @@ class MeteringCalls:
         ask = _write("PUT", f"{self._root}/metering", told)
         return read((yield from self._line.exchange(ask)), dict[str, Any])
 
+    def configured(self) -> Work[dict[str, Any]]:
+        """What was set; no tariff and no bound where nothing was."""
+        ask = Ask("GET", f"{self._root}/metering", repeatable=True)
+        return read((yield from self._line.exchange(ask)), dict[str, Any])
+
     def usage(self) -> Work[Usage]:
         """What it holds and what it was charged for."""
         used = yield from self._used()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from threading import Lock
 from typing import Any, Final
 
 import grpc
 import grpc.aio
+import msgspec
 
+from holdfast.bucket.bills import OPENED
 from holdfast.client.address import Address
 from holdfast.client.asks import Answer, Ask
 from holdfast.client.rpc_words import (
@@ -25,6 +27,7 @@ from holdfast.client.rpc_words import (
 from holdfast.client.sync import Sender
 from holdfast.client.tasks import AsyncSender
 from holdfast.clock import Clock
+from holdfast.wire.headers import COST
 
 CALLS: Final = 100  # at once
 
@@ -32,6 +35,14 @@ CALLS: Final = 100  # at once
 def credentials_of(address: Address, authorities: bytes | None) -> grpc.ChannelCredentials | None:
     """What verifies the server; None without TLS."""
     return grpc.ssl_channel_credentials(authorities) if address.is_private else None
+
+
+def priced(answer: Answer, trailers: Iterable[tuple[str, str | bytes]]) -> Answer:
+    """An answer with what its trailers say that it cost."""
+    for name, value in trailers or ():
+        if name == COST and isinstance(value, str):
+            return msgspec.structs.replace(answer, headers={**answer.headers, COST: value})
+    return answer
 
 
 class RpcSender(Sender):
@@ -75,9 +86,15 @@ class RpcSender(Sender):
         make = getattr(self._opened(), rpc.kind)
         call = make(rpc.path, serialize, reader(rpc.method))
         asked = rpc.first if rpc.is_one else iter(rpc.asked)
+        options = {"timeout": ask.timeout_s, "metadata": metadata_of(ask)}
         try:
-            reply = call(asked, timeout=ask.timeout_s, metadata=metadata_of(ask))
-            return rpc.tell(reply if rpc.tells_one else list(reply))
+            if rpc.tells_one and not OPENED:
+                return rpc.tell(call(asked, **options))
+            if rpc.tells_one:
+                reply, done = call.with_call(asked, **options)
+                return priced(rpc.tell(reply), done.trailing_metadata())
+            done = call(asked, **options)
+            return priced(rpc.tell(list(done)), done.trailing_metadata())
         except grpc.RpcError as error:
             return failure_of(error)
 
@@ -127,9 +144,9 @@ class AsyncRpcSender(AsyncSender):
         async with self._calls:
             try:
                 reply = call(asked, timeout=ask.timeout_s, metadata=metadata_of(ask))
-                if rpc.tells_one:
-                    return rpc.tell(await reply)
-                return rpc.tell([one async for one in reply])
+                told = await reply if rpc.tells_one else [one async for one in reply]
+                answer = rpc.tell(told)
+                return priced(answer, await reply.trailing_metadata()) if OPENED else answer
             except grpc.RpcError as error:
                 return failure_of(error)
 

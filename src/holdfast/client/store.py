@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import io
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import wraps
 from threading import Lock as Gate
 from types import TracebackType
@@ -13,6 +13,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 import msgspec
 
+from holdfast.bucket.bills import Bill, opened
 from holdfast.client.asks import Work
 from holdfast.client.calls import By, NamespaceCalls
 from holdfast.client.files import Reading, RemoteReader, remote_writer
@@ -130,6 +131,7 @@ class RemoteNamespace(Remote[NamespaceCalls]):
     published = asked(NamespaceCalls.published)
     prove = asked(NamespaceCalls.prove)
     configure = asked(NamespaceCalls.configure)
+    configured = asked(NamespaceCalls.configured)
     usage = asked(NamespaceCalls.usage)
     quote = asked(NamespaceCalls.quote)
     prove_list = asked(NamespaceCalls.prove_list)
@@ -148,6 +150,13 @@ class RemoteNamespace(Remote[NamespaceCalls]):
     def balance_atto(self) -> int:
         """What it can still spend, in 10^-18 USD."""
         return self._sender.run(self._calls.balance())
+
+    def bill(self) -> AbstractContextManager[Bill]:
+        """What answers say that they cost, to what is asked inside by this thread.
+
+        What ``put_soon`` queues is sent by another, and is on no bill.
+        """
+        return opened()
 
     def __contains__(self, key: object) -> bool:
         return self.exists(key)  # type: ignore[arg-type] # what is no key is refused

@@ -68,6 +68,7 @@ class Request:
     body: bytes | bytearray = b""
     cost_atto = 0  # that the house has charged for it
     counted = False  # the house has counted what it reads
+    sent_bytes: int | None = None  # of the value, where the answer wraps it in more
     closes = False  # the connection ends behind this answer
     extra = b""  # headers that the answer carries whatever it is
     face: Face | None = None  # whose words a refusal is told in

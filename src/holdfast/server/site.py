@@ -449,7 +449,8 @@ class Site:
         tenant = request.tenant
         if tenant is not None:
             out_bytes = len(answer.body) if answer.length is None else answer.length
-            self.charging.charge(request, answer, out_bytes)
+            told_bytes = request.sent_bytes  # no price is asked of an envelope
+            self.charging.charge(request, answer, out_bytes if told_bytes is None else told_bytes)
             self.count(tenant, (request.size_bytes, out_bytes), answer.cost_atto)
         if self._log is not None:
             self._log(request, answer, took_ns, self.name_at(request.number).decode())

@@ -11,6 +11,7 @@ from holdfast.engines.disk import OsDisk
 from holdfast.errors import InvalidValue, LimitExceeded
 from holdfast.limits import SEARCH_PAGE
 from holdfast.request import arguments
+from holdfast.store.parts import StorePart
 from holdfast.store.question import Question
 from holdfast.upkeep.upkeep import nothing
 from holdfast.values import Hits, IndexRule, SearchRules, SearchStatus
@@ -134,14 +135,10 @@ class Searching:
         return self._store.searcher.status(self.name)
 
 
-class SearchingAll:
+class SearchingAll(StorePart):
     """How a store is searched; a part of ``Store``."""
 
     _searcher: Searcher | None
-
-    def _opened(self) -> Store:
-        """The store that this is a part of; Closed if it is."""
-        raise NotImplementedError
 
     def search(self, query: str, *, limit: int = 20, rank: Literal["bm25", "key"] = "bm25") -> Hits:
         """The first objects that a query finds in any namespace, for whoever has them all.

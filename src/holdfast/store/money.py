@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from holdfast.store.parts import StorePart
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from threading import Lock
@@ -14,10 +16,9 @@ if TYPE_CHECKING:
     from holdfast.bucket.settings import Settings
     from holdfast.store.billing import Accounts, Tariffs
     from holdfast.store.meters import Configured, Meters
-    from holdfast.store.store import Store
 
 
-class Money:
+class Money(StorePart):
     """Prices, accounts and statements; a part of ``Store``."""
 
     _settings: Settings
@@ -25,10 +26,6 @@ class Money:
     _tariffs: Tariffs | None = None
     _accounts: Accounts | None = None
     _meters: Meters | None = None
-
-    def _opened(self) -> Store:
-        """The store that this is a part of; Closed if it is."""
-        raise NotImplementedError
 
     @property
     def tariffs(self) -> Tariffs:

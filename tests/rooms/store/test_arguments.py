@@ -24,7 +24,7 @@ WRONG = [
     {"data_dirs": [5]},
     {"data_dirs": ["a\0b"]},
     {"clock": 5},
-    {"clock": object()},
+    {"clock": object},
     {"entropy": 5},
     {"upkeep": "yes"},
     {"upkeep": None},

@@ -376,7 +376,7 @@ def _look(site: Site, asked: Asked) -> Answer | None:
     space = tenant.space
     try:
         site.charging.hold_reads(tenant)
-    except BalanceEmpty:
+    except (BalanceEmpty, Busy):
         return None  # each of them is told
     keys = [space + key for key in plain.keys]
     found = reading.load_many(site.corridor, keys, MESSAGE_VALUE_BYTES, waits=False)

@@ -181,7 +181,7 @@ def get(site: Site, request: Request) -> Answer | None:
 def _near(called: Called, row: bytes, value: bytes | None) -> Answer:
     """The quick way of most answers: an entry as it is packed."""
     version, modified_ns, expires_ns, _, _, _, attributes, _, _ = ENTRY.unpack_from(row)
-    called.version = version
+    called.version, called.sent_bytes = version, len(value or b"")
     kind = unpack(row).attributes.content_type if attributes else None
     reply = Value(value=value, version=version, modified_ns=modified_ns)
     if expires_ns:
@@ -220,7 +220,7 @@ def _read(site: Site, called: Called, composite: bytes) -> tuple[Entry, bytes]:
 
 def _found(called: Called, found: object) -> Answer:
     entry, value = cast("tuple[Entry, bytes]", found)
-    called.version = entry.version
+    called.version, called.sent_bytes = entry.version, len(value)
     reply = Value(value=value, version=entry.version, modified_ns=entry.modified_ns)
     if entry.expires_ns:
         reply.expires_ns = entry.expires_ns
