@@ -188,7 +188,15 @@ def __getattr__(name: str) -> object:
         message = f"module 'holdfast' has no attribute {name!r}"
         raise AttributeError(message)
     home, attribute = _home(name)
-    module = importlib.import_module(home)
+    try:
+        module = importlib.import_module(home)
+    except ModuleNotFoundError as error:
+        from holdfast.extras import wanted  # noqa: PLC0415 - only where something is missing
+
+        if wanted(error) is None:
+            raise
+        message = f"holdfast.{name} needs: pip install '{wanted(error)}'"
+        raise ModuleNotFoundError(message, name=error.name) from error
     found = getattr(module, attribute) if attribute else module
     globals()[name] = found
     return found

@@ -36,6 +36,7 @@ from holdfast.cli.exits import ExitCode, exit_code
 from holdfast.cli.options import AsJson, Settings, StoreOptions, Sync, parse_size
 from holdfast.cli.output import Output, to_json
 from holdfast.errors import HoldfastError
+from holdfast.extras import wanted
 
 _UsageProblem: type[Exception] = typer.BadParameter.__mro__[1]  # typer gives it no public name
 
@@ -184,6 +185,9 @@ def _tell_usage(problem: Exception, *, as_json: bool) -> int:
 
 
 def _tell_unexpected(error: Exception, *, as_json: bool) -> int:
+    if isinstance(error, ModuleNotFoundError) and (extra := wanted(error)):
+        needs = f"this command needs: pip install '{extra}'"
+        return _tell_usage(_UsageProblem(needs), as_json=as_json)
     if not as_json:
         sys.stderr.write("".join(traceback.format_exception(error)))
     Output(as_json=as_json).error(error)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -21,7 +22,8 @@ from holdfast.client.sync import Sender
 from holdfast.client.tasks import AsyncSender
 from holdfast.client.whole import SoonCalls
 from holdfast.clock import Clock, Entropy, SystemClock, SystemEntropy
-from holdfast.errors import InvalidValue
+from holdfast.errors import InvalidValue, Unavailable
+from holdfast.extras import wanted
 from holdfast.request import arguments
 from holdfast.twins import Taken
 
@@ -160,7 +162,8 @@ def _prepared(  # noqa: PLR0917 - what both ways take
 def _sender(address: Address, tls: Tls, ca: Path | None, clock: Clock) -> Sender:
     if not address.is_rpc:
         return Sender(address, tls, clock)
-    from holdfast.client.rpc import RpcSender  # noqa: PLC0415 - needs an extra
+    with _naming_the_extra():
+        from holdfast.client.rpc import RpcSender  # noqa: PLC0415
 
     return RpcSender(address, _authorities(ca), clock)
 
@@ -168,9 +171,19 @@ def _sender(address: Address, tls: Tls, ca: Path | None, clock: Clock) -> Sender
 def _async_sender(address: Address, tls: Tls, ca: Path | None, clock: Clock) -> AsyncSender:
     if not address.is_rpc:
         return AsyncSender(address, tls, clock)
-    from holdfast.client.rpc import AsyncRpcSender  # noqa: PLC0415 - needs an extra
+    with _naming_the_extra():
+        from holdfast.client.rpc import AsyncRpcSender  # noqa: PLC0415
 
     return AsyncRpcSender(address, _authorities(ca), clock)
+
+
+@contextmanager
+def _naming_the_extra() -> Iterator[None]:
+    """Unavailable where what is imported is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise Unavailable(reason=f"needs {wanted(error)}") from error
 
 
 def _authorities(ca: Path | None) -> bytes | None:

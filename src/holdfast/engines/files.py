@@ -1,9 +1,10 @@
 """Segments as files: ``<folder>/<bucket>/<number:016x>.seg`` on any disk.
 
 A bucket lives in one of the given folders, its home, and stays there: a shared
-segment is a hard link, and links do not cross disks. A new bucket's home is the
-folder with the most free bytes at that moment. ``<folder>/reserve`` holds the
-bytes that are set aside. Other files in the folders are passed over.
+segment is a hard link. Links do not cross disks: a small segment is copied there.
+A new bucket's home is the folder with the most free bytes at that moment; folders
+that have about as many take turns. ``<folder>/reserve`` holds the bytes that are set
+aside. Other files in the folders are passed over.
 
 The order of every change is: bytes, ``File.sync``, ``sync_folder`` of the
 bucket, and of the home where the bucket is new there. What a crash may leave is
@@ -18,9 +19,10 @@ import errno
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from posixpath import dirname, normpath
+from posixpath import basename, dirname, normpath
 from threading import Lock
 
 from holdfast.engines.port import Buffer, Disk, LeftBehind, Segment, Segments
@@ -29,6 +31,8 @@ from holdfast.limits import KIB, MIB, OPEN_BUCKETS
 
 RESERVE = "reserve"
 CHUNK_BYTES = MIB  # of one write of the reserve
+ABOUT = 1 / 16  # of the room there is: two folders of one file system are asked one after the other
+COPY_BYTES = 8 * MIB  # the largest segment that is copied where it cannot be linked
 SAME_BYTES = 4 * KIB  # compared at either end to tell two files for one
 
 _BUCKET = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
@@ -133,17 +137,16 @@ class FileSegments(Segments):
 
     def share(self, source: str, number: int, target: str, target_number: int) -> None:
         home = self._home(source)
-        old, new = _path(home, source, number), _path(home, target, target_number)
-        if self._place(target, home) != home:
-            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), old, None, new)
+        there = self._place(target, home)
+        old, new = _path(home, source, number), _path(there, target, target_number)
         made = None
         try:
-            self._make_bucket(home, target)
-            if self._link(old, new):
+            self._make_bucket(there, target)
+            if self._link(old, new) if there == home else self._copy(old, new, there):
                 made = new
-            self._sync_names(home, target)
+            self._sync_names(there, target)
         except BaseException:
-            self._unmake(home, target, made)
+            self._unmake(there, target, made)
             raise
 
     def drop(self, bucket: str, number: int) -> None:
@@ -241,12 +244,19 @@ class FileSegments(Segments):
             return known
         if not _is_bucket(bucket):
             raise ValueError("a bucket is named by 1 to 128 of [A-Za-z0-9._-], no dot first")
-        chosen = home or max(self._folders, key=self._disk.free_bytes)
+        chosen = home or self._roomiest()
         with self._lock:
             if bucket not in self._homes:
                 self._homes[bucket] = chosen
                 self._fresh.add(bucket)
             return self._homes[bucket]
+
+    def _roomiest(self) -> str:
+        """The folder with most room; of those with about as much, the one with fewest buckets."""
+        room = {folder: self._disk.free_bytes(folder) for folder in self._folders}
+        enough = max(room.values()) * (1 - ABOUT)
+        homes = Counter(list(self._homes.values()))
+        return min((f for f in self._folders if room[f] >= enough), key=homes.__getitem__)
 
     def _make_bucket(self, home: str, bucket: str) -> None:
         if bucket in self._fresh:
@@ -288,6 +298,30 @@ class FileSegments(Segments):
             if self._ends(old) != self._ends(new):
                 raise
             return False
+        return True
+
+    def _copy(self, old: str, new: str, home: str) -> bool:
+        """Copy a small segment to another disk, whole or not at all; as ``_link``."""
+        if basename(new) in self._disk.list(dirname(new)):
+            if self._ends(old) != self._ends(new):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)
+            return False
+        source = self._disk.open(old)
+        size = source.size()
+        if size > COPY_BYTES:  # whoever merges buckets holds up their writers meanwhile
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), old, None, new)
+        fresh = f"{home}/{self._reserve_name}-copy"
+        try:
+            self._disk.unlink(fresh)
+            target = self._disk.open(fresh, create=True)
+            target.write(0, [source.read(0, size)])
+            target.sync()
+            target.close()
+            self._disk.rename(fresh, new)
+        except BaseException:
+            with suppress(OSError):
+                self._disk.unlink(fresh)
+            raise
         return True
 
     def _ends(self, path: str) -> tuple[int, bytes, bytes]:

@@ -168,7 +168,7 @@ class Segments(Protocol):
         """Give another bucket the same bytes under a number of its own; idempotent, durable.
 
         Raises FileExistsError where that number holds other bytes, and OSError
-        (EXDEV) where the two buckets live on different disks.
+        (EXDEV) where the two buckets live on different disks and there is much to copy.
         """
 
     def drop(self, bucket: str, number: int) -> None:

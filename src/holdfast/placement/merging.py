@@ -80,20 +80,22 @@ class Merging:
             if isinstance(left, Elsewhere) or isinstance(right, Elsewhere):
                 at += 1
                 continue
-            if self._should(left, right, most) and self._attempt(left, right):
+            if self._should(left, right, most) and self._attempt(left, right, most):
                 merged += 1
             else:
                 at += 1
             pace()
         return merged
 
-    def _attempt(self, left: Bucket, right: Bucket) -> bool:
+    def _attempt(self, left: Bucket, right: Bucket, most: int) -> bool:
         """Merge; two buckets that cannot are left alone, unless the merge was decided."""
         try:
             return self._merge(left, right)
         except (OSError, HoldfastError):
             if right.closed:
                 raise
+            # What was tried begins a segment each time: not again until something changes.
+            self._seen[left.id] = Seen(right.id, (left.published, right.published), most)
             return False
 
     def _should(self, left: Bucket, right: Bucket, most: int) -> bool:

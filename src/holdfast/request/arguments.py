@@ -43,6 +43,7 @@ HEX = re.compile(r"[0-9a-f]{40}")
 CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 CLOCK = ("wall_ns", "monotonic_ns", "sleep")
 ENTROPY = ("bytes",)
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h|d|w)", re.ASCII)
 VISIBLE, HIDDEN, BEYOND = b"\x00", b"\x01", b"\x02"  # what follows a namespace's name
 # What the store keeps for itself: a name that no caller can spell, below every one that can be,
@@ -233,6 +234,8 @@ def path(value: object, argument: str = "path") -> str:
         raise InvalidValue(argument=argument, reason="not a path")
     if not name or "\0" in name:
         raise InvalidValue(argument=argument, reason="no file can have this name")
+    if URL.match(name):
+        raise InvalidValue(argument=argument, reason="a URL, not a folder: holdfast.connect")
     return name
 
 

@@ -79,6 +79,14 @@ def test_a_new_bucket_goes_where_most_room_is() -> None:
     assert segments.listing() == {"first": [0, 1], "second": [0]}
 
 
+def test_folders_with_as_much_room_share_the_buckets() -> None:
+    disk = RoomyDisk({"/one": 1000, "/two": 999})  # one file system, asked twice while it fills
+    segments = FileSegments(disk, ["/one", "/two"], create=True)
+    for number in range(6):
+        segments.begin(f"b{number}", 0, [b"head"])
+    assert len(disk.list("/one")) == len(disk.list("/two")) == 3
+
+
 def test_a_child_is_placed_beside_its_parent() -> None:
     disk = RoomyDisk({"/one": 20, "/two": 10})
     segments = FileSegments(disk, ["/one", "/two"], create=True)
@@ -88,12 +96,47 @@ def test_a_child_is_placed_beside_its_parent() -> None:
     assert disk.list("/one") == ["child", "parent"]
 
 
-def test_buckets_on_two_disks_do_not_share() -> None:
-    disk = RoomyDisk({"/one": 20, "/two": 10})
+def on_two_disks(disk: RoomyDisk) -> FileSegments:
     segments = FileSegments(disk, ["/one", "/two"], create=True)
+    disk.room |= {"/one": 20, "/two": 10}
     segments.begin("parent", 0, [b"head"])
     disk.room["/two"] = 99
-    segments.begin("child", 7, [b"head"])
+    segments.begin("child", 7, [b"other head"])
+    assert (disk.list("/one"), disk.list("/two")) == (["parent"], ["child"])
+    return segments
+
+
+def test_a_small_segment_is_copied_to_another_disk() -> None:
+    disk = RoomyDisk({})
+    segments = on_two_disks(disk)
+    for _ in range(2):
+        segments.share("parent", 0, "child", 8)
+    with pytest.raises(FileExistsError):
+        segments.share("parent", 0, "child", 7)
+    segments.retire("parent")
+    assert segments.open("child", 8).read(0, 9) == b"head"
+    assert (disk.list("/one"), disk.list("/two")) == ([], ["child"])
+
+
+def test_a_copy_is_whole_or_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = RoomyDisk({})
+    segments = on_two_disks(disk)
+    before = tree(disk)
+
+    def full(source: str, target: str) -> None:
+        raise OSError(errno.ENOSPC, "no space left", source, None, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(disk, "rename", full)
+        with pytest.raises(OSError, match="no space"):
+            segments.share("parent", 0, "child", 8)
+    assert tree(disk) == before
+
+
+def test_buckets_on_two_disks_do_not_share_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("holdfast.engines.files.COPY_BYTES", 3)
+    disk = RoomyDisk({})
+    segments = on_two_disks(disk)
     before = tree(disk)
     with pytest.raises(OSError, match="ross-device") as refused:
         segments.share("parent", 0, "child", 0)

@@ -30,7 +30,16 @@ WRONG = [
     {"upkeep": None},
     {"in_place": 1},
 ]
-NO_PATHS: list[Any] = ["", "a\0b", None, 5, True, b"bytes"]
+NO_PATHS: list[Any] = [
+    "",
+    "http://127.0.0.1:8080",
+    "s3://bucket/store",
+    "a\0b",
+    None,
+    5,
+    True,
+    b"bytes",
+]
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
