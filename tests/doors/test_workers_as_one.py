@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
+from http.client import HTTPConnection
 from pathlib import Path
 from threading import Event, Thread
 from typing import IO, NamedTuple
@@ -78,6 +79,39 @@ def refused_where_something_is(shared: Shared, tmp_path: Path) -> None:
         with pytest.raises(holdfast.InvalidValue):
             shared.doors[0].backup(path)
     assert (tmp_path / "full" / "mine").read_text() == "mine"
+
+
+def metric(shared: Shared, url: str, name: str) -> float:
+    """One figure of a scrape."""
+    door = HTTPConnection(url.removeprefix("http://"), timeout=60)
+    door.request("GET", "/metrics", headers={"Authorization": f"Bearer {shared.served.token}"})
+    lines = door.getresponse().read().decode().splitlines()
+    door.close()
+    return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} "))
+
+
+def test_a_scrape_of_any_process_tells_of_all(shared: Shared) -> None:
+    loads = 'holdfast_requests_total{operation="load",status="200"}'
+    for one in shared.doors:
+        assert one.namespace("acme").get(FIRST)
+        assert one.namespace("zeta").get(LAST)
+    ends = (("acme", FIRST), ("zeta", LAST))
+    urls = [shared.doors[0].locate(*end).address or "" for end in ends]
+    before = [metric(shared, url, loads) for url in urls]
+    assert before[0] == before[1] >= 4
+    for name in ("holdfast_buckets", "holdfast_live_bytes"):
+        whole = [metric(shared, url, name) for url in urls]
+        parts = [
+            metric(shared, urls[0], name.replace("_", "_worker_", 1) + f'{{worker="{number}"}}')
+            for number in (0, 1)
+        ]
+        assert whole == [sum(parts)] * 2
+        assert min(parts) > 0
+    pid = shared.served.workers()[0]
+    os.kill(pid, signal.SIGKILL)
+    assert shared.doors[0].namespace("acme").get(FIRST)  # once another has taken its place
+    assert shared.doors[1].namespace("zeta").get(LAST)
+    assert metric(shared, urls[0], loads) >= before[0] + 1
 
 
 def test_space_of_all_processes_comes_back(shared: Shared) -> None:

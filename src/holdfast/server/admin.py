@@ -15,14 +15,15 @@ from holdfast.errors import InvalidValue
 from holdfast.identity.tokens import Noted
 from holdfast.server.answers import GONE, Answer, told
 from holdfast.server.listing import flag
+from holdfast.server.metrics import text_of
 from holdfast.server.searching import options_of
+from holdfast.server.whole import Whole
 from holdfast.store.tenancy import issue_by, object_grant, revoke_by, share_by
 from holdfast.values import Grant, Principal, Right, SearchRules
 from holdfast.wire.values import Form, decode
 
 if TYPE_CHECKING:
     from holdfast.server.site import Site
-    from holdfast.server.whole import Whole
     from holdfast.store.store import Store
 
 T = TypeVar("T")
@@ -357,10 +358,12 @@ def backup(asked: Asked) -> Answer:
 
 
 def metrics(asked: Asked) -> Answer:
-    """What Prometheus reads."""
+    """What Prometheus reads, of all processes that serve the store."""
     asked.may("metrics")
     site: Site = asked.site
-    return Answer(200, PROMETHEUS, site.metrics.text())
+    whole = site.whole
+    figures = whole.figures() if isinstance(whole, Whole) else [site.metrics.figures()]
+    return Answer(200, PROMETHEUS, text_of(figures))
 
 
 def openapi(asked: Asked) -> Answer:

@@ -16,6 +16,7 @@ import msgspec
 
 from holdfast.engines.disk import OsDisk
 from holdfast.errors import Busy, HoldfastError, InvalidValue, StorageFailed
+from holdfast.server.figures import Figures, Place
 from holdfast.upkeep.backup import Part, Target, manifest_of
 from holdfast.upkeep.status import Counted, figures_of
 from holdfast.values import CheckReport, CollectReport, DeadLetter
@@ -43,6 +44,8 @@ class Gathering:
         self._moving = Lock()
         self._asked = 0
         self._backing_up = Lock()
+        self._counting = Lock()
+        self._places = [Place() for _ in links]
         self._methods: dict[str, Callable[..., Any]] = {
             "status": self._status,
             "check": self._check,
@@ -52,6 +55,7 @@ class Gathering:
             "flush": lambda: encode(self._letters("part.flush")),
             "letters": lambda: encode(self._letters("part.letters")),
             "backup": self._backup,
+            "figures": self._figures,
         }
 
     def answer(self, method: str, arguments: Sequence[Any]) -> Any:  # noqa: ANN401 - the method's
@@ -124,6 +128,13 @@ class Gathering:
         )
         return encode(report)
 
+    def _figures(self) -> bytes:
+        """What all processes have counted; one that does not answer is told as it was last seen."""
+        with ThreadPoolExecutor(len(self._links), "holdfast-gather") as pool:
+            found = list(pool.map(_figures_of, self._links))
+        with self._counting:
+            return encode(list(map(Place.seen, self._places, found)))
+
     # -- a backup --------------------------------------------------------------------------
 
     def _backup(self, path: str) -> None:
@@ -156,3 +167,10 @@ class Gathering:
         for link in self._links:
             with suppress(HoldfastError):
                 link.ask("part.forget")
+
+
+def _figures_of(link: SocketLink) -> Figures | None:
+    try:
+        return msgspec.msgpack.decode(link.ask("part.figures"), type=Figures)
+    except HoldfastError:
+        return None

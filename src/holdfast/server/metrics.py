@@ -1,13 +1,14 @@
 """What the server tells Prometheus: counts and latencies of requests, and the state of the house.
 
-Requests are counted in plain integers; the text is made when it is asked for.
+Requests are counted in plain integers; the text is made when it is asked for. Where several
+processes serve one store, each tells the sum of all of them (figures.py), and what is each
+one's share of it under the label ``worker``.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -17,26 +18,11 @@ from prometheus_client.core import (
     Metric,
 )
 
+from holdfast.server.figures import Figures, total
+from holdfast.server.times import Times, cumulated
+
 if TYPE_CHECKING:
     from holdfast.server.site import Site
-
-BOUNDS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
-BOUNDS_NS: Final = tuple(round(bound * 1e9) for bound in BOUNDS_S)
-
-
-class Times:
-    """How often something took how long: a histogram."""
-
-    __slots__ = ("counts", "sum_ns")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS_NS) + 1)
-        self.sum_ns = 0
-
-    def add(self, took_ns: int) -> None:
-        """Count one."""
-        self.counts[bisect_left(BOUNDS_NS, took_ns)] += 1
-        self.sum_ns += took_ns
 
 
 class Metrics:
@@ -50,8 +36,7 @@ class Metrics:
         self._site = site
         self._requests: dict[tuple[str, int], int] = {}
         self._times: dict[str, Times] = {}
-        self.registry = CollectorRegistry(auto_describe=False)
-        self.registry.register(self)
+        self._life = site.store.entropy.bytes(8).hex()
 
     def count(self, operation: str, status: int, took_ns: int) -> None:
         """Count one answered request."""
@@ -62,49 +47,101 @@ class Metrics:
             times = self._times[operation] = Times()
         times.add(took_ns)
 
-    def text(self) -> bytes:
-        """Everything, as Prometheus reads it. Reads the figures of the store: on a thread."""
-        return generate_latest(self.registry)
+    def figures(self) -> Figures:
+        """What this process has counted, and holds. Reads figures of the store: on a thread."""
+        site = self._site
+        buckets = list(site.corridor.directory)
+        requests: dict[str, dict[int, int]] = {}
+        for (operation, status), count in list(self._requests.items()):
+            requests.setdefault(operation, {})[status] = count
+        times = list(self._times.items())
+        return Figures(
+            self._life,
+            requests,
+            {operation: list(one.counts) for operation, one in times},
+            {operation: one.sum_ns for operation, one in times},
+            site.connections(),
+            site.lanes.count,
+            len(buckets),
+            sum(bucket.weight for bucket in buckets),
+            len(site.store.dead_letters()),
+        )
+
+
+def text_of(workers: Sequence[Figures]) -> bytes:
+    """The figures of all processes of a store, as Prometheus reads them."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Text(workers))
+    return generate_latest(registry)
+
+
+class Text:
+    """Figures for prometheus_client.
+
+    Args:
+        workers: those of each process.
+    """
+
+    def __init__(self, workers: Sequence[Figures]) -> None:
+        self._workers = workers
 
     def collect(self) -> Iterator[Metric]:
         """Called by prometheus_client."""
-        counted = CounterMetricFamily(
-            "holdfast_requests", "Requests answered", labels=["operation", "status"]
-        )
-        for (operation, status), count in list(self._requests.items()):
-            counted.add_metric([operation, str(status)], count)
-        yield counted
-        took = HistogramMetricFamily(
-            "holdfast_request_seconds", "From begun to answered", labels=["operation"]
-        )
-        for operation, times in list(self._times.items()):
-            took.add_metric([operation], _cumulated(times), times.sum_ns / 1e9)
-        yield took
-        yield from self._state()
-
-    def _state(self) -> Iterator[Metric]:
-        site = self._site
-        corridor = site.corridor
-        told: dict[str, tuple[str, float]] = {
-            "holdfast_connections": ("Connections that are open", site.connections()),
-            "holdfast_writes_waiting": ("Writes that wait for their commit", site.lanes.count),
-            "holdfast_buckets": ("Buckets of the store", len(corridor.directory)),
-            "holdfast_live_bytes": (
-                "Bytes of live records, about",
-                sum(bucket.weight for bucket in corridor.directory),
-            ),
+        whole = total(self._workers)
+        yield _requests(whole)
+        yield _times(whole)
+        told = {
+            "holdfast_connections": ("Connections that are open", whole.connections),
+            "holdfast_writes_waiting": ("Writes that wait for their commit", whole.waiting),
+            "holdfast_buckets": ("Buckets of the store", whole.buckets),
+            "holdfast_live_bytes": ("Bytes of live records, about", whole.live_bytes),
             "holdfast_dead_letters": (
                 "Queued writes that could not be stored",
-                len(site.store.dead_letters()),
+                whole.dead_letters,
             ),
         }
         for name, (text, value) in told.items():
             yield GaugeMetricFamily(name, text, value=value)
+        yield from self._shares()
+
+    def _shares(self) -> Iterator[Metric]:
+        """What each process has of it."""
+        answered = CounterMetricFamily(
+            "holdfast_worker_requests", "Requests that one process answered", labels=["worker"]
+        )
+        told = {
+            "holdfast_worker_up": ("Whether the process answered", "up"),
+            "holdfast_worker_connections": ("Connections of one process", "connections"),
+            "holdfast_worker_writes_waiting": ("Writes that wait in one process", "waiting"),
+            "holdfast_worker_buckets": ("Buckets that one process holds", "buckets"),
+            "holdfast_worker_live_bytes": ("Bytes of live records there, about", "live_bytes"),
+        }
+        gauges = {
+            name: GaugeMetricFamily(name, text, labels=["worker"])
+            for name, (text, _) in told.items()
+        }
+        for number, worker in enumerate(self._workers):
+            answered.add_metric([str(number)], worker.answered)
+            for name, (_, field) in told.items():
+                gauges[name].add_metric([str(number)], float(getattr(worker, field)))
+        yield answered
+        yield from gauges.values()
 
 
-def _cumulated(times: Times) -> list[tuple[str, float]]:
-    buckets, total = [], 0
-    for bound, count in zip((*map(str, BOUNDS_S), "+Inf"), times.counts, strict=True):
-        total += count
-        buckets.append((bound, float(total)))
-    return buckets
+def _requests(whole: Figures) -> Metric:
+    counted = CounterMetricFamily(
+        "holdfast_requests", "Requests answered", labels=["operation", "status"]
+    )
+    for operation, by_status in whole.requests.items():
+        for status, count in by_status.items():
+            counted.add_metric([operation, str(status)], count)
+    return counted
+
+
+def _times(whole: Figures) -> Metric:
+    took = HistogramMetricFamily(
+        "holdfast_request_seconds", "From begun to answered", labels=["operation"]
+    )
+    for operation, counts in whole.times.items():
+        took.add_metric([operation], cumulated(counts), whole.sums_ns.get(operation, 0) / 1e9)
+    return took

@@ -22,6 +22,7 @@ from holdfast.server.connection import Connection
 from holdfast.server.deadlines import look_at
 from holdfast.server.door import Door, StoreDoor, issuers_of
 from holdfast.server.enclave_callers import Callers
+from holdfast.server.figures import Figures
 from holdfast.server.listeners import Listener, bind, tls_of
 from holdfast.server.settings import Settings
 from holdfast.server.site import Site
@@ -127,6 +128,11 @@ class Server:
             await asyncio.to_thread(site.close)
             for listener in listeners:
                 listener.close()
+
+    def figures(self) -> Figures:
+        """What it has counted so far. Not from the loop: figures of the store are read."""
+        site = self._site
+        return Figures() if site is None else site.metrics.figures()
 
     def take(self, settings: Settings) -> None:
         """Go on by other settings: bounds, deadlines, logs, issuers, certificates.

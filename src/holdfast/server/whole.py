@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
+from holdfast.server.figures import Figures
 from holdfast.upkeep.backup import refuse_inside
 from holdfast.values import CheckReport, CollectReport, DeadLetter, Status
 
@@ -74,6 +75,10 @@ class Whole:
     def dead_letters(self) -> builtins.list[DeadLetter]:
         """Those of all processes."""
         return self._ask(builtins.list[DeadLetter], "letters")
+
+    def figures(self) -> builtins.list[Figures]:
+        """What each process has counted, for ``/metrics``."""
+        return self._ask(builtins.list[Figures], "figures")
 
     def _ask(self, kind: type[T], method: str, *arguments: object) -> T:
         return msgspec.msgpack.decode(self._link.ask(method, *arguments), type=kind)

@@ -26,6 +26,7 @@ from holdfast.placement.elsewhere import Elsewhere
 from holdfast.placement.placement import Share
 from holdfast.server.certify_relay import RelayedCertifier, proofs_of
 from holdfast.server.enclave_relay import HOME, RelayedEnclaves, answers
+from holdfast.server.figures import Figures
 from holdfast.server.link import LinkServer, SocketLink
 from holdfast.server.listeners import Listener, tls_of
 from holdfast.server.logs import write_to
@@ -117,6 +118,7 @@ class Worker:
             "route": self._route,
             "reload_rights": self._reload_rights,
             "settings": self._take_settings,
+            "part.figures": self._figures,
             **Parts(self.store).methods,
         }
         self._methods |= self._certify(orders)
@@ -185,6 +187,11 @@ class Worker:
         """Go on by settings that the supervisor has looked at; a server not begun has them."""
         if self.server is not None:
             self.server.take(msgspec.json.decode(told, type=Settings))
+
+    def _figures(self) -> bytes:
+        """What this process has counted so far."""
+        server = self.server
+        return msgspec.msgpack.encode(Figures() if server is None else server.figures())
 
     # -- rights --------------------------------------------------------------------------
 
