@@ -12,6 +12,7 @@ where they are concatenated, because the border between them would move.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
@@ -153,41 +154,16 @@ def _roots_of_consistency(size1: int, size2: int, path: Sequence[bytes]) -> tupl
     return older, newer
 
 
-class MerkleLog:
-    """A log's hashes, kept so that roots and proofs of any size up to its own are at hand.
+class Log(ABC):
+    """A log's hashes, kept so that roots and proofs of any size up to its own can be made."""
 
-    Level 0 has the entries' hashes, level k those of the complete subtrees of 2^k entries,
-    one bytearray each: an append costs one hash on average, a proof O(log n) look-ups,
-    an entry 64 bytes of memory.
-
-    Example:
-        >>> log = MerkleLog()
-        >>> for entry in (b"a", b"b", b"c"):
-        ...     log.append(entry)
-        >>> verify_inclusion(1, 3, leaf_hash(b"b"), log.prove_inclusion(1), log.root())
-    """
-
-    def __init__(self) -> None:
-        self._levels: list[bytearray] = [bytearray()]
-
+    @abstractmethod
     def __len__(self) -> int:
-        return len(self._levels[0]) // HASH_BYTES
+        """How many entries there are."""
 
-    def append(self, entry: bytes) -> None:
-        """Add an entry."""
-        self.append_hash(leaf_hash(entry))
-
-    def append_hash(self, hashed: bytes) -> None:
-        """Add an entry by its hash, 32 bytes."""
-        index = len(self)
-        self._levels[0] += hashed
-        level = 0
-        while index & 1:
-            hashed = node_hash(self._at(level, index - 1), hashed)
-            index, level = index >> 1, level + 1
-            if level == len(self._levels):
-                self._levels.append(bytearray())
-            self._levels[level] += hashed
+    @abstractmethod
+    def _at(self, level: int, index: int) -> bytes:
+        """The hash of a complete subtree of 2^level entries, the ``index``-th of its level."""
 
     def root(self, size: int | None = None) -> bytes:
         """The root of the first ``size`` entries; of all where none is given."""
@@ -222,9 +198,6 @@ class MerkleLog:
                 start = middle
         return ([self._subtree(start, stop)] if start else []) + path[::-1]
 
-    def _at(self, level: int, index: int) -> bytes:
-        return bytes(self._levels[level][index * HASH_BYTES : (index + 1) * HASH_BYTES])
-
     def _subtree(self, start: int, stop: int) -> bytes:
         """The root over entries start to stop, which begin at a border of their size."""
         complete = []
@@ -236,6 +209,46 @@ class MerkleLog:
         while complete:
             hashed = node_hash(complete.pop(), hashed)
         return hashed
+
+
+class MerkleLog(Log):
+    """A log's hashes in memory, at hand.
+
+    Level 0 has the entries' hashes, level k those of the complete subtrees of 2^k entries,
+    one bytearray each: an append costs one hash on average, a proof O(log n) look-ups,
+    an entry 64 bytes of memory.
+
+    Example:
+        >>> log = MerkleLog()
+        >>> for entry in (b"a", b"b", b"c"):
+        ...     log.append(entry)
+        >>> verify_inclusion(1, 3, leaf_hash(b"b"), log.prove_inclusion(1), log.root())
+    """
+
+    def __init__(self) -> None:
+        self._levels: list[bytearray] = [bytearray()]
+
+    def __len__(self) -> int:
+        return len(self._levels[0]) // HASH_BYTES
+
+    def append(self, entry: bytes) -> None:
+        """Add an entry."""
+        self.append_hash(leaf_hash(entry))
+
+    def append_hash(self, hashed: bytes) -> None:
+        """Add an entry by its hash, 32 bytes."""
+        index = len(self)
+        self._levels[0] += hashed
+        level = 0
+        while index & 1:
+            hashed = node_hash(self._at(level, index - 1), hashed)
+            index, level = index >> 1, level + 1
+            if level == len(self._levels):
+                self._levels.append(bytearray())
+            self._levels[level] += hashed
+
+    def _at(self, level: int, index: int) -> bytes:
+        return bytes(self._levels[level][index * HASH_BYTES : (index + 1) * HASH_BYTES])
 
 
 def _split(size: int) -> int:

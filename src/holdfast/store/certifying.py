@@ -3,7 +3,7 @@
 A seal absorbs what every bucket published before it began (``certify/absorb.py``), makes one
 tree of it and signs its root; the signed root is stored, durably, before anybody is shown it,
 so a revision is never given twice. Signed roots are history: they lie in the store under the
-name that no caller can spell, ``roots/<revision>``, and are backed up with the rest. One seal
+name that no caller can spell (``history.py``), and are backed up with the rest. One seal
 serves all who wait for one. Nothing of this is made before the first proof is asked for. The
 trees are written down beside the views of their buckets (``certify/pages.py``); no proof leaves
 that does not lead to the root which was signed, so a damaged page costs time and nothing else.
@@ -18,12 +18,11 @@ from itertools import islice
 from threading import Condition
 from typing import TYPE_CHECKING, Final
 
-from holdfast.access.records import NEW
 from holdfast.bucket.checkpoint import Pace
 from holdfast.certify import leaf, receipts, roots, state, verify
 from holdfast.certify.absorb import VISIBLE, Absorbed, bounds, content_of, split_key
 from holdfast.certify.leaf import namespace_id
-from holdfast.certify.merkle import MerkleLog
+from holdfast.certify.merkle import Log
 from holdfast.certify.pages import Damaged
 from holdfast.certify.parts import Window
 from holdfast.certify.roots import SignedRoot
@@ -45,6 +44,7 @@ from holdfast.placement.directory import HIGHEST, LOWEST
 from holdfast.request import arguments, listing
 from holdfast.store.absorbing import UNSAVED, Absorbing, page_of
 from holdfast.store.handing import Taken, Takings
+from holdfast.store.history import Signed
 from holdfast.store.rotation import Keys
 from holdfast.store.seals import Seal, listed, lives, shown, told
 from holdfast.store.tenancy import StoreRecords
@@ -53,8 +53,6 @@ from holdfast.values import Proven, ProvenPage, ProvenParts
 if TYPE_CHECKING:
     from holdfast.store.store import Store
 
-PREFIX: Final = "roots/"
-DIGITS: Final = 20
 FRESH_NS: Final = 1_000_000_000  # a seal of what is still there serves for so long
 FOLLOWED: Final = 2_000  # records that are read while a seal may be waited for
 WAIT_S: Final = 0.02
@@ -79,8 +77,7 @@ class Certifier:
         self._absorbing = Absorbing(store)
         self._takings = Takings(store.peers)
         self._parts: dict[bytes, tuple[Part, ...]] = {}
-        self._history: MerkleLog | None = None
-        self._last: SignedRoot | None = None
+        self._signed = Signed(self._records)
         self._sealed: Seal | None = None
         self._turn = Condition()
         self._begun = self._ended = 0
@@ -166,7 +163,7 @@ class Certifier:
         try:
             message, root = self._sign(made, now)
         except HoldfastError:
-            self._history = self._last = None  # whether it is stored shows when it is read again
+            self._signed.forget()  # whether it is stored shows when it is read again
             raise
         return Seal(message, root, made, tuple(self._keys.handovers))
 
@@ -175,31 +172,18 @@ class Certifier:
 
     def _sign(self, made: State, now_ns: int) -> tuple[bytes, SignedRoot]:
         """Sign the next root and store it, durably."""
-        history = self._load_history()
-        revision = self._next_revision()
-        place = (self._store.file.incarnation, revision, now_ns)
-        root = SignedRoot(self._id, *place, made.root, len(history), history.root())
+        log = self._signed.log
+        place = (self._store.file.incarnation, self._next_revision(), now_ns)
+        root = SignedRoot(self._id, *place, made.root, len(log), log.root())
         message = roots.sign(root, self._keys.current.private)
-        self._records.put(name_of(revision), message, NEW)
-        history.append(message)
-        self._last = root
+        self._signed.add(message, root)
         return message, root
 
     def _next_revision(self) -> int:
         """The first revision that nothing was signed for."""
-        self._load_history()
         least = self._store.file.incarnation << roots.INCARNATION_BITS
-        return max(self._last.revision + 1 if self._last else 0, least)
-
-    def _load_history(self) -> MerkleLog:
-        """The log of all signed roots; the first time from the store."""
-        if self._history is None:
-            history = MerkleLog()
-            for _, message in self._records.list(PREFIX):
-                history.append(message)
-                self._last = roots.decode(message)
-            self._history = history
-        return self._history
+        last = self._signed.last
+        return max(last.revision + 1 if last else 0, least)
 
     def _gather(self) -> list[Absorbed | Taken]:
         """Every bucket's tree, in order of their ranges, which meet."""
@@ -409,7 +393,7 @@ class Certifier:
         Raises:
             InvalidValue: they are not of two roots of this store, the older one first.
         """
-        log, whole = self._signed()
+        log, whole = self._log()
         if not size < of <= whole:
             raise InvalidValue(argument="size", reason="not of an earlier root of this store")
         consistency = log.prove_consistency(size, of) if size else []
@@ -421,26 +405,21 @@ class Certifier:
         Raises:
             NotFound: this store signed no such revision.
         """
-        log, size = self._signed()
-        found = self._records.get(name_of(revision))
-        index = roots.decode(found[0]).log_size if found is not None else size
+        log, size = self._log()
+        found = self._signed.get(revision)
+        index = roots.decode(found).log_size if found is not None else size
         if found is None or index >= size:
             raise NotFound(revision=revision)
         path, root = log.prove_inclusion(index, size), log.root(size)
         made = receipts.make(
             self._keys.current.private, index=index, size=size, path=path, root=root
         )
-        return made, found[0]
+        return made, found
 
-    def _signed(self) -> tuple[MerkleLog, int]:
+    def _log(self) -> tuple[Log, int]:
         """The log of signed roots, and how many of them stand in it for good."""
         size = self.last().root.log_size + 1
-        return self._load_history(), size
-
-
-def name_of(revision: int) -> str:
-    """Where the signed root of a revision lies."""
-    return f"{PREFIX}{revision:0{DIGITS}}"
+        return self._signed.log, size
 
 
 def _whole(most_bytes: int, entry: Entry, pieces: Iterable[bytes]) -> Looked:

@@ -8,7 +8,7 @@ the rest, and shown by no list.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from holdfast.access.access import FOLDER as TENANTS
@@ -103,15 +103,18 @@ class StoreRecords:
 
     def list(self, prefix: str) -> list[tuple[str, bytes]]:
         """Every record below a prefix."""
-        start = SPACE + prefix.encode()
-        found = []
-        for page in listing.rows(self._corridor, start, min(listing.successor(start), END)):
+        return [*self.walk(prefix)]
+
+    def walk(self, prefix: str, after: str = "") -> Iterator[tuple[str, bytes]]:
+        """The same one by one, behind the key ``after`` where one is given."""
+        first = SPACE + prefix.encode()
+        start = SPACE + after.encode() + arguments.VISIBLE if after else first
+        for page in listing.rows(self._corridor, start, min(listing.successor(first), END)):
             for composite, _ in page:
                 key = composite[len(SPACE) :].decode()
                 held = self.get(key)
                 if held is not None:
-                    found.append((key, held[0]))
-        return found
+                    yield key, held[0]
 
 
 def make_tokens(store: Store) -> Tokens:
