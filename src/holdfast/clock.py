@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from holdfast.limits import CLOCK_DRAW_PERCENT, CLOCK_STEP_NS
@@ -40,6 +41,12 @@ class SystemClock:
     wall_ns = staticmethod(time.time_ns)
     monotonic_ns = staticmethod(time.monotonic_ns)
     sleep = staticmethod(time.sleep)
+    thread_ns = staticmethod(time.thread_time_ns)
+
+
+def worked_ns(clock: Clock) -> Callable[[], int]:
+    """What tells how long a thread has worked: its own processor time, where the clock knows it."""
+    return clock.thread_ns if isinstance(clock, SystemClock) else clock.monotonic_ns
 
 
 class SystemEntropy:

@@ -332,6 +332,7 @@ class Bucket(Reader):
         """Put a new overlay on top; a checkpoint may absorb what is below. Under the lock."""
         self.state.freeze()
         self.frozen_at = self.published
+        self.crowded = self.weight >= self.bound
 
     def tally(self) -> Tally:
         """The counts over all layers, exact where ``resolve_all`` went before.
@@ -365,7 +366,9 @@ class Bucket(Reader):
             tally = self.tally()
             self.weight = tally.total()
             self.special = tally.special
-            self.crowded = self.weight >= self.settings.bucket_bytes
+            if self.weight < self.settings.bucket_bytes:
+                self.bound = self.settings.bucket_bytes
+            self.crowded = self.weight >= self.bound
             return tally
 
     def is_counted(self) -> bool:

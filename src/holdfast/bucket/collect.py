@@ -121,13 +121,13 @@ def collect(
                 return
 
 
-def try_collect(bucket: Bucket) -> bool:
+def try_collect(bucket: Bucket, pace: Pace = no_pace, enough: Callable[[], bool] = never) -> bool:
     """Copy what is less than half alive, unless somebody collects already; whether it was done."""
     if not bucket.collecting.acquire(blocking=False):
         return False
     try:
-        prepare(bucket)
-        collect(bucket, candidates(bucket, HALF), Collected())
+        prepare(bucket, pace)
+        collect(bucket, candidates(bucket, HALF), Collected(), pace, enough=enough)
     finally:
         bucket.collecting.release()
     return True

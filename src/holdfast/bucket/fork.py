@@ -70,6 +70,7 @@ def roll(bucket: Bucket, child: str, at: bytes | None = None) -> Bucket | None:
 def split(bucket: Bucket, child: str, start: bytes) -> Bucket | None:
     """Cut the range in two: the child takes ``start`` and above, sharing every segment."""
     bucket.finish_birth()
+    bucket.sync_published()  # beside the writers: there is little left while they wait
     with commit.alone(bucket):
         if bucket.births or not bucket.start < start < bucket.stop:
             return None
@@ -142,12 +143,12 @@ def is_born(parent: Bucket, birth: Birth) -> bool:
 
 def _lend(parent: Bucket, child: Bucket) -> None:
     """Let the child read through the parent until it has taken over. Under the lock."""
+    child.weight = parent.weight = parent.weight // 2
     parent.freeze()
     child.lender = parent
     child.state = State(parent.view)
     child.state.frozen = parent.state.frozen
     child.log.borrow(parent.log)
-    child.weight = parent.weight = parent.weight // 2
     child.special = parent.special
 
 

@@ -154,11 +154,14 @@ class Log:
             self._open[number] = lender.segment(number)
 
     def return_loans(self, numbers: Iterable[int]) -> None:
-        """Read these segments through files of this bucket from now on."""
+        """Read these segments, sealed by now, through files of this bucket from now on.
+
+        Writers wait meanwhile, so nothing is opened before somebody reads it.
+        """
         for number in numbers:
             self._open.pop(number, None)
             self.maps.pop(number, None)
-            self.key_block(number)
+            self._unsealed.discard(number)
 
     def append_body(self, body: bytes, count: int, kind: int = GROUP_OF_RECORDS) -> int:
         """Write one group whose body is one piece; where the body begins. As ``append``."""

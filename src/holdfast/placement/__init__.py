@@ -11,5 +11,6 @@ logs and has no truth of its own; one change of ranges at a time; a bucket with 
 key stays whole; two neighbours that cannot be merged are left as they are.
 
 ``placement`` opens, grows and merges; ``directory`` finds; ``choose`` says where to
-cut; ``merging`` says which neighbours become one.
+cut; ``bounds`` how far a bound may be passed, and slows who passes it; ``merging`` says
+which neighbours become one.
 """

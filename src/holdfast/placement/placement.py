@@ -18,6 +18,7 @@ from holdfast.errors import Corrupt, InvalidValue, OutcomeUnknown, StorageFailed
 from holdfast.log.header import LogState
 from holdfast.log.records import Type
 from holdfast.placement import mending
+from holdfast.placement.bounds import FORCED, Brake, overrun
 from holdfast.placement.choose import middle
 from holdfast.placement.directory import HIGHEST, LOWEST, Directory
 from holdfast.placement.elsewhere import Elsewhere
@@ -25,9 +26,9 @@ from holdfast.placement.merging import Merging, shares_too_many
 from holdfast.placement.reserve import Reserve
 
 ID_BYTES = 8
-SLACK_PART = 4  # of its bound a bucket may pass it by, less ...
-SLACK_LESS = 4 << 20  # ... so many bytes, while upkeep gets it ready to be split
 CROWD_TIMES = 4  # segments there may be for each that a full bucket needs
+CROWD_MOST = 4  # times as many, and a split waits until some are dropped
+AGAIN_PART = 8  # of the bound that a bucket gains before another try to cut it
 MISSING = Corrupt(position="directory", what="no segment of the bucket is left")
 
 
@@ -62,7 +63,10 @@ class Placement:
         self.share = share
         self.changing = RLock()  # one change of ranges at a time
         self.reserve = Reserve(settings)
-        self.split_soon: Callable[[Bucket], object] = self.split_full  # upkeep: beside the writers
+        self.brake = Brake(settings.clock)
+        self._usual = -(-settings.bucket_bytes // settings.segment_bytes)
+        self.split_soon: Callable[[Bucket], object] = self.split_full
+        self.beside = False  # upkeep sets both where it splits beside the writers
         if self._is_all(told) and share is WHOLE:
             self.directory = Directory(Dormant(settings, one) for one in told)
         else:
@@ -276,7 +280,7 @@ class Placement:
         is soft by one record. While another change of ranges is under way, nobody
         waits for it whose bucket may still take a little more.
         """
-        if not self.changing.acquire(blocking=self.overrun(bucket) >= 1):
+        if not self.changing.acquire(blocking=overrun(bucket) >= FORCED):
             return False
         try:
             if not bucket.start <= key < bucket.stop or bucket.closed:
@@ -290,12 +294,12 @@ class Placement:
 
         A roll is quick. To split takes a look at every row in memory, and a bucket whose
         last split is not finished has to be waited for: upkeep does that beside the
-        writers, and one of them only where the bound is passed by too much.
+        writers, who are slowed meanwhile, and one of them only where nobody else came.
         """
         if bucket.weight < bucket.bound:
             return False
         rolls = key > bucket.highest and bucket.lender is None and bucket.is_counted()
-        if rolls or self.overrun(bucket) >= 1:
+        if rolls or overrun(bucket) >= FORCED:
             return bucket.is_full()
         self.split_soon(bucket)
         return False
@@ -305,45 +309,51 @@ class Placement:
         self._settle(bucket, pace)
         bucket.resolve_all(pace)
         if bucket.is_full():
-            self.grow(bucket, bucket.highest, pace)
-
-    @staticmethod
-    def overrun(bucket: Bucket) -> float:
-        """How far a bucket is over its bound, as a part of how far it may be."""
-        over = bucket.weight - bucket.bound
-        slack = bucket.bound // SLACK_PART - SLACK_LESS
-        return over / slack if slack > 0 else float(over >= 0)
+            # Not its highest key: that may be one of a part that was cut off before.
+            self.grow(bucket, bucket.start, pace)
 
     def _grow(self, bucket: Bucket, key: bytes, pace: Pace) -> bool:
         """Roll or split. Under the lock of changes."""
-        if not self.reserve.is_roomy(bucket.id):
-            return False  # a full disk has no room for a split that is half done
-        try:
-            fork.finish_moves(bucket)
-            if key > bucket.highest:
-                child = fork.roll(bucket, self.new_id())
-            else:
-                child = self._split(bucket, pace)
-        except (OSError, StorageFailed, OutcomeUnknown):
-            return False  # the bound is soft: no write fails because growth did
-        if child is None:
+        child = self._child(bucket, key, pace)
+        if child is None:  # as it will be the next time: not before there is some more in it
+            bucket.bound = bucket.weight + self.settings.bucket_bytes // AGAIN_PART
             return False
+        bucket.bound = self.settings.bucket_bytes
         self.directory.add(child)
         self.reserve.fit(self.directory)
         return True
 
+    def _child(self, bucket: Bucket, key: bytes, pace: Pace) -> Bucket | None:
+        """What takes a part of a bucket's range, or None where it cannot be cut now."""
+        if not self.reserve.is_roomy(bucket.id):
+            return None  # a full disk has no room for a split that is half done
+        try:
+            fork.finish_moves(bucket)
+            if key > bucket.highest:
+                return fork.roll(bucket, self.new_id())
+            return self._split(bucket, pace)
+        except (OSError, StorageFailed, OutcomeUnknown):
+            return None  # the bound is soft: no write fails because growth did
+
     def _split(self, bucket: Bucket, pace: Pace) -> Bucket | None:
         """Cut a bucket near the middle, once nothing of its last split is left to do."""
         self._settle(bucket, pace)
-        self._lighten(bucket)
+        if len(bucket.log.ended) > self._usual * CROWD_TIMES * (CROWD_MOST if self.beside else 1):
+            try_collect(bucket, pace)
         start = middle(bucket, pace)
         return None if start is None else fork.split(bucket, self.new_id(), start)
 
-    def _lighten(self, bucket: Bucket) -> None:
-        """Drop what splits left behind, before it is shared on and on."""
-        usual = -(-self.settings.bucket_bytes // self.settings.segment_bytes)
-        if len(bucket.log.ended) > CROWD_TIMES * usual:
-            try_collect(bucket)
+    def lighten(self, pace: Pace = no_pace, enough: Callable[[], bool] = never) -> None:
+        """Drop what splits left behind in buckets of many segments, before it is shared on and on.
+
+        Args:
+            pace: called between slices of work.
+            enough: asked now and then; True leaves the rest for later.
+        """
+        for bucket in list(self.directory):
+            many = not bucket.dormant and len(bucket.log.ended) > CROWD_TIMES * self._usual
+            if many and not (bucket.births or bucket.broken or enough()):
+                try_collect(bucket, pace, enough)
 
     def _settle(self, bucket: Bucket, pace: Pace = no_pace) -> None:
         """Let a bucket read through nobody, and nobody through it."""

@@ -72,6 +72,8 @@ class Corridor:
         helped = False
         while True:
             bucket = self._bucket_for(operation)
+            if bucket.crowded:
+                self._slow_down(bucket, (operation,))
             try:
                 return bucket.apply_one(operation)
             except Moved:
@@ -179,6 +181,12 @@ class Corridor:
         """Whether a bucket was full and the ranges changed, so that the key has to be found."""
         return self.placement.has_outgrown(bucket, key) and self.placement.grow(bucket, key)
 
+    def _slow_down(self, bucket: Bucket, operations: Sequence[Operation]) -> None:
+        """Let upkeep split a bucket that is over its bound before it is far over it."""
+        if self.placement.beside and not isinstance(bucket, Elsewhere):
+            size = sum(len(o.key) + len(o.value) for o in operations if isinstance(o, GROWING))
+            self.placement.brake.wait(bucket, size)
+
     def _wait_for_room(self, bucket: Bucket) -> None:
         """Memory comes before waiting, waiting before refusing (rule 10)."""
         clock = self.placement.settings.clock
@@ -223,6 +231,8 @@ class Corridor:
         """Apply operations to the bucket of the first, which may have to grow before."""
         growing = (operation for operation in operations if isinstance(operation, GROWING))
         bucket = self._bucket_for(next(growing, operations[0]))
+        if bucket.crowded:
+            self._slow_down(bucket, operations)
         self.funds.prepare(bucket, operations)
         try:
             return bucket.apply(operations, atomic=atomic)

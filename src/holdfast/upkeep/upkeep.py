@@ -20,6 +20,7 @@ from holdfast.bucket.dormant import Dormant
 from holdfast.bucket.fork import finish_moves
 from holdfast.bucket.seal import seal_all
 from holdfast.bucket.settling import charge_reads
+from holdfast.clock import worked_ns
 from holdfast.errors import Closed, HoldfastError
 from holdfast.limits import (
     INTERVAL_SYNC_S,
@@ -34,6 +35,7 @@ from holdfast.limits import (
 )
 from holdfast.log.log import Position
 from holdfast.log.records import Type
+from holdfast.placement.bounds import BRAKED, overrun
 from holdfast.request.corridor import UNSYNCED_PART, Corridor
 from holdfast.upkeep import expire
 from holdfast.upkeep.reclaim import Reclaim
@@ -48,7 +50,6 @@ SETTLE_BYTES = 1 << 20
 SWEEP_NS = 60 * SECOND_NS  # between two looks for parts that nobody needs
 WAKE_REST = 4  # times as long as the opening of one bucket took: it is one long slice
 LOOKS = 16  # at idle buckets between two sleeps
-HURRIED = 0.5  # of what a bucket may pass its bound by, before its split is hurried
 FAILURES = 100  # kept to be asked for
 
 
@@ -56,9 +57,16 @@ Lazy = Callable[[Pace, Callable[[], bool]], None]  # pace, enough: asked before 
 
 
 class Pacer:
-    """Sleeps between slices: as long as the slice took, unless somebody waits for the work."""
+    """Sleeps between slices: as long as the slice took, unless somebody waits for the work.
+
+    Args:
+        clock_ns: tells how long a slice took. Where the clock knows what the thread itself
+            worked, that: calls that wait for the disk do not count (rule 11).
+        sleep: waits so many seconds.
+    """
 
     LEAST_S = 0.0002
+    HURRIED_S = 0.00005  # so that a thread that waits for the interpreter has its turn
 
     def __init__(self, clock_ns: Callable[[], int], sleep: Callable[[float], None]) -> None:
         self._now = clock_ns
@@ -68,10 +76,9 @@ class Pacer:
         self.rest = 1  # times as long as the next slice took
 
     def __call__(self) -> None:
-        """Sleep, if nobody waits."""
-        if not self.hurry:
-            worked = (self._now() - self._since) / SECOND_NS
-            self._sleep(max(worked * self.rest, self.LEAST_S))
+        """Sleep; only for a moment if somebody waits."""
+        worked = (self._now() - self._since) / SECOND_NS
+        self._sleep(self.HURRIED_S if self.hurry else max(worked * self.rest, self.LEAST_S))
         self.rest = 1
         self._since = self._now()
 
@@ -92,7 +99,7 @@ class Upkeep:
         self._stop = Event()
         self._wake = Event()
         self._thread: Thread | None = None
-        self._pacer = Pacer(self._clock.monotonic_ns, self._clock.sleep)
+        self._pacer = Pacer(worked_ns(self._clock), self._clock.sleep)
         self._synced_ns = self._shrunk_ns = self._clock.monotonic_ns()
         self._swept_ns = self._synced_ns - SWEEP_NS  # after an open there may be something
         self._round: Iterator[None] | None = None  # what a tick left for the next
@@ -118,7 +125,7 @@ class Upkeep:
 
     def start(self) -> None:
         """Run ``tick`` from a thread until ``stop``."""
-        self._placement.split_soon = self.split_soon
+        self._placement.split_soon, self._placement.beside = self.split_soon, True
         self._thread = Thread(target=self._run, name="holdfast-upkeep", daemon=True)
         self._thread.start()
 
@@ -221,6 +228,8 @@ class Upkeep:
             yield
             self._attempt(self._reclaim_due)
             yield
+            self._attempt(lambda: self._placement.lighten(self._pace, self._is_called))
+            yield
             self._attempt(self._ease)
             yield
         if now - self._swept_ns > SWEEP_NS:
@@ -250,7 +259,7 @@ class Upkeep:
         if bucket.id not in self._crowded:
             self._crowded[bucket.id] = bucket
             self._wake.set()
-        elif self._placement.overrun(bucket) > HURRIED:
+        elif overrun(bucket) > BRAKED:
             self.hurry()
 
     def _split_crowded(self) -> None:

@@ -7,6 +7,9 @@ import pytest
 import holdfast
 from holdfast.bucket.bucket import Bucket
 from holdfast.errors import Moved
+from holdfast.placement.bounds import WAIT_S
+from holdfast.store import Store
+from holdfast.testing import ManualClock
 from tests.growth.growing import (
     LEAST,
     ORDERS,
@@ -19,6 +22,8 @@ from tests.growth.growing import (
 )
 
 VALUE = b"v" * 400
+BOUND = 32 << 20
+HALF_MIB = b"v" * (1 << 19)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -116,23 +121,64 @@ def test_one_huge_object_does_not_split() -> None:
         assert len(store.status().buckets) <= 2
 
 
-def test_a_writer_leaves_a_split_to_upkeep_until_its_bucket_is_a_quarter_over_the_bound() -> None:
-    bound, value = 32 << 20, b"v" * (1 << 19)
-    with holdfast.open(":memory:", bucket_bytes=bound, upkeep=False) as store:
-        asked: list[Bucket] = []
-        store.placement.split_soon = asked.append  # as where upkeep has a thread
+def crowd(store: Store) -> list[Bucket]:
+    """Fill a bucket of 32 MiB, as where upkeep has a thread; those that are to be split soon."""
+    asked: list[Bucket] = []
+    store.placement.split_soon, store.placement.beside = asked.append, True
+    ns = store.namespace("acme")
+    for number in range(66):
+        ns.put(f"k{number % 64:02d}-{number}", HALF_MIB)  # the last two lie between others
+    return asked
+
+
+def test_a_writer_leaves_a_split_to_upkeep_and_is_slowed_by_moments_until_it_came() -> None:
+    clock = ManualClock()
+    with holdfast.open(":memory:", bucket_bytes=BOUND, upkeep=False, clock=clock) as store:
+        asked = crowd(store)
         ns = store.namespace("acme")
-        for number in range(66):
-            ns.put(f"k{number % 64:02d}-{number}", value)  # the last two lie between others
+        (crowded,) = {bucket.id: bucket for bucket in asked}.values()
         assert [bucket.state for bucket in store.status().buckets] == ["open"]
-        assert {bucket.id for bucket in asked} == {store.status().buckets[0].id}
-        store.placement.split_full(asked[0])
+        waits = []
+        for number in range(8):  # to the end of what a bucket may pass its bound by
+            before = clock.monotonic_ns()
+            ns.put(f"k05-{number:03d}", HALF_MIB)
+            waits.append((clock.monotonic_ns() - before) / 1e9)
+        assert waits[-1] == pytest.approx(WAIT_S)
+        assert all(waits[i] <= waits[i + 1] for i in range(len(waits) - 1))
+        assert len(store.status().buckets) == 1
+        store.placement.split_full(crowded)
         assert len(store.status().buckets) == 2
-        for number in range(64):
-            ns.put(f"k05-{number:03d}", value)
-        most = bound + bound // 4
-        assert max(bucket.live_bytes for bucket in store.status().buckets) < most
-        assert len(store.status().buckets) > 2  # nobody came: the writer did it
+        before = clock.monotonic_ns()
+        ns.put("k05-after", HALF_MIB)
+        assert clock.monotonic_ns() == before
+
+
+def test_a_bucket_that_was_split_before_is_split_again_beside_its_writers() -> None:
+    clock = ManualClock()
+    with holdfast.open(":memory:", bucket_bytes=BOUND, upkeep=False, clock=clock) as store:
+        asked = crowd(store)
+        store.placement.split_full(asked.pop())
+        parent = store.placement.directory.find(b"")
+        asked.clear()
+        ns = store.namespace("acme")
+        number = 0
+        while not asked:
+            ns.put(f"k05-{number:03d}", HALF_MIB)
+            number += 1
+        assert asked == [parent]
+        store.placement.split_full(parent)
+        assert len(store.status().buckets) == 3
+        assert store.check().ok
+
+
+def test_where_nobody_comes_to_split_a_writer_does() -> None:
+    clock = ManualClock()
+    with holdfast.open(":memory:", bucket_bytes=BOUND, upkeep=False, clock=clock) as store:
+        crowd(store)
+        ns = store.namespace("acme")
+        for number in range(40):
+            ns.put(f"k05-{number:03d}", HALF_MIB)
+        assert len(store.status().buckets) > 1
         assert store.check().ok
 
 
