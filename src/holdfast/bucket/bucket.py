@@ -53,6 +53,7 @@ class Bucket(Reader):
     """
 
     dormant = False  # not opened yet (dormant.py)
+    heed_at = 0  # where the next segment, or a sync beside the writers, is to be seen to
     forked_at: Position | None = None  # where its log began, if a split made it just now
 
     def __init__(

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Failure = OSError | HoldfastError  # the first happened while writing, the second before it
 INTERRUPTED = "a write was interrupted"
+STRETCH = 4  # times its size that a segment may have before a writer waits for its end
+LATE_PART = 8  # of a segment: so much more and a sync beside the writers is asked for again
+SYNCS = 4  # in a row, before the end of a segment has writers wait for what is not synced
 LOST = "a sync failed: what was written since the last one may be lost"
 
 
@@ -256,12 +259,34 @@ def _write_alone(bucket: Bucket, kind: Type, value: bytes, time_ns: int) -> None
 def _prepare(bucket: Bucket, group: Gathering) -> None:
     """Begin a new segment where the active one is full, and fix the group's place."""
     log = bucket.log
-    # A segment takes at least as many records as its state takes bytes, however long that is.
-    full = max(bucket.settings.segment_bytes, 2 * log.begun)
-    if log.stop >= full and group.count:
-        switch(bucket)
+    if log.stop >= bucket.heed_at and group.count:
+        _heed(bucket)
     if (group.segment, group.base - log.stop) != (log.number, 0):
         group.relocate(log.number, log.stop)
+
+
+def _heed(bucket: Bucket) -> None:
+    """Begin a new segment, unless somebody does so beside the writers; have much synced there."""
+    full, at = _full(bucket), bucket.log.stop
+    soon = None if bucket.durable else bucket.settings.behind.soon
+    most = full if soon is None else STRETCH * full
+    if at >= most:
+        switch(bucket)
+        return
+    step = most
+    if soon is not None:
+        step = full // 2 if at < full else full // LATE_PART
+        if at - bucket.log.synced >= step:
+            soon(bucket)
+    bucket.heed_at = min(most, (at // step + 1) * step)
+
+
+def _full(bucket: Bucket) -> int:
+    """Where the active segment should end, in bytes.
+
+    It takes at least as many records as its state takes bytes, however long that is.
+    """
+    return max(bucket.settings.segment_bytes, 2 * bucket.log.begun)
 
 
 def _fail(bucket: Bucket, group: Gathering, error: Failure) -> None:
@@ -313,6 +338,7 @@ def _save_unsynced(bucket: Bucket) -> OSError | None:
 
 def _switch_with_reserve(bucket: Bucket) -> None:
     with_reserve(bucket.settings.ground, lambda: bucket.log.switch(bucket.segment_state()))
+    bucket.heed_at = 0
     bucket.noted[bucket.log.number] = {}
 
 
@@ -355,3 +381,24 @@ def sync_behind(bucket: Bucket) -> None:
     with bucket.lock:
         log.note_durable(reached)
         bucket.synced_version = max(bucket.synced_version, version)
+
+
+def sync_on(bucket: Bucket) -> None:
+    """Sync a bucket beside its writers, and begin its next segment where one is due.
+
+    What the next segment says of this one must be true after a crash, so writers wait
+    for what is not synced then. They wait for little: it is synced until little is left.
+
+    Raises:
+        OutcomeUnknown: as ``sync_behind``. StorageFailed: no segment could be begun.
+    """
+    log, full = bucket.log, _full(bucket)
+    for _ in range(SYNCS):
+        sync_behind(bucket)
+        if log.stop < full:
+            return
+        if log.stop - log.synced < full // LATE_PART:
+            break
+    with alone(bucket):
+        if not bucket.closed and log.stop >= full:
+            switch(bucket)

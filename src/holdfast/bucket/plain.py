@@ -117,7 +117,7 @@ def store_one(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) 
     group is gathered, because nobody else can join it.
     """
     log = bucket.log
-    if bucket.gathers or bucket.special or log.stop >= bucket.settings.segment_bytes:
+    if bucket.gathers or bucket.special or log.stop >= bucket.heed_at:
         return _store_gathered(bucket, key, name, value)
     with bucket.lock:
         if not bucket.start <= key < bucket.stop or bucket.broken is not None:

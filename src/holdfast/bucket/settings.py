@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -13,7 +13,19 @@ from holdfast.engines.port import Segments
 from holdfast.log.header import Identity
 from holdfast.views.port import View
 
+if TYPE_CHECKING:
+    from holdfast.bucket.bucket import Bucket
+
 Sync = Literal["always", "interval", "never"]
+
+
+class Behind:
+    """Where writers ask that their bucket be synced beside them; None where nobody does that."""
+
+    __slots__ = ("soon",)
+
+    def __init__(self) -> None:
+        self.soon: Callable[[Bucket], None] | None = None
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -23,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True):
     ``open_view`` makes the view of a bucket id, ``drop_view`` forgets it for good.
     ``in_place``: sealed segments are mapped; without it every read is a call, so that
     a cold page never holds the interpreter (rule 12). ``lags``: reads that are not charged yet.
+    ``behind``: who syncs beside writers.
     """
 
     ground: Segments
@@ -37,3 +50,4 @@ class Settings(msgspec.Struct, frozen=True):
     segment_bytes: int
     lags: Lags
     in_place: bool = True
+    behind: Behind = msgspec.field(default_factory=Behind)

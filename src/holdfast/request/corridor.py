@@ -39,8 +39,6 @@ T = TypeVar("T")
 GROWTH = (Store(b"", "", b""),)
 PIECE_PART = 8  # a batch is cut so that a bucket passes its bound by 1/8 at the most
 RETRY_S = 0.001
-LARGE_BYTES = 1 << 16  # single stores from here on look whether much is not synced
-UNSYNCED_PART = 8  # of a segment is much
 
 
 class Corridor:
@@ -60,9 +58,6 @@ class Corridor:
         self.uploads: WeakValueDictionary[bytes, object] = WeakValueDictionary()  # being written
         self._admit = admit
         self._near = self.directory.find(b"")  # the bucket that took the last plain store
-        self.sync_soon: Callable[[], None] = _nothing  # upkeep sets it: sync beside the writers
-        self._heap_bytes = placement.settings.segment_bytes // UNSYNCED_PART
-        self._heard: tuple[str, int, int] = ("", 0, 0)  # for which log, and where that ended
 
     numbered = False  # writes are told apart by session and number (once.py)
 
@@ -97,16 +92,13 @@ class Corridor:
         if bucket.crowded or self.pressure.full:
             return self.write(Store(key, name, value))
         try:
-            receipt = store_one(bucket, key, name, value)
+            return store_one(bucket, key, name, value)
         except (Moved, BalanceEmpty, LimitExceeded):
             self.directory.look_again()
             return self.write(Store(key, name, value))
         except StorageFailed as error:
             self.pressure.met(error, GROWTH)
             raise
-        if len(value) >= LARGE_BYTES:
-            self._bound_unsynced(bucket)
-        return receipt
 
     def store_many(self, batch: Batch) -> list[Receipt]:
         """Apply stores without options; as ``write_many``, quicker. The first error is raised."""
@@ -146,20 +138,8 @@ class Corridor:
                 self.pressure.met(error, GROWTH)
                 raise
             else:
-                if receipts is not None:
-                    self._bound_unsynced(bucket)
-                    return receipts
+                return receipts
         return None
-
-    def _bound_unsynced(self, bucket: Bucket) -> None:
-        """Have much that is not synced synced now: the end of a segment waits for what is left."""
-        log = bucket.log
-        if log.stop - log.synced <= self._heap_bytes:
-            return
-        name, number, stop = self._heard
-        if log.stop - stop > self._heap_bytes or (name, number) != (bucket.id, log.number):
-            self._heard = (bucket.id, log.number, log.stop)
-            self.sync_soon()
 
     def _bucket_for(self, operation: Operation) -> Bucket:
         key = operation.key
@@ -290,10 +270,6 @@ class Corridor:
                 return ask(self.directory.find(key))
             except Moved:
                 self.directory.look_again()
-
-
-def _nothing() -> None:
-    """Nobody keeps the store."""
 
 
 def _bound(operations: Sequence[Operation]) -> None:

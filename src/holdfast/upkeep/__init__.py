@@ -4,8 +4,8 @@ Comes in: from the clock, that it is time; from ``store``, a budget, or the wish
 check, collect or back up now; from ``request``, that a writer waits for memory.
 Goes out: checkpoints, key blocks, time marks, removals of what expired, freed space,
 merged buckets, a backup; reports and a list of what failed.
-Keeps: one thread, if it was asked for; where a round stopped; when each sealed
-segment was last found good.
+Keeps: one thread, if it was asked for, and one that only syncs, where writes do not wait
+for that; where a round stopped; when each sealed segment was last found good.
 Must never know: what a value says, who a caller is; it never runs on the thread that
 commits for others.
 Invariants: between two slices of work it sleeps at least as long as it worked, unless
@@ -15,5 +15,6 @@ what cannot be done now is done in a later round.
 
 ``upkeep`` says what is due and when; ``expire`` removes what nobody can see;
 ``reclaim`` and ``space`` choose segments to collect; ``scrub`` reads what nobody
-reads; ``check`` reads everything; ``backup`` copies one moment; ``status`` tells.
+reads; ``syncing`` syncs beside writers; ``check`` reads everything; ``backup`` copies
+one moment; ``status`` tells.
 """

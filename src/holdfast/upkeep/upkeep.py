@@ -36,10 +36,11 @@ from holdfast.limits import (
 from holdfast.log.log import Position
 from holdfast.log.records import Type
 from holdfast.placement.bounds import BRAKED, overrun
-from holdfast.request.corridor import UNSYNCED_PART, Corridor
+from holdfast.request.corridor import Corridor
 from holdfast.upkeep import expire
 from holdfast.upkeep.reclaim import Reclaim
 from holdfast.upkeep.scrub import Scrub
+from holdfast.upkeep.syncing import Syncing
 from holdfast.values import CollectReport
 
 SECOND_NS = 1_000_000_000
@@ -99,6 +100,7 @@ class Upkeep:
         self._stop = Event()
         self._wake = Event()
         self._thread: Thread | None = None
+        self._syncing: Syncing | None = None
         self._pacer = Pacer(worked_ns(self._clock), self._clock.sleep)
         self._synced_ns = self._shrunk_ns = self._clock.monotonic_ns()
         self._swept_ns = self._synced_ns - SWEEP_NS  # after an open there may be something
@@ -115,7 +117,6 @@ class Upkeep:
         self._making_room = False
         self._next_room_ns = 0  # not before this is it worth to try again
         corridor.pressure.relieve = self.make_room
-        corridor.sync_soon = self.sync_soon
         self._crowded: dict[str, Bucket] = {}  # to be split before all else
         self.lazy: list[Lazy] = []  # what follows the logs where it is wanted
         self.failures: list[str] = []
@@ -128,9 +129,15 @@ class Upkeep:
         self._placement.split_soon, self._placement.beside = self.split_soon, True
         self._thread = Thread(target=self._run, name="holdfast-upkeep", daemon=True)
         self._thread.start()
+        if self._settings.sync != "always":
+            self._syncing = Syncing(self._settings.behind, self._note)
+            self._syncing.start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the threads."""
+        if self._syncing is not None:
+            self._syncing.stop()
+            self._syncing = None
         self._stop.set()
         self._wake.set()
         if self._thread is not None:
@@ -141,11 +148,6 @@ class Upkeep:
     def hurry(self) -> None:
         """A writer waits for memory: do not sleep between slices."""
         self._pacer.hurry = True
-        self._wake.set()
-
-    def sync_soon(self) -> None:
-        """A writer is far ahead of what is durable: sync without waiting for the interval."""
-        self._synced_ns = -SECOND_NS
         self._wake.set()
 
     def _run(self) -> None:
@@ -338,22 +340,16 @@ class Upkeep:
             self._note(error)
 
     def _sync_intervals(self) -> None:
-        if self._settings.sync == "always":
+        if self._settings.sync != "interval":
             return
         now = self._clock.monotonic_ns()
         if now - self._synced_ns < INTERVAL_SYNC_S * SECOND_NS:
             return
         self._synced_ns = now
-        # With "never" only so that the end of a segment finds little left to sync.
-        least = (
-            0
-            if self._settings.sync == "interval"
-            else self._settings.segment_bytes // UNSYNCED_PART
-        )
         for bucket in list(self._corridor.directory):
             if bucket.dormant:
                 continue
-            if bucket.log.stop - bucket.log.synced > least and not bucket.broken:
+            if bucket.log.stop > bucket.log.synced and not bucket.broken:
                 bucket.sync_published()
 
     def _mark_time(self, bucket: Bucket) -> None:
