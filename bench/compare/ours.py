@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Self
 
 import holdfast
 from bench.compare.engine import Durability, Engine, Key, Setting
-from holdfast.bucket.bucket import PRINTS_LEAST, Bucket
+from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.printing import PRINTS_LEAST
 from holdfast.engines.disk import OsDisk
 from holdfast.log.log import Position
 from holdfast.store import Store

@@ -33,8 +33,6 @@ from holdfast.views.port import Table, View
 from holdfast.views.prints import Prints
 from holdfast.views.state import Overlay, State, Tally, needs_care
 
-PRINTS_LEAST = 10_000  # keys in a view before fingerprints are worth their memory
-PRINTS_SLICE = 200
 COUNTED_ROWS = 1_000  # that may be looked up while a writer waits
 NOWHERE = b"\xff\xff"
 
@@ -424,30 +422,6 @@ class Bucket(Reader):
             return False
         due = now_ns - since >= idle_s * 1e9 and self.marked_at != stop
         return due and self.log.durable.stop == stop
-
-    def grow_prints(self, pace: Pace) -> None:
-        """Build the fingerprints in front of the view, in slices (views/prints.py)."""
-        if self.lender is not None or self.view_tally.keys < PRINTS_LEAST:
-            return
-        if self.growing is None:
-            seed = int.from_bytes(self.settings.entropy.bytes(8))
-            self.growing, self.grown_to = Prints(seed), self.start
-        while self.prints is None and self._grow_slice():
-            pace()
-
-    def _grow_slice(self) -> bool:
-        """Take a slice of the view into the fingerprints; whether there is more to do."""
-        with self.absorbing:
-            growing = self.growing
-            if growing is None:  # a checkpoint let it go
-                return False
-            page = self.view.scan(Table.KEYS, self.grown_to, self.stop, PRINTS_SLICE)
-            growing.put(page)
-            if len(page) < PRINTS_SLICE:
-                self.prints = growing
-                return False
-            self.grown_to = page[-1][0] + b"\0"
-            return True
 
     def finish_birth(self, pace: Pace = no_pace) -> None:
         """Stop borrowing the parent's view: load an own one (fork.py)."""

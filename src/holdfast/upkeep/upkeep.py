@@ -18,6 +18,7 @@ from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
 from holdfast.bucket.dormant import Dormant
 from holdfast.bucket.fork import finish_moves
+from holdfast.bucket.printing import grow_prints
 from holdfast.bucket.seal import seal_all
 from holdfast.bucket.settling import charge_reads
 from holdfast.clock import worked_ns
@@ -296,7 +297,7 @@ class Upkeep:
             self._expiry.swept(bucket, now)
         self._mark_time(bucket)
         if bucket.prints is None:
-            bucket.grow_prints(self._pace)
+            grow_prints(bucket, self._pace)
 
     def _bound_memory(self) -> None:
         """Absorb the largest overlays while all together are too large (rule 4)."""
