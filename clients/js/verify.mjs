@@ -12,6 +12,7 @@ const HANDOVERS = 64;
 const HASH_BYTES = 32;
 const STORE_BYTES = 16;
 const PART_BYTES = 1 << 20;
+const PARTS = 1 << 20;
 const LEAF_BYTES = 66;
 const WORD = 1n << 64n;
 const SECOND_NS = 1_000_000_000n;
@@ -55,6 +56,8 @@ function compare(one, other) {
   return one.length - other.length;
 }
 
+/** The first key above this one. */
+const behind = (key) => join([key, Uint8Array.of(0)]);
 const equal = (one, other) => compare(one, other) === 0;
 const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
@@ -398,7 +401,7 @@ function span(node, low, high) {
     if (compare(one.label, low) > 0 && !sure) refuse("unknown");
     if (high !== null && compare(one.label, high) >= 0) return found;
     if (compare(one.label, low) >= 0) found.push(one);
-    if (high !== null && compare(join([one.label, Uint8Array.of(0)]), high) >= 0) return found;
+    if (high !== null && compare(behind(one.label), high) >= 0) return found;
     sure = true;
   }
   return sure ? found : refuse("unknown");
@@ -439,6 +442,43 @@ async function valueDigest(value) {
     level = next;
   }
   return level[0];
+}
+
+/** The RFC 9162 root that leads from the hash of one of `size` entries along `path` (section 2.1.3.2). */
+async function rootOfInclusion(index, size, hashed, path) {
+  let at = index;
+  let last = size - 1;
+  let root = hashed;
+  for (const sibling of path) {
+    if (last === 0 || !isBytes(sibling) || sibling.length !== HASH_BYTES) refuse("value");
+    if (at % 2 === 1 || at === last) {
+      root = await sha256(Uint8Array.of(1), sibling, root);
+      while (at % 2 === 0 && at > 0) {
+        at /= 2;
+        last = Math.floor(last / 2);
+      }
+    } else {
+      root = await sha256(Uint8Array.of(1), root, sibling);
+    }
+    at = Math.floor(at / 2);
+    last = Math.floor(last / 2);
+  }
+  return last === 0 ? root : refuse("value");
+}
+
+/** Hold that these are whole parts of 1 MiB of a value, at their places. */
+async function checkParts({ first, data, paths }, size, digest) {
+  const count = Number(size === 0n ? 1n : (size + BigInt(PART_BYTES) - 1n) / BigInt(PART_BYTES));
+  const pieces = Math.max(1, Math.ceil(data.length / PART_BYTES));
+  const last = first + pieces;
+  if (!Number.isSafeInteger(first) || first < 0 || last > Math.min(count, first + PARTS)) refuse("parts");
+  const stop = last === count ? size : BigInt(last) * BigInt(PART_BYTES);
+  if (paths.length !== pieces || BigInt(first) * BigInt(PART_BYTES) + BigInt(data.length) !== stop) refuse("parts");
+  for (const [at, path] of paths.entries()) {
+    const part = data.subarray(at * PART_BYTES, (at + 1) * PART_BYTES);
+    const root = await rootOfInclusion(first + at, count, await sha256(Uint8Array.of(0), part), path);
+    if (!equal(root, digest)) refuse("value");
+  }
 }
 
 // -- proofs ------------------------------------------------------------------------------
@@ -508,24 +548,58 @@ const lives = (said, root) => said.expiresNs === null || said.expiresNs > root.t
  * @throws {ProofInvalid} it proves neither presence nor absence
  */
 export async function verify(namespace, key, value, proof, options) {
-  if (key === "") throw new TypeError("a key has at least one byte");
-  const low = text.encode(key);
-  const opened = await open(proof, options, PROOF_BYTES);
-  const { bucket, found } = await objects(opened, namespace, low, join([low, Uint8Array.of(0)]));
-  const said = found.length > 0 && lives(found[0].said, opened.root) ? found[0].said : null;
+  const { said, told } = await object(namespace, key, proof, options);
   if ((said === null) !== (value === null)) refuse(value === null ? "present" : "absent");
   if (said !== null) {
     const same = BigInt(value.length) === said.size && equal(await valueDigest(value), said.digest);
     if (!same) refuse("value");
   }
-  return verified(said, opened.root, bucket);
+  return told;
 }
 
-/** Hold that these are all objects below a prefix: a Map of key to what is known of it. */
+/** What a proof says of a key: its leaf, null where there is no object; and all that is known of it. */
+async function object(namespace, key, proof, options) {
+  if (key === "") throw new TypeError("a key has at least one byte");
+  const low = text.encode(key);
+  const opened = await open(proof, options, PROOF_BYTES);
+  const { bucket, found } = await objects(opened, namespace, low, behind(low));
+  const said = found.length > 0 && lives(found[0].said, opened.root) ? found[0].said : null;
+  return { said, told: verified(said, opened.root, bucket) };
+}
+
+/**
+ * Hold that these are parts of the value under a key; arguments as of `verify`.
+ *
+ * @param {{first: number, data: Uint8Array, paths: Uint8Array[][]}|null} held whole parts of 1 MiB that
+ *   follow one another, the place of the first, and for each the hashes of its inclusion; null to
+ *   learn of the object alone
+ * @throws {ProofInvalid} "absent": there is no such object; "parts": they are not whole; "value"
+ */
+export async function verifyParts(namespace, key, held, proof, options) {
+  const { said, told } = await object(namespace, key, proof, options);
+  if (held !== null) {
+    if (said === null) refuse("absent");
+    await checkParts(held, said.size, said.digest);
+  }
+  return told;
+}
+
+/**
+ * Hold that these are all objects below a prefix: a Map of key to what is known of it.
+ *
+ * A page is held to `after`, the key that it begins behind, and to `until`, its last one.
+ */
 export async function verifyList(namespace, prefix, proof, options) {
-  const low = text.encode(prefix);
-  const high = low.length === 0 ? null : low.slice();
+  const { after, until } = options;
+  let low = text.encode(prefix);
+  let high = low.length === 0 ? null : low.slice();
   if (high !== null) high[high.length - 1] += 1; // UTF-8 has no byte 255
+  if (until !== undefined) high = behind(text.encode(until));
+  if (after !== undefined) {
+    const next = behind(text.encode(after));
+    if (compare(next, low) > 0) low = next;
+    if (high !== null && compare(low, high) > 0) low = high;
+  }
   const opened = await open(proof, options, LIST_BYTES);
   const { bucket, found } = await objects(opened, namespace, low, high);
   const living = found.filter(({ said }) => lives(said, opened.root));

@@ -14,8 +14,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from holdfast.certify import roots, verify
+import holdfast
+from holdfast.certify import cose, leaf, roots, verify
 from holdfast.certify.cose import PublicKey
+from holdfast.certify.parts import Parts
 from holdfast.errors import ProofInvalid
 from tests.house.source import ROOT
 from tests.rooms.certify.making import KEY, NOW_NS, OTHER, PUBLIC, STORE, Shelf, Thing
@@ -132,3 +134,62 @@ def test_keys_of_every_kind_convince_both(tmp_path: Path) -> None:
             for trusted in (OTHER.public_key(), PUBLIC, key.public_key())
         ]
     assert judged(cases, tmp_path) == [None, "algorithm", None, None, None, None] * 2
+
+
+def parts_case(key: str, held: Parts, proof: bytes, public: PublicKey = PUBLIC) -> Case:
+    paths = [[b64encode(hashed).decode() for hashed in path] for path in held.paths]
+    told = {"first": held.first, "data": b64encode(held.data).decode(), "paths": paths}
+    return case(Claim("acme", key, None, proof), public) | {"parts": told}
+
+
+def test_parts_that_a_store_proves_convince_both(tmp_path: Path) -> None:
+    """Ranges of values of many sizes, proved by a store; then the same with something wrong."""
+    part = leaf.PART_BYTES
+    cases, wanted = [], []
+    with holdfast.open(":memory:", upkeep=False) as store:
+        acme, public = store.namespace("acme"), cose.public_key(store.public_key())
+        for size in (0, 5, part, part + 1, 3 * part, 6 * part + 17):
+            acme.put("large", random.Random(size).randbytes(size))
+            for span in ((0, 1), (size // 2, size // 2 + part), (max(0, size - 1), size)):
+                some = acme.get("large", range=span, prove=True)
+                held = Parts(some.first, some.value or b"", some.paths)
+                other = Parts(held.first, held.data[:-1] + b"?", held.paths)
+                moved = Parts(held.first + 1, held.data, held.paths)
+                short = Parts(held.first, held.data, [path[:-1] for path in held.paths])
+                for one in (held, other, moved, short):
+                    cases.append(parts_case("large", one, some.proof, public) | {"real": True})
+                    wanted.append(parts_reason(one, some.proof, public))
+    assert None in wanted
+    assert {"parts", "value"} <= {*wanted}
+    assert judged(cases, tmp_path) == wanted
+
+
+def parts_reason(held: Parts, proof: bytes, public: PublicKey) -> str | None:
+    try:
+        verify.verify_parts("acme", "large", held, proof, public_key=public)
+    except ProofInvalid as error:
+        return str(error.reason)
+    return None
+
+
+def test_pages_that_a_store_proves_convince_both(tmp_path: Path) -> None:
+    with holdfast.open(":memory:", upkeep=False) as store:
+        acme, public = store.namespace("acme"), cose.public_key(store.public_key())
+        acme.put_many({f"a/{number:03d}": b"x" for number in range(50)} | {"b": b"x", "a": b"x"})
+        cases, wanted, after = [], [], None
+        while after != "":
+            page = store.certifier.prove_page("acme", "a/", after=after, limit=7)
+            one = case(Claim("acme", "", None, page.proof), public) | {"real": True}
+            cases.append(one | {"prefix": "a/", "after": after, "until": page.next})
+            found = verify.verify_list(
+                "acme", "a/", page.proof, public_key=public, after=after, until=page.next
+            )
+            wanted.append(list(found))
+            after = page.next or ""
+    assert [key for keys in wanted for key in keys] == [f"a/{number:03d}" for number in range(50)]
+    broken = [one | {"until": None} for one in cases[:1]] + [
+        one | {"after": None} for one in cases[1:]
+    ]
+    said_of = judged([*cases, *broken], tmp_path)
+    assert said_of[: len(cases)] == wanted
+    assert said_of[len(cases) :] == ["unknown"] * len(broken)
