@@ -37,9 +37,10 @@ from holdfast.limits import LOCK_TTL_S
 from holdfast.request import arguments
 from holdfast.request.handles import ConsumerList, Lock
 from holdfast.request.streams import ObjectReader, ObjectWriter
+from holdfast.store.direct import DirectBucket
 from holdfast.store.namespace import LOCK_POLL_S, Namespace
 from holdfast.store.opening import open_store
-from holdfast.store.store import DirectBucket, Store
+from holdfast.store.store import Store
 from holdfast.twins import Asked, Taken, Threads, Twin, paged, read, written
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ class AsyncNamespace(Twin[Namespace]):
         """The reference list of an object."""
         return AsyncConsumers(self._threads, self._inner.consumers(key))
 
-    def open(self, key: str, mode: str) -> Taken[AsyncFile]:
+    def open(self, key: str, mode: str = "rb") -> Taken[AsyncFile]:
         """An object as a binary file: "rb", or "wb", stored whole when it is closed.
 
         Example:

@@ -39,8 +39,8 @@ from holdfast.errors import (
 )
 from holdfast.request.handles import ConsumerList, Lock
 from holdfast.store import Namespace, Store
+from holdfast.store.direct import DirectBucket
 from holdfast.store.opening import open_on
-from holdfast.store.store import DirectBucket
 from holdfast.testing.disk import CountingDisk, Kind, SlowDisk
 from holdfast.twins import READERS, WRITERS, Taken
 

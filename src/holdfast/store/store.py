@@ -20,9 +20,7 @@ from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Disk
 from holdfast.errors import (
     Closed,
-    HoldfastError,
     InvalidValue,
-    Moved,
     NotFound,
     OutcomeUnknown,
     Permanent,
@@ -31,13 +29,13 @@ from holdfast.errors import (
 )
 from holdfast.log.records import Flag
 from holdfast.operations import Delete
-from holdfast.operations import Store as StoreOperation
 from holdfast.placement.placement import WHOLE, Placement, Share
-from holdfast.request import arguments, describe, listing
+from holdfast.request import arguments, listing
 from holdfast.request.corridor import Corridor
 from holdfast.request.relay import Relay
 from holdfast.request.soon import Soon
 from holdfast.store import closed, forked
+from holdfast.store.direct import DirectBucket
 from holdfast.store.finding import SearchingAll, resume
 from holdfast.store.money import Money
 from holdfast.store.namespace import Namespace
@@ -47,7 +45,7 @@ from holdfast.upkeep.charger import Charger
 from holdfast.upkeep.check import check
 from holdfast.upkeep.status import place_of, status
 from holdfast.upkeep.upkeep import Pacer, Upkeep
-from holdfast.values import CheckReport, CollectReport, DeadLetter, Place, Receipt, Stat, Status
+from holdfast.values import CheckReport, CollectReport, DeadLetter, Place, Status
 
 if TYPE_CHECKING:
     from holdfast.access.access import Access
@@ -447,54 +445,3 @@ class Store(Money, SearchingAll):
 
 def _nothing() -> None:
     """Nobody else has the store."""
-
-
-class DirectBucket:
-    """One bucket, asked directly. Keys outside its range answer ``Moved`` with the new place."""
-
-    def __init__(self, store: Store, bucket: Bucket) -> None:
-        self._store = store
-        self._bucket = bucket
-        self.id = bucket.id
-
-    def __repr__(self) -> str:
-        return f"DirectBucket({self.id!r})"
-
-    def get(self, namespace: str, key: str) -> bytes:
-        """A value of this bucket."""
-        self._mine(namespace, key)
-        return self._store.namespace(namespace).get(key)
-
-    def stat(self, namespace: str, key: str) -> Stat:
-        """What is known of an object of this bucket."""
-        composite = self._mine(namespace, key)
-        try:
-            found = self._bucket.object(composite)
-        except NotFound:
-            raise NotFound(key=key) from None
-        return describe.stat(key, found.entry, found.consumers, self.id)
-
-    def put(self, namespace: str, key: str, data: bytes) -> Receipt:
-        """Store an object in this bucket."""
-        composite = self._mine(namespace, key)
-        if self._store.placement.has_outgrown(self._bucket, composite):
-            self._store.placement.grow(self._bucket, composite)
-            self._mine(namespace, key)
-        value = arguments.payload(data)
-        try:
-            receipt = self._bucket.apply_one(StoreOperation(composite, key, value))
-        except Moved:
-            raise self._moved(namespace, key) from None
-        if not isinstance(receipt, Receipt):
-            raise HoldfastError(key=key)
-        return receipt
-
-    def _mine(self, namespace: str, key: str) -> bytes:
-        space = arguments.namespace_bytes(namespace) + arguments.VISIBLE
-        composite = arguments.compose(space, key)
-        if not self._bucket.start <= composite < self._bucket.stop:
-            raise self._moved(namespace, key)
-        return composite
-
-    def _moved(self, namespace: str, key: str) -> Moved:
-        return Moved(bucket=self.id, place=self._store.locate(namespace, key))
