@@ -211,6 +211,10 @@ def test_files(tmp_path: Path) -> None:
                 assert not await ns.exists("a")
             async with ns.open("a", "rb") as file:
                 assert await file.read(100) == data[:100]
+            async with ns.open("a") as file:
+                assert await file.read(1) == data[:1]
+            async with ns.open("a", "rb") as file:
+                assert await file.read(100) == data[:100]
                 assert await file.seek(1 << 20) == await file.tell() == 1 << 20
                 assert await file.read() == data[1 << 20 :]
                 assert await file.read() == b""

@@ -9,6 +9,7 @@ disk keeps up.
 
 from __future__ import annotations
 
+import atexit
 from collections import deque
 from collections.abc import Callable
 from threading import Condition, Thread
@@ -57,16 +58,21 @@ class Soon:
             self._bytes += len(operation.value)
             if self._worker is None:
                 self._worker = Thread(target=self._work, name="holdfast-soon", daemon=True)
+                atexit.register(self._wait)  # a program that ends without closing has not crashed
                 self._worker.start()
             self._changed.notify_all()
 
     def flush(self) -> list[DeadLetter]:
         """Wait until all that was queued is durable or dead; what died since the last flush."""
+        self._wait()
+        with self._changed:
+            untold, self._untold = self._untold, []
+            return untold
+
+    def _wait(self) -> None:
         with self._changed:
             while self._queue or self._busy:
                 self._changed.wait()
-            untold, self._untold = self._untold, []
-            return untold
 
     def letters(self) -> list[DeadLetter]:
         """Every store that could not be carried out."""
@@ -77,6 +83,7 @@ class Soon:
         """Take nothing more; what is queued is the parent's to store."""
         self._changed = Condition()
         self._queue.clear()
+        self._busy = False
         self._stopping = True
 
     def close(self) -> None:
@@ -86,6 +93,7 @@ class Soon:
             self._changed.notify_all()
         if self._worker is not None:
             self._worker.join()
+            atexit.unregister(self._wait)
 
     def _work(self) -> None:
         while True:

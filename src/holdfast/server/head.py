@@ -50,7 +50,7 @@ class Head:
         known = NAMES.get(name) or NAMES.get(name.lower())
         if known is None or headers is None:
             return None
-        text = value.decode("latin-1")
+        text = value.rstrip(b" \t").decode("latin-1")  # blanks behind it are no part of it
         if known in headers:
             if known not in REPEATABLE:
                 return plain(BAD_REQUEST, "invalid_request", "a header is there twice")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.errors import HoldfastError, Moved, NotFound
+from holdfast.limits import VALUE_RECORD_BYTES
 from holdfast.operations import Store as StoreOperation
 from holdfast.request import arguments, describe
 from holdfast.values import Receipt, Stat
@@ -46,6 +47,8 @@ class DirectBucket:
             self._store.placement.grow(self._bucket, composite)
             self._mine(namespace, key)
         value = arguments.payload(data)
+        if len(value) > VALUE_RECORD_BYTES:  # its parts may lie in any bucket
+            return self._store.namespace(namespace).put(key, value)
         try:
             receipt = self._bucket.apply_one(StoreOperation(composite, key, value))
         except Moved:

@@ -319,7 +319,8 @@ class Namespace(Metered, Pricing, Proving, Searching, Sharing):
         """Queue a store and return: durable within 100 ms, in order per key, retried.
 
         What could not be stored shows in ``store.flush()`` and
-        ``store.dead_letters()``; a crash loses what is still queued.
+        ``store.dead_letters()``; a crash loses what is still queued, the end of the
+        program does not.
         """
         operation = Store(arguments.compose(self._space, key), key, arguments.payload(data))
         if len(operation.value) > VALUE_RECORD_BYTES:

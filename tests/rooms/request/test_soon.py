@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+import holdfast
 from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Buffer, File
 from holdfast.errors import Closed, InvalidValue
@@ -111,3 +115,16 @@ def test_a_full_disk_is_told_in_letters() -> None:
         stored = set(ns.list())
         assert len(stored) + len(failures) == 2_000
         assert stored.isdisjoint(failure.key for failure in failures)
+
+
+def test_a_program_that_ends_without_closing_loses_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys, holdfast\n"
+        "ns = holdfast.open(sys.argv[1]).namespace('acme')\n"
+        "for number in range(500): ns.put_soon(f'{number}', b'1')\n"
+    )
+    line = [sys.executable, "-c", code, str(tmp_path / "data")]
+    ended = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    with holdfast.open(tmp_path / "data", upkeep=False) as store:
+        assert len(list(store.namespace("acme").list())) == 500

@@ -254,6 +254,15 @@ def test_what_is_not_http_is_refused(serve: Serve, connect: Dial, data: bytes) -
     assert raw.rest() == b""
 
 
+def test_blanks_around_a_header_are_no_part_of_it(serve: Serve, connect: Dial) -> None:
+    raw = connect(serve())
+    assert raw.ask("PUT", OBJECTS + "a", b"0123").status == 200
+    told = raw.ask("GET", OBJECTS + "a", Range=" \t bytes=1-2 \t ")
+    assert (told.status, told.body) == (206, b"12")
+    raw.token += "  "
+    assert raw.ask("GET", OBJECTS + "a").status == 200
+
+
 def test_trailers_are_no_headers(serve: Serve, connect: Dial, store: Store) -> None:
     raw = connect(serve())
     asked = raw.request("PUT", OBJECTS + "a", Transfer_Encoding="chunked")

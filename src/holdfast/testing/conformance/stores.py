@@ -86,6 +86,17 @@ class StoreTests(SuiteBase):
         assert ns.get("a") == b"2"
         assert bucket.stat("acme", "a") == ns.stat("a")
 
+    def test_a_bucket_takes_a_large_value_in_parts(
+        self, store: StoreFace, ns: NamespaceFace
+    ) -> None:
+        # A record of the log holds at most 1 MiB, whoever writes it.
+        value = patterned((1 << 20) + 9)
+        fill(ns, ["a"])
+        store.bucket(store.locate("acme", "a").bucket).put("acme", "a", value)
+        assert ns.get("a") == value
+        assert store.bucket(store.locate("acme", "a").bucket).get("acme", "a") == value
+        assert ns.stat("a").size == len(value)
+
     def test_a_bucket_that_is_none(self, store: StoreFace) -> None:
         with pytest.raises(HoldfastError):
             store.bucket("no such bucket").get("acme", "a")

@@ -214,7 +214,7 @@ class ModelNamespace:
         found = [self.find(key) for key in arguments.listed(keys, "keys")]
         return [None if each is None else each.value for each in found]
 
-    def open(self, key: str, mode: str) -> io.BytesIO:
+    def open(self, key: str, mode: str = "rb") -> io.BytesIO:
         """A reader for "rb", a writer for "wb"."""
         name = arguments.key_name(key)
         if mode == "rb":
