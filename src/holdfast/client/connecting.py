@@ -205,7 +205,9 @@ def _tls(ca: Path | None) -> Tls:
 
 
 def _is_plain(token: object) -> bool:
-    return isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token
+    if not isinstance(token, str) or not token.isascii():
+        return False
+    return token != "" and token.isprintable() and " " not in token
 
 
 def _trust(line: Line, public_key: bytes | None, seen: Path | None) -> None:

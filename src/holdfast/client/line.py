@@ -31,6 +31,7 @@ from holdfast.errors import (
     RateLimited,
     Unavailable,
 )
+from holdfast.store import forked
 from holdfast.wire.headers import COST, SESSION, TIMEOUT, numbered_text, seconds_text
 from holdfast.wire.problems import MEDIA_TYPE, error_of
 
@@ -69,6 +70,7 @@ class Line:
         self.clock = clock
         self.entropy = entropy
         self.closed = False
+        forked.watch(self)
         self.numbers = Numbers(clock)
         self.trust: Trust | None = None  # where reads must prove themselves
         self._marks = None if enclave is None else _marks(enclave, entropy)
@@ -104,6 +106,10 @@ class Line:
                 break
             yield Pause(pause_s)
         raise failure
+
+    def disown(self) -> None:
+        """Be closed, in a child of the process that connected: what goes this way is its own."""
+        self.closed = True
 
     def require_open(self) -> None:
         """Closed once the store that it leads to was closed here."""

@@ -29,6 +29,7 @@ from crc32c import crc32c
 from holdfast.client.box import Box, Queued
 from holdfast.errors import Corrupt, FormatTooNew, InUse, StorageFailed
 from holdfast.limits import MIB
+from holdfast.store import forked
 from holdfast.values import DeadLetter
 
 P = ParamSpec("P")
@@ -70,6 +71,7 @@ class Outbox(Box):
         except BaseException:
             os.close(self._file)
             raise
+        forked.watch(self)
 
     # -- what it holds --------------------------------------------------------------
 
@@ -106,6 +108,11 @@ class Outbox(Box):
 
     def close(self) -> None:
         """Let go of the file."""
+        forked.forget(self)
+        os.close(self._file)
+
+    def disown(self) -> None:
+        """Let go of what a child inherited of it; the parent has the file alone again."""
         os.close(self._file)
 
     # -- bytes ------------------------------------------------------------------------

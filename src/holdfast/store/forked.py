@@ -5,6 +5,9 @@ over each other. The child is not told so by the folder's lock, which it inherit
 nothing that runs on threads (upkeep, ``put_soon``) came with it. So every store that was
 open answers ``Closed`` there, and lets go of the lock, which would outlive the parent.
 The child may open other stores, and this one once the parent has closed it.
+
+It is the same with a store behind a server: over one connection each would read answers
+to the other, and of two writes with one number the second is taken for the first sent again.
 """
 
 from __future__ import annotations
@@ -27,6 +30,11 @@ _opened: WeakSet[Disowned] = WeakSet()
 def watch(opened: Disowned) -> None:
     """Have this closed in every child that is forked from now on."""
     _opened.add(opened)
+
+
+def forget(closed: Disowned) -> None:
+    """Leave this alone: it is closed."""
+    _opened.discard(closed)
 
 
 def _in_child() -> None:
