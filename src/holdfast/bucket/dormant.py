@@ -50,7 +50,7 @@ class Dormant(Bucket):
         told: what the last close said of it.
     """
 
-    dormant = True
+    dormant = far = True
 
     def __init__(self, settings: Settings, told: Told) -> None:
         # Not the parent's: what that would set is what shall be missing.

@@ -48,7 +48,9 @@ Place = tuple[int, int, int, int, int]
 def load_many(
     bucket: Bucket, keys: Sequence[bytes], most_bytes: int, *, waits: bool
 ) -> list[Value] | None:
-    """The values of keys that lie in a bucket's range; None where they are over ``most_bytes``.
+    """The values of keys that lie in a bucket's range.
+
+    None where they are over ``most_bytes``, or the index would have to be waited for.
 
     Args:
         bucket: is asked.
@@ -61,6 +63,8 @@ def load_many(
     """
     low, high = min(keys), max(keys)
     _hold_range(bucket, low, high)
+    if bucket.cold and not (waits or bucket.state.holds(keys)):
+        return None
     rows = _rows(bucket, keys)
     if None in rows:  # the range may have been cut since
         _hold_range(bucket, low, high)

@@ -47,7 +47,14 @@ class Object(msgspec.Struct, gc=False):
 
 
 class Reader:
-    """The reading half of a bucket."""
+    """The reading half of a bucket.
+
+    Who must not wait asks no bucket that is ``far``: it is not open yet, or of another process.
+    ``cold``: nor for what only its view knows, of which not all is in memory.
+    """
+
+    far = False
+    cold = False
 
     id: str
     start: bytes
@@ -125,15 +132,17 @@ class Reader:
             return value
         return self._load_again(key, row)
 
-    def load_now(self, key: bytes) -> tuple[bytes, bytes | None]:
+    def load_now(self, key: bytes) -> tuple[bytes, bytes | None] | None:
         """An object's index entry and its value; no value where it is not one slice in memory.
 
-        Never waits for the disk (rule 12).
+        None where the index would have to be waited for. Never waits for the disk (rule 12).
 
         Raises:
             NotFound, Moved.
         """
         self._hold_range(key)
+        if self.cold and not self.state.holds((key,)):
+            return None
         row = self.state.entry(key)
         if not row:
             raise self._absence(key)

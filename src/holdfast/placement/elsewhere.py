@@ -39,6 +39,7 @@ class Elsewhere:
         id: names that process.
     """
 
+    far = True
     crowded = True  # nothing quick is tried: writes go by ``apply``
     may_expire = False  # whoever holds the range leaves out what has expired
     special = 1  # it may hold anything

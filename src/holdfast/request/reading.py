@@ -28,8 +28,9 @@ class Found(msgspec.Struct, frozen=True, gc=False):
 
 
 def is_near(corridor: Corridor, composite: bytes) -> bool:
-    """Whether this process holds a key itself, and need not ask another for it."""
-    return not isinstance(corridor.directory.find(composite), Elsewhere)
+    """Whether what is known of a key is to be had at once, whatever it is."""
+    bucket = corridor.directory.find(composite)
+    return not (bucket.far or bucket.cold)
 
 
 def look_at_row(corridor: Corridor, composite: bytes) -> tuple[bytes, bytes | None] | None:
@@ -42,7 +43,7 @@ def look_at_row(corridor: Corridor, composite: bytes) -> tuple[bytes, bytes | No
     """
     while True:
         bucket = corridor.directory.find(composite)
-        if isinstance(bucket, Elsewhere):
+        if bucket.far:
             return None
         try:
             return bucket.load_now(composite)
@@ -86,7 +87,7 @@ def load_many(
     left: Sequence[int] = range(len(keys))
     while left:
         bucket = corridor.directory.find(keys[left[0]])
-        if isinstance(bucket, Elsewhere):
+        if isinstance(bucket, Elsewhere) or (bucket.far and not waits):
             return None
         here = [index for index in left if bucket.start <= keys[index] < bucket.stop]
         asked = [keys[index] for index in here]

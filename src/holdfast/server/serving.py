@@ -24,6 +24,7 @@ from holdfast.server.door import Door, StoreDoor, issuers_of
 from holdfast.server.enclave_callers import Callers
 from holdfast.server.figures import Figures
 from holdfast.server.listeners import Listener, bind, tls_of
+from holdfast.server.nearness import Nearness
 from holdfast.server.settings import Settings
 from holdfast.server.site import Site
 from holdfast.server.webhook import Webhook
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("holdfast.server")
 TICK_S = 0.25
+LOOK_S = 1.0
 GARBAGE = 20_000  # objects made and not freed, before anybody looks for cycles among them
 SWITCH_S = 0.0005  # a computing thread keeps the loop waiting for no longer (rule 11)
 
@@ -106,6 +108,8 @@ class Server:
         site = self._site = Site(self.store, self.settings, self.door, Callers(self.enclaves))
         site.whole = self._whole
         site.connections = lambda: len(self._state.connections)
+        near = Nearness(self.store.placement.directory)
+        await asyncio.to_thread(near.look)
         servers = [await self._listen(listener, site) for listener in listeners]
         self.url = site.url = listeners[0].url
         self.store.address = address or self.url
@@ -113,7 +117,7 @@ class Server:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._ending.set)
             loop.add_signal_handler(signal.SIGHUP, self._read_again)
-        ticking = asyncio.ensure_future(self._tick(site))
+        ticking = [asyncio.ensure_future(one) for one in (self._tick(site), _look_near(near))]
         try:
             self.rpc = await self._listen_rpc(site)
             self._started(self.url)
@@ -122,7 +126,8 @@ class Server:
             await self._ending.wait()
         finally:
             await self._drain(site, servers)
-            ticking.cancel()
+            for one in ticking:
+                one.cancel()
             if self._webhook is not None:
                 await asyncio.to_thread(self._webhook.close)
             await asyncio.to_thread(site.close)
@@ -213,6 +218,13 @@ class Server:
             await asyncio.sleep(TICK_S / 25)
         for connection in list(self._connections()):
             connection.transport.abort()
+
+
+async def _look_near(near: Nearness) -> None:
+    """Know which indexes can be asked on the loop."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        await asyncio.to_thread(near.look)
 
 
 async def _nothing(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's own

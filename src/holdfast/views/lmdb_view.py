@@ -85,6 +85,7 @@ class LmdbView(LmdbLife, View):
         self, folder: str, *, map_bytes: int = MAP_BYTES, among: OpenViews | None = None
     ) -> None:
         super().__init__(folder, map_bytes=map_bytes, among=among)
+        self.file = str(self.paths.data)
 
     # The hot path is what ``use`` does, unrolled: a sixth slower than LMDB's own get
     # and the check.

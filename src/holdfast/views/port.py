@@ -56,8 +56,11 @@ class Writer(Protocol):
 class View(Protocol):
     """Ordered tables of one bucket. Readers see the newest commit, never half of one.
 
-    Any call raises Corrupt where what it needs is damaged; a writer still clears.
+    Any call raises Corrupt where what it needs is damaged; a writer still clears. ``file`` is
+    what it maps, so that a look may have to wait for the disk; None where it keeps all in memory.
     """
+
+    file: str | None = None
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The row's value, or None."""

@@ -192,6 +192,11 @@ class State:
                 return self._viewed(Table.KEYS, key)
         return found or None
 
+    def holds(self, keys: Iterable[bytes]) -> bool:
+        """Whether overlays say of all keys what there is, so that the view need not be asked."""
+        layers = (self.active, *self.frozen)
+        return all(any(key in layer.keys for layer in layers) for key in keys)
+
     def entries(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The index entries of composite keys, in any order; as ``entry``, the view asked once."""
         rows: list[bytes | None] = list(map(self.keys.get, keys))
