@@ -1,12 +1,17 @@
-"""The gRPC door beside bare handlers of grpc.aio that keep values in a dict, in turns.
+"""The gRPC door beside bare handlers of grpc.aio, in turns.
 
-    python -m bench.rpc [--rounds 5] [--seconds 2]
+    python -m bench.rpc [--rounds 9] [--seconds 1]
 
-Both servers are one process each, speak the same messages and parse what they are asked; ours also
-checks a token on each call, syncs each write, and tells cost and version in trailers. One client
-process asks each of them in turns. A figure is calls or messages for each second of processor
-time that the server took ("per core"), which another process's work does not change; beside it is
-what came through in a second.
+ours    checks a token on each call, writes to a log that it collects, syncs each write, verifies
+        each value that it reads, and tells cost and version in trailers
+bare    keeps values in a dict: nothing is durable
+synced  the same, and a file: what came while one fdatasync ran is appended, and synced, together
+
+Each is one process. All are asked by one client, with the same messages and the same metadata, and
+parse and answer them with the same classes. A figure is calls or messages for each second of
+processor time that the server took ("per core"), which another process's work changes least.
+Before each turn a server is left alone until it is at
+rest, so that what a write leaves to do counts for the write.
 """
 
 from __future__ import annotations
@@ -19,13 +24,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import grpc
 import grpc.aio
 import uvloop
 
@@ -42,6 +45,7 @@ CALLERS = 50
 STREAMS, DUE = 4, 32
 SERVICE = "holdfast.v1.Holdfast"
 TICKS = os.sysconf("SC_CLK_TCK")
+REST_S, RESTS = 0.2, 40
 
 
 class Server(NamedTuple):
@@ -64,57 +68,6 @@ class Rate(NamedTuple):
     per_s: float
 
 
-# -- bare handlers -------------------------------------------------------------------------------
-
-
-def bare() -> None:
-    """Serve a dict until the standard input ends."""
-    uvloop.install()
-    asyncio.run(_bare())
-
-
-async def _bare() -> None:
-    values: dict[str, bytes] = {}
-    value, receipt = CLASSES["Value"], CLASSES["Receipt"]
-
-    async def get(request: Said, _context: Said) -> Said:
-        return value(value=values[request.key], version=1, modified_ns=1)
-
-    async def put(request: Said, _context: Said) -> Said:
-        values[request.key] = request.value
-        return receipt(key=request.key, version=1, size=len(request.value), bucket="0" * 16)
-
-    def result(operation: Said) -> Said:
-        if operation.WhichOneof("verb") == "load":
-            return CLASSES["Result"](load=value(value=values[operation.load.key]))
-        stored = operation.store
-        values[stored.key] = stored.value
-        told = receipt(key=stored.key, version=1, size=len(stored.value), bucket="0" * 16)
-        return CLASSES["Result"](store=told)
-
-    async def batch(requests: AsyncIterator[Said], context: Said) -> None:
-        async for request in requests:
-            results = [result(one) for one in request.operations]
-            await context.write(CLASSES["BatchReply"](results=results))
-
-    def told(make: Said, handle: Said, asks: str) -> Said:
-        return make(handle, CLASSES[asks].FromString, lambda message: message.SerializeToString())
-
-    unary = grpc.unary_unary_rpc_method_handler
-    handlers = {
-        "Get": told(unary, get, "LoadRequest"),
-        "Put": told(unary, put, "StoreRequest"),
-        "Batch": told(grpc.stream_stream_rpc_method_handler, batch, "BatchRequest"),
-    }
-    server = grpc.aio.server()
-    server.add_registered_method_handlers(SERVICE, handlers)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    print(f"listening on grpc://127.0.0.1:{port}", flush=True)
-    await asyncio.to_thread(sys.stdin.read)
-    await server.stop(0)
-
-
 # -- servers ---------------------------------------------------------------------------------------
 
 
@@ -131,8 +84,10 @@ def serving(command: list[str], token: str) -> Iterator[Server]:
         url = ""
         while not url.startswith("grpc://"):
             url = process.stdout.readline().split()[-1]
-        yield Server(url.partition("://")[2], token, process.pid)
-        process.terminate()
+        try:
+            yield Server(url.partition("://")[2], token, process.pid)
+        finally:
+            process.terminate()
 
 
 def token(folder: Path) -> str:
@@ -227,13 +182,6 @@ def _message(verb: str, size: int, first: int) -> Said:
     return CLASSES["BatchRequest"](namespace="bench", operations=operations)
 
 
-async def rate(caller: Caller, ask: Callable[[float], Coroutine[Any, Any, int]], s: float) -> Rate:
-    begun, busy_s = time.perf_counter(), caller.server.busy_s()
-    done = await ask(begun + s)
-    took_s = time.perf_counter() - begun
-    return Rate(done / (caller.server.busy_s() - busy_s), done / took_s)
-
-
 WAYS: dict[str, Callable[[Caller, float], Coroutine[Any, Any, int]]] = {
     "get": lambda caller, until: caller.calls("Get", until),
     "put": lambda caller, until: caller.calls("Put", until),
@@ -244,12 +192,9 @@ WAYS: dict[str, Callable[[Caller, float], Coroutine[Any, Any, int]]] = {
 }
 
 
-async def measure(
-    ours: Server, theirs: Server, rounds: int, seconds: float
-) -> dict[str, list[tuple[Rate, Rate]]]:
-    """Pairs of ours and theirs, by name."""
-    pairs: dict[str, list[tuple[Rate, Rate]]] = {}
-    callers = Caller(ours), Caller(theirs)
+async def measure(servers: Sequence[Server], seconds: float) -> dict[str, list[Rate]]:
+    """By name, the rates of each server."""
+    callers = [Caller(server) for server in servers]
     for caller in callers:
         requests = [_message("store", 100, n) for n in range(0, KEYS, 100)]
         call = caller.channels[0].stream_stream(
@@ -259,47 +204,74 @@ async def measure(
         )
         async for _ in call(iter(requests), metadata=caller.metadata):
             pass
-    for _ in range(rounds):
-        for name, way in WAYS.items():
-            mine, bare_one = [
-                await rate(caller, partial(way, caller), seconds) for caller in callers
-            ]
-            pairs.setdefault(name, []).append((mine, bare_one))
+    told = {
+        name: [await turn(caller, way, seconds) for caller in callers] for name, way in WAYS.items()
+    }
     for caller in callers:
         await caller.close()
-    return pairs
+    return told
+
+
+async def turn(
+    caller: Caller, way: Callable[[Caller, float], Coroutine[Any, Any, int]], seconds: float
+) -> Rate:
+    """One server's turn: it begins and ends at rest."""
+    begun, busy_s, done = time.perf_counter(), caller.server.busy_s(), 0
+    while not done:  # on a busy machine even a second may go by for nothing
+        done = await way(caller, time.perf_counter() + seconds)
+    took_s = time.perf_counter() - begun
+    await rest(caller.server)
+    return Rate(done / (caller.server.busy_s() - busy_s), done / took_s)
+
+
+async def rest(server: Server) -> None:
+    """Wait until a server has nothing left to do, for at most some seconds."""
+    for _ in range(RESTS):
+        busy_s = server.busy_s()
+        await asyncio.sleep(REST_S)
+        if server.busy_s() - busy_s <= 2 / TICKS:
+            return
 
 
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=1)
     asked = parser.parse_args()
-    if asked.bare:
-        bare()
-        return
     uvloop.install()
+    told = [round_of(asked.seconds) for _ in range(asked.rounds)]
+    print(table({name: [one[name] for one in told] for name in WAYS}))
+
+
+def round_of(seconds: float) -> dict[str, list[Rate]]:
+    """One round, with processes of its own: two of a kind may differ by half for their lives."""
     with tempfile.TemporaryDirectory() as name:
         data = Path(name) / "data"
         command = ["-m", "holdfast", "serve", str(data), "--port", "0", "--grpc-port", "0"]
+        bare, shown = ["-m", "bench.rpc_bare"], token(data)
         with (
-            serving([*command, "--log", "none"], token(data)) as ours,
-            serving(["-m", "bench.rpc", "--bare"], "none") as theirs,
+            serving([*command, "--log", "none"], shown) as ours,
+            serving(bare, shown) as theirs,
+            serving([*bare, str(Path(name) / "file")], shown) as synced,
         ):
-            pairs = asyncio.run(measure(ours, theirs, asked.rounds, asked.seconds))
-    print(f"{'':18} ours/bare per core: lowest  median   ours   bare   per s: ours   bare")
-    for what, told in pairs.items():
-        ratios = [mine.per_core / other.per_core for mine, other in told]
-        middle = [
-            statistics.median(column)
-            for column in zip(*((*mine, *other) for mine, other in told), strict=True)
+            return asyncio.run(measure((ours, theirs, synced), seconds))
+
+
+def table(told: dict[str, list[list[Rate]]]) -> str:
+    """Ratios of ours to the others, and the figures they are of."""
+    lines = [f"{'':18}   ours/bare: low, median   /synced: low, median   per core: all three"]
+    for what, rounds in told.items():
+        ratios = [
+            [one[0].per_core / one[at].per_core for one in rounds]
+            for at in range(1, len(rounds[0]))
         ]
-        print(
-            f"{what:18} {min(ratios):26.2f} {statistics.median(ratios):7.2f}"
-            f" {middle[0]:6.0f} {middle[2]:6.0f} {middle[1]:13.0f} {middle[3]:6.0f}"
-        )
+        cores = [
+            statistics.median(rate.per_core for rate in one) for one in zip(*rounds, strict=True)
+        ]
+        told_ratios = "".join(f"{min(one):16.2f} {statistics.median(one):7.2f}" for one in ratios)
+        lines.append(f"{what:18}{told_ratios}     {' '.join(f'{one:6.0f}' for one in cores)}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import asyncio
 import json
 from base64 import b64decode
 from collections.abc import Iterator
+from typing import Literal, get_args
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -20,8 +21,16 @@ from holdfast.testing.serving import Serving
 
 @pytest.fixture
 def serving() -> Iterator[Serving]:
-    with holdfast.open(":memory:") as store, Serving(store) as served:
+    with holdfast.open(":memory:") as store, Serving(store, grpc_port=0) as served:
         yield served
+
+
+Door = Literal["http", "grpc"]
+BOTH = pytest.mark.parametrize("door", get_args(Door))
+
+
+def url_of(serving: Serving, door: Door) -> str:
+    return serving.url if door == "http" else serving.rpc_url
 
 
 def ask(serving: Serving, path: str) -> tuple[bytes, str | None]:
@@ -83,13 +92,14 @@ def test_the_newest_root_goes_on_from_an_older_one(serving: Serving) -> None:
         assert watch.judge(before, now, history, wall_ns=now.time_ns) == []
 
 
-def connect(serving: Serving, store: Store | None = None) -> RemoteStore:
+def connect(serving: Serving, door: Door, store: Store | None = None) -> RemoteStore:
     key = (store or serving.store).public_key()
-    return holdfast.connect(serving.url, token=serving.token(), public_key=key)
+    return holdfast.connect(url_of(serving, door), token=serving.token(), public_key=key)
 
 
-def test_a_client_with_the_key_reads_proved_values(serving: Serving) -> None:
-    with connect(serving) as remote:
+@BOTH
+def test_a_client_with_the_key_reads_proved_values(serving: Serving, door: Door) -> None:
+    with connect(serving, door) as remote:
         acme = remote.namespace("acme")
         acme.put("a", b"0123456789")
         assert acme.get("a") == b"0123456789"
@@ -105,22 +115,30 @@ def test_a_client_with_the_key_reads_proved_values(serving: Serving) -> None:
         assert holdfast.verify("acme", "a", one.value, one.proof, public_key=key).size == 10
         acme.put("large", bytes(3 << 20))
         assert acme.get("large") == bytes(3 << 20)
+        assert acme.get("large", range=((1 << 20) - 1, (1 << 20) + 1)) == bytes(2)
+        assert sorted(acme.list()) == ["a", "large"]
+        assert acme.stat("large").size == 3 << 20
+        listed = acme.prove_list("l")
+        assert list(holdfast.verify_list("acme", "l", listed.proof, public_key=key)) == ["large"]
 
 
-def test_a_client_with_another_key_believes_nothing(serving: Serving) -> None:
-    with holdfast.open(":memory:") as other, connect(serving, other) as remote:
+@BOTH
+def test_a_client_with_another_key_believes_nothing(serving: Serving, door: Door) -> None:
+    with holdfast.open(":memory:") as other, connect(serving, door, other) as remote:
         serving.store.namespace("acme").put("a", b"1")
         for key in ("a", "b"):
             with pytest.raises(ProofInvalid, match="signature"):
                 remote.namespace("acme").get(key)
 
 
-def test_a_client_without_a_key_may_ask_for_proofs(serving: Serving) -> None:
+@BOTH
+def test_a_client_without_a_key_may_ask_for_proofs(serving: Serving, door: Door) -> None:
     serving.store.namespace("acme").put("a", b"1")
-    with holdfast.connect(serving.url, token=serving.token()) as remote:
-        proven = remote.namespace("acme").prove("a")
+    with holdfast.connect(url_of(serving, door), token=serving.token()) as remote:
+        proven, listed = remote.namespace("acme").prove("a"), remote.namespace("acme").prove_list()
     key = serving.store.public_key()
     assert holdfast.verify("acme", "a", b"1", proven.proof, public_key=key).size == 1
+    assert list(holdfast.verify_list("acme", "", listed.proof, public_key=key)) == ["a"]
 
 
 def test_a_key_that_is_none_is_refused(serving: Serving) -> None:
@@ -128,10 +146,11 @@ def test_a_key_that_is_none_is_refused(serving: Serving) -> None:
         holdfast.connect(serving.url, public_key=b"no key")
 
 
-def test_the_asynchronous_client_too(serving: Serving) -> None:
+@BOTH
+def test_the_asynchronous_client_too(serving: Serving, door: Door) -> None:
     async def read() -> bytes:
-        key = serving.store.public_key()
-        async with holdfast.aconnect(serving.url, token=serving.token(), public_key=key) as remote:
+        url, key = url_of(serving, door), serving.store.public_key()
+        async with holdfast.aconnect(url, token=serving.token(), public_key=key) as remote:
             acme = remote.namespace("acme")
             await acme.put("a", b"1")
             assert (await acme.prove("a")).value == b"1"

@@ -83,7 +83,7 @@ def connect(
     line, address, tls = _prepared(url, token, timeout, ca, clock, entropy, enclave)
     _trust(line, public_key, seen)
     places = places_of(direct)
-    _refuse_over_rpc(address, enclave=enclave, direct=direct, public_key=public_key)
+    _refuse_over_rpc(address, enclave=enclave, direct=direct)
     sender = _sender(address, tls, ca, line.clock)
     try:
         store = RemoteStore(line, sender, places, _soon_maker(line, sender, outbox))
@@ -116,7 +116,7 @@ def aconnect(
     line, address, tls = _prepared(url, token, timeout, ca, clock, entropy, enclave)
     _trust(line, public_key, seen)
     places = places_of(direct)
-    _refuse_over_rpc(address, enclave=enclave, direct=direct, public_key=public_key)
+    _refuse_over_rpc(address, enclave=enclave, direct=direct)
 
     async def opened() -> AsyncRemoteStore:
         sender = _async_sender(address, tls, ca, line.clock)

@@ -19,14 +19,15 @@ import msgspec
 
 from holdfast.client.asks import Answer, Ask, BrokenError, LostError, UnsentError
 from holdfast.client.sync import AbandonedError
-from holdfast.errors import HoldfastError, InvalidValue, RateLimited
+from holdfast.errors import HoldfastError, RateLimited
 from holdfast.limits import MIB, RPC_MESSAGE_BYTES, VALUE_RECORD_BYTES
 from holdfast.request.arguments import duration_ns
-from holdfast.values import Place, Proven, Receipt, Stat
+from holdfast.values import Place, Receipt, Stat
 from holdfast.wire import headers as wire
 from holdfast.wire.batch import Argument, Call, arguments_of, decode_batch, encode_results
 from holdfast.wire.paths import decode_key, decode_query
 from holdfast.wire.problems import MEDIA_TYPE, problem_of
+from holdfast.wire.protobuf.found import answered_of, hits_of, proof_message, search_message
 from holdfast.wire.protobuf.schema import METHODS
 from holdfast.wire.protobuf.statuses import BUCKET, PROBLEM, SESSION
 from holdfast.wire.protobuf.words import (
@@ -172,12 +173,12 @@ def _unary(method: str, message: Said, tell: Callable[[Said], Answer]) -> Rpc:
 
 
 def _objects(about: Asked) -> Rpc:
-    if "proof" in about.fields and (about.key is None or len(about.fields) > 1):
-        raise InvalidValue(argument="proof", reason="of a list or of parts: over HTTP only")
+    if "proof" in about.fields:
+        return _prove(about)
     if about.key is None:
         return _list(about)
     if about.ask.method == "GET":
-        return _prove(about, about.key) if "proof" in about.fields else _load(about, about.key)
+        return _load(about, about.key)
     if about.ask.method == "PUT":
         return _store(about, about.key)
     given: dict[str, Argument] = {} if "strict" in about.fields else {"missing_ok": True}
@@ -231,14 +232,25 @@ def _store_chunks(begin: Said, pieces: Iterator[bytes]) -> Iterator[Said]:
     yield chunk(end=CLASSES["Done"]())
 
 
-def _prove(about: Asked, key: str) -> Rpc:
-    sealed = about.fields["proof"] == "sealed"
-    request = CLASSES["ProveRequest"](namespace=about.namespace, key=key, sealed=sealed)
-    return _unary("Prove", request, _proven)
+def _prove(about: Asked) -> Rpc:
+    span = None
+    if "range" in about.ask.headers:
+        first, last = wire.range_of(about.ask.headers["range"])
+        span = first or 0, (last or 0) + 1
+    request = proof_message(about.namespace, about.key, about.fields, span)
+    return Rpc("Proofs", "unary_stream", [request], _proved)
 
 
-def _proven(reply: Said) -> Answer:
-    return Answer(200, {}, encode(value_of(reply, Proven), "msgpack"))
+def _proved(replies: Sequence[Said]) -> Answer:
+    return Answer(200, {}, encode(answered_of(replies), "msgpack"))
+
+
+def _search(about: Asked) -> Rpc:
+    return _unary("Search", search_message(about.namespace, about.fields), _found)
+
+
+def _found(reply: Said) -> Answer:
+    return Answer(200, {}, encode(hits_of(reply)))
 
 
 def _list(about: Asked) -> Rpc:
@@ -392,6 +404,7 @@ NOUNS: Final[dict[str, Callable[[Asked], Rpc]]] = {
     "consumers": _consumers,
     "locks": _locks,
     "batch": _batch,
+    "search": _search,
 }
 
 

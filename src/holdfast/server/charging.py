@@ -130,9 +130,13 @@ class Charging:
                     answer.cost_atto = counted.count(bucket, tenant.space, kind, sent, waits=False)
             except (BalanceEmpty, Moved):
                 return
-        balance = self._balances.get(tenant.name)
+        balance = self.balance_of(tenant)
         if balance is not None:
             answer.headers += b"Holdfast-Balance: %d\r\n" % balance
+
+    def balance_of(self, tenant: Tenant) -> int | None:
+        """What a metered namespace had left when upkeep last looked; None of any other."""
+        return self._balances.get(tenant.name)
 
 
 def billed(request: Request, work: Callable[[], object]) -> object:

@@ -42,8 +42,8 @@ def get(site: Site, request: Request) -> None:
     """A value, or that there is none, with the proof: in a header, or all as msgpack."""
     query = decode_query(request.query) if request.query else {}
     name = site.tenant_of(request).name
-    prove = partial(_prove, site.store, name, request)
-    site.work(request, partial(_asked, prove, site.store, query), partial(_proven, request))
+    make = partial(prove, site.store, name, request)
+    site.work(request, partial(asked, make, site.store, query), partial(_proven, request))
 
 
 def page(site: Site, request: Request) -> None:
@@ -52,21 +52,21 @@ def page(site: Site, request: Request) -> None:
     unknown = query.keys() - LISTING
     if unknown:
         raise InvalidValue(argument=min(unknown), reason="not with a proof")
-    prove = partial(_prove_page, site.store, site.tenant_of(request).name)
+    make = partial(prove_page, site.store, site.tenant_of(request).name)
     site.work(
         request,
-        partial(_asked, prove, site.store, query),
+        partial(asked, make, site.store, query),
         lambda answered: told(answered, request.form),
     )
 
 
-def _asked(prove: Prove, store: Store, query: dict[str, str]) -> Answered:
+def asked(make: Prove, store: Store, query: dict[str, str]) -> Answered:
     """A proof, and what leads to its root from the one that the caller knows."""
     sealed = SEALED.get(query.get("proof", "1"))
     if sealed is None:
         raise InvalidValue(argument="proof", reason="1 or sealed")
     since = _number(query, "since")
-    answered = prove(query, sealed=sealed)
+    answered = make(query, sealed=sealed)
     if since is None:
         return answered
     of = roots.decode(verify.signed_root_of(answered.proof)).log_size
@@ -81,7 +81,7 @@ def _asked(prove: Prove, store: Store, query: dict[str, str]) -> Answered:
     )
 
 
-def _prove(
+def prove(
     store: Store, name: str, request: Request, query: dict[str, str], *, sealed: bool
 ) -> Answered:
     """Prove an object, or the parts of it that a range asks for."""
@@ -109,7 +109,8 @@ def _span(request: Request) -> tuple[int, int]:
     return first, last + 1
 
 
-def _prove_page(store: Store, name: str, query: dict[str, str], *, sealed: bool) -> Answered:
+def prove_page(store: Store, name: str, query: dict[str, str], *, sealed: bool) -> Answered:
+    """Prove a page of a list, or all of it."""
     limit = _number(query, "limit")
     if limit == 0:
         raise InvalidValue(argument="limit", reason="a page holds 1 or more")

@@ -1,4 +1,4 @@
-"""Searching over HTTP: the same answers, under the same rights."""
+"""Searching over HTTP and gRPC: the same answers, under the same rights."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ import asyncio
 import pytest
 
 import holdfast
-from holdfast import Forbidden, IndexRule, InvalidQuery
+from holdfast import Forbidden, IndexRule, InvalidQuery, InvalidValue
 from holdfast.testing.serving import Serving
 
+DOORS = pytest.mark.parametrize("door", ["http", "grpc"])
 
-def test_a_client_searches_as_the_store_does() -> None:
-    with holdfast.open(":memory:") as store, Serving(store) as serving:
+
+def url_of(serving: Serving, door: str) -> str:
+    return serving.url if door == "http" else serving.rpc_url
+
+
+@DOORS
+def test_a_client_searches_as_the_store_does(door: str) -> None:
+    with holdfast.open(":memory:") as store, Serving(store, grpc_port=0) as serving:
         ours = store.namespace("acme")
-        with holdfast.connect(serving.url, token=serving.token()) as client:
+        with holdfast.connect(url_of(serving, door), token=serving.token()) as client:
             acme = client.namespace("acme")
             rules = acme.index_rules([IndexRule("docs/", fields={"title": "t"})], keys=True)
             assert rules == ours.index_rules()
@@ -31,13 +38,19 @@ def test_a_client_searches_as_the_store_does() -> None:
             with pytest.raises(InvalidQuery) as refused:
                 acme.search("fox AND (dog")
             assert refused.value.position == 12
+            behind = acme.search("fox", fresh=False, max_wait=2)
+            assert (behind.total, behind.behind) == (3, 0)
+            for nonsense in ({"rank": "best"}, {"limit": -1}):
+                with pytest.raises(InvalidValue):
+                    acme.search("fox", **nonsense)
 
 
-def test_who_may_read_below_a_prefix_finds_nothing_else() -> None:
-    with holdfast.open(":memory:") as store, Serving(store) as serving:
+@DOORS
+def test_who_may_read_below_a_prefix_finds_nothing_else(door: str) -> None:
+    with holdfast.open(":memory:") as store, Serving(store, grpc_port=0) as serving:
         store.namespace("acme").put_many({"a/1": b"fox", "b/1": b"fox"}, index=True)
         token = serving.token("acme", ("read",), prefix="a/")
-        with holdfast.connect(serving.url, token=token) as client:
+        with holdfast.connect(url_of(serving, door), token=token) as client:
             acme = client.namespace("acme")
             assert acme.search("fox", prefixes=["a/"]).total == 1
             for prefixes in (None, ["b/"], ["a"]):
@@ -47,16 +60,17 @@ def test_who_may_read_below_a_prefix_finds_nothing_else() -> None:
                 acme.index_rules()
 
 
-def test_an_awaited_client_and_every_namespace() -> None:
+@DOORS
+def test_an_awaited_client_and_every_namespace(door: str) -> None:
     async def main(url: str, token: str) -> None:
         async with holdfast.aconnect(url, token=token) as client:
             found = await client.namespace("acme").search("fox")
             assert found.total == 1
 
-    with holdfast.open(":memory:") as store, Serving(store) as serving:
+    with holdfast.open(":memory:") as store, Serving(store, grpc_port=0) as serving:
         store.namespace("acme").put("a", b"fox", index=True)
         store.namespace("beta").put("b", b"fox fox", index=True)
-        asyncio.run(main(serving.url, serving.token()))
+        asyncio.run(main(url_of(serving, door), serving.token()))
         every = store.search("fox")
         assert every.total == 2
         assert {hit.namespace for hit in every.hits} == {"acme", "beta"}

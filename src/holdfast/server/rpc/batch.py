@@ -30,7 +30,7 @@ from holdfast.server.batches import Run
 from holdfast.server.lanes import Stores
 from holdfast.server.requests import Request
 from holdfast.server.routes import Route
-from holdfast.server.rpc.called import BAD, Called, Context, finish
+from holdfast.server.rpc.called import BAD, Called, Context, refuse, trailers_of
 from holdfast.server.rpc.unary import MESSAGE_VALUE_BYTES
 from holdfast.values import Receipt
 from holdfast.wire.batch import Batch, Call
@@ -42,6 +42,7 @@ from holdfast.wire.protobuf.words import Said, operations_of, outcome_message, p
 
 if TYPE_CHECKING:
     from holdfast.server.site import Site
+    from holdfast.server.tenants import Tenant
 
 AT_ONCE: Final = 256  # operations that the loop answers by itself
 UNSENT_BYTES: Final = 1 << 20
@@ -100,7 +101,7 @@ class Batches:
             watch.stop()
             reading_on.cancel()
             stream.forget()
-        await finish(self._site, last, answer, context)
+        await stream.finish(last, answer)
 
 
 class Watch:
@@ -141,6 +142,7 @@ class Stream:
         self._site = site
         self._context = context
         self._changed = asyncio.Event()
+        self._cost_atto = 0  # of what was answered
         self._due: deque[Asked] = deque()
         self._ended = False
         self._gathered: Asked | None = None
@@ -149,6 +151,7 @@ class Stream:
         self._over: Answer | None = None
         self._ranges = 0  # the directory's version when stores were begun last
         self._room = asyncio.Event()
+        self._tenant: Tenant | None = None  # that was asked last
         self._unsent_bytes = 0  # of answers that nobody took
         self.sending_since_s: float | None = None
 
@@ -249,7 +252,7 @@ class Stream:
             asked.take_long()
             await self._begin_in_turn(asked)
             return
-        self._site.note(asked, answer)
+        self._note(asked, answer)
         await self._send(asked)
 
     async def _begin_in_turn(self, asked: Asked) -> None:
@@ -289,6 +292,16 @@ class Stream:
 
     # -- answering --------------------------------------------------------------------------
 
+    async def finish(self, last: Called, answer: Answer) -> None:
+        """End the stream, with what all of it cost."""
+        site, context = self._site, self._context
+        site.note(last, answer)
+        trailers = trailers_of(site, self._tenant, self._cost_atto + answer.cost_atto)
+        if answer.status < BAD:
+            context.set_trailing_metadata(trailers)
+        else:
+            await refuse(site, last.number, answer, trailers, context)
+
     async def write(self) -> tuple[Called, Answer]:
         """Send answers as they are there, in order; the last one, at the end of the stream."""
         while True:
@@ -298,7 +311,7 @@ class Stream:
                 self._site.forget(asked)
                 if answer.status >= BAD:
                     return asked, answer
-                self._site.note(asked, answer)
+                self._note(asked, answer)
                 await self._send(asked)
                 self._unsent_bytes -= sum(map(len, asked.messages))
                 self._due.popleft()
@@ -307,6 +320,11 @@ class Stream:
                 return self._last, self._over or Answer()
             self._changed.clear()
             await self._changed.wait()
+
+    def _note(self, asked: Asked, answer: Answer) -> None:
+        self._site.note(asked, answer)
+        self._tenant = asked.tenant
+        self._cost_atto += answer.cost_atto
 
     async def _send(self, asked: Asked) -> None:
         self.sending_since_s = self._site.now_s

@@ -20,6 +20,7 @@ from holdfast.request.arguments import compose
 from holdfast.server.answers import Answer, refused
 from holdfast.server.requests import Request
 from holdfast.wire.protobuf.statuses import (
+    BALANCE,
     BUCKET,
     CODE,
     COST,
@@ -32,6 +33,7 @@ from holdfast.wire.protobuf.statuses import (
 
 if TYPE_CHECKING:
     from holdfast.server.site import Site
+    from holdfast.server.tenants import Tenant
 
 BAD: Final = 400
 PROBLEM_BYTES: Final = 4096  # callers take 8 KiB of trailers unless they are told otherwise
@@ -42,6 +44,7 @@ STATUS: Final = {status.value[0]: status for status in grpc.StatusCode}
 
 
 Context: TypeAlias = ServicerContext
+Trailers: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Called(Request):
@@ -151,25 +154,31 @@ async def conduct(site: Site, called: Called, prepare: Callable[[], object]) -> 
 async def finish(site: Site, called: Called, answer: Answer, context: Context) -> bytes:
     """End a call by its answer: note it, tell its trailers; its message, or the end of the call."""
     site.note(called, answer)
-    cost = (COST, str(answer.cost_atto))
+    trailers = trailers_of(site, called.tenant, answer.cost_atto)
     if answer.status < BAD:
-        told = (cost, (VERSION, str(called.version))) if called.version else (cost,)
-        context.set_trailing_metadata(told)
+        version = called.version
+        context.set_trailing_metadata((*trailers, (VERSION, str(version))) if version else trailers)
         return answer.body
-    await _refuse(site, called, answer, context)
+    await refuse(site, called.number, answer, trailers, context)
     raise AssertionError("an abort raises")
 
 
-async def _refuse(site: Site, called: Called, answer: Answer, context: Context) -> None:
-    trailers: list[tuple[str, str | bytes]] = [
-        (COST, str(answer.cost_atto)),
-        (REQUEST, site.name_at(called.number).decode()),
-    ]
+def trailers_of(site: Site, tenant: Tenant | None, cost_atto: int) -> Trailers:
+    """What a call cost, and what a namespace that pays has left."""
+    cost = (COST, str(cost_atto))
+    balance = None if tenant is None else site.charging.balance_of(tenant)
+    return (cost,) if balance is None else (cost, (BALANCE, str(balance)))
+
+
+async def refuse(  # noqa: PLR0917 - a call, and what it is told
+    site: Site, number: int, answer: Answer, trailers: Trailers, context: Context
+) -> None:
+    """End a call that is refused."""
     head = msgspec.json.decode(answer.body, type=Head)
     code = answer.code or head.code
     problem = answer.body if len(answer.body) <= PROBLEM_BYTES else _bare(answer.body)
-    trailers += [(CODE, code), (PROBLEM, problem)]
-    await context.abort(STATUS[rpc_status(code)], head.title, tuple(trailers))
+    more = ((REQUEST, site.name_at(number).decode()), (CODE, code), (PROBLEM, problem))
+    await context.abort(STATUS[rpc_status(code)], head.title, (*trailers, *more))
 
 
 def _bare(body: bytes) -> bytes:

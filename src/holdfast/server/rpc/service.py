@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from holdfast.server.rpc.batch import Batches
+from holdfast.server.rpc.found import Proving, search
 from holdfast.server.rpc.streams import Listing, Loading, Storing
 from holdfast.server.rpc.unary import (
     Unary,
@@ -37,6 +38,7 @@ STREAMS: Final[dict[str, Any]] = {
     "Load": Loading,
     "List": Listing,
     "Batch": Batches,
+    "Proofs": Proving,
 }
 ADMITS: Final[dict[str, Callable[[Site, Called], None]]] = {
     "Put": by_key("store", direct(put)),
@@ -54,6 +56,7 @@ ADMITS: Final[dict[str, Callable[[Site, Called], None]]] = {
     "Prove": prove,
     "BeginSession": session,
     "Administer": administer,
+    "Search": search,
 }
 
 

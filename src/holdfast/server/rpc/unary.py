@@ -296,7 +296,7 @@ def administer(site: Site, called: Called) -> None:
     called.method, called.path, called.query = message.method, path.encode(), query.encode()
     called.body = message.body
     if site.routes.find(called.path) is not None:
-        raise InvalidValue(argument="path", reason="this has a call of its own")
+        raise InvalidValue(argument="path", reason="it has a call of its own, or is over HTTP only")
     if len(message.body) > REQUEST_BYTES:
         raise LimitExceeded(limit="REQUEST_BYTES", most=REQUEST_BYTES, asked=len(message.body))
     site.admit_call(called, site.behind.route, len(message.body))

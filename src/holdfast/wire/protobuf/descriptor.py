@@ -22,7 +22,7 @@ from holdfast.wire.protobuf.schema import (
 
 TYPES: Final = {
     name: descriptor_pb2.FieldDescriptorProto.Type.Value(f"TYPE_{name.upper()}")
-    for name in ("string", "bytes", "bool", "int64", "uint64", "uint32")
+    for name in ("string", "bytes", "bool", "int64", "uint64", "uint32", "double")
 }
 MESSAGE: Final = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
 ONE: Final = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL

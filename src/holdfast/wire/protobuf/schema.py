@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from holdfast.values import Place, Proven, Receipt, Stat
+from holdfast.values import Hit, Place, Proven, Receipt, Stat
 from holdfast.wire.batch import KNOWN, NEEDED, RESULTS
 from holdfast.wire.values import Locked
 
@@ -57,7 +57,7 @@ class Method(msgspec.Struct, frozen=True):
 
 # -- what is derived -----------------------------------------------------------------------
 
-SCALARS: Final = {str: "string", bytes: "bytes", bool: "bool", int: "int64"}
+SCALARS: Final = {str: "string", bytes: "bytes", bool: "bool", int: "int64", float: "double"}
 # Integers of another width. A charge has no bound: it is told as its digits.
 WIDTHS: Final = {
     "cost_atto": "string",
@@ -171,12 +171,20 @@ def _messages() -> Iterator[Message]:
     yield _struct(Locked, "A lease: its id as 40 hex digits, and its fence.")
     yield _struct(Place, "Where a key lives; start is inclusive, stop exclusive, absent is no end.")
     yield _struct(Proven, "A value, absent where there is none, and the proof of it.")
+    yield _struct(Hit, "An object that a search found; its score is 0 in the order of keys.")
     yield from BY_HAND
 
 
 # -- what only this form has --------------------------------------------------------------------
 
 TEXT, BLOB = "string", "bytes"
+
+
+def _many(name: str, number: int) -> Field:
+    """A field of any number of hashes."""
+    return Field(name, number, BLOB, "repeated")
+
+
 BY_HAND: Final = (
     Message("Bound", "Where a range ends.", (Field("namespace", 1, TEXT), Field("key", 2, TEXT))),
     Message("ConsumerId", "One id.", _choices("id", {"text": TEXT, "raw": BLOB})),
@@ -304,6 +312,79 @@ BY_HAND: Final = (
         "What HTTP would have answered.",
         (Field("status", 1, "uint32"), Field("body", 2, BLOB)),
     ),
+    Message(
+        "SearchRequest",
+        'What is searched for; `rank` is "bm25" or "key", `facets` are names of tags. What is'
+        " not fresh is answered from what is indexed, at the latest after `max_wait_ns`.",
+        (
+            Field("namespace", 1, TEXT),
+            Field("query", 2, TEXT),
+            Field("limit", 3, "uint64", "optional"),
+            Field("after", 4, TEXT, "optional"),
+            Field("rank", 5, TEXT),
+            Field("highlight", 6, "bool"),
+            Field("fresh", 7, "bool", "optional"),
+            Field("max_wait_ns", 8, "uint64", "optional"),
+            Field("prefix", 9, TEXT),
+            Field("facets", 10, TEXT, "repeated"),
+        ),
+    ),
+    Message("Count", "How many.", (Field("value", 1, TEXT), Field("count", 2, "uint64"))),
+    Message(
+        "Facet",
+        "How many of all that was found have which value of a tag.",
+        (Field("tag", 1, TEXT), Field("counts", 2, "Count", "repeated")),
+    ),
+    Message(
+        "Hits",
+        "What a search found: `total` counts all, `next` goes into `after`, `behind` records are"
+        " not indexed yet.",
+        (
+            Field("total", 1, "uint64"),
+            Field("hits", 2, "Hit", "repeated"),
+            Field("next", 3, TEXT, "optional"),
+            Field("behind", 4, "uint64"),
+            Field("facets", 5, "Facet", "repeated"),
+        ),
+    ),
+    Message(
+        "ProofRequest",
+        "Asks for the proof of an object, of the parts that the bytes from start to stop lie in,"
+        " or, without a key, of a list. `since` is the place of a root that the caller knows.",
+        (
+            Field("namespace", 1, TEXT),
+            Field("key", 2, TEXT, "optional"),
+            Field("sealed", 3, "bool"),
+            Field("since", 4, "uint64", "optional"),
+            Field("start", 5, "uint64", "optional"),
+            Field("stop", 6, "uint64", "optional"),
+            Field("without_value", 7, "bool"),
+            Field("prefix", 8, TEXT),
+            Field("after", 9, TEXT, "optional"),
+            Field("limit", 10, "uint64", "optional"),
+        ),
+    ),
+    Message("Path", "Hashes that lead from a part to its object.", (_many("hashes", 1),)),
+    Message(
+        "Proved",
+        "What comes before the bytes of a proved value and of the proof. `first` is the place of"
+        " the first part, `next` goes into `after`; the rest leads here from the root of `since`.",
+        (
+            Field("revision", 1, "uint64"),
+            Field("time_ns", 2, "int64"),
+            Field("has_value", 3, "bool"),
+            Field("first", 4, "uint64"),
+            Field("paths", 5, "Path", "repeated"),
+            Field("next", 6, TEXT, "optional"),
+            _many("consistency", 7),
+            _many("inclusion", 8),
+        ),
+    ),
+    Message(
+        "ProofChunk",
+        "First what is proved, then the bytes of its value, then those of the proof.",
+        _choices("chunk", {"proved": "Proved", "value": BLOB, "proof": BLOB}),
+    ),
 )
 MESSAGES: Final[dict[str, Message]] = {message.name: message for message in _messages()}
 
@@ -330,6 +411,8 @@ METHODS: Final = (
     Method("Prove", "ProveRequest", "Proven", "A value with its proof"),
     Method("BeginSession", "BeginSessionRequest", "Session", "Begin numbered writes"),
     Method("Administer", "AdministerRequest", "AdministerReply", "What is seldom asked"),
+    Method("Search", "SearchRequest", "Hits", "What a query finds in a namespace"),
+    Method("Proofs", "ProofRequest", "ProofChunk", "A proof of any size", tells_many=True),
 )
 if KNOWN.keys() != RESULTS.keys() or KNOWN.keys() != REPLIES.keys() or KNOWN.keys() != WHAT.keys():
     raise AssertionError("a verb that this form does not have")

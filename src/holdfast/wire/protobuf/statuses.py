@@ -13,8 +13,8 @@ ALREADY_EXISTS, PERMISSION_DENIED, RESOURCE_EXHAUSTED = 6, 7, 8
 FAILED_PRECONDITION, ABORTED, OUT_OF_RANGE = 9, 10, 11
 INTERNAL, UNAVAILABLE, DATA_LOSS, UNAUTHENTICATED = 13, 14, 15, 16
 
-CODE, COST, VERSION, REQUEST = (
-    f"holdfast-{name}" for name in ("code", "cost", "version", "request")
+CODE, COST, BALANCE, VERSION, REQUEST = (
+    f"holdfast-{name}" for name in ("code", "cost", "balance", "version", "request")
 )
 PROBLEM: Final = "holdfast-problem-bin"  # the problem document, as HTTP has it
 SESSION, BUCKET = "holdfast-session", "holdfast-bucket"  # metadata, as HTTP's headers
