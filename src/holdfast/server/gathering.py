@@ -17,6 +17,7 @@ import msgspec
 from holdfast.engines.disk import OsDisk
 from holdfast.errors import Busy, HoldfastError, InvalidValue, StorageFailed
 from holdfast.server.figures import Figures, Place
+from holdfast.server.whole_money import MoneyGathering
 from holdfast.upkeep.backup import Part, Target, manifest_of
 from holdfast.upkeep.status import Counted, figures_of
 from holdfast.values import CheckReport, CollectReport, DeadLetter
@@ -56,6 +57,7 @@ class Gathering:
             "letters": lambda: encode(self._letters("part.letters")),
             "backup": self._backup,
             "figures": self._figures,
+            **MoneyGathering(self._each, lambda at, *asked: links[at].ask(*asked)).methods,
         }
 
     def answer(self, method: str, arguments: Sequence[Any]) -> Any:  # noqa: ANN401 - the method's

@@ -34,6 +34,7 @@ from holdfast.server.parts import Parts
 from holdfast.server.serving import Server, calm_interpreter
 from holdfast.server.settings import Settings
 from holdfast.server.whole import Whole
+from holdfast.server.whole_money import MoneyParts, WholeMoney
 from holdfast.store.handing import Handing
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
@@ -120,10 +121,12 @@ class Worker:
             "settings": self._take_settings,
             "part.figures": self._figures,
             **Parts(self.store).methods,
+            **MoneyParts(self.store.meters).methods,
         }
         self._methods |= self._certify(orders)
         self._supervisor = SocketLink(orders.whole, clock, timeout_s=None)
         self.whole = Whole(self.store, self._supervisor)
+        self.store.meters.share(WholeMoney(self._supervisor, self._index))
         self.server: Server | None = None
         attestation = orders.settings.attestation
         if self._index == HOME:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from threading import RLock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -18,11 +18,13 @@ from holdfast import charges
 from holdfast.bucket.checkpoint import Pace
 from holdfast.bucket.dividing import held
 from holdfast.bucket.purse import UNBOUNDED, Purse
-from holdfast.errors import Corrupt, InvalidValue
+from holdfast.errors import Corrupt, InvalidValue, NotFound
 from holdfast.metering.tariffs import Tariff
 from holdfast.request import arguments
 from holdfast.store.tenancy import StoreRecords
-from holdfast.upkeep.funding import Funding, Metering
+from holdfast.upkeep.allotting import Metering
+from holdfast.upkeep.funding import Funding
+from holdfast.upkeep.funding import Whole as WholeFunding
 from holdfast.values import Usage
 
 if TYPE_CHECKING:
@@ -64,6 +66,19 @@ class Hour(msgspec.Struct, frozen=True, array_like=True):
     cost_atto: charges.Wide
 
 
+class Whole(WholeFunding, Protocol):
+    """Asks all processes of a store at once."""
+
+    def settle(self, name: str | None) -> None:
+        """Bring all that any of them was asked for to the books."""
+
+    def usage(self, name: str) -> Usage:
+        """What a namespace holds and was charged for in all of them."""
+
+    def configured(self, one: Metering) -> None:
+        """Have all of them go by what was just set."""
+
+
 class Meters:
     """Metering of one store.
 
@@ -81,9 +96,14 @@ class Meters:
         self._told_low: dict[str, int] = {}
         self.balances: dict[str, int] = {}  # as of the last tick, in 10^-18 USD
         self.heard_low: Callable[[str, int], object] = _nobody  # account, balance in 10^-18 USD
+        self.whole: Whole | None = None  # where several processes share the store
         self.funding = Funding(
             store.placement, lambda: store.accounts.ledger, self.metered, self._low
         )
+
+    def share(self, whole: Whole) -> None:
+        """Ask all processes for what is of the whole store."""
+        self.whole = self.funding.whole = whole
 
     # -- settings -----------------------------------------------------------------------
 
@@ -115,9 +135,10 @@ class Meters:
         self._records.put(f"{METERING}{name}", msgspec.msgpack.encode(told))
         with self._lock:
             self._known = {**(self._known or {}), space: told}
-        one = self.metered().get(space)
-        if one is not None:
-            self.funding.keep(one)
+        one = self.metering_of(name)
+        self.funding.keep(one)
+        if self.whole is not None:
+            self.whole.configured(one)
         return told
 
     def configured(self, name: str) -> Configured | None:
@@ -127,6 +148,19 @@ class Meters:
     def metered(self) -> dict[bytes, Metering]:
         """Every namespace that has a purse, as the purses are to be."""
         return {space: self._metering(space, told) for space, told in self._all().items()}
+
+    def metering_of(self, name: str) -> Metering:
+        """How the purses of a namespace are to be; NotFound where it is not metered."""
+        one = self.metered().get(arguments.namespace_bytes(name))
+        if one is None:
+            raise NotFound(namespace=name)
+        return one
+
+    def reload(self, name: str) -> None:
+        """Another process has set how a namespace is metered: go by that."""
+        with self._lock:
+            self._known = None
+        self.funding.keep(self.metering_of(name))
 
     def _metering(self, space: bytes, told: Configured) -> Metering:
         return Metering(
@@ -208,7 +242,14 @@ class Meters:
     # -- looking ------------------------------------------------------------------------
 
     def settle(self, name: str | None = None) -> None:
-        """Bring all that was asked for until now to the books."""
+        """Bring all that was asked for until now to the books, of all processes."""
+        if self.whole is not None:
+            self.whole.settle(name)
+        else:
+            self.settle_here(name)
+
+    def settle_here(self, name: str | None = None) -> None:
+        """As ``settle``, of this process."""
         metered = self.metered()
         chosen = metered.values() if name is None else [metered[name.encode()]]
         for one in chosen:
@@ -216,10 +257,17 @@ class Meters:
 
     def usage(self, name: str) -> Usage:
         """As ``Namespace.usage``."""
+        arguments.namespace_bytes(name)
+        if self.whole is not None:
+            return self.whole.usage(name)
+        return self.usage_here(name)
+
+    def usage_here(self, name: str) -> Usage:
+        """As ``usage``, of this process."""
         space = arguments.namespace_bytes(name)
         if space not in self._all():
             return self._counted(space)
-        self.settle(name)
+        self.settle_here(name)
         purses = self._purses(space)
         totals = [sum(purse.totals[i] for purse in purses) for i in range(5)]
         return Usage(

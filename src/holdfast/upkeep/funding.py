@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import RLock
-from typing import Final, NamedTuple
+from typing import Final, Protocol
 
 import msgspec
 
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.purse import UNBOUNDED, Need, Purse
+from holdfast.bucket.purse import BEYOND, VISIBLE, Need, Purse
 from holdfast.bucket.settling import Settlement, begin, settle
 from holdfast.charges import Line as Charged
-from holdfast.charges import Terms, from_row, narrow
-from holdfast.errors import BalanceEmpty
+from holdfast.charges import from_row, narrow
 from holdfast.ledger.ledger import Ledger, Report
 from holdfast.log.purses import Line
 from holdfast.placement.placement import Placement
+from holdfast.upkeep.allotting import Allotting, Metering
 
 SECOND_NS: Final = 1_000_000_000
 STEP_NS: Final = SECOND_NS
@@ -31,22 +31,11 @@ AHEAD: Final = 8  # a float holds so many times what was spent since it was look
 SHARE: Final = 16  # and this part of what its account has
 
 
-class Metering(msgspec.Struct, frozen=True):
-    """How one namespace is metered: its terms, and its bounds (-1: none).
+class Whole(Protocol):
+    """Asks all processes of a store at once."""
 
-    ``grace_ns``: for how long reads go on when it cannot pay.
-    """
-
-    namespace: bytes
-    terms: Terms
-    bytes_max: int = UNBOUNDED
-    objects_max: int = UNBOUNDED
-    grace_ns: int = 0
-
-    @property
-    def account(self) -> str:
-        """Whose money it spends: an account of its own name."""
-        return self.namespace.decode()
+    def help(self, one: Metering, short: Need) -> None:
+        """Have others give what is missing here, of what they do not use themselves."""
 
 
 class Funding:
@@ -70,6 +59,8 @@ class Funding:
         self._ledger = ledger
         self._metered = metered
         self._low = low
+        self.allotting = Allotting(placement, self._buckets)
+        self.whole: Whole | None = None  # where several processes share the store
         self._turn = RLock()
         self._posted: dict[tuple[str, bytes], int] = {}  # when, by the monotonic clock
         self._spent: dict[tuple[str, bytes], int] = {}  # what had been charged then
@@ -99,20 +90,24 @@ class Funding:
             buckets = list(self._buckets(one))
             self._tell(one, buckets)
             self._post(one, [bucket for bucket in buckets if self._is_busy(bucket, one, post=post)])
-            self._allot(one)
+            self.allotting.hand_out(one)
             for bucket in buckets:
                 self._refill(one, bucket)
 
     def _buckets(self, one: Metering) -> Iterator[Bucket]:
-        """The buckets that hold, or may hold, keys of a namespace, each with a purse."""
-        start, stop = one.namespace + b"\0", one.namespace + b"\2"
-        for bucket in list(self._placement.directory):
-            if bucket.closed or not (bucket.start < stop and start < bucket.stop):
-                continue
-            if not bucket.broken:
-                if one.namespace not in bucket.purses:
-                    begin(bucket, one.namespace, one.terms)
-                yield bucket
+        """The buckets that hold, or may hold, keys of a namespace, each with a purse.
+
+        A process that shares the store and holds none of them counts what it reads for others
+        in any bucket of its own.
+        """
+        sound = [b for b in self._placement.directory if not (b.closed or b.broken)]
+        found = [b for b in sound if _overlaps(b, one) or one.namespace in b.purses]
+        if not found and self._placement.directory.others():
+            found = sound[:1]
+        for bucket in found:
+            if one.namespace not in bucket.purses:
+                begin(bucket, one.namespace, one.terms)
+            yield bucket
 
     def _is_busy(self, bucket: Bucket, one: Metering, *, post: bool) -> bool:
         """Whether the books have to hear of a purse: it changed, and long enough ago."""
@@ -176,7 +171,9 @@ class Funding:
         spent = purse.charged_atto - self._spent.get(place, purse.charged_atto)
         self._spent[place] = purse.charged_atto
         account = self._ledger().account(one.account)
-        wanted = purse.owed.amount + AHEAD * max(0, spent) + account.balance // SHARE
+        wanted = purse.owed.amount + AHEAD * max(0, spent)
+        if _overlaps(bucket, one):
+            wanted += account.balance // SHARE
         if purse.float_atto < (wanted + 1) // 2:
             self._fund(one, bucket, min(account.balance, wanted - purse.float_atto))
 
@@ -194,159 +191,85 @@ class Funding:
             self._ledger().report([_report(one, _moneyed(kept.lines[0]))])
 
     def help(self, bucket: Bucket, namespace: bytes, need: Need) -> bool:
-        """A write needs more than a purse holds: bring it, if there is any; whether it is there.
+        """A write needs more than a purse holds: bring it, if there is any; whether any came.
 
-        Raises:
-            BalanceEmpty: the account, and the floats of other buckets, have not so much.
+        Other processes are asked last, and without the turn: they may be asking for this one.
         """
+        one = self._metered().get(namespace)
+        if one is None or namespace not in bucket.purses:
+            return False
+        before = bucket.purses[namespace].kept()
+        short = self._help_here(one, bucket, need)
+        if short is not None and self.whole is not None:
+            self.whole.help(one, short)
+            short = self._help_here(one, bucket, need)
+        if short is not None and short.atto > 0:
+            self._low(one.account)
+        purse = bucket.purses.get(namespace)
+        return purse is not None and (short is None or purse.kept() != before)
+
+    def _help_here(self, one: Metering, bucket: Bucket, need: Need) -> Need | None:
+        """Bring what is to be had in this process; what is missing after that."""
         with self._turn:
-            one = self._metered().get(namespace)
-            purse = bucket.purses.get(namespace)
-            if one is None or purse is None:
-                return False
+            purse = bucket.purses.get(one.namespace)
+            if purse is None:
+                return None
             if purse.over(need.size_bytes, need.objects) is not None:
-                self._allot(one, {bucket.id: need})
+                self.allotting.hand_out(one, {bucket.id: need})
             lacking = need.atto + purse.owed.amount - purse.float_atto + purse.ahead_atto
             if lacking > 0:
                 self._raise_money(one, bucket, lacking)
-            purse = bucket.purses.get(namespace)
-            return purse is not None and not purse.lacks(need.atto)
+            purse = bucket.purses.get(one.namespace)
+            return None if purse is None else _missing(purse, need)
 
     def _raise_money(self, one: Metering, bucket: Bucket, lacking: int) -> None:
+        """Bring money to a bucket: what it lacks, or all that there is."""
         ledger = self._ledger()
         if ledger.account(one.account).balance < lacking:
             self._post(one, list(self._buckets(one)))  # a rule looks at what the books know
             ledger.top_up()
         if ledger.account(one.account).balance < lacking:
-            self._call_back(one, bucket, lacking)
-        account = ledger.account(one.account)
-        if account.balance < lacking:
-            self._low(one.account)
-            raise BalanceEmpty(namespace=one.account, balance_atto=account.balance)
-        self._fund(one, bucket, min(account.balance, lacking + account.balance // SHARE))
+            self._call_back(one, lacking, but=bucket)
+        balance = ledger.account(one.account).balance
+        self._fund(one, bucket, min(balance, lacking + balance // SHARE))
 
-    def _call_back(self, one: Metering, bucket: Bucket, lacking: int) -> None:
+    def call_back(self, one: Metering, atto: int) -> None:
+        """Another process lacks so much: have the books know all of this one, and give it back."""
+        with self._turn:
+            self._post(one, list(self._buckets(one)))
+            self._call_back(one, atto)
+
+    def _call_back(self, one: Metering, lacking: int, but: Bucket | None = None) -> None:
         """Have other buckets send back what they hold, until there is enough."""
         for other in self._buckets(one):
             short = lacking - self._ledger().account(one.account).balance
             if short <= 0:
                 return
             purse = other.purses.get(one.namespace)
-            if other is bucket or purse is None or purse.float_atto <= 0:
+            if other is but or purse is None or purse.float_atto <= 0:
                 continue
             kept = settle(other, one.namespace, Settlement(give_atto=short))
             if kept is not None:
                 self._ledger().report([_report(one, _moneyed(kept.lines[0]))])
 
-    # -- allotments -------------------------------------------------------------------------
 
-    def _allot(self, one: Metering, needs: Mapping[str, Need] | None = None) -> None:
-        """Hand out what may be stored, to who needs it and in equal parts of what is free.
+def _overlaps(bucket: Bucket, one: Metering) -> bool:
+    """Whether keys of a namespace may lie in a bucket."""
+    return bucket.start < one.namespace + BEYOND and one.namespace + VISIBLE < bucket.stop
 
-        Held together with ranges, so that nothing is divided meanwhile; telling the books may
-        have divided a bucket before. Where processes share the store each hands out its part.
-        """
-        needs = needs or {}
-        parts = 1 + len(self._placement.directory.others())
-        with self._placement.changing:
-            buckets = list(self._buckets(one))
-            for kind, most in ((0, one.bytes_max), (1, one.objects_max)):
-                piles = [_pile(b, one.namespace, needs.get(b.id), kind) for b in buckets]
-                share = most if most == UNBOUNDED else most // parts
-                told = portions(share, [pile for pile in piles if pile is not None])
-                holders = [b for b, pile in zip(buckets, piles, strict=True) if pile is not None]
-                self._hand_out(one, list(zip(holders, told, strict=True)), kind, share)
 
-    def _hand_out(
-        self, one: Metering, wanted: list[tuple[Bucket, int]], kind: int, most: int
-    ) -> None:
-        """Let purses hold what they shall; who gets less first, so that it never is too much.
-
-        A purse may be left with less than it uses: it only shrinks then, and what it uses
-        counts as handed out.
-        """
-        for grows in (False, True):
-            for bucket, told in wanted:
-                held = _allotted(bucket, one.namespace)
-                if told == held[kind] or grows != (held[kind] != UNBOUNDED and told > held[kind]):
-                    continue
-                if grows:
-                    out = sum(_taken(b, one.namespace, kind) for b, _ in wanted)
-                    has = _taken(bucket, one.namespace, kind)
-                    told = min(told, has + max(0, most - out))  # noqa: PLW2901
-                after = (told, held[1]) if kind == 0 else (held[0], told)
-                settle(bucket, one.namespace, Settlement(allotted=after))
+def _missing(purse: Purse, need: Need) -> Need | None:
+    """What a purse lacks of a need, or None."""
+    is_over = purse.over(need.size_bytes, need.objects) is not None
+    if not is_over and not purse.lacks(need.atto):
+        return None
+    lacking = max(0, need.atto + purse.owed.amount - purse.float_atto + purse.ahead_atto)
+    return Need(lacking, need.size_bytes if is_over else 0, need.objects if is_over else 0)
 
 
 def _is_much(purse: Purse, funds: int) -> bool:
     """Whether the books are far behind: rules look at them."""
     return purse.sums.amount > 0 and purse.sums.amount * SHARE >= funds
-
-
-class Pile(NamedTuple):
-    """What a purse has of bytes or objects: used, needed besides, held."""
-
-    used: int
-    needed: int
-    held: int
-
-
-def _pile(bucket: Bucket, namespace: bytes, need: Need | None, kind: int) -> Pile | None:
-    purse = bucket.purses.get(namespace)
-    if purse is None:
-        return None
-    if kind == 0:
-        used, needed = purse.used_bytes + purse.ahead_bytes, need.size_bytes if need else 0
-        return Pile(used, max(0, needed), purse.allotted_bytes)
-    used, needed = purse.used_objects + purse.ahead_objects, need.objects if need else 0
-    return Pile(used, max(0, needed), purse.allotted_objects)
-
-
-def _allotted(bucket: Bucket, namespace: bytes) -> tuple[int, int]:
-    purse = bucket.purses[namespace]
-    return purse.allotted_bytes, purse.allotted_objects
-
-
-def _taken(bucket: Bucket, namespace: bytes, kind: int) -> int:
-    """What nobody else may hold: what is allotted, or used where that is more."""
-    pile = _pile(bucket, namespace, None, kind)
-    return 0 if pile is None else max(pile.used, pile.held)
-
-
-def portions(most: int, piles: Sequence[Pile]) -> list[int]:
-    """What each of some purses may hold, together at most ``most``.
-
-    What they hold stays as it is while it is enough for everybody and all that there is.
-
-    Example:
-        >>> portions(10, [Pile(2, 0, -1), Pile(1, 1, -1)])
-        [5, 5]
-    """
-    if most == UNBOUNDED:
-        return [UNBOUNDED] * len(piles)
-    held = [pile.held for pile in piles]
-    enough = all(pile.used + pile.needed <= pile.held for pile in piles)
-    if enough and sum(held) == most:
-        return held
-    taken = sum(pile.used + pile.needed for pile in piles)
-    if taken > most:
-        return _squeezed(most, piles)
-    each, odd = divmod(most - taken, max(1, len(piles)))
-    told = [pile.used + pile.needed + each for pile in piles]
-    return [told[0] + odd, *told[1:]] if told else []
-
-
-def _squeezed(most: int, piles: Sequence[Pile]) -> list[int]:
-    """More is asked for than there is: what is used stays, what is left goes to who needs it."""
-    left = max(0, most - sum(pile.used for pile in piles))
-    over = max(0, sum(pile.used for pile in piles) - most)
-    told = []
-    for pile in piles:
-        more = min(pile.needed, left)
-        less = min(over, pile.used)
-        left, over = left - more, over - less
-        told.append(pile.used + more - less)
-    return told
 
 
 def _report(one: Metering, line: Line) -> Report:
