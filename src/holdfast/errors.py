@@ -200,7 +200,7 @@ class AttestationInvalid(Correctable):
     """An attestation document does not verify.
 
     ``reason`` is one of encoding, signature, chain, root, expired, stale, future, debug,
-    image, nonce.
+    image, nonce, key.
     """
 
     code = "attestation_invalid"

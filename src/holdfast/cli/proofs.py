@@ -31,6 +31,20 @@ from holdfast.store import Store
 
 SECOND_NS: Final = 1_000_000_000
 DECLARED: Final[watch.Finding] = "restore"
+Document = Annotated[
+    Path | None,
+    typer.Option("--attestation", metavar="FILE", help="An enclave's document, of any age."),
+]
+Roots = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attestation-root", metavar="FILE", help="A root in place of Amazon's; repeatable."
+    ),
+]
+Images = Annotated[
+    list[str] | None,
+    typer.Option("--attestation-image", metavar="ID", help="An image to trust; repeatable."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,9 +61,15 @@ def key(
     rotate: Annotated[
         bool, typer.Option("--rotate", help="Replace it first; tokens and links it signed end.")
     ] = False,
+    attestation: Document = None,
+    attestation_root: Roots = None,
+    attestation_image: Images = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the public key that the store's proofs are verified with; made if there is none."""
+    """Print the public key that the store's proofs are verified with; made if there is none.
+
+    With --attestation, hold that a document of an enclave binds it.
+    """
     output = output_of(context, as_json=as_json)
     if not holds_store(path):
         message = f"there is no store at {str(path)!r}"
@@ -59,6 +79,8 @@ def key(
             store.rotate_key()
     found = signing_key(OsDisk(), str(path.absolute()), SystemEntropy())
     public = found.public_pem().decode()
+    if attestation is not None:
+        _attested_key(attestation, attestation_root, attestation_image, public)
     output.document({"id": found.id, "public_key": public}, public.rstrip())
 
 
@@ -98,8 +120,11 @@ def verify(
         typer.Argument(metavar="[VALUE]", help="The value's file; none: there is no object."),
     ] = None,
     public_key: Annotated[
-        Path, typer.Option("--public-key", metavar="FILE", help="The store's key, PEM.")
-    ],
+        Path | None, typer.Option("--public-key", metavar="FILE", help="The store's key, PEM.")
+    ] = None,
+    attestation: Document = None,
+    attestation_root: Roots = None,
+    attestation_image: Images = None,
     max_age: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Refuse what was signed before.")
     ] = None,
@@ -108,18 +133,47 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a proof with the store's public key and nothing else; exit code 6 if it fails."""
+    """Check a proof with the store's public key and nothing else; exit code 6 if it fails.
+
+    With --attestation the key is the one that the document binds to an image that is named.
+    """
     output = output_of(context, as_json=as_json)
+    key_read = None if public_key is None else _read(public_key)
+    if attestation is not None:
+        key_read = _attested_key(attestation, attestation_root, attestation_image, key_read)
+    if key_read is None:
+        message = "--public-key, or --attestation with --attestation-image"
+        raise typer.BadParameter(message, param_hint="--public-key")
     said = verify_proof(
         namespace,
         name,
         None if value is None else _read(value),
         _read(proof),
-        public_key=_read(public_key),
+        public_key=key_read,
         max_age_s=max_age,
         min_revision=min_revision,
     )
     output.document(said, facts_table(_facts(said).items()))
+
+
+def _attested_key(
+    document: Path, roots_named: list[str] | None, images: list[str] | None, key_read: object
+) -> bytes:
+    """The key that a document binds to one of the images."""
+    from holdfast.identity.attestation import key_of, roots_of  # noqa: PLC0415 - 30 ms
+
+    if not images:
+        message = "which image is trusted? A document of any other proves nothing"
+        raise typer.BadParameter(message, param_hint="--attestation-image")
+    trusted = [root for named in roots_named or ["aws"] for root in roots_of(named)]
+    bound = key_of(
+        _read(document),
+        now_ns=SystemClock().wall_ns(),
+        public_key=key_read,
+        roots=trusted,
+        images=images,
+    )
+    return bound.public_key
 
 
 def _facts(said: Verified) -> dict[str, str]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from holdfast.certify import roots, verify
+from holdfast.certify.watch import History
 from holdfast.errors import InvalidValue, LimitExceeded, NotFound
+from holdfast.identity.attestation import binds
 from holdfast.limits import LIST_PAGE, PROOF_HEADER_BYTES, PROVEN_BYTES, PROVEN_LIST_BYTES
 from holdfast.server.answers import Answer, refused, told
 from holdfast.server.requests import Request
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from holdfast.server.site import Site
     from holdfast.store.store import Store
 
+log = logging.getLogger("holdfast.attestation")
 NUMBER: Final = re.compile(r"[0-9]{1,19}")
 LISTING: Final = frozenset(("prefix", "after", "limit", "proof", "since", "grant"))
 Prove = Callable[..., Answered]
@@ -30,12 +35,16 @@ SEALED: Final = {"1": False, "true": False, "sealed": True}
 
 
 class Root(msgspec.Struct, frozen=True):
-    """The newest signed root, and what leads to it from an older one that was asked for."""
+    """The newest signed root, and what leads to it from an older one that was asked for.
+
+    ``attestation`` is the document of the server's enclave that binds the key; None without one.
+    """
 
     root: bytes
     handovers: list[bytes]
     consistency: list[bytes]
     inclusion: list[bytes]
+    attestation: bytes | None
 
 
 def get(site: Site, request: Request) -> None:
@@ -156,16 +165,32 @@ def _number(query: dict[str, str], name: str) -> int | None:
 def root(site: Site, request: Request) -> None:
     """The newest signed root; with ``size=`` also what leads to it from the root of that place."""
     size = _number(decode_query(request.query) if request.query else {}, "size")
-    site.work(request, partial(_root, site.store, size), partial(_root_told, request))
+    find = partial(_root, site.store, size, site.settings.key_document)
+    site.work(request, find, partial(_root_told, request))
 
 
-def _root(store: Store, size: int | None) -> Root:
+def _root(store: Store, size: int | None, document: str | None) -> Root:
     certifier = store.certifier
     seal = certifier.seal()
-    if size is None or size == seal.root.log_size:
-        return Root(seal.message, [*seal.handovers], [], [])
-    history = certifier.history_from(size, seal.root.log_size)
-    return Root(seal.message, [*seal.handovers], list(history.consistency), list(history.inclusion))
+    history = History()
+    if size is not None and size != seal.root.log_size:
+        history = certifier.history_from(size, seal.root.log_size)
+    proofs = (list(history.consistency), list(history.inclusion))
+    attested = None if document is None else _attested(Path(document), store.public_key())
+    return Root(seal.message, [*seal.handovers], *proofs, attested)
+
+
+def _attested(file: Path, public_key: bytes) -> bytes | None:
+    """The document in a file, if it binds the key: its enclave may not have brought it yet."""
+    try:
+        document = file.read_bytes()
+    except OSError as error:
+        log.warning("key_document cannot be read: %s", type(error).__name__)
+        return None
+    if binds(document, public_key):
+        return document
+    log.warning("key_document does not bind the store's signing key, and is not shown")
+    return None
 
 
 def _root_told(request: Request, found: object) -> Answer:

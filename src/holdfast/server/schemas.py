@@ -202,6 +202,7 @@ FIXED: Final = {
             handovers=items(BASE64),
             consistency=items(BASE64),
             inclusion=items(BASE64),
+            attestation=either(BASE64, {"type": "null"}),
         )
     ),
     "GET /v1/locate": Bodies(tells=Place),

@@ -51,6 +51,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         queued_bytes: of values that wait for their commit, all together.
         gathered_bytes: of bodies that came in and are not answered, all together.
         attestation: what is believed of enclaves.
+        key_document: a file with the attestation document of the enclave that the server runs
+            in, which binds the store's signing key; told beside signed roots, read each time.
         issuers: who else's tokens are believed, besides the store's own.
         webhook: who is told that an account is low.
         workers: processes; each holds a range of the buckets.
@@ -78,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queued_bytes: Count = 64 * MIB
     gathered_bytes: Count = 256 * MIB
     attestation: AttestationSettings = AttestationSettings()
+    key_document: str | None = None
     issuers: tuple[IssuerSettings, ...] = ()
     webhook: WebhookSettings = WebhookSettings()
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1

@@ -2,7 +2,7 @@
 
 In: the bytes of a document, the time, the roots to trust; from the sessions of
 enclaves, from the server, from whoever holds a document as evidence.
-Out: an ``Attestation``, or ``AttestationInvalid`` with its reason.
+Out: an ``Attestation``, the key that it binds, or ``AttestationInvalid`` with its reason.
 Keeps: nothing; roots are constants.
 Must never know: namespaces, rights, sessions, the store, where the bytes came from.
 Invariants: no document is believed in part; the root is pinned and never taken
@@ -15,7 +15,17 @@ Format: https://github.com/aws/aws-nitro-enclaves-nsm-api/blob/main/docs/attesta
 
 from __future__ import annotations
 
+from holdfast.identity.attestation.binding import BoundKey, binds, key_of
 from holdfast.identity.attestation.roots import AWS, roots_of
 from holdfast.identity.attestation.verification import FUTURE_S, Attestation, verify
 
-__all__ = ["AWS", "FUTURE_S", "Attestation", "roots_of", "verify"]
+__all__ = [
+    "AWS",
+    "FUTURE_S",
+    "Attestation",
+    "BoundKey",
+    "binds",
+    "key_of",
+    "roots_of",
+    "verify",
+]
