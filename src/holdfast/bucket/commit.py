@@ -90,8 +90,18 @@ def _lead(bucket: Bucket) -> None:
             raise AssertionError("a leader without a group")
         bucket.gathering = None
         failure = _prepared(bucket, group)
-        bucket.before_flight = bucket.log.position
-        bucket.inflight = group
+        take_off(bucket, group)
+    carry(bucket, group, failure)
+
+
+def take_off(bucket: Bucket, group: Gathering) -> None:
+    """Let a group be the one in flight. Under the lock, by whoever leads."""
+    bucket.before_flight = bucket.log.position
+    bucket.inflight = group
+
+
+def carry(bucket: Bucket, group: Gathering, failure: Failure | None = None) -> None:
+    """Bring the group in flight to disk and publish it, then hand the lead on."""
     try:
         if failure is None and group.count:
             failure = _durably(bucket, group)

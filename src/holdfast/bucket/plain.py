@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from crc32c import crc32c
 
 from holdfast.bucket import commit
+from holdfast.bucket.group import Gathering
 from holdfast.limits import OVERLAY_RECORDS
 from holdfast.log.entry import ENTRY, ENTRY_BYTES
 from holdfast.log.records import CHECK, CHECK_BYTES, FOLD, HEAD, HEAD_BYTES, OVERHEAD, Type
@@ -22,7 +23,6 @@ from holdfast.values import Receipt
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
-    from holdfast.bucket.group import Gathering
 
 Batch = tuple[
     Sequence[bytes], Sequence[str], Sequence[bytes | memoryview]
@@ -97,11 +97,32 @@ def _replaced_bytes(group: Gathering, batch: Batch) -> int:
 def publish(bucket: Bucket, group: Gathering) -> None:
     """Make a group of nothing but plain stores visible. Under the bucket's lock."""
     rows = group.pending
+    if len(rows) == 1 and not group.beside and not group.bookings:
+        ((key, row),) = rows.items()
+        _publish_one(bucket, key, row, group.segment, length=group.length)
+        return
     bucket.state.active.put_plain(rows, group.segment, group.length - group.beside)
     bucket.log.records -= len(group.bookings) + len(group.noted)  # what is noted are rows
     noted = bucket.noted.get(group.segment)
     if noted is not None:
         noted.update(rows)
+
+
+def _publish_one(bucket: Bucket, key: bytes, row: bytes, number: int, *, length: int) -> None:
+    """Make one plain store visible whose record takes so many bytes of a segment."""
+    active = bucket.state.active
+    keys, tally = active.keys, active.tally
+    old = keys.get(key)
+    keys[key] = row
+    noted = bucket.noted.get(number)
+    if noted is not None:
+        noted[key] = row
+    if old:
+        tally.count(key, old, -1)
+    tally.keys += 1
+    live = tally.live
+    live[number] = live.get(number, 0) + length
+    active.payload += ENTRY_BYTES + len(key)
 
 
 def _store_gathered(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) -> object:
@@ -118,7 +139,9 @@ def store_one(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) 
     """
     log = bucket.log
     if bucket.gathers or bucket.special or log.stop >= bucket.heed_at:
-        return _store_gathered(bucket, key, name, value)
+        if bucket.leading or not bucket.durable:
+            return _store_gathered(bucket, key, name, value)
+        return _store_leading(bucket, key, name, value)
     with bucket.lock:
         if not bucket.start <= key < bucket.stop or bucket.broken is not None:
             bucket.admit_range(key, key)
@@ -134,25 +157,60 @@ def store_one(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) 
         except BaseException:
             bucket.broken = commit.INTERRUPTED
             raise
+        number, at = log.number, place + HEAD_BYTES + wide
+        row = ENTRY.pack(version, now, 0, size, crc, 0, 0, number, at)
         length = OVERHEAD + wide + size
-        number = log.number
-        active = bucket.state.active
-        keys, tally = active.keys, active.tally
-        old = keys.get(key)
-        at = place + HEAD_BYTES + wide
-        keys[key] = row = ENTRY.pack(version, now, 0, size, crc, 0, 0, number, at)
-        noted = bucket.noted.get(number)
-        if noted is not None:
-            noted[key] = row
-        if old:
-            tally.count(key, old, -1)
-        tally.keys += 1
-        live = tally.live
-        live[number] = live.get(number, 0) + length
-        active.payload += ENTRY_BYTES + wide
+        _publish_one(bucket, key, row, number, length=length)
         if key > bucket.highest:  # noqa: PLR1730 - a call to max costs more than the rest
             bucket.highest = key
         bucket.weight = weight = bucket.weight + length
-        full = weight >= bucket.bound or len(keys) >= OVERLAY_RECORDS
-        bucket.crowded = full or bucket.crowded
-        return Receipt(name, version, size, None, bucket.id)
+        if weight >= bucket.bound or len(bucket.state.keys) >= OVERLAY_RECORDS:
+            bucket.crowded = True
+    return Receipt(name, version, size, None, bucket.id)
+
+
+def _store_leading(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) -> object:
+    """Apply one store as a durable group of its own, where nobody leads and nobody waits."""
+    with bucket.lock:
+        flight = _take_off(bucket, key, value)
+    if flight is None:
+        return _store_gathered(bucket, key, name, value)
+    group, version = flight
+    commit.carry(bucket, group)
+    if group.error is not None:
+        raise group.error
+    return Receipt(name, version, len(value), None, bucket.id)
+
+
+def _take_off(
+    bucket: Bucket, key: bytes, value: bytes | memoryview
+) -> tuple[Gathering, int] | None:
+    """Lead a group of one plain store; its version. None where it has to be gathered."""
+    log = bucket.log
+    heed = log.stop >= bucket.heed_at
+    taken = bucket.leading or bucket.gathering is not None
+    if heed or taken or bucket.purses or bucket.special:
+        return None
+    bucket.admit_range(key, key)
+    bucket.leading = True
+    group = Gathering(log.number, log.stop)
+    version = _plan_one(bucket, group, key, value)
+    commit.take_off(bucket, group)
+    return group, version
+
+
+def _plan_one(bucket: Bucket, group: Gathering, key: bytes, value: bytes | memoryview) -> int:
+    """Stage one plain store in an empty group; its version. The same as ``plan``, quicker."""
+    bucket.version = version = bucket.version + 1
+    now, size, wide, crc = bucket.time.now_ns(), len(value), len(key), crc32c(value)
+    folded = version if version <= FOLD else (version ^ (version >> 32)) & FOLD
+    check = crc32c(key, crc ^ folded)
+    head = HEAD.pack(STORE, 0, wide, size, crc, 0, version, now, 0)
+    group.buffers = [head, key, value, CHECK.pack(check)]
+    at = group.base + HEAD_BYTES + wide
+    group.pending[key] = ENTRY.pack(version, now, 0, size, crc, 0, 0, group.segment, at)
+    group.count = 1
+    group.length = OVERHEAD + wide + size
+    if key > bucket.highest:  # noqa: PLR1730 - a call to max costs more than the rest
+        bucket.highest = key
+    return version

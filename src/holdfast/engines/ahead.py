@@ -1,21 +1,25 @@
-"""Files of the machine's disk whose small writes are copies into memory.
+"""Files of the machine's disk that are written in small pieces, one behind the other.
 
-A system call for each small write costs more than the write: 1.5 us of processor
-time for 1 KiB, most of it to find a page for each, against 0.5 us here. So a file
-that is written in small pieces, one behind the other, gets a *window*: a block of
-zeros is written ahead of its end in one call, mapped, and filled in place. The pages
-are the file's own, as those of a write are: what was copied there outlives a
-``kill -9``, shows to every read at once, and becomes durable by the file's ``sync``,
-which tells of every failed write-back. Larger writes go by call: the kernel takes
-them in large pieces of its own.
+Such a file gets zeros ahead of its end, 128 KiB in one go, for two reasons.
+
+To sync a file that grew is to sync its length too, by way of the file system's
+journal. Over zeros it does not grow: only its data go to the disk.
+
+A call for each small write costs more than the write: 1.5 us of processor time for
+1 KiB, most of it to find a page for each. So where nobody waits for the disk the zeros
+are mapped, and small writes are copied into that *window*: 0.5 us. The pages are the
+file's own, as those of a write are: what was copied there outlives a ``kill -9``, shows
+to every read at once, and becomes durable by the file's ``sync``, which tells of every
+failed write-back. Larger writes go by call: the kernel takes them in large pieces of
+its own.
 
 The zeros are written, not only asked for, so that a full disk is an OSError here.
 What the disk has taken cannot be refused later, where it writes in place; so on
-other file systems there are no windows. A disk that breaks while a window is open
-ends the process, as a mapped page that cannot be read does (rule 12).
+other file systems there are none. A disk that breaks while a window is open ends
+the process, as a mapped page that cannot be read does (rule 12).
 
-Behind the last write the file holds the rest of the zeros: ``finish`` gives them back.
-After a crash they stay; to whoever reads the log they are a torn tail.
+``finish`` gives back what is left of the zeros. After a crash they stay; to whoever
+reads the log they are a torn tail.
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ WINDOW_BYTES = max(128 * KIB, ALLOCATIONGRANULARITY)
 # Of zeros: the largest that Linux takes from the pages a processor gave back last. Larger
 # ones are fresh memory more often, which on a virtual machine took ten times as long.
 PIECE_BYTES = 32 * KIB
-RUN_BYTES = 64 * KIB  # of small writes in a row are worth a window
+RUN_BYTES = WINDOW_BYTES  # of small writes in a row are worth zeros ahead: short files have none
 SMALL_BYTES = 16 * KIB  # from here on a write goes by call
 OPEN_WINDOWS = 16  # each holds a descriptor of its own, on top of those that are counted
 IN_PLACE = frozenset(("ext2", "ext3", "ext4", "xfs", "tmpfs"))  # no copy on write
@@ -68,22 +72,23 @@ class Windows:
 
 
 class AheadFile(OsFile):
-    """An open file that keeps a window ahead of small writes.
+    """An open file that keeps zeros ahead of small writes, and a window on them if ``mapped``.
 
     One thread writes at a time. ``window`` may be taken away by any other: the
     writer holds its own reference while it copies.
 
     Args:
         fd: a descriptor for reading and writing; this object owns it now.
-        windows: the bound it shares with others.
+        windows: the bound it shares with others; None where all writes go by call.
     """
 
-    __slots__ = ("_run", "_start", "_windows", "window")
+    __slots__ = ("_ahead", "_run", "_start", "_windows", "window")
 
-    def __init__(self, fd: int, windows: Windows) -> None:
+    def __init__(self, fd: int, windows: Windows | None) -> None:
         super().__init__(fd)
         self.window: mmap | None = None
         self._start = 0  # of the window in the file
+        self._ahead = 0  # where the zeros end
         self._run = 0  # bytes of small writes in a row
         self._windows = windows
 
@@ -100,7 +105,7 @@ class AheadFile(OsFile):
 
     def finish(self, size: int) -> None:
         self.window = None
-        self._run = 0
+        self._run = self._ahead = 0
         with suppress(OSError):  # then they stay, and are no part of anything
             if self.size() > size:
                 os.ftruncate(self._fd, size)
@@ -110,28 +115,29 @@ class AheadFile(OsFile):
         super().close()
 
     def _write_by_call(self, offset: int, buffers: Sequence[Buffer]) -> int:
-        length = sum(memoryview(buffer).nbytes for buffer in buffers)
-        follows = self.window is not None
+        length = _bytes_in(buffers)
+        stop = offset + length
         self.window = None
-        self._run = self._run + length if length < SMALL_BYTES else 0
-        if self._run >= RUN_BYTES:
-            self._open_window(offset, offset + length, follows=follows)
+        self._run = run = self._run + length if length < SMALL_BYTES else 0
+        if run >= RUN_BYTES and (stop > self._ahead or self._windows is not None):
+            self._go_ahead(offset, stop)
         return super().write(offset, buffers)
 
-    def _open_window(self, start: int, stop: int, *, follows: bool) -> None:
-        """Open the window in which a write from ``start`` to ``stop`` ends."""
+    def _go_ahead(self, start: int, stop: int) -> None:
+        """Have zeros behind a write from ``start`` to ``stop``, to the end of its last block."""
         block = stop // WINDOW_BYTES * WINDOW_BYTES
-        # Behind a full window the block is still to be written from its beginning, so
-        # that the kernel takes it as one piece; the first one begins behind the write.
-        begin = block if follows and start < block else stop
+        end = block + WINDOW_BYTES
         try:
-            self._clear(begin, block + WINDOW_BYTES)
-            self.window = mmap(self._fd, WINDOW_BYTES, offset=block)
+            # Zeros that reach into the write are gone on with, so that each block is taken
+            # whole by the kernel; the write covers the first of them.
+            self._clear(self._ahead if self._ahead >= start else stop, end)
+            self._ahead = max(self._ahead, end)
+            if self._windows is not None:
+                self.window = mmap(self._fd, WINDOW_BYTES, offset=block)
+                self._start = block
+                self._windows.opened(self)
         except OSError:
             self._run = 0  # the write goes by call, and says so if it cannot; later again
-            return
-        self._start = block
-        self._windows.opened(self)
 
     def _clear(self, start: int, stop: int) -> None:
         """Write zeros, in pieces that begin where one of their size would."""
@@ -145,7 +151,8 @@ class AheadDisk(OsDisk):
     """The machine's disk for files that only grow, each written by one thread at a time.
 
     Args:
-        everywhere: have windows on file systems too that are not known to write in place.
+        mapped: copy small writes into windows; without it only write zeros ahead of them.
+        everywhere: do so on file systems too that are not known to write in place.
 
     Example:
         >>> import tempfile
@@ -157,8 +164,8 @@ class AheadDisk(OsDisk):
         100000
     """
 
-    def __init__(self, *, everywhere: bool = False) -> None:
-        self._windows = Windows()
+    def __init__(self, *, mapped: bool = True, everywhere: bool = False) -> None:
+        self._windows = Windows() if mapped else None
         self._in_place: dict[int, bool] = {}  # by device
         self._everywhere = everywhere
 
@@ -168,6 +175,12 @@ class AheadDisk(OsDisk):
         if fits is None:
             fits = self._in_place[device] = self._everywhere or _kind(device) in IN_PLACE
         return AheadFile(fd, self._windows) if fits else OsFile(fd)
+
+
+def _bytes_in(buffers: Sequence[Buffer]) -> int:
+    if len(buffers) == 1 and type(buffers[0]) is bytes:
+        return len(buffers[0])
+    return sum(memoryview(buffer).nbytes for buffer in buffers)
 
 
 def _kind(device: int) -> str:

@@ -186,10 +186,10 @@ def _open(  # noqa: PLR0917
     owner = Ownership(root) if real and share is WHOLE else None
     try:
         found, fresh = _store_file(disk, root, entropy, index_dir, data_dirs, real=real)
-        # Windows copy under the interpreter lock: not for whoever avoids maps, nor for
-        # whoever waits for the disk at every write.
-        ahead = type(disk) is OsDisk and in_place and sync != "always"
-        logs = AheadDisk() if ahead else disk
+        # Windows are copied into under the interpreter lock: not for whoever avoids maps,
+        # and of no use to whoever waits for the disk at every write.
+        mapped = in_place and sync != "always"
+        logs = AheadDisk(mapped=mapped) if type(disk) is OsDisk else disk
         ground = _ground(logs, root, found, create=fresh, part=share.name)
         views = _Views(str(_under(root, found.index_dir)), real=real, given=open_view)
         if fresh:

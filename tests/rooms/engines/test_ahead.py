@@ -78,6 +78,22 @@ def test_few_calls_write_many_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(calls) <= 60
 
 
+def test_without_maps_there_are_zeros_all_the_same(tmp_path: Path) -> None:
+    file = new(tmp_path, disk=AheadDisk(mapped=False, everywhere=True))
+    sizes = set()
+    for at in range(0, 8 * WINDOW_BYTES, PIECE):
+        assert file.write(at, [b"%09d\n" % at * (PIECE // 10)]) == PIECE
+        assert file.window is None
+        if at > 2 * WINDOW_BYTES:
+            sizes.add(file.size())
+    stop = at + PIECE
+    assert len(sizes) <= 8  # it grows a block at a time
+    assert file.read(0, stop) == expected(stop)
+    assert file.read(stop, WINDOW_BYTES) == bytes(file.size() - stop)
+    file.finish(stop)
+    assert file.size() == stop
+
+
 def test_larger_writes_go_by_call_and_end_the_run(tmp_path: Path) -> None:
     file = new(tmp_path)
     at = grown(file)
@@ -91,10 +107,14 @@ def test_larger_writes_go_by_call_and_end_the_run(tmp_path: Path) -> None:
     assert file.read(0, at) == expected(at)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_writes_of_any_size_land_where_they_should(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("seed", range(12))
+def test_writes_of_any_size_land_where_they_should(
+    tmp_path: Path, seed: int, *, mapped: bool
+) -> None:
     chance = Random(seed)
-    file, model = new(tmp_path), bytearray()
+    file = new(tmp_path, disk=AheadDisk(mapped=mapped, everywhere=True))
+    model = bytearray()
     for _ in range(400):
         most = chance.choice((100, 1_000, 20_000 if chance.random() < 0.1 else 5_000))
         data = chance.randbytes(chance.randint(1, most))
@@ -166,7 +186,8 @@ def test_an_unknown_file_system_has_no_windows(
 @pytest.fixture
 def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have windows whatever file system the tests run on."""
-    monkeypatch.setattr(ahead.AheadDisk.__init__, "__kwdefaults__", {"everywhere": True})
+    defaults = {"mapped": True, "everywhere": True}
+    monkeypatch.setattr(ahead.AheadDisk.__init__, "__kwdefaults__", defaults)
 
 
 def opened(folder: Path, sync: Sync = "never") -> Store:
@@ -189,26 +210,29 @@ def ends_in_zeros(path: Path) -> bool:
 
 
 @pytest.mark.usefixtures("everywhere")
-@pytest.mark.parametrize("sync", ["interval", "never"])
+@pytest.mark.parametrize("sync", ["always", "interval", "never"])
 def test_a_closed_store_keeps_nothing_aside(tmp_path: Path, sync: Sync) -> None:
     with opened(tmp_path / "s", sync) as store:
         space = store.namespace("n")
-        for number in range(700):
+        for number in range(260):
             space.put(f"{number}", b"v" * PIECE)
         assert any(map(ends_in_zeros, segments(tmp_path / "s")))
     assert not any(map(ends_in_zeros, segments(tmp_path / "s")))
     with holdfast.open(tmp_path / "s") as again:
         assert again.check().ok
-        assert len(list(again.namespace("n").list())) == 700
+        assert len(list(again.namespace("n").list())) == 260
 
 
 @pytest.mark.usefixtures("everywhere")
-def test_whatever_moment_a_process_ends_all_it_answered_is_there(tmp_path: Path) -> None:
-    with opened(tmp_path / "s") as store:
+@pytest.mark.parametrize(("sync", "puts"), [("never", 900), ("always", 240)])
+def test_whatever_moment_a_process_ends_all_it_answered_is_there(
+    tmp_path: Path, sync: Sync, puts: int
+) -> None:
+    with opened(tmp_path / "s", sync) as store:
         space = store.namespace("n")
-        for number in range(900):
+        for number in range(puts):
             space.put(f"{number:04d}", b"%d" % number * 250)
-            if number % 90 == 89:
+            if number % 60 == 59:
                 shutil.copytree(tmp_path / "s", tmp_path / f"{number}")
     for copy in tmp_path.glob("[0-9]*"):
         with opened(copy, "always") as again:
