@@ -157,6 +157,8 @@ def _totals(found: Status) -> str:
         f"live {size_text(found.live_bytes)}, "
         f"dead {size_text(found.dead_bytes)}, on disk {size_text(found.disk_bytes)}"
     )
+    if found.search_behind:
+        told += f"; search is {counted(found.search_behind, 'record')} behind"
     return f"{told}; {counted(found.dead_letters, 'dead letter')}" if found.dead_letters else told
 
 

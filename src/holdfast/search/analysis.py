@@ -17,6 +17,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
+from threading import Lock
 from typing import Final
 
 import Stemmer
@@ -96,6 +97,33 @@ class Words(dict[str, str]):
         return term
 
 
+class Vocabulary(dict[bytes, int]):
+    """Numbers of the terms of ASCII words, found out once; ``terms`` has each number's.
+
+    Words are numbered as they come and keep their numbers, so whoever has some may go on with
+    them while others are added. Safe for threads.
+
+    Args:
+        words: what each word's term is.
+    """
+
+    def __init__(self, words: Words) -> None:
+        super().__init__()
+        self.terms: list[str] = []
+        self._words = words
+        self._numbers: dict[str, int] = {}
+        self._lock = Lock()
+
+    def __missing__(self, word: bytes) -> int:
+        term = self._words[word.decode()]
+        with self._lock:
+            number = self._numbers.setdefault(term, len(self.terms))
+            if number == len(self.terms):
+                self.terms.append(term)
+            self[word] = number
+        return number
+
+
 class Analyzer:
     """Terms of texts in one language. Made by ``analyzer``; safe for threads.
 
@@ -107,6 +135,14 @@ class Analyzer:
     def __init__(self, language: str) -> None:
         self.language = language
         self.words = Words(language)
+        self._vocabulary = Vocabulary(self.words)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Numbers of terms, for who takes in many texts at once; a new one when it is full."""
+        if len(self._vocabulary) > KNOWN_WORDS:
+            self._vocabulary = Vocabulary(self.words)
+        return self._vocabulary
 
     def split(self, text: str) -> list[str]:
         """The words of a text by position: ``words`` has the term of each."""

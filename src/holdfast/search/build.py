@@ -11,17 +11,21 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from pyroaring import BitMap
 from xxhash import xxh3_64_intdigest
 
-from holdfast.search.analysis import GAP, Analyzer
-from holdfast.search.run import BITMAP, COVERED_FROM, HEAD, MAGIC, WIDE, Run
+from holdfast.search.analysis import GAP, Analyzer, Vocabulary
+from holdfast.search.lists import NARROW, Lists, lists_of
+from holdfast.search.run import COVERED_FROM, HEAD, MAGIC, Run
 
 Numbers = NDArray[np.uint32]
 FIELD, MARK, END = "\x01", "\x02", "\x1f"
-SLICE: Final = 32  # posting lists between two looks at the clock
-FEW: Final = 16  # documents up to which a list of numbers is smaller than a bitmap
-NARROW: Final = 1 << 16
+PARTED: Final = b" \x00 "  # stands between two texts; none has a zero byte
+ZERO: Final = b"\x00"
+NO_WORDS: Final = np.empty(0, dtype=np.uint32)
+NO_SIZES: Final = np.empty(0, dtype=np.int64)
+RAW_WORDS: Final = bytes(  # as ASCII_WORDS of analysis.py, of bytes, and lower case
+    code if not code or chr(code).isalnum() else 32 for code in bytes(range(128)).lower()
+) + bytes(128)
 
 
 class Document(msgspec.Struct, gc=False):
@@ -60,38 +64,88 @@ class _WordIds(dict[str, int]):
         return number
 
 
-class _Kept(msgspec.Struct, gc=False):
-    """A document as the builder keeps it: numbers of terms, and what stands beside them."""
+class _Texts(msgspec.Struct, gc=False):
+    """Texts that were taken in together: the numbers of their words, and how many each has.
 
-    terms: array[int]
-    beside: Sequence[tuple[int, int]]
+    ``terms`` are those that the numbers stand for; None: those of the builder itself.
+    """
+
+    words: Numbers
+    sizes: NDArray[np.int64]
+    terms: list[str] | None = None
+
+
+class _Beside(msgspec.Struct, gc=False):
+    """What stands beside the words of a document."""
+
+    placed: Sequence[tuple[int, int]]
     numbers: Sequence[tuple[str, float]]
-    expires_ns: int
 
 
 class Builder:
-    """Gathers documents; the last one of a key counts."""
+    """Gathers documents. A key is given once."""
 
     def __init__(self) -> None:
         self._ids = _Ids({GAP: 0})
         self._word_ids: dict[str, _WordIds] = {}
-        self._kept: dict[bytes, _Kept] = {}
+        self._vocabularies: dict[str, Vocabulary] = {}
+        self._keys: list[bytes] = []
+        self._texts: list[_Texts] = []
+        self._beside: dict[int, _Beside] = {}  # by the document's place among the keys
+        self._expiries: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._keys)
 
     def add(self, key: bytes, document: Document, analyzer: Analyzer) -> None:
         """Take a document in, whose words are of this language."""
         ids = self._word_ids.get(analyzer.language)
         if ids is None:
             ids = self._word_ids[analyzer.language] = _WordIds(analyzer.words, self._ids)
-        beside: Sequence[tuple[int, int]] = ()
-        if document.placed or document.marks:
+        number = len(self._keys)
+        if document.placed or document.marks or document.numbers:
             numbered = self._ids
-            beside = [(numbered[term], position) for term, position in document.placed]
-            beside += [(numbered[mark], 0) for mark in dict.fromkeys(document.marks)]
-        terms = array("I", map(ids.__getitem__, document.words))
-        self._kept[key] = _Kept(terms, beside, document.numbers, document.expires_ns)
+            placed = [(numbered[term], position) for term, position in document.placed]
+            placed += [(numbered[mark], 0) for mark in dict.fromkeys(document.marks)]
+            self._beside[number] = _Beside(placed, document.numbers)
+        if document.expires_ns:
+            self._expiries.append((document.expires_ns, number))
+        words = np.array(list(map(ids.__getitem__, document.words)), dtype=np.uint32)
+        self._texts.append(_Texts(words, np.array([len(words)])))
+        self._keys.append(key)
+
+    def add_texts(
+        self,
+        keys: Sequence[bytes],
+        texts: Sequence[bytes],
+        expiries: Iterable[tuple[int, int]],
+        analyzer: Analyzer,
+    ) -> bool:
+        """Take documents in that are nothing but a text each.
+
+        Args:
+            keys: theirs.
+            texts: of ASCII without zero bytes; False, and nothing is done, where they are not.
+            expiries: bucket times, each with the place of its document among the keys.
+            analyzer: of the language.
+        """
+        whole = PARTED.join(texts)
+        if not whole.isascii() or whole.count(ZERO) != len(texts) - 1:
+            return False
+        known = self._vocabularies.get(analyzer.language)
+        if known is None:
+            known = self._vocabularies[analyzer.language] = analyzer.vocabulary
+        found = whole.translate(RAW_WORDS).split()
+        numbers = list(map(known.__getitem__, found))
+        words = np.array(numbers, dtype=np.uint32)
+        parts = known[ZERO]
+        ends = np.append(np.flatnonzero(words == parts), len(words))
+        sizes = np.diff(ends, prepend=-1) - 1
+        first = len(self._keys)
+        self._expiries += [(time, first + at) for time, at in expiries]
+        self._texts.append(_Texts(words[words != parts], sizes, known.terms))
+        self._keys += keys
+        return True
 
     def finish(self) -> Run:
         """The run of everything that was added."""
@@ -99,127 +153,90 @@ class Builder:
 
     def steps(self) -> Iterator[Run | None]:
         """The same in slices: None between them, the run at the end."""
-        keys = sorted(self._kept)
-        kept = [self._kept[key] for key in keys]
-        term, owner, place = _occurrences(kept)
-        lengths = np.bincount(owner[: sum(len(one.terms) for one in kept)], minlength=len(kept))
-        gaps = _gaps(kept, term, owner)
-        order = np.flatnonzero(term)
-        order = order[np.argsort(term[order], kind="stable")]
-        rows: list[tuple[bytes, bytes]] = []
+        count = len(self._keys)
+        order = sorted(range(count), key=self._keys.__getitem__)
+        keys = [self._keys[at] for at in order]
+        number = np.empty(count, dtype=np.uint32)  # of a document, by when it came
+        number[order] = np.arange(count, dtype=np.uint32)
         yield None
-        for row in _lists(sorted(self._ids.items()), term[order], owner[order], place[order]):
-            rows.append(row)
-            if len(rows) % SLICE == 0:
+        names, term, owner, place, lengths = self._occurrences(number)
+        yield None
+        if len(owner) and (owner[1:] < owner[:-1]).any():
+            by_owner = np.argsort(owner, kind="stable")
+            term, owner, place = term[by_owner], owner[by_owner], place[by_owner]
+            yield None
+        by_term = _order(term, len(names))
+        yield None
+        term, owner, place = term[by_term], owner[by_term], place[by_term]
+        yield None
+        for lists in lists_of(names, term, owner, place):
+            if lists is None:
                 yield None
-        expiries = sorted((one.expires_ns, at) for at, one in enumerate(kept) if one.expires_ns)
-        told = (lengths - gaps).astype(np.uint32)
-        yield assemble((keys, told), rows, expiries, _numbers_of(kept))
+                continue
+            expiries = sorted((time, int(number[at])) for time, at in self._expiries)
+            yield assemble((keys, lengths), lists, expiries, self._numbers(number))
+
+    def _occurrences(
+        self, number: Numbers
+    ) -> tuple[list[bytes], Numbers, Numbers, Numbers, Numbers]:
+        """The terms; of each occurrence its term, document, position; how many each has."""
+        words = self._own()
+        names = sorted(self._ids)
+        rank = np.empty(len(names), dtype=np.uint32)
+        rank[[self._ids[name] for name in names]] = np.arange(len(names), dtype=np.uint32)
+        sizes = np.concatenate([NO_SIZES, *(texts.sizes for texts in self._texts)])
+        flat = rank[np.concatenate([NO_WORDS, *words])]
+        owner = np.repeat(number, sizes)
+        place = (np.arange(len(flat)) - np.repeat(np.cumsum(sizes) - sizes, sizes)).astype(
+            np.uint32
+        )
+        said = np.flatnonzero(flat)  # gaps have no term
+        term, owner, place = flat[said], owner[said], place[said]
+        lengths = np.bincount(owner, minlength=len(number)).astype(np.uint32)
+        extra = [
+            (t, at, position) for at, one in self._beside.items() for t, position in one.placed
+        ]
+        if extra:
+            beside = np.array(extra, dtype=np.uint32)
+            term = np.concatenate((term, rank[beside[:, 0]]))
+            owner = np.concatenate((owner, number[beside[:, 1]]))
+            place = np.concatenate((place, beside[:, 2]))
+        return [name.encode() for name in names], term, owner, place, lengths
+
+    def _own(self) -> list[Numbers]:
+        """The words of all texts by the builder's own numbers of their terms."""
+        own: dict[int, Numbers] = {}
+        for known in self._vocabularies.values():
+            terms = known.terms
+            words = [texts.words for texts in self._texts if texts.terms is terms]
+            met = np.flatnonzero(np.bincount(np.concatenate(words)))
+            mapping = own[id(terms)] = np.zeros(len(terms), dtype=np.uint32)
+            mapping[met] = [self._ids[terms[number]] for number in met.tolist()]
+        return [
+            texts.words if texts.terms is None else own[id(texts.terms)][texts.words]
+            for texts in self._texts
+        ]
+
+    def _numbers(self, number: Numbers) -> dict[str, list[tuple[float, int]]]:
+        found: dict[str, list[tuple[float, int]]] = {}
+        for at, one in self._beside.items():
+            for field, value in one.numbers:
+                found.setdefault(field, []).append((value, int(number[at])))
+        return {field: sorted(pairs) for field, pairs in found.items()}
 
 
-def _occurrences(kept: Sequence[_Kept]) -> tuple[Numbers, Numbers, Numbers]:
-    """Of each word: its term, its document, its position; those of fields and marks behind."""
-    flat = np.frombuffer(b"".join([one.terms for one in kept]), dtype=np.uint32)
-    sizes = np.array([len(one.terms) for one in kept], dtype=np.int64)
-    owner = np.repeat(np.arange(len(kept), dtype=np.uint32), sizes)
-    begins = np.cumsum(sizes) - sizes
-    place = (np.arange(len(flat)) - np.repeat(begins, sizes)).astype(np.uint32)
-    extra = [(t, at, position) for at, one in enumerate(kept) for t, position in one.beside]
-    if not extra:
-        return flat, owner, place
-    beside = np.array(extra, dtype=np.uint32)
-    return (
-        np.concatenate((flat, beside[:, 0])),
-        np.concatenate((owner, beside[:, 1])),
-        np.concatenate((place, beside[:, 2])),
-    )
-
-
-def _gaps(kept: Sequence[_Kept], term: Numbers, owner: Numbers) -> NDArray[np.int64]:
-    """How many words of each document have no term."""
-    return np.bincount(owner[term == 0], minlength=len(kept))
-
-
-def _lists(
-    named: Sequence[tuple[str, int]], term: Numbers, owner: Numbers, place: Numbers
-) -> Iterator[tuple[bytes, bytes]]:
-    """Every term with its posting list; the occurrences are sorted by the terms' numbers."""
-    if not len(term):
-        return
-    fresh = np.empty(len(term), dtype=bool)  # where a document begins in a term's list
-    fresh[0] = True
-    fresh[1:] = (term[1:] != term[:-1]) | (owner[1:] != owner[:-1])
-    first = np.flatnonzero(fresh)
-    counts = np.diff(np.append(first, len(term))).astype(np.uint32)
-    owners = owner[first]
-    most = int(term[-1]) + 2
-    ends = np.searchsorted(term, np.arange(most)).tolist()  # of occurrences, by term
-    stops = np.searchsorted(term[first], np.arange(most)).tolist()  # of documents, by term
-    for name, number in named:
-        if not number or number + 1 >= most or stops[number] == stops[number + 1]:
-            continue
-        low, high = stops[number], stops[number + 1]
-        positions = None if name[0] == MARK else place[ends[number] : ends[number + 1]]
-        yield name.encode(), encode(owners[low:high], counts[low:high], positions)
-
-
-def _numbers_of(kept: Iterable[_Kept]) -> dict[str, list[tuple[float, int]]]:
-    found: dict[str, list[tuple[float, int]]] = {}
-    for at, one in enumerate(kept):
-        for field, value in one.numbers:
-            found.setdefault(field, []).append((value, at))
-    return {field: sorted(pairs) for field, pairs in found.items()}
-
-
-def encode(documents: Numbers, counts: Numbers, positions: Numbers | None) -> bytes:
-    """A posting list as bytes.
-
-    Args:
-        documents: ascending.
-        counts: how often in each; not told where there are no positions.
-        positions: document by document, or None.
-    """
-    count = len(documents)
-    if count == 1 and positions is not None and len(positions) == 1:
-        document, position = int(documents[0]), int(positions[0])
-        if document < NARROW and position < WIDE:
-            return struct.pack("=BBHB", 1 << 4, 1, document, position)
-    kind, told = _encode_documents(documents)
-    packed_counts = packed_positions = b""
-    if positions is not None:
-        if len(positions) > count:
-            code, packed_counts = _packed(counts)
-            kind |= code << 2
-        code, packed_positions = _packed(positions)
-        kind |= code << 4
-    head = bytes((kind, count)) if count < WIDE else struct.pack("=BBI", kind, WIDE, count)
-    return b"".join((head, told, packed_counts, packed_positions))
-
-
-def _encode_documents(documents: Numbers) -> tuple[int, bytes]:
-    if len(documents) > FEW:
-        bits = BitMap(array("I", documents.tobytes()))
-        bits.run_optimize()
-        told = bits.serialize()
-        return BITMAP, struct.pack("=I", len(told)) + told
-    if documents[-1] < NARROW:
-        return 0, documents.astype(np.uint16).tobytes()
-    return 1, documents.tobytes()
-
-
-def _packed(values: Numbers) -> tuple[int, bytes]:
-    """Numbers in the narrowest array that holds them: its code and its bytes."""
-    most = int(values.max())
-    if most < WIDE:
-        return 1, values.astype(np.uint8).tobytes()
-    if most < NARROW:
-        return 2, values.astype(np.uint16).tobytes()
-    return 3, values.tobytes()
+def _order(term: Numbers, count: int) -> NDArray[np.int64]:
+    """What sorts numbers below a count, equal ones as they stand: by 16 bits at a time."""
+    order = np.argsort(term.astype(np.uint16), kind="stable")
+    if count > NARROW:
+        above = (term >> np.uint32(16)).astype(np.uint16)
+        order = order[np.argsort(above[order], kind="stable")]
+    return order
 
 
 def assemble(
     documents: tuple[Sequence[bytes], Numbers],
-    rows: Sequence[tuple[bytes, bytes]],
+    lists: Lists,
     expiries: Sequence[tuple[int, int]],
     numbers: dict[str, list[tuple[float, int]]],
 ) -> Run:
@@ -227,7 +244,7 @@ def assemble(
 
     Args:
         documents: their keys, and how many words of each have a term.
-        rows: terms with their posting lists.
+        lists: of every term.
         expiries: times with the document that ends then.
         numbers: by field, numbers with the document of each.
     """
@@ -246,12 +263,13 @@ def assemble(
         *_table("I", keys),
         lengths.tobytes(),
         times + expiring,
-        *_table("I", [term for term, _ in rows]),
-        *_table("Q", [found for _, found in rows]),
+        *_table("I", lists.terms),
+        lists.begins,
+        lists.data,
         msgspec.msgpack.encode(told),
     )
     ends = list(accumulate(map(len, sections)))
-    head = HEAD.pack(MAGIC, 0, len(keys), len(rows), *ends)
+    head = HEAD.pack(MAGIC, 0, len(keys), len(lists.terms), *ends)
     covered = b"".join((head[COVERED_FROM:], *sections))
     return Run(b"".join((MAGIC, struct.pack("=Q", xxh3_64_intdigest(covered)), covered)))
 

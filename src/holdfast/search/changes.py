@@ -52,6 +52,7 @@ class Changes:
         """Take in what a group's records say; texts are looked at later, the last one only."""
         body, base, at = bytes(group.body), group.head.body, 0
         pending, start, stop = self.pending, self._start, self._stop
+        space, says = b"\xff", False  # of the record before
         self.held_bytes += len(body)
         version = 0
         for _ in range(group.head.records):
@@ -68,16 +69,19 @@ class Changes:
             composite = body[key_at:attrs_at]
             if not start <= composite < stop:
                 continue
-            if attrs or composite in pending or self._may_say(composite):
+            if not composite.startswith(space):
+                space, says = self._may_say(composite)
+            if says or attrs or composite in pending:
                 said = body[attrs_at:value_at]
                 pending[composite] = Told(body[value_at : value_at + size], said, expires)
         self.version = version if group.head.records else 0
 
-    def _may_say(self, composite: bytes) -> bool:
-        """Whether a store without attributes changes what is found."""
+    def _may_say(self, composite: bytes) -> tuple[bytes, bool]:
+        """What keys of its namespace begin with; whether a plain store in it changes anything."""
         space = space_of(composite)
         maker = self._makers[space]
-        return maker is not None and (bool(maker.rules.rules) or space in self._spaces)
+        says = maker is not None and (bool(maker.rules.rules) or space in self._spaces)
+        return space + VISIBLE, says
 
     def _read_unusual(self, composite: bytes, kind: int) -> None:
         if self._makers[space_of(composite)] is None:

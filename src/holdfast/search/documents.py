@@ -76,6 +76,14 @@ class Maker:
             return rules[0]
         return None
 
+    @cached_property
+    def plain(self) -> Analyzer | None:
+        """Of objects that are a text and nothing else: whose words, where one rule has them all."""
+        rule = self.whole
+        if rule is None or rule.fields or self.rules.keys:
+            return None
+        return analyzer(rule.language or self.rules.language)
+
     def rule(self, key: bytes, attributes: Attributes) -> IndexRule | None:
         """What to read of an object; None where it is not searched."""
         asked = attributes.index

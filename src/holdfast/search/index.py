@@ -13,7 +13,8 @@ Between two slices the index stands at a position of the log, and may be searche
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from threading import RLock
 from typing import Final
 
@@ -45,7 +46,7 @@ PAGE: Final = 500
 SLICE_RECORDS: Final = 20_000
 SLICE_BYTES: Final = 16 << 20
 ATTRS_LEN: Final = 6  # of an entry's fields
-LITTLE: Final = 16  # objects that are made documents between two looks at the clock
+LITTLE: Final = 64  # objects that are made documents between two looks at the clock
 ROUNDS: Final = 64
 RUNS: Final = 16  # of a namespace, before who absorbs makes one of them
 
@@ -104,10 +105,8 @@ class Index:
     def behind(self) -> int:
         """How many records of the bucket are not absorbed, about."""
         if self.at is None:
-            return max(1, self.bucket.version)
-        if self.is_new():
-            return 0
-        return max(1, self.bucket.version - self.version)
+            return self.bucket.version
+        return 0 if self.is_new() else max(0, self.bucket.version - self.version)
 
     def forget(self) -> None:
         """Throw everything away: the rules have changed, or the files do not verify."""
@@ -233,7 +232,7 @@ class Index:
                 return
             with self.lock:
                 self.shelves = {name: shelf.copy() for name, shelf in parent.shelves.items()}
-                self.at = bucket.forked_at
+                self.at, self.version = bucket.forked_at, parent.version
                 self.cut((bucket.start, bucket.stop))
 
     def read_out(self) -> bool:
@@ -332,16 +331,10 @@ class Index:
         """Make runs of what changed, one for each namespace."""
         builders: dict[bytes, Builder] = {}
         makers = Seen(self._makers)
-        for count, (composite, told) in enumerate(pending.items()):
-            namespace, _, key = composite.partition(VISIBLE)
-            maker = makers[namespace]
-            seen = told if told is not LOOK else self._looked_up(composite)
-            if maker is None or seen is None or not self._add(builders, maker, composite, seen):
-                shelf = self.shelves.get(namespace)
-                if shelf is not None:
-                    shelf.remove(key)
-            if count % LITTLE == LITTLE - 1:
-                yield
+        left = iter(pending.items())
+        while some := list(islice(left, LITTLE)):
+            self._take_in(builders, makers, some)
+            yield
         self.changed += len(pending)
         for namespace, builder in builders.items():
             shelf = self._shelf(namespace, makers[namespace])
@@ -352,6 +345,57 @@ class Index:
                     shelf.add(run)
             self._tidy(shelf)
             yield
+
+    def _take_in(
+        self,
+        builders: dict[bytes, Builder],
+        makers: Seen,
+        changed: Sequence[tuple[bytes, Told | None]],
+    ) -> None:
+        """Put objects into the runs of their namespaces; hide what is not searched any more."""
+        texts: dict[bytes, list[tuple[bytes, Told]]] = {}
+        for composite, told in changed:
+            namespace, _, key = composite.partition(VISIBLE)
+            maker = makers[namespace]
+            if told and told is not LOOK and not told.attrs and maker and maker.plain:
+                texts.setdefault(namespace, []).append((key, told))
+            else:
+                self._take_one(builders, maker, composite, told)
+        for namespace, some in texts.items():
+            self._take_texts(builders, makers[namespace], namespace, some)
+
+    def _take_one(
+        self,
+        builders: dict[bytes, Builder],
+        maker: Maker | None,
+        composite: bytes,
+        told: Told | None,
+    ) -> None:
+        seen = told if told is not LOOK else self._looked_up(composite)
+        if maker is None or seen is None or not self._add(builders, maker, composite, seen):
+            namespace, _, key = composite.partition(VISIBLE)
+            shelf = self.shelves.get(namespace)
+            if shelf is not None:
+                shelf.remove(key)
+
+    def _take_texts(
+        self,
+        builders: dict[bytes, Builder],
+        maker: Maker | None,
+        namespace: bytes,
+        texts: Sequence[tuple[bytes, Told]],
+    ) -> None:
+        """Many at once where all are short ASCII text, else one by one."""
+        values = [one.value for _, one in texts]
+        analyzer = (
+            None if maker is None or max(map(len, values)) > SEARCH_TEXT_BYTES else maker.plain
+        )
+        expiries = [(one.expires_ns, at) for at, (_, one) in enumerate(texts) if one.expires_ns]
+        keys = [key for key, _ in texts]
+        builder = builders.setdefault(namespace, Builder())
+        if analyzer is None or not builder.add_texts(keys, values, expiries, analyzer):
+            for key, told in texts:
+                self._take_one(builders, maker, namespace + VISIBLE + key, told)
 
     def _shelf(self, namespace: bytes, maker: Maker | None) -> Shelf:
         """Where new runs of a namespace go; Unsettled where the others were read by other rules."""
@@ -374,10 +418,7 @@ class Index:
                 return False
         document, analyzer = maker.document(key, told.value, rule, attributes)
         document.expires_ns = told.expires_ns
-        builder = builders.get(namespace)
-        if builder is None:
-            builder = builders[namespace] = Builder()
-        builder.add(key, document, analyzer)
+        builders.setdefault(namespace, Builder()).add(key, document, analyzer)
         return True
 
     def _looked_up(self, composite: bytes) -> Told | None:

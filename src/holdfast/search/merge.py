@@ -10,7 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from holdfast.search.build import Numbers, assemble, encode
+from holdfast.search.build import Numbers, assemble
+from holdfast.search.lists import encode, side_by_side
 from holdfast.search.run import Array, Posting, Run
 from holdfast.search.shelf import Part
 
@@ -39,7 +40,9 @@ def merged(parts: Sequence[Part]) -> Iterator[Run | None]:
     for part, renumbered in zip(parts, numbers, strict=True):
         kept = renumbered != NONE
         lengths[renumbered[kept]] = part.run.lengths[kept]
-    yield assemble((keys, lengths), rows, _expiries(parts, numbers), _values(parts, numbers))
+    yield assemble(
+        (keys, lengths), side_by_side(rows), _expiries(parts, numbers), _values(parts, numbers)
+    )
 
 
 def _order(parts: Sequence[Part]) -> tuple[list[bytes], list[Numbers]]:

@@ -99,6 +99,10 @@ class Text:
                 "Queued writes that could not be stored",
                 whole.dead_letters,
             ),
+            "holdfast_search_behind": (
+                "Records that search indexes have not absorbed",
+                sum(site.store.search_behind().values()),
+            ),
         }
         for name, (text, value) in told.items():
             yield GaugeMetricFamily(name, text, value=value)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from holdfast.bucket.checkpoint import Pace
 from holdfast.engines.disk import OsDisk
-from holdfast.errors import InvalidValue, LimitExceeded
+from holdfast.errors import InvalidValue, LimitExceeded, Unavailable
 from holdfast.limits import SEARCH_PAGE
 from holdfast.request import arguments
 from holdfast.store.parts import StorePart
@@ -27,10 +27,14 @@ DAY_S = 86_400.0  # longer than any search waits
 def resume(store: Store, pace: Pace, is_spent: Callable[[], bool]) -> None:
     """The first time that upkeep looks: follow what was searched before the store was opened."""
     store.upkeep.index = nothing
-    if isinstance(store.disk, OsDisk) and any(
-        Path(store.path, store.file.index_dir).glob("*/search.index")
-    ):
+    if _was_searched(store):
         store.searcher.follow(pace, is_spent)
+
+
+def _was_searched(store: Store) -> bool:
+    """Whether an index of a bucket is on the disk."""
+    folder = Path(store.path, store.file.index_dir)
+    return isinstance(store.disk, OsDisk) and any(folder.glob("*/search.index"))
 
 
 class Searching:
@@ -154,7 +158,13 @@ class SearchingAll(StorePart):
 
     def search_behind(self) -> dict[str, int]:
         """By bucket: how many records its index lacks, where there is one."""
-        return {} if self._searcher is None else self._searcher.behind()
+        store = self._opened()
+        if self._searcher is None and not _was_searched(store):
+            return {}
+        try:
+            return store.searcher.behind()
+        except Unavailable:  # without holdfast[search] nothing follows
+            return {}
 
     def save_search(self, start: bytes, stop: bytes) -> None:
         """Write down what is searched of a range that another process will hold."""

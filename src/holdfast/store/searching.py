@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "search/"
 UNSAVED: Final = 20_000  # documents that are not on disk, before upkeep writes an index
+SLICE_NS: Final = 20_000_000  # that an index far behind is worked at before a rest
+TURN_NS: Final = 250_000_000  # before upkeep looks after the rest
 KNOWN_SPACES: Final = 4_096
 RULES: Final = msgspec.json.Decoder(SearchRules)
 
@@ -191,30 +193,56 @@ class Searcher:
         )
 
     def follow(self, pace: Pace, is_spent: Callable[[], bool]) -> None:
-        """Keep what is searched from falling far behind, in slices (upkeep)."""
+        """Keep what is searched from falling far behind, in slices (upkeep).
+
+        The thread of upkeep does so for a turn at a time: writers may need its other chores.
+        A tick goes on until all indexes together lack no more than SEARCH_BEHIND records.
+        """
         for name, maker in list(self._known.items()):
             if maker.rules.rules:
                 self.gather(name + VISIBLE, name + arguments.HIDDEN)
-        for index in list(self._indexes.values()):
-            if index.bucket.closed:
-                continue  # another process holds it
+        lag = sum(self.behind().values())
+        clock = self._store.clock
+        begun = since = clock.monotonic_ns()
+        for index in sorted(self._indexes.values(), key=Index.behind, reverse=True):
+            before = index.behind()
             try:
-                for _ in self._chores(index):
-                    pace()
-                    if is_spent():
+                for _ in self._chores(index, is_far=lag > SEARCH_BEHIND // 2):
+                    lacking = lag - before + index.behind()
+                    since = self._pause(pace, lacking, since)
+                    is_over = is_spent() or clock.monotonic_ns() - begun > TURN_NS
+                    if is_over and not self._must_go_on(lacking):
                         return
             except Moved:
                 continue  # merged away: whoever has its range is searched in its place
+            lag += index.behind() - before
+        self._forget_others()
 
-    def _chores(self, index: Index) -> Iterator[None]:
-        if index.behind() > SEARCH_BEHIND // 2:
+    def _pause(self, pace: Pace, lag: int, since: int) -> int:
+        """Rest, once a slice has taken its time; when the next slice began.
+
+        Waking takes up to 5 ms beside a busy thread, so who is far behind works for longer.
+        """
+        share = max(0, lag - SEARCH_BEHIND // 2) / SEARCH_BEHIND
+        clock = self._store.clock
+        if clock.monotonic_ns() - since < min(share, 1.0) * SLICE_NS:
+            return since
+        pace()
+        return clock.monotonic_ns()
+
+    def _must_go_on(self, lag: int) -> bool:
+        return lag > SEARCH_BEHIND and not self._store.upkeep.may_leave()
+
+    def _chores(self, index: Index, *, is_far: bool) -> Iterator[None]:
+        if index.bucket.closed:
+            return  # another process holds it, or it was merged away
+        if is_far:
             self.hand_over(index)
             yield from index.steps()
         yield from index.tidy()
         if index.changed >= UNSAVED:
             index.save()
             yield
-        self._forget_others()
 
     def _forget_others(self) -> None:
         """Let go of the indexes of buckets that are no more."""

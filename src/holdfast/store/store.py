@@ -318,7 +318,10 @@ class Store(Money, SearchingAll):
         back_up(self.placement, disk, target, own_disk=disk is self.disk, pace=pace)
 
     def tick(self, budget_s: float = 0.05) -> None:
-        """Run upkeep that is due, for about ``budget_s`` seconds."""
+        """Run upkeep that is due, for about ``budget_s`` seconds.
+
+        Longer where a search would have to take in more than 100,000 records.
+        """
         self._require_open()
         self.upkeep.tick(arguments.seconds(budget_s, "budget_s"))
 

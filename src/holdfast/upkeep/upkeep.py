@@ -198,6 +198,18 @@ class Upkeep:
                 return
         self._round = None
 
+    def look_soon(self) -> None:
+        """Something was left for the next round: do not wait for a call before it."""
+        self._moved = True
+
+    def may_leave(self) -> bool:
+        """Whether what is due may wait: others do, or the thread looks at it again soon."""
+        return self._pace is self._pacer or self._stop.is_set() or bool(self._asked)
+
+    def _is_wanted(self) -> bool:
+        """Whether somebody waits for what only upkeep can do."""
+        return self._is_called() or (self._pace is self._pacer and self._pacer.hurry)
+
     def _is_spent(self) -> bool:
         if self._stop.is_set() or self._asked:
             return True
@@ -210,6 +222,8 @@ class Upkeep:
     def _chores(self) -> Iterator[None]:
         """One round over everything, a bounded step at a time."""
         self._moved = False
+        self._attempt(lambda: self.index(self._pace, self._is_wanted))
+        yield
         for count, bucket in enumerate(list(self._corridor.directory)):
             self._split_crowded()
             if isinstance(bucket, Dormant):
@@ -221,8 +235,6 @@ class Upkeep:
                 self._pace()
             yield
         self._attempt(self._bound_memory)
-        yield
-        self._attempt(lambda: self.index(self._pace, self._is_spent))
         yield
         now = self._clock.monotonic_ns()
         if now - self._shrunk_ns > SECOND_NS:
