@@ -335,6 +335,26 @@ ROWS: tuple[Row, ...] = (
         rivals=(Rival("holdfast", 0.85, variant="get-free"),),
     ),
     Row(
+        "search",
+        "taking in documents of 8 to 30 words; ANDs of two words, the first 10 by key; BM25's best "
+        "20; each ratio against SQLite's FTS5",
+        "searches",
+        "documents",
+        _NEVER,
+        unit="documents/s",
+        bounds=(
+            Bound("index_ratio", 0.5, least=True),
+            Bound("put_many_ratio", 0.8, least=True),
+            Bound("bytes_ratio", 1.5),
+            Bound("and_very_common_ratio", 4.0, least=True),
+            Bound("and_common_ratio", 4.0, least=True),
+            Bound("and_usual_ratio", 4.0, least=True),
+            Bound("best_very_common_ratio", 1.0, least=True),
+            Bound("best_common_ratio", 1.0, least=True),
+            Bound("best_usual_ratio", 1.0, least=True),
+        ),
+    ),
+    Row(
         "memory",
         "anonymous memory a key, loading and after open",
         "memory",

@@ -29,6 +29,7 @@ class Scale(msgspec.Struct, frozen=True):
     latency: int
     busy: int
     worn: int  # keys of the store that is worn while upkeep is busy
+    documents: int  # short texts that are searched
     unabsorbed: int  # records that kill -9 leaves in no checkpoint
     target_share: float = 1.0
     at_rest: bool = False
@@ -51,6 +52,7 @@ FULL = Scale(
     latency=600_000,
     busy=12_000,
     worn=200_000,
+    documents=100_000,
     unabsorbed=1_000_000,
 )
 
@@ -70,6 +72,7 @@ QUICK = Scale(
     latency=40_000,
     busy=1_000,
     worn=60_000,
+    documents=100_000,
     unabsorbed=50_000,
 )
 

@@ -17,6 +17,8 @@ from holdfast.upkeep.upkeep import nothing
 from holdfast.values import Hits, IndexRule, SearchRules, SearchStatus
 
 if TYPE_CHECKING:
+    from threading import Lock
+
     from holdfast.store.searching import Searcher
     from holdfast.store.store import Store
 
@@ -143,6 +145,8 @@ class SearchingAll(StorePart):
     """How a store is searched; a part of ``Store``."""
 
     _searcher: Searcher | None
+    _tenancy: Lock
+    wings: list[Callable[[], None]]
 
     def search(self, query: str, *, limit: int = 20, rank: Literal["bm25", "key"] = "bm25") -> Hits:
         """The first objects that a query finds in any namespace, for whoever has them all.
@@ -155,6 +159,23 @@ class SearchingAll(StorePart):
         """
         store = self._opened()
         return store.searcher.answering.answer_all(query, _limit(limit), rank)
+
+    @property
+    def searcher(self) -> Searcher:
+        """Searches what is stored; made when first used."""
+        if self._searcher is not None:
+            return self._searcher
+        with self._tenancy:
+            if self._searcher is None:
+                store = self._opened()
+                try:
+                    from holdfast.store.searching import Searcher  # noqa: PLC0415 - 150 ms
+                except ModuleNotFoundError as error:
+                    raise Unavailable(reason="needs holdfast[search]") from error
+                self._searcher = Searcher(store)
+                self.wings.append(self._searcher.close)
+                self._searcher.resume()
+            return self._searcher
 
     def search_behind(self) -> dict[str, int]:
         """By bucket: how many records its index lacks, where there is one."""

@@ -210,8 +210,7 @@ class Searcher:
                 for _ in self._chores(index, is_far=lag > SEARCH_BEHIND // 2):
                     lacking = lag - before + index.behind()
                     since = self._pause(pace, lacking, since)
-                    is_over = is_spent() or clock.monotonic_ns() - begun > TURN_NS
-                    if is_over and not self._must_go_on(lacking):
+                    if self._is_over(is_spent, lacking, begun):
                         return
             except Moved:
                 continue  # merged away: whoever has its range is searched in its place
@@ -230,8 +229,12 @@ class Searcher:
         pace()
         return clock.monotonic_ns()
 
-    def _must_go_on(self, lag: int) -> bool:
-        return lag > SEARCH_BEHIND and not self._store.upkeep.may_leave()
+    def _is_over(self, is_spent: Callable[[], bool], lag: int, begun: int) -> bool:
+        """Whether this turn of following ends here."""
+        upkeep = self._store.upkeep
+        if upkeep.may_leave():
+            return is_spent() or self._store.clock.monotonic_ns() - begun > TURN_NS
+        return lag <= SEARCH_BEHIND and is_spent()
 
     def _chores(self, index: Index, *, is_far: bool) -> Iterator[None]:
         if index.bucket.closed:

@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from holdfast.identity.tokens import Tokens
     from holdfast.placement.elsewhere import Link
     from holdfast.store.certifying import Certifier
-    from holdfast.store.searching import Searcher
 
 MODES = ("auto", "copying", "compacting")
 BATCH = 500
@@ -82,7 +81,7 @@ class Store(Money, SearchingAll):
         self.wings: list[Callable[[], None]] = []  # closed before the buckets are
         self.peers: Sequence[Link] = ()  # other processes, where this one signs for all
         self.partners: Sequence[Link] = ()  # every other process, where several share the store
-        self._searcher: Searcher | None = None
+        self._searcher = None
         self._tenancy = Lock()
         self.clock = settings.clock
         self.entropy = settings.entropy
@@ -212,25 +211,6 @@ class Store(Money, SearchingAll):
         with self._tenancy:
             self._tokens = None
         return self.public_key()
-
-    # -- search -------------------------------------------------------------------------
-
-    @property
-    def searcher(self) -> Searcher:
-        """Searches what is stored; made when first used."""
-        if self._searcher is not None:
-            return self._searcher
-        with self._tenancy:
-            if self._searcher is None:
-                self._require_open()
-                try:
-                    from holdfast.store.searching import Searcher  # noqa: PLC0415 - 150 ms
-                except ModuleNotFoundError as error:
-                    raise Unavailable(reason="needs holdfast[search]") from error
-                self._searcher = Searcher(self)
-                self.wings.append(self._searcher.close)
-                self._searcher.resume()
-            return self._searcher
 
     # -- numbered writes ----------------------------------------------------------------
 
