@@ -26,6 +26,7 @@ class Figures(msgspec.Struct):
         waiting: writes that wait for their commit.
         buckets: that it holds, and ``live_bytes`` of their live records, about.
         dead_letters: queued writes that could not be stored.
+        search_behind: records that search indexes have not absorbed.
         up: whether it answered.
     """
 
@@ -38,6 +39,7 @@ class Figures(msgspec.Struct):
     buckets: int = 0
     live_bytes: int = 0
     dead_letters: int = 0
+    search_behind: int = 0
     up: bool = True
 
     @property
@@ -62,6 +64,7 @@ def total(all_of_them: Iterable[Figures]) -> Figures:
         told.buckets += one.buckets
         told.live_bytes += one.live_bytes
         told.dead_letters += one.dead_letters
+        told.search_behind += one.search_behind
     return told
 
 

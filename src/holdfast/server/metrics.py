@@ -65,6 +65,7 @@ class Metrics:
             len(buckets),
             sum(bucket.weight for bucket in buckets),
             len(site.store.dead_letters()),
+            sum(site.store.search_behind().values()),
         )
 
 
@@ -101,7 +102,7 @@ class Text:
             ),
             "holdfast_search_behind": (
                 "Records that search indexes have not absorbed",
-                sum(site.store.search_behind().values()),
+                whole.search_behind,
             ),
         }
         for name, (text, value) in told.items():

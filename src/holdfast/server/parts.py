@@ -28,8 +28,8 @@ from holdfast.errors import Busy, HoldfastError, StorageFailed
 from holdfast.store.question import RENEW, SEARCH, STATUS
 from holdfast.upkeep.backup import Noted, Target, held, let_go
 from holdfast.upkeep.check import check
+from holdfast.upkeep.pacing import Pacer
 from holdfast.upkeep.status import count
-from holdfast.upkeep.upkeep import Pacer
 
 if TYPE_CHECKING:
     from holdfast.placement.placement import Placement

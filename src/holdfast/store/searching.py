@@ -211,6 +211,7 @@ class Searcher:
                     lacking = lag - before + index.behind()
                     since = self._pause(pace, lacking, since)
                     if self._is_over(is_spent, lacking, begun):
+                        self._store.upkeep.look_soon()
                         return
             except Moved:
                 continue  # merged away: whoever has its range is searched in its place

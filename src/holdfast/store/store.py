@@ -43,8 +43,9 @@ from holdfast.store.ownership import Ownership, StoreFile
 from holdfast.upkeep.backup import back_up, refuse_inside
 from holdfast.upkeep.charger import Charger
 from holdfast.upkeep.check import check
+from holdfast.upkeep.pacing import Pacer
 from holdfast.upkeep.status import place_of, status
-from holdfast.upkeep.upkeep import Pacer, Upkeep
+from holdfast.upkeep.upkeep import Upkeep
 from holdfast.values import CheckReport, CollectReport, DeadLetter, Place, Status
 
 if TYPE_CHECKING:

@@ -39,12 +39,12 @@ from holdfast.log.records import Type
 from holdfast.placement.bounds import BRAKED, overrun
 from holdfast.request.corridor import Corridor
 from holdfast.upkeep import expire
+from holdfast.upkeep.pacing import SECOND_NS, Pacer
 from holdfast.upkeep.reclaim import Reclaim
 from holdfast.upkeep.scrub import Scrub
 from holdfast.upkeep.syncing import Syncing
 from holdfast.values import CollectReport
 
-SECOND_NS = 1_000_000_000
 IDLE_S = 0.05
 QUIET_S = 0.25  # where nothing waits for it: each look takes the interpreter from readers
 SETTLE_RECORDS = 1_000  # an open replays so many in a moment
@@ -56,33 +56,6 @@ FAILURES = 100  # kept to be asked for
 
 
 Lazy = Callable[[Pace, Callable[[], bool]], None]  # pace, enough: asked before each slice
-
-
-class Pacer:
-    """Sleeps between slices: as long as the slice took, unless somebody waits for the work.
-
-    Args:
-        clock_ns: tells how long a slice took. Where the clock knows what the thread itself
-            worked, that: calls that wait for the disk do not count (rule 11).
-        sleep: waits so many seconds.
-    """
-
-    LEAST_S = 0.0002
-    HURRIED_S = 0.00005  # so that a thread that waits for the interpreter has its turn
-
-    def __init__(self, clock_ns: Callable[[], int], sleep: Callable[[float], None]) -> None:
-        self._now = clock_ns
-        self._sleep = sleep
-        self._since = clock_ns()
-        self.hurry = False
-        self.rest = 1  # times as long as the next slice took
-
-    def __call__(self) -> None:
-        """Sleep; only for a moment if somebody waits."""
-        worked = (self._now() - self._since) / SECOND_NS
-        self._sleep(self.HURRIED_S if self.hurry else max(worked * self.rest, self.LEAST_S))
-        self.rest = 1
-        self._since = self._now()
 
 
 class Upkeep:
