@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sysconfig
 from pathlib import Path
 from random import Random
 
@@ -12,10 +13,14 @@ import pytest
 import holdfast
 from holdfast.search.analysis import analyzer
 
+SOURCES = "the standard library"
 CORPORA = Path(__file__).resolve().parents[4] / "shared/vectors/corpora"
 
 
 def read(name: str) -> dict[str, str]:
+    if name == SOURCES:
+        folder = Path(sysconfig.get_path("stdlib"))
+        return {path.name: path.read_text(errors="replace") for path in folder.glob("*.py")}
     path = CORPORA / name
     if not path.exists():
         pytest.skip(f"{name} is not beside the checkout")
@@ -23,7 +28,9 @@ def read(name: str) -> dict[str, str]:
     return told
 
 
-@pytest.mark.parametrize("name", ["ic-glossary.json", "movies.json"])
+@pytest.mark.parametrize(
+    "name", ["ic-glossary.json", "movies.json", pytest.param(SOURCES, marks=pytest.mark.push)]
+)
 def test_fts5_finds_the_same(name: str) -> None:
     texts = read(name)
     keys = sorted(texts, key=str.encode)
@@ -56,9 +63,12 @@ def test_fts5_finds_the_same(name: str) -> None:
     rival.close()
 
 
-def test_tantivy_finds_the_same() -> None:
+@pytest.mark.parametrize(
+    "name", ["ic-glossary.json", "movies.json", pytest.param(SOURCES, marks=pytest.mark.push)]
+)
+def test_tantivy_finds_the_same(name: str) -> None:
     tantivy = pytest.importorskip("tantivy")
-    texts = read("movies.json")
+    texts = read(name)
     keys = sorted(texts, key=str.encode)
     one = analyzer("en")
     rows = [" ".join(term for term in one.terms(texts[key]) if term) for key in keys]
@@ -75,12 +85,13 @@ def test_tantivy_finds_the_same() -> None:
     searcher = rival.searcher()
     chance = Random(7)
     terms = sorted({term for row in rows for term in row.split() if term.isalnum()})
+    filled = [row for row in rows if row]
     with holdfast.open(":memory:", upkeep=False) as store:
         acme = store.namespace("acme")
         acme.index_rules([holdfast.IndexRule()], language="none")
         acme.put_many({key: row.encode() for key, row in zip(keys, rows, strict=True)})
         for _ in range(200):
-            query = f"+{chance.choice(terms)} +{chance.choice(chance.choice(rows).split())}"
+            query = f"+{chance.choice(terms)} +{chance.choice(chance.choice(filled).split())}"
             found = searcher.search(rival.parse_query(query, ["x"]), 2_000).hits
             wanted = sorted(keys[searcher.doc(place)["n"][0]] for _, place in found)
             ours = acme.search(query.replace("+", ""), rank="key", limit=1_000)
