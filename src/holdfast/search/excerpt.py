@@ -9,7 +9,7 @@ from holdfast.search.analysis import DENSE, GAP, WORD, Analyzer, fold
 from holdfast.search.build import END, FIELD
 from holdfast.search.query import Query, scored
 
-MOST_BYTES: Final = 256 << 10  # of a text that are looked at
+MOST_BYTES: Final = 64 << 10  # of a text that are looked at
 AROUND: Final = 80  # characters before the best place
 WIDTH: Final = 240
 OPEN, CLOSE = "**", "**"
@@ -28,7 +28,14 @@ def excerpt(text: str, query: Query, one: Analyzer) -> str:
         'Two **cats** sat.'
     """
     wanted, begun = _wanted(query)
-    met = [span for span in _spans(text) if _is_met(text[span[0] : span[1]], one, wanted, begun)]
+    known: dict[str, bool] = {}
+    met = []
+    for span in _spans(text):
+        word = text[span[0] : span[1]]
+        if word not in known:
+            known[word] = _is_met(word, one, wanted, begun)
+        if known[word]:
+            met.append(span)
     start = _best(met)
     low = 0 if start <= AROUND else _edge(text, start - AROUND)
     high = len(text) if low + WIDTH >= len(text) else _edge(text, low + WIDTH)

@@ -24,7 +24,7 @@ from holdfast.limits import SEARCH_TEXT_BYTES
 from holdfast.log.entry import ATTRIBUTES, ENTRY, PLAIN, Entry, unpack
 from holdfast.log.group import Group, Kind
 from holdfast.log.log import Position
-from holdfast.log.records import REMOVALS, Flag, decode
+from holdfast.log.records import REMOVALS, Flag, Type, decode
 from holdfast.search.build import Builder
 from holdfast.search.changes import (
     HIDDEN,
@@ -77,6 +77,8 @@ class Index:
         self.files: Files | None = None  # None: the index is in memory only
         self._makers = makers
         self._beginning = beginning
+        # Where the index stood, and how far the log was looked at for removals from there.
+        self._hidden: tuple[Position | None, Position | None] = (None, None)
         self._going: Iterator[None] | None = None
         self._tidying: Iterator[None] | None = None
 
@@ -123,11 +125,15 @@ class Index:
                 return
             with self.bucket.lock:
                 end = self.bucket.published
+            at, looked_to = self._hidden
+            since = looked_to if at is self.at and looked_to is not None else self.at
             try:
-                for _, group in self._groups(end):
+                for _, group in self._groups(end, since):
                     self._hide_in(group)
             except (Corrupt, StorageFailed, ValueError, KeyError):
                 self.forget()
+            else:
+                self._hidden = self.at, end
 
     def _hide_in(self, group: Group) -> None:
         at = 0
@@ -135,7 +141,10 @@ class Index:
             record, at = decode(group.body, at, group.head.body)
             namespace, _, key = record.key.partition(VISIBLE)
             shelf = self.shelves.get(namespace)
-            if shelf is not None and record.type in REMOVALS and not record.flags & Flag.MOVED:
+            if shelf is None or record.flags & Flag.MOVED:
+                continue
+            may_end = record.type == Type.STORE and record.expires_ns
+            if record.type in REMOVALS or may_end:
                 shelf.remove(key)
 
     def save(self) -> None:
@@ -291,7 +300,7 @@ class Index:
     def _replay(self, end: Position) -> Iterator[None]:
         changes = self._changes()
         try:
-            for number, group in self._groups(end):
+            for number, group in self._groups(end, self.at):
                 changes.read(group)
                 if len(changes.pending) >= SLICE_RECORDS or changes.held_bytes >= SLICE_BYTES:
                     yield from self._absorb(changes.pending)
@@ -312,9 +321,9 @@ class Index:
         self.at = Position(segment, head.start, head.stop, head.digest)
         self.version = max(self.version, version)
 
-    def _groups(self, end: Position) -> Iterator[tuple[int, Group]]:
-        """The groups between what was absorbed and a position, each with its segment."""
-        log, at = self.bucket.log, self.at
+    def _groups(self, end: Position, at: Position | None) -> Iterator[tuple[int, Group]]:
+        """The groups between two positions, each with its segment."""
+        log = self.bucket.log
         if at is None:
             return
         behind = sorted(number for number in log.ended if at.segment <= number < end.segment)

@@ -6,6 +6,7 @@ not      ("NOT" | "-")* one
 one      "(" query ")"  |  field? what           a field belongs to what follows it
 field    name ":"                                a field of the rules, key, type or tag
 what     "a phrase"  |  word  |  word*  |  *  |  "(" query ")"  |  range
+         a number below zero follows its field at once: balance:-5
 range    [low TO high]  |  {low TO high}  |  >n  |  >=n  |  <n  |  <=n
          numbers, or dates (2024-05-01, 2024-05-01T12:00:00Z); * leaves a side open; a
          bound at a round bracket's place does not count: {1 TO 5]
@@ -43,7 +44,8 @@ TOKEN: Final = re.compile(
     r"""\s*(?:(?P<open>\()|(?P<close>\))|(?P<quoted>"(?:[^"\\]|\\.)*")
     |(?P<range>[\[{]\s*(?P<low>\S+)\s+TO\s+(?P<high>[^\s\]}]+)\s*[\]}])
     |(?P<compare>[<>]=?)\s*(?P<bound>[^\s()"]+)
-    |(?P<not>-(?=[^\s-]))|(?P<field>[^\W\d][\w.-]*):(?=\S)|(?P<word>[^\s()"]+))""",
+    |(?P<below>(?<=:)-[\d.][^\s()"]*)|(?P<not>-(?=[^\s-]))|(?P<field>[^\W\d][\w.-]*):(?=\S)
+    |(?P<word>[^\s()"]+))""",
     re.VERBOSE,
 )
 KEY, TYPE, TAG = "key", "type", "tag"
@@ -88,7 +90,8 @@ class _Parser:
         while at < end:
             found = TOKEN.match(text, at)
             if found is None:
-                raise InvalidQuery(position=at, reason="a quotation mark is not closed")
+                skipped = len(text[at:]) - len(text[at:].lstrip())
+                raise InvalidQuery(position=at + skipped, reason="a quotation mark is not closed")
             self._tokens.append(found)
             at = found.end()
 
@@ -146,7 +149,7 @@ class _Parser:
         if token["quoted"]:
             quoted = re.sub(r"\\(.)", r"\1", token["quoted"][1:-1])
             return self._leaf(field, quoted, token)
-        return self._word(field, token["word"], token)
+        return self._word(field, token["word"] or token["below"], token)
 
     def _inside(self, field: str | None, depth: int) -> Query | None:
         found = self.query(field, depth + 1)
@@ -167,6 +170,10 @@ class _Parser:
     def _word(self, field: str | None, word: str, token: re.Match[str]) -> Query | None:
         if word == "*" and field is None:
             return Everything()
+        if field is not None and word[0] in "<>[{":
+            raise self._refused("a range is not whole", token)
+        if word[-1] == ":" and word[:-1] in self._fields:
+            raise self._refused("a field has no value", token)
         if not word.endswith("*"):
             return self._leaf(field, word, token)
         beginning = word[:-1]

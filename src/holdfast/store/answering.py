@@ -111,9 +111,10 @@ class Answering:
         """
         rank = question.rank
         maker = self._searcher.maker(arguments.namespace_bytes(question.namespace))
-        tree = maker.parsed.get(question.query)
+        text = arguments.text(question.query, "query").decode()
+        tree = maker.parsed.get(text)
         if tree is None:
-            tree = maker.parse(arguments.text(question.query, "query").decode())
+            tree = maker.parse(text)
         is_plain = question.is_plain
         after = read_cursor(question.after, rank)
         words = tuple(scored(tree)) if rank == "bm25" else ()
