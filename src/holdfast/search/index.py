@@ -24,7 +24,6 @@ from holdfast.limits import SEARCH_TEXT_BYTES
 from holdfast.log.entry import ATTRIBUTES, ENTRY, PLAIN, Entry, unpack
 from holdfast.log.group import Group, Kind
 from holdfast.log.log import Position
-from holdfast.log.records import REMOVALS, Flag, Type, decode
 from holdfast.search.build import Builder
 from holdfast.search.changes import (
     HIDDEN,
@@ -36,6 +35,7 @@ from holdfast.search.changes import (
     Pending,
     Seen,
     Told,
+    hide_gone,
 )
 from holdfast.search.documents import Maker
 from holdfast.search.files import Files
@@ -129,23 +129,11 @@ class Index:
             since = looked_to if at is self.at and looked_to is not None else self.at
             try:
                 for _, group in self._groups(end, since):
-                    self._hide_in(group)
+                    hide_gone(group, self.shelves)
             except (Corrupt, StorageFailed, ValueError, KeyError):
                 self.forget()
             else:
                 self._hidden = self.at, end
-
-    def _hide_in(self, group: Group) -> None:
-        at = 0
-        for _ in range(group.head.records):
-            record, at = decode(group.body, at, group.head.body)
-            namespace, _, key = record.key.partition(VISIBLE)
-            shelf = self.shelves.get(namespace)
-            if shelf is None or record.flags & Flag.MOVED:
-                continue
-            may_end = record.type == Type.STORE and record.expires_ns
-            if record.type in REMOVALS or may_end:
-                shelf.remove(key)
 
     def save(self) -> None:
         """Write down where the index stands; OSError where the disk refuses."""
