@@ -62,7 +62,10 @@ class Plain:
             return None if found is None else self._told(found)
         names = [call.key for call in self._calls]
         values = [(call.arguments or {})["value"] for call in self._calls]
-        return list(self._corridor.store_each((self._keys, names, values)))
+        try:
+            return list(self._corridor.store_each((self._keys, names, values)))
+        except HoldfastError as error:
+            return [error] * len(names)
 
     def _found(self, most_bytes: int, *, waits: bool) -> list[Value] | None:
         return reading.load_many(self._corridor, self._keys, most_bytes, waits=waits)
