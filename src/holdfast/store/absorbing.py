@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.bucket.checkpoint import Pace, no_pace
 from holdfast.certify.absorb import PAGE, Absorbed
-from holdfast.certify.pages import Damaged, Files, Standing
+from holdfast.certify.pages import NAME, Damaged, Files, Standing
 from holdfast.engines.disk import OsDisk
 from holdfast.errors import Changed, HoldfastError, Moved
 from holdfast.log.entry import Entry
@@ -104,6 +104,14 @@ class Absorbing:
 def index_folder(store: Store) -> Path | None:
     """Where the views of a store's buckets lie; None where they are in memory."""
     return Path(store.path, store.file.index_dir) if isinstance(store.disk, OsDisk) else None
+
+
+def drop_trees(store: Store) -> None:
+    """Throw away what was written down of trees: the next process makes them from the objects."""
+    folder = index_folder(store)
+    if folder is not None:
+        for bucket in store.placement.directory:
+            (folder / bucket.id / NAME).unlink(missing_ok=True)
 
 
 def page_of(bucket: Bucket | Elsewhere, start: bytes, stop: bytes) -> Page:

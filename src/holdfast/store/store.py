@@ -263,7 +263,9 @@ class Store(Money, SearchingAll):
             repair: keep what verifies, derive views again, name what is lost.
         """
         self._require_open()
-        return check(self.placement, repair=arguments.flag(repair, "repair"))
+        if arguments.flag(repair, "repair"):
+            self._drop_trees()
+        return check(self.placement, repair=repair)
 
     def collect(self, mode: Literal["auto", "copying", "compacting"] = "auto") -> CollectReport:
         """Remove what is expired or unreferenced and give dead bytes' space back."""
@@ -275,8 +277,14 @@ class Store(Money, SearchingAll):
     def rebuild(self) -> None:
         """Throw every view away and derive it again from the log."""
         self._require_open()
+        self._drop_trees()
         for bucket in list(self.placement.directory):
             self.placement.rebuild(bucket)
+
+    def _drop_trees(self) -> None:
+        from holdfast.store.absorbing import drop_trees  # noqa: PLC0415 - only who proves needs it
+
+        drop_trees(self)
 
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Copy the store, as it is at one moment, into a folder that is absent or empty.

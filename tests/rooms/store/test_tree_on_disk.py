@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -171,6 +172,22 @@ def test_pages_that_are_not_what_was_written_give_no_proof(
         key = store.public_key()
         holdfast.verify("acme", "k0005", VALUES["k0005"], proven.proof, public_key=key)
         proves(store)
+
+
+@pytest.mark.parametrize("mend", [Store.rebuild, lambda store: store.check(repair=True)])
+def test_who_asks_for_all_to_be_made_again_gets_a_new_tree(
+    mend: Callable[[Store], object], tmp_path: Path, scans: list[str]
+) -> None:
+    filled(tmp_path)
+    scans.clear()
+    with holdfast.open(tmp_path, upkeep=False) as store:
+        mend(store)
+        proves(store)
+        assert scans
+    scans.clear()
+    with holdfast.open(tmp_path, upkeep=False) as store:
+        hold(Client(store), store.namespace("acme"), VALUES, Random(2))
+        assert not scans
 
 
 def test_an_older_tree_that_came_back_is_caught_up(tmp_path: Path, scans: list[str]) -> None:
