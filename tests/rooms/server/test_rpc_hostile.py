@@ -174,6 +174,19 @@ def test_bodies_together_have_a_bound() -> None:
         assert is_up(caller)
 
 
+def test_a_stream_that_stores_faster_than_the_disk_waits() -> None:
+    with served(queued_bytes=5 * MIB) as (serving, caller):
+        stores = [
+            [say("Operation", store=say("StoreRequest", key=f"{at}/{n}", value=bytes(MIB)))]
+            for at in range(12)
+            for n in range(3)
+        ]
+        batches = [say("BatchRequest", namespace="a", operations=one) for one in stores]
+        replies = caller.send("Batch", iter(batches))
+        assert [reply.results[0].store.size for reply in replies] == [MIB] * 36
+        wait_for(lambda: idle(serving))
+
+
 def site_of(serving: Serving) -> Said:
     return serving.server._site
 

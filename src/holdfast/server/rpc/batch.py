@@ -22,6 +22,7 @@ from holdfast.errors import (
     InvalidValue,
     LimitExceeded,
     NotFound,
+    RateLimited,
 )
 from holdfast.limits import BATCH_BYTES, BATCH_OPERATIONS, REQUESTS_DUE
 from holdfast.request import reading
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 256  # operations that the loop answers by itself
 UNSENT_BYTES: Final = 1 << 20
+BESIDE_BYTES: Final = 8 << 20  # of stores that one stream has under way side by side
 Kind = Literal["read", "write", "alone"]
 
 
@@ -259,23 +261,41 @@ class Stream:
         """Begin a batch, when what is under way may be beside it."""
         if asked.kind == "read":  # it is not alone any more
             asked.take_long()
-        while self._due and not (asked.kind == "write" and self._may_join()):
+        while self._due and not (asked.kind == "write" and self._may_join(asked)):
             await self._room_made()
-        self._due.append(asked)
         asked.owner = self
         if asked.kind == "write":
-            self._ranges = self._site.corridor.directory.version
-            _store(self._site, asked)
+            await self._store(asked)
         else:
+            self._due.append(asked)
             self._site.begin(asked)
 
-    def _may_join(self) -> bool:
+    def _may_join(self, asked: Asked) -> bool:
         """Whether stores may be begun beside what is due: their lanes keep the order of each key.
 
         Unless ranges changed meanwhile: then a key may have another lane.
         """
         ranges = self._site.corridor.directory.version
-        return self._due[-1].kind == "write" and self._ranges == ranges
+        size = asked.size_bytes + sum(one.size_bytes for one in self._due)
+        return self._due[-1].kind == "write" and self._ranges == ranges and size <= BESIDE_BYTES
+
+    async def _store(self, asked: Asked) -> None:
+        """Have plain stores carried out; while too much waits, after what this stream has due.
+
+        Raises:
+            Busy, RateLimited: too much waits of others.
+        """
+        while True:
+            try:
+                _store(self._site, asked)
+            except (Busy, RateLimited):
+                if not self._due:
+                    raise
+                await self._room_made()
+            else:
+                break
+        self._ranges = self._site.corridor.directory.version
+        self._due.append(asked)
 
     def answered(self, request: Request) -> None:
         """A batch has its answer."""
