@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
-from weakref import finalize
+from weakref import WeakSet, finalize
 
 import msgspec
 from xxhash import xxh3_64_digest, xxh3_64_intdigest
@@ -48,7 +48,7 @@ HEAD_BYTES: Final = 16
 CHECK_BYTES: Final = 8
 DIGEST_BYTES: Final = 32
 COUNT: Final = struct.Struct("<H")
-FILES_MOST: Final = 4  # of one bucket; each is open while a tree rests on it
+FILES_MOST: Final = 4  # of one bucket
 
 
 class Damaged(Exception):
@@ -91,18 +91,26 @@ class Standing(NamedTuple):
 
 
 class Sheet:
-    """A file of pages, open for whoever reads them: for as long as a tree rests on it."""
+    """A file of pages. It is there for as long as a tree rests on it, and open for a read alone."""
 
     def __init__(self, path: Path, number: int) -> None:
         self.number = number
         self.damaged = False
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        finalize(self, os.close, self._descriptor)  # seals that are proved from may hold it long
-        self.size = os.fstat(self._descriptor).st_size
+        about = path.stat()
+        self.size, self._inode = about.st_size, about.st_ino
+        self._path = path
 
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of it; fewer where it ends before."""
-        return os.pread(self._descriptor, size, offset)
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(descriptor, size, offset)
+        finally:
+            os.close(descriptor)
+
+    def retire(self) -> None:
+        """Remove the file once nothing rests on it: seals that are proved from may do so long."""
+        finalize(self, _remove, self._path, self._inode)
 
 
 class Place:
@@ -162,6 +170,7 @@ class Files:
         self._folder = folder
         self._bucket = bucket
         self._sheets: list[Sheet] = []
+        self._retired: WeakSet[Sheet] = WeakSet()
         self._doubted = False
 
     @property
@@ -197,8 +206,8 @@ class Files:
         start, stop, at, _ = standing
         kept = Kept(FORMAT, self._bucket, start, stop, at, shelves)
         _put(self._folder / NAME, encode_index(kept))
-        self._sheets = [sheet for sheet in self._sheets if sheet not in worn]
-        self._remove_others({sheet.number for sheet in self._sheets})
+        self._retire(worn)
+        self._remove_others()
 
     def load(self) -> Standing | None:
         """The tree that was written down; None, and the files are gone, where there is none."""
@@ -220,11 +229,12 @@ class Files:
 
     def drop(self) -> None:
         """Forget everything; what says so is durable."""
-        self._sheets, self._doubted = [], False
+        self._doubted = False
         with suppress(FileNotFoundError):
             (self._folder / NAME).unlink()
             _sync_folder(self._folder)
-        self._remove_others(set())
+        self._retire(set(self._sheets))
+        self._remove_others()
 
     def _read(self) -> Kept | None:
         try:
@@ -271,10 +281,18 @@ class Files:
                 living[place.sheet] += place.size
         return {sheet for sheet, size in living.items() if 2 * size < sheet.size or not size}
 
-    def _remove_others(self, kept: set[int]) -> None:
+    def _retire(self, worn: set[Sheet]) -> None:
+        self._sheets = [sheet for sheet in self._sheets if sheet not in worn]
+        for sheet in worn:
+            sheet.retire()
+        self._retired.update(worn)
+
+    def _remove_others(self) -> None:
+        """Remove what a crash left, and what nobody will remove."""
+        kept = {sheet.number for sheet in (*self._sheets, *self._retired)}
         for number in self._numbers():
             if number not in kept:
-                self._path(number).unlink(missing_ok=True)
+                _remove(self._path(number))
 
     def _numbers(self) -> list[int]:
         """Of the files that are there."""
@@ -321,6 +339,13 @@ def encode_index(kept: Kept) -> bytes:
     """The bytes of ``tree.index``."""
     body = msgspec.msgpack.encode(kept)
     return MAGIC + xxh3_64_intdigest(body).to_bytes(8, "little") + body
+
+
+def _remove(path: Path, inode: int | None = None) -> None:
+    """Remove a file, if it is still that one; its folder may be gone, with the bucket."""
+    with suppress(OSError):
+        if inode in {None, path.stat().st_ino}:
+            path.unlink()
 
 
 def _put(path: Path, data: bytes) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
+from xxhash import xxh3_64_intdigest
 
 import holdfast
 from holdfast import Store
@@ -107,7 +109,7 @@ def test_upkeep_writes_the_tree_down_and_little_of_it_twice(tmp_path: Path) -> N
 
 
 def test_a_tree_that_was_replaced_is_still_proved_from(tmp_path: Path) -> None:
-    """Whoever proves from an older seal reads files that have no name any more."""
+    """Whoever proves from an older seal reads files that nothing newer rests on."""
     filled(tmp_path)
     with holdfast.open(tmp_path, upkeep=False) as store:
         old = store.certifier.seal()
@@ -115,10 +117,23 @@ def test_a_tree_that_was_replaced_is_still_proved_from(tmp_path: Path) -> None:
         store.namespace("acme").put_many(dict.fromkeys(VALUES, b"other"))
         store.certifier.seal()
         store.certifier.close()
+        kept = [namespace.parts[0].keys for namespace in old.state.namespaces.values()]
+        assert sorted(sum(1 for _ in trie.rows_of(one)) for one in kept) == [1, KEYS]
+        assert {*before} <= {*files_of(tmp_path, "tree-*.pages")}
+        del old, kept
         assert not {*before} & {*files_of(tmp_path, "tree-*.pages")}
-        kept = next(iter(old.state.namespaces.values())).parts[0].keys
-        assert sum(1 for _ in trie.rows_of(kept)) in {1, KEYS}
         proves(store, dict.fromkeys(VALUES, b"other"))
+
+
+def test_an_index_of_another_kind_is_not_read(tmp_path: Path, scans: list[str]) -> None:
+    filled(tmp_path)
+    (path,) = files_of(tmp_path, "tree.index")
+    body = msgspec.msgpack.encode([2, "later", {}])
+    path.write_bytes(pages.MAGIC + xxh3_64_intdigest(body).to_bytes(8, "little") + body)
+    scans.clear()
+    with holdfast.open(tmp_path, upkeep=False) as store:
+        proves(store)
+        assert scans
 
 
 @pytest.mark.parametrize("name", ["tree.index", "tree-1.pages"])
