@@ -16,7 +16,7 @@ from holdfast.log.group import Group, Kind
 from holdfast.log.header import Birth, Merge
 from holdfast.log.keyblock import Row, moved, sorted_rows
 from holdfast.log.records import BESIDE, REMOVALS, Flag, Type, record_bytes
-from holdfast.log.runs import Stores, plain_bytes, runs_of_block, runs_of_groups
+from holdfast.log.runs import Runs, Stores, plain_bytes, runs_of_block, runs_of_groups
 from holdfast.views.port import Table
 from holdfast.views.state import needs_care
 
@@ -39,7 +39,9 @@ def replay(opened: Bucket, found: Recovered, after: Position) -> None:
         if block is not None:
             _apply_runs(opened, runs_of_block(block))
         else:
-            _apply_runs(opened, runs_of_groups(log.groups(number, after, READ_BYTES), number))
+            runs = Runs(number)
+            _apply_runs(opened, log.scanned(number, runs.scan, after, READ_BYTES))
+            _apply_runs(opened, (runs.run,))
     tail = (
         group
         for group in found.groups

@@ -24,6 +24,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Generator, Iterator
 from enum import IntEnum
+from typing import TypeVar
 
 import msgspec
 from crc32c import crc32c
@@ -32,6 +33,9 @@ from xxhash import xxh3_64_intdigest
 from holdfast.log.entry import ENTRY
 from holdfast.log.records import BESIDE, CHECK_BYTES, HEAD_BYTES, Record, decode
 from holdfast.log.records import HEAD as RECORD
+
+T = TypeVar("T")
+Scan = Callable[[bytes, int, int, int], Generator[T, None, tuple[int, int]]]
 
 MAGIC = b"HFGR"
 HEAD = struct.Struct("<4sBBHIIIIQQ")
@@ -170,8 +174,14 @@ def scan(
 
 
 def scan_pieces(
-    read: Callable[[int, int], bytes], base: int, stop: int, *, digest: int, piece_bytes: int
-) -> Generator[Group, None, tuple[int, int]]:
+    read: Callable[[int, int], bytes],
+    base: int,
+    stop: int,
+    *,
+    digest: int,
+    piece_bytes: int,
+    scan: Scan[T],
+) -> Generator[T, None, tuple[int, int]]:
     """As ``scan``, of bytes that are read piece by piece; a longer group is read at once.
 
     Args:
@@ -180,6 +190,7 @@ def scan_pieces(
         stop: up to where.
         digest: what the first group is chained to.
         piece_bytes: to read at a time, at least a header.
+        scan: takes what is in a piece; the function of this name, or one like it.
     """
     at, length = base, piece_bytes
     while at < stop:

@@ -25,7 +25,10 @@ from holdfast.log.group import (
     GROUP_HEAD_BYTES,
     Group,
     Kind,
+    Scan,
+    T,
     read_head,
+    scan,
     scan_pieces,
     seal_head,
 )
@@ -312,7 +315,13 @@ class Log:
     def groups(
         self, number: int, after: Position | None = None, read_bytes: int = GIB
     ) -> Iterator[Group]:
-        """The verified groups of a segment, or those behind ``after``; Corrupt where one fails.
+        """The verified groups of a segment, or those behind ``after``; Corrupt where one fails."""
+        return self.scanned(number, scan, after, read_bytes)
+
+    def scanned(
+        self, number: int, scan: Scan[T], after: Position | None = None, read_bytes: int = GIB
+    ) -> Iterator[T]:
+        """What ``scan`` makes of the groups of a segment, or of those behind ``after``.
 
         Read in pieces of about ``read_bytes``: where nobody can drop the segment meanwhile,
         small ones serve better, because the same memory takes the next.
@@ -324,7 +333,9 @@ class Log:
         if digest is None:
             digest = self.head(number).digest
         read = partial(self._bytes, number)
-        at, _ = yield from scan_pieces(read, at, stop, digest=digest, piece_bytes=read_bytes)
+        at, _ = yield from scan_pieces(
+            read, at, stop, digest=digest, piece_bytes=read_bytes, scan=scan
+        )
         if at != stop:
             raise Corrupt(position=self.where(number, at), what="a group does not verify")
 

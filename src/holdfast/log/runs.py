@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable, Iterator
 import msgspec
 
 from holdfast.log.entry import ENTRY, ENTRY_BYTES
-from holdfast.log.group import Group, Kind
+from holdfast.log.group import Group, Kind, scan
 from holdfast.log.keyblock import BLOCK, ROW, KeyBlock, Row, row_of
 from holdfast.log.records import (
     BESIDE,
@@ -26,6 +26,7 @@ from holdfast.log.records import (
     Type,
     decode,
 )
+from holdfast.log.singles import take
 
 STORE = int(Type.STORE)
 RECORDS = int(Kind.RECORDS)
@@ -73,38 +74,74 @@ def runs_of_groups(groups: Iterable[Group], segment: int) -> Iterator[Stores | R
     Raises:
         ValueError: a body contradicts itself.
     """
-    unpack, pack = HEAD.unpack_from, ENTRY.pack
     run = Stores(segment)
     for group in groups:
-        if group.head.kind != RECORDS:
-            continue
-        body, base, at, begun = bytes(group.body), group.head.body, 0, 0
-        for _ in range(group.head.records):
-            kind, flags, wide, size, crc, attrs_len, version, modified, expires = unpack(body, at)
-            attrs_at = at + HEAD_BYTES + wide
-            value_at = attrs_at + attrs_len
-            if kind != STORE or flags & TELLING:
-                run.taken_bytes += at - begun
-                run = yield from _interrupted(run, decode(body, at, base)[0])
-                at = begun = value_at + size + CHECK_BYTES
-                continue
-            key = body[at + HEAD_BYTES : attrs_at]
-            at = value_at + size + CHECK_BYTES
-            value_at += base
-            entry = pack(version, modified, expires, size, crc, 0, attrs_len, segment, value_at)
-            if flags or expires or attrs_len:
-                entry += body[attrs_at : attrs_at + attrs_len]
-                run.note(key, flags, expires)
-            run.keys.append(key)
-            run.entries.append(entry)
-            run.version = version  # they only grow
-        if at != len(body):
-            raise ValueError("a group is longer than its records")
-        run.taken_bytes += at - begun
-        if len(run.keys) >= RUN:
-            yield run
-            run = Stores(segment)
+        run = yield from _with_group(run, group)
     yield run
+
+
+class Runs:
+    """Scans a segment's bytes for the runs that ``runs_of_groups`` makes of its groups.
+
+    ``scan`` is to be given to ``Log.scanned``; what is left behind the last piece is ``run``.
+
+    Args:
+        segment: the number that this bucket knows their segment by.
+    """
+
+    def __init__(self, segment: int) -> None:
+        self.run = Stores(segment)
+
+    def scan(
+        self, data: bytes, base: int, stop: int, digest: int
+    ) -> Generator[Stores | Row, None, tuple[int, int]]:
+        """The runs from offset ``base`` to ``stop``; where and with which digest they end."""
+        at, view = base, memoryview(data)
+        while True:
+            at, digest = take(data, base, at, digest, self.run, RUN)
+            if len(self.run.keys) >= RUN:
+                yield self.run
+                self.run = Stores(self.run.segment)
+                continue
+            group = next(scan(view[at - base :], at, stop, digest), None)
+            if group is None:
+                return at, digest
+            self.run = yield from _with_group(self.run, group)
+            at, digest = group.head.stop, group.head.digest
+
+
+def _with_group(run: Stores, group: Group) -> Generator[Stores | Row, None, Stores]:
+    """What a group ends of a run, and the run that goes on with the rest of it."""
+    if group.head.kind != RECORDS:
+        return run
+    unpack, pack, segment = HEAD.unpack_from, ENTRY.pack, run.segment
+    body, base, at, begun = bytes(group.body), group.head.body, 0, 0
+    for _ in range(group.head.records):
+        kind, flags, wide, size, crc, attrs_len, version, modified, expires = unpack(body, at)
+        attrs_at = at + HEAD_BYTES + wide
+        value_at = attrs_at + attrs_len
+        if kind != STORE or flags & TELLING:
+            run.taken_bytes += at - begun
+            run = yield from _interrupted(run, decode(body, at, base)[0])
+            at = begun = value_at + size + CHECK_BYTES
+            continue
+        key = body[at + HEAD_BYTES : attrs_at]
+        at = value_at + size + CHECK_BYTES
+        value_at += base
+        entry = pack(version, modified, expires, size, crc, 0, attrs_len, segment, value_at)
+        if flags or expires or attrs_len:
+            entry += body[attrs_at : attrs_at + attrs_len]
+            run.note(key, flags, expires)
+        run.keys.append(key)
+        run.entries.append(entry)
+        run.version = version  # they only grow
+    if at != len(body):
+        raise ValueError("a group is longer than its records")
+    run.taken_bytes += at - begun
+    if len(run.keys) >= RUN:
+        yield run
+        run = Stores(segment)
+    return run
 
 
 def _interrupted(run: Stores, record: Record) -> Generator[Stores | Row, None, Stores]:

@@ -27,7 +27,7 @@ from holdfast.bucket.rewrite import evacuated_row
 from holdfast.errors import Corrupt, HoldfastError
 from holdfast.limits import MIB, SCRUB_DAYS
 from holdfast.log.entry import ENTRY, unpack
-from holdfast.log.group import GROUP_HEAD_BYTES, Group, Kind, read_head, scan_pieces
+from holdfast.log.group import GROUP_HEAD_BYTES, Group, Kind, read_head, scan, scan_pieces
 from holdfast.log.header import SEGMENT_HEAD_BYTES, SegmentInfo
 from holdfast.log.keyblock import KeyBlock, Row, row_of
 from holdfast.log.log import Log
@@ -230,7 +230,9 @@ def verified_groups(
         info: where the groups must end, and with which digest.
     """
     begin, stop = SEGMENT_HEAD_BYTES, info.stop
-    at, digest = yield from scan_pieces(read, begin, stop, digest=digest, piece_bytes=WINDOW_BYTES)
+    at, digest = yield from scan_pieces(
+        read, begin, stop, digest=digest, piece_bytes=WINDOW_BYTES, scan=scan
+    )
     if at != info.stop:
         raise Corrupt(position=where(info.number, at), what="a group does not verify")
     if digest != info.digest:
