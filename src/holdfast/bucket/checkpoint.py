@@ -159,10 +159,10 @@ def _absorb_keys(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -
         stay = [(key, row) for key in run if (row := rows[key]) != DELETED]
         new = not hopeless and overlay.counted is not None and writer.insert(Table.KEYS, stay)
         hopeless = 0 if new else (hopeless or HOPELESS_RUNS) - 1
-        with bucket.lock:
-            if new and len(stay) == len(run):
-                overlay.note_new(run)
-            elif overlay.counted is not None:
+        if new and len(stay) == len(run):
+            overlay.note_new(run)  # without the lock: who looks for them meanwhile finds nothing
+        elif overlay.counted is not None:
+            with bucket.lock:
                 bucket.state.count_hidden(overlay, run)
         if not new:
             writer.put(Table.KEYS, stay)

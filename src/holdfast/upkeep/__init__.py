@@ -15,6 +15,6 @@ what cannot be done now is done in a later round.
 
 ``upkeep`` says what is due and when; ``expire`` removes what nobody can see;
 ``reclaim`` and ``space`` choose segments to collect; ``scrub`` reads what nobody
-reads; ``syncing`` syncs beside writers; ``check`` reads everything; ``backup`` copies
-one moment; ``status`` tells.
+reads; ``syncing`` syncs beside writers; ``pacing`` sleeps; ``check`` reads everything;
+``backup`` copies one moment; ``status`` tells.
 """

@@ -24,10 +24,13 @@ class Pacer:
         self._sleep = sleep
         self._since = clock_ns()
         self.hurry = False
+        self.closing = False
         self.rest = 1  # times as long as the next slice took
 
     def __call__(self) -> None:
-        """Sleep; only for a moment if somebody waits."""
+        """Sleep; only for a moment if somebody waits, and not where nobody else works any more."""
+        if self.closing:
+            return
         worked = (self._now() - self._since) / SECOND_NS
         self._sleep(self.HURRIED_S if self.hurry else max(worked * self.rest, self.LEAST_S))
         self.rest = 1

@@ -83,10 +83,11 @@ class Reclaim:
         """
         again = enough is None
         for share in SHARES:
-            buckets = self._deadest(pace)
+            buckets = self._deadest(pace, exact=again)
             step = max(1, len(buckets) // LOOKS)
             for index, bucket in enumerate(buckets):
-                if (enough and enough()) or (index % step == 0 and not self._is_over(pace)):
+                over = index % step or self._is_over(pace, exact=again)
+                if (enough and enough()) or not over:
                     return
                 if not again and self._tried.get((bucket.id, share)) == bucket.published:
                     continue
@@ -94,16 +95,16 @@ class Reclaim:
                 self._attempt(bucket, compact)
                 self._tried[bucket.id, share] = bucket.published
 
-    def _deadest(self, pace: Pace) -> list[Bucket]:
+    def _deadest(self, pace: Pace, *, exact: bool) -> list[Bucket]:
         """The buckets, those with most dead bytes first."""
         buckets = list(self._placement.directory)
         known = {bucket.id for bucket in buckets}
         self._tried = {key: at for key, at in self._tried.items() if key[0] in known}
-        dead = dead_of(self._space.look(buckets, pace))
+        dead = dead_of(self._space.look(buckets, pace, exact=exact))
         return sorted(buckets, key=lambda bucket: -dead[bucket.id])
 
-    def _is_over(self, pace: Pace) -> bool:
-        held = self._space.look(list(self._placement.directory), pace)
+    def _is_over(self, pace: Pace, *, exact: bool = False) -> bool:
+        held = self._space.look(list(self._placement.directory), pace, exact=exact)
         return self._space.is_over(figures(held.values()))
 
     def _attempt(self, bucket: Bucket, work: Callable[[Bucket], None]) -> None:

@@ -99,6 +99,14 @@ def dead_of(all_held: Mapping[str, Held]) -> dict[str, int]:
     }
 
 
+class Known(NamedTuple):
+    """What a bucket held when its log ended there, and whether that was counted to the end."""
+
+    position: Position
+    held: Held
+    exact: bool
+
+
 class Space:
     """The figures of a store, counted again only where a bucket changed.
 
@@ -109,20 +117,32 @@ class Space:
 
     def __init__(self, segment_bytes: int) -> None:
         self._allowed = segment_bytes // 2
-        self._known: dict[str, tuple[Position, Held]] = {}
+        self._known: dict[str, Known] = {}
 
-    def look(self, buckets: Iterable[Bucket], pace: Pace = no_pace) -> dict[str, Held]:
-        """What each bucket holds now."""
-        known: dict[str, tuple[Position, Held]] = {}
+    def look(
+        self, buckets: Iterable[Bucket], pace: Pace = no_pace, *, exact: bool = True
+    ) -> dict[str, Held]:
+        """What each bucket holds now.
+
+        Args:
+            buckets: to look at.
+            pace: called between slices of work.
+            exact: count what rows in memory hide. Without it only where nobody wrote since
+                the last look: a checkpoint counts the same for next to nothing.
+        """
+        known: dict[str, Known] = {}
         for bucket in buckets:
             before = self._known.get(bucket.id)
             position = bucket.published
-            if before is None or before[0] != position:
-                before = (position, held(bucket, bucket.resolve_all(pace)))
+            rests = before is not None and before.position == position
+            if before is None or not rests or not before.exact:
+                counted = exact or rests or bucket.is_counted()
+                tally = bucket.resolve_all(pace) if counted else bucket.tally()
+                before = Known(position, held(bucket, tally), counted)
                 pace()
             known[bucket.id] = before
         self._known = known
-        return {name: one for name, (_, one) in known.items()}
+        return {name: one.held for name, one in known.items()}
 
     def is_over(self, now: Figures) -> bool:
         """Whether the store takes more of the disk than its bound, and collecting would help.

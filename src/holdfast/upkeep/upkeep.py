@@ -115,7 +115,7 @@ class Upkeep:
         self._stop.set()
         self._wake.set()
         if self._thread is not None:
-            self._pacer.hurry = True
+            self._pacer.closing = True
             self._thread.join()
             self._thread = None
 
@@ -271,18 +271,23 @@ class Upkeep:
                 finish_moves(bucket)
         if checkpoint_due(bucket):
             checkpoint(bucket, self._pace)
+        if self._stop.is_set():
+            return
         if self._seen.get(bucket.id) != bucket.published:
             self._seen[bucket.id] = bucket.published
             seal_all(bucket, self._pace)
         else:
             bucket.noted.clear()  # nobody writes: what is ended is sealed, and the rest may be read
+        self._expire(bucket)
+        self._mark_time(bucket)
+        if bucket.prints is None and not self._stop.is_set():
+            grow_prints(bucket, self._pace)
+
+    def _expire(self, bucket: Bucket) -> None:
         if bucket.may_expire and self._expiry.is_due(bucket):
             now = bucket.time.now_ns()
             expire.sweep_expired(bucket, self._pace)
             self._expiry.swept(bucket, now)
-        self._mark_time(bucket)
-        if bucket.prints is None:
-            grow_prints(bucket, self._pace)
 
     def _bound_memory(self) -> None:
         """Absorb the largest overlays while all together are too large (rule 4)."""
