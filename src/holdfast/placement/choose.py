@@ -44,8 +44,8 @@ def _sampled(bucket: Bucket, pace: Pace) -> bytes | None:
         if block is not None:
             keys += block.sample(SAMPLES)
         pace()
-    recent = [key for key, row in list(bucket.state.keys.items()) if row != DELETED]
-    keys += sorted(recent)[:: max(1, len(recent) // SAMPLES)]
+    recent, rows = list(bucket.state.keys), bucket.state.keys  # as they came, so in no order
+    keys += [key for key in recent[:: max(1, len(recent) // SAMPLES)] if rows[key] != DELETED]
     mine = sorted(key for key in keys if bucket.start <= key < bucket.stop)
     if not mine:
         return None

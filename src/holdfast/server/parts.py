@@ -28,7 +28,7 @@ from holdfast.errors import Busy, HoldfastError, StorageFailed
 from holdfast.store.question import RENEW, SEARCH, STATUS
 from holdfast.upkeep.backup import Noted, Target, held, let_go
 from holdfast.upkeep.check import check
-from holdfast.upkeep.pacing import Pacer
+from holdfast.upkeep.pacing import paced
 from holdfast.upkeep.status import count
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Parts:
     def _bring(self, path: str) -> bytes:
         noted, self._noted = self._noted, []
         store = self._store
-        pace = Pacer(store.clock.monotonic_ns, store.clock.sleep)
+        pace = paced(store.clock)
         target = Target(OsDisk(), path, links=True, pace=pace)
         try:
             return encode(target.bring(noted, store.placement.settings.identity))

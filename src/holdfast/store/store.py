@@ -43,7 +43,7 @@ from holdfast.store.ownership import Ownership, StoreFile
 from holdfast.upkeep.backup import back_up, refuse_inside
 from holdfast.upkeep.charger import Charger
 from holdfast.upkeep.check import check
-from holdfast.upkeep.pacing import Pacer
+from holdfast.upkeep.pacing import paced
 from holdfast.upkeep.status import place_of, status
 from holdfast.upkeep.upkeep import Upkeep
 from holdfast.values import CheckReport, CollectReport, DeadLetter, Place, Status
@@ -303,8 +303,7 @@ class Store(Money, SearchingAll):
         if isinstance(disk, OsDisk):
             target = os.path.abspath(target)  # noqa: PTH100 - plain paths
         refuse_inside(target, [os.path.join(self.path, d) for d in self.file.data_dirs])  # noqa: PTH118
-        pace = Pacer(self.clock.monotonic_ns, self.clock.sleep)
-        back_up(self.placement, disk, target, own_disk=disk is self.disk, pace=pace)
+        back_up(self.placement, disk, target, own_disk=disk is self.disk, pace=paced(self.clock))
 
     def tick(self, budget_s: float = 0.05) -> None:
         """Run upkeep that is due, for about ``budget_s`` seconds.

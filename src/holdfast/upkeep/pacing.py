@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from holdfast.clock import Clock
+
 SECOND_NS = 1_000_000_000
 
 
@@ -35,3 +37,8 @@ class Pacer:
         self._sleep(self.HURRIED_S if self.hurry else max(worked * self.rest, self.LEAST_S))
         self.rest = 1
         self._since = self._now()
+
+
+def paced(clock: Clock) -> Pacer:
+    """What a caller's own long work rests by, on the thread that does it."""
+    return Pacer(clock.monotonic_ns, clock.sleep)

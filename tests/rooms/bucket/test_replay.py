@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import Random
 from types import FrameType
@@ -17,6 +17,8 @@ from holdfast.bucket.seal import seal_all
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import Corrupt, HoldfastError
 from holdfast.limits import GIB
+from holdfast.log.keyblock import Row
+from holdfast.log.runs import Runs, Stores, runs_of_groups
 from holdfast.store.namespace import Namespace
 from holdfast.store.store import Store
 from holdfast.views.port import Table
@@ -153,6 +155,50 @@ def test_more_than_recovery_may_replay_is_absorbed_at_once(monkeypatch: pytest.M
             with in_memory(disk, bucket_bytes=BUCKET_BYTES) as (store, _):
                 assert (the_bucket(store).absorbed is not None) == absorbed
                 assert the_bucket(store).tally().keys == count
+
+
+def flat(runs: Iterable[Stores | Row]) -> tuple[list[object], int, int]:
+    """What runs hold, in order; what their stores take, and the highest version of these."""
+    told: list[object] = []
+    taken = version = 0
+    for run in runs:
+        if isinstance(run, Stores):
+            told += zip(run.keys, run.entries, strict=True)
+            told += [*run.timed, *run.fresh]
+            taken, version = taken + run.taken_bytes, max(version, run.version)
+        else:
+            told.append(run)
+    return told, taken, version
+
+
+@pytest.mark.parametrize("read_bytes", [48, 100, 5_000, 1 << 16])
+def test_stores_of_a_group_each_make_the_runs_that_their_groups_make(read_bytes: int) -> None:
+    with in_memory(bucket_bytes=BUCKET_BYTES) as (store, _):
+        ns = store.namespace("acme")
+        for number in range(2_500):
+            ns.put(f"k{number:06d}", bytes(number % 50), ttl=60 if number % 700 == 5 else None)
+            if number % 500 == 7:
+                ns.delete(f"k{number:06d}")
+                ns.put_many([("a", b"1"), ("b", b"2")])
+        bucket = the_bucket(store)
+        number = min(bucket.log.ended)
+        groups = list(bucket.log.groups(number))
+        runs = Runs(number)
+        found = [*bucket.log.scanned(number, runs.scan, None, read_bytes), runs.run]
+        assert flat(found) == flat(runs_of_groups(groups, number))
+        damaged = groups[len(groups) // 2].head
+        read = bucket.log._bytes
+        for place in (damaged.start + 20, damaged.body - 1, damaged.body + 3, damaged.stop - 1):
+
+            def flipped(number: int, start: int, stop: int, place: int = place) -> bytes:
+                data = bytearray(read(number, start, stop))
+                if start <= place < stop:
+                    data[place - start] ^= 1
+                return bytes(data)
+
+            bucket.log._bytes = flipped  # type: ignore[method-assign]
+            with pytest.raises(Corrupt, match=str(damaged.start)):
+                list(bucket.log.scanned(number, Runs(number).scan, None, read_bytes))
 
 
 @pytest.mark.parametrize("read_bytes", [48, 100, 5_000, 1 << 16])
