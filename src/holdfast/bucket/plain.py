@@ -59,8 +59,14 @@ def plan(
         at += size + CHECK_BYTES
     bucket.version += len(keys)
     bucket.highest = max(bucket.highest, high)
-    group.beside += _replaced_bytes(group, batch)
-    group.pending.update(zip(keys, rows, strict=True))
+    pending, before = group.pending, len(group.pending)
+    if before and not pending.keys().isdisjoint(keys):
+        group.beside += _replaced_bytes(group, batch)
+        pending.update(zip(keys, rows, strict=True))
+    else:
+        pending.update(zip(keys, rows, strict=True))
+        if len(pending) - before < len(keys):
+            group.beside += _repeated_bytes(batch)
     group.count += len(rows)
     group.length = at - group.base
     told = (names, versions, map(len, values), repeat(None), repeat(bucket.id))
@@ -80,18 +86,19 @@ def fits(group: Gathering, batch: Batch, *, charged: bool) -> bool:
 
 def _replaced_bytes(group: Gathering, batch: Batch) -> int:
     """Bytes of the records that a group has of keys that it stores again behind them."""
+    pending, unpack = group.pending, ENTRY.unpack_from
+    again = pending.keys() & set(batch[0])
+    taken: int = sum(OVERHEAD + len(key) + unpack(pending[key])[3] for key in again)
+    return taken + _repeated_bytes(batch)
+
+
+def _repeated_bytes(batch: Batch) -> int:
+    """Bytes of the records of a batch whose keys it stores again behind them."""
     keys, _, values = batch
-    pending, taken = group.pending, 0
-    if not pending.keys().isdisjoint(keys):
-        unpack = ENTRY.unpack_from
-        again = pending.keys() & set(keys)
-        taken = sum(OVERHEAD + len(key) + unpack(pending[key])[3] for key in again)
     sizes = list(map(len, values))
     last = dict(zip(keys, sizes, strict=True))
-    if len(last) < len(keys):
-        taken += OVERHEAD * (len(keys) - len(last))
-        taken += sum(map(len, keys)) + sum(sizes) - sum(map(len, last)) - sum(last.values())
-    return taken
+    taken = sum(map(len, keys)) + sum(sizes) - sum(map(len, last)) - sum(last.values())
+    return taken + OVERHEAD * (len(keys) - len(last))
 
 
 def publish(bucket: Bucket, group: Gathering) -> None:
@@ -139,8 +146,6 @@ def store_one(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) 
     """
     log = bucket.log
     if bucket.gathers or bucket.special or log.stop >= bucket.heed_at:
-        if bucket.leading or not bucket.durable:
-            return _store_gathered(bucket, key, name, value)
         return _store_leading(bucket, key, name, value)
     with bucket.lock:
         if not bucket.start <= key < bucket.stop or bucket.broken is not None:
@@ -160,19 +165,32 @@ def store_one(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) 
         number, at = log.number, place + HEAD_BYTES + wide
         row = ENTRY.pack(version, now, 0, size, crc, 0, 0, number, at)
         length = OVERHEAD + wide + size
-        _publish_one(bucket, key, row, number, length=length)
+        active = bucket.state.active  # from here on as ``_publish_one`` does it
+        keys, tally = active.keys, active.tally
+        old = keys.get(key)
+        keys[key] = row
+        noted = bucket.noted.get(number)
+        if noted is not None:
+            noted[key] = row
+        if old:
+            tally.count(key, old, -1)
+        tally.keys += 1
+        tally.live[number] = tally.live.get(number, 0) + length
+        active.payload += ENTRY_BYTES + wide
         if key > bucket.highest:  # noqa: PLR1730 - a call to max costs more than the rest
             bucket.highest = key
         bucket.weight = weight = bucket.weight + length
-        if weight >= bucket.bound or len(bucket.state.keys) >= OVERLAY_RECORDS:
-            bucket.crowded = True
+        full = weight >= bucket.bound or len(keys) >= OVERLAY_RECORDS
+        bucket.crowded = full or bucket.crowded
     return Receipt(name, version, size, None, bucket.id)
 
 
 def _store_leading(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) -> object:
-    """Apply one store as a durable group of its own, where nobody leads and nobody waits."""
-    with bucket.lock:
-        flight = _take_off(bucket, key, value)
+    """Apply one store as a durable group of its own, where nobody leads; else among others."""
+    flight = None
+    if bucket.durable and not bucket.leading:  # looked at again under the lock
+        with bucket.lock:
+            flight = _take_off(bucket, key, value)
     if flight is None:
         return _store_gathered(bucket, key, name, value)
     group, version = flight

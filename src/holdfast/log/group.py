@@ -42,6 +42,7 @@ HEAD = struct.Struct("<4sBBHIIIIQQ")
 DIGEST = struct.Struct("<Q")
 SEALED = struct.Struct(HEAD.format + "Q")  # with its digest
 GROUP_HEAD_BYTES = SEALED.size
+_pack, _pack_digest = HEAD.pack, DIGEST.pack  # looked up once, not for every group
 
 
 class Kind(IntEnum):
@@ -131,9 +132,9 @@ def seal_head(  # noqa: PLR0917 - a header has this many fields
     kind: int, count: int, length: int, body_crc: int, synced_to: int, previous: int
 ) -> tuple[bytes, int]:
     """A group's header and the chain digest after it."""
-    head = HEAD.pack(MAGIC, kind, 0, 0, count, length, body_crc, 0, synced_to, previous)
+    head = _pack(MAGIC, kind, 0, 0, count, length, body_crc, 0, synced_to, previous)
     digest = xxh3_64_intdigest(head)
-    return head + DIGEST.pack(digest), digest
+    return head + _pack_digest(digest), digest
 
 
 def read_head(data: bytes | memoryview, at: int, start: int) -> GroupHead | None:

@@ -172,9 +172,10 @@ class Log:
         head, digest = seal_head(kind, count, length, crc32c(body), self.synced, self.digest)
         self.active.append((head + body,) if length < JOIN_BYTES else (head, body))
         self.last, self.digest = start, digest
-        self.stop = start + GROUP_HEAD_BYTES + length
-        self.records += count if kind == GROUP_OF_RECORDS else 0
-        return start + GROUP_HEAD_BYTES
+        self.stop = start = start + GROUP_HEAD_BYTES + length
+        if kind == GROUP_OF_RECORDS:
+            self.records += count
+        return start - length
 
     def append(
         self, buffers: Sequence[Buffer], count: int, length: int, kind: int = Kind.RECORDS

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.engines import disk as module
-from holdfast.engines.disk import GATHER, OsDisk
+from holdfast.engines.disk import GATHER, LARGE_BYTES, PIECE_BYTES, OsDisk
 from holdfast.engines.port import Buffer, File
 from holdfast.testing.disk import CountingDisk
 
@@ -66,6 +66,25 @@ def test_a_kernel_that_takes_nothing_is_an_error(
     monkeypatch.setattr(module, "pwritev", kernel.pwritev)
     with pytest.raises(OSError, match="takes no bytes"):
         file.write(0, buffers)
+
+
+@pytest.mark.parametrize("most", [1 << 30, 50_000])
+@pytest.mark.parametrize("start", [0, 88, PIECE_BYTES, 1_000_003])
+def test_a_large_buffer_goes_in_aligned_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: int, most: int
+) -> None:
+    kernel = ShortKernel(most)
+    file = new(tmp_path)
+    monkeypatch.setattr(module, "pwritev", kernel.pwritev)
+    large, last = os.urandom(5 * LARGE_BYTES + 7), os.urandom(LARGE_BYTES)
+    assert file.write(start, [b"head", large, b"mid", b"", last, b"tail"]) == sum(
+        map(len, (b"head", large, b"mid", last, b"tail"))
+    )
+    assert file.read(start, 1 << 20) == b"head" + large + b"mid" + last + b"tail"
+    if most > PIECE_BYTES:
+        assert kernel.calls <= (5 * LARGE_BYTES + LARGE_BYTES) // PIECE_BYTES + 7
+    assert file.write(0, [large]) == len(large)
+    assert file.read(0, len(large)) == large
 
 
 def test_one_buffer_is_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
