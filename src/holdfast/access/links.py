@@ -15,6 +15,7 @@ from holdfast.errors import InvalidValue
 
 PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 TIDIED: Final = frozenset((b"", b".", b".."))
+USUAL_BASE: Final = "http://127.0.0.1:8080"
 SCHEMES: Final = ("http://", "https://")
 
 
@@ -22,19 +23,21 @@ def link(base: str | None, namespace: str, key: str, token: str) -> str:
     """The address of an object with a token that opens it.
 
     Args:
-        base: where the server answers, such as "https://store.example".
+        base: where the server answers, such as "https://store.example"; None: where
+            ``holdfast serve`` answers if nothing else is said.
         namespace: the object's namespace.
         key: the object's key, valid.
         token: what opens it.
 
     Raises:
-        InvalidValue: there is no base, or it is no http address.
+        InvalidValue: the base is no http address.
 
     Example:
         >>> link("https://s.example/", "acme", "a b/c", "T")
         'https://s.example/v1/namespaces/acme/objects/a%20b/c?grant=T'
     """
-    if base is None or not base.startswith(SCHEMES) or {"?", "#"}.intersection(base):
+    base = USUAL_BASE if base is None else base
+    if not base.startswith(SCHEMES) or {"?", "#"}.intersection(base):
         raise InvalidValue(argument="base", reason="not an http address", base=base)
     return f"{base.rstrip('/')}/v1/namespaces/{namespace}/objects/{encoded(key)}?grant={token}"
 

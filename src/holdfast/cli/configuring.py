@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from holdfast.cli.options import AsJson, StorePath, output_of
+from holdfast.cli.options import DEFAULT_PATH, AsJson, StoreFolder, output_of
+from holdfast.errors import StorageFailed
 
 if TYPE_CHECKING:
     from holdfast.server.config import Config
@@ -41,11 +42,13 @@ def configuration(path: Path, file: Path | None, flags: Mapping[str, object]) ->
     found = file if file is not None else path / NAME
     try:
         text = found.read_bytes()
-    except FileNotFoundError:
+    except OSError as error:
         if file is not None:
-            message = f"there is no file {str(file)!r}"
+            message = f"cannot read {str(file)!r}: {error.strerror}"
             raise typer.BadParameter(message, param_hint="--config") from None
-        return load(said, os.environ)
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise StorageFailed(path=str(found), cause=str(error)) from error
+        return load(said, os.environ)  # whoever opens the store says what is wrong with its folder
     return load(said, os.environ, file=str(found), text=text)
 
 
@@ -53,7 +56,7 @@ def configuration(path: Path, file: Path | None, flags: Mapping[str, object]) ->
 def show(
     context: typer.Context,
     *,
-    path: StorePath,
+    path: StoreFolder = DEFAULT_PATH,
     file: File = None,
     origin: Annotated[
         bool, typer.Option("--origin", help="Say for each where it was said.")

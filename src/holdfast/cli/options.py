@@ -117,6 +117,13 @@ AsJson = Annotated[
 StorePath = Annotated[
     Path, typer.Argument(metavar="PATH", help="The store's folder.", show_default=False)
 ]
+StoreFolder = Annotated[  # for what is asked of a store that is served
+    Path,
+    typer.Argument(
+        metavar="[PATH]", envvar="HOLDFAST_PATH", help="The store's folder; data if not said."
+    ),
+]
+DEFAULT_PATH = Path("data")
 NamespaceName = Annotated[
     str, typer.Argument(metavar="NAMESPACE", help="Whose keys.", show_default=False)
 ]

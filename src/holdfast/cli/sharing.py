@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from holdfast.access.links import USUAL_BASE
 from holdfast.cli.opening import opened
 from holdfast.cli.options import (
     AsJson,
@@ -25,8 +26,6 @@ from holdfast.errors import InUse
 from holdfast.request.arguments import namespace_bytes
 from holdfast.store.tenancy import linked, object_grant, signing_alone
 from holdfast.values import Grant
-
-BASE = "http://127.0.0.1:8080"  # where serve listens if nothing else is said
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +48,7 @@ def share(
     base: Annotated[
         str,
         typer.Option(envvar="HOLDFAST_URL", metavar="URL", help="Where the store is served."),
-    ] = BASE,
+    ] = USUAL_BASE,
     as_json: AsJson = False,
 ) -> None:
     """Print a link to one object, good for whoever has it; a server may have the store open."""

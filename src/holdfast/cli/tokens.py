@@ -10,7 +10,9 @@ import typer
 
 from holdfast.cli.opening import holds_store, opened
 from holdfast.cli.options import (
+    DEFAULT_PATH,
     AsJson,
+    StoreFolder,
     StoreOptions,
     output_of,
     parse_size,
@@ -27,14 +29,6 @@ from holdfast.store.tenancy import signing_alone
 from holdfast.values import Grant
 
 token_app: Final = typer.Typer(no_args_is_help=True, help="Make, list and revoke tokens.")
-
-StoreFolder = Annotated[
-    Path,
-    typer.Argument(
-        metavar="[PATH]", envvar="HOLDFAST_PATH", help="The store's folder; data if not said."
-    ),
-]
-DEFAULT_PATH: Final = Path("data")
 
 
 def register(app: typer.Typer) -> None:

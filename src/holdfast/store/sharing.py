@@ -38,7 +38,7 @@ class Sharing:
             rights: of read, write and delete.
             uses: how many requests it is good for; None for any number.
             base: where a server of this store answers; the ``base_url`` of
-                ``holdfast.open`` if None.
+                ``holdfast.open`` if None, else where ``holdfast serve`` usually does.
 
         Returns:
             The link. The part behind "grant=" is a token: it opens what the link opens.
@@ -56,7 +56,7 @@ class Sharing:
         from holdfast.store import tenancy  # noqa: PLC0415 - takes 50 ms to import
 
         wanted = tenancy.object_grant(self.name, key, rights, uses)
-        where = base or self._store.base_url
+        where = self._store.base_url if base is None else base
         return tenancy.linked(self._store.tokens, wanted, ttl, base=where)
 
     def publish(self, prefix: str = "") -> None:

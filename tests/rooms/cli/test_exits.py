@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,7 @@ from holdfast import errors
 from holdfast.cli.exits import ExitCode, exit_code
 from holdfast.errors import Correctable, HoldfastError, Payable, Untrusted, Waitable
 
+Run = Callable[..., Any]
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "CLI.md"
 
 
@@ -43,3 +46,12 @@ def test_the_document_has_every_exit_code_and_every_error() -> None:
     assert {int(code) for code in rows} == {int(code) for code in ExitCode}
     for leaf in leaves(HoldfastError):
         assert f"`{leaf.code}`" in rows[str(int(exit_code(leaf())))], leaf
+
+
+def test_settings_that_cannot_be_read_are_told_in_a_line(run: Run, tmp_path: Path) -> None:
+    for asked in (("config", "show"), ("serve",)):
+        told = run(*asked, "data", "--config", str(tmp_path))
+        assert (told.code, "Traceback" in told.err) == (2, False)
+    told = run("serve", "/dev/null/store")
+    assert (told.code, "Traceback" in told.err) == (6, False)
+    assert "port" in run("config", "show", "--origin").out  # of the folder "data", as of serve

@@ -23,6 +23,7 @@ from holdfast.errors import (
     Unauthenticated,
 )
 from holdfast.request.arguments import RESERVED
+from holdfast.server import Settings
 from holdfast.store import Store
 from holdfast.store.tenancy import (
     StoreRecords,
@@ -252,11 +253,18 @@ def test_a_link_survives_what_tidies_paths_up(key: str, path: str) -> None:
         assert link.partition("?")[0] == f"{BASE}/v1/namespaces/acme/objects/{path}"
 
 
+def test_a_link_leads_where_a_server_usually_answers() -> None:
+    with holdfast.open(":memory:") as store:
+        link = store.namespace("acme").share("a", ttl="1h")
+    assert link.partition("?")[0] == "http://127.0.0.1:8080/v1/namespaces/acme/objects/a"
+    assert (Settings().host, Settings().port) == ("127.0.0.1", 8080)
+
+
 def test_what_cannot_be_shared_makes_nothing() -> None:
     with holdfast.open(":memory:") as store:
         acme = store.namespace("acme")
         for error, call in (
-            (InvalidValue, lambda: acme.share("a")),  # nobody said where a server answers
+            (InvalidValue, lambda: acme.share("a", base="")),
             (InvalidValue, lambda: acme.share("a", base="ftp://x")),
             (InvalidValue, lambda: acme.share("a", base=f"{BASE}?x")),
             (InvalidKey, lambda: acme.share("", base=BASE)),
