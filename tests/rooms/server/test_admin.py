@@ -151,6 +151,7 @@ def test_what_was_refused_is_logged_without_secrets(
     assert line["request"] == answer.headers["holdfast-request"]
     assert (line["operation"], line["namespace"], line["status"]) == ("load", "acme", 404)
     assert (line["cost_atto"], line["code"]) == (0, "not_found")
+    assert line["took_ms"] >= 0
     assert raw.token not in str(line)
     assert "secret-key" not in str(line)
 
