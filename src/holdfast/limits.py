@@ -102,6 +102,10 @@ SEARCH_BEHIND: Final = 100_000  # records that upkeep lets an index lack
 TAGS: Final = 50  # of one object
 TAG_BYTES: Final = 512  # of a tag's name and value together
 
+# -- money -----------------------------------------------------------------------
+ATTO: Final = 10**60 - 1  # of one entry, in 10^-18 USD: no sum of entries has too many digits
+BOUND: Final = (1 << 63) - 1  # the largest that a namespace can be given
+
 # -- sessions of numbered writes, in one bucket ---------------------------------
 SESSION_NUMBERS: Final = 1_000  # applied numbers that one session has above its floor
 SESSIONS: Final = 1_000  # of one namespace

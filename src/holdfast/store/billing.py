@@ -19,7 +19,7 @@ from holdfast.ledger import entries, statement
 from holdfast.ledger.books import RESERVE, Account
 from holdfast.ledger.entries import Deposit, Entry, Rule, Transfer
 from holdfast.ledger.ledger import Ledger
-from holdfast.limits import VALUE_RECORD_BYTES
+from holdfast.limits import ATTO, VALUE_RECORD_BYTES
 from holdfast.metering.tariffs import OWN_FROM, Tariff, compiled, shipped
 from holdfast.store.tenancy import StoreRecords
 
@@ -282,13 +282,16 @@ def _name(account: object, argument: str = "account") -> str:
 
 
 def _text(reference: object) -> str:
-    if not isinstance(reference, str):
-        raise InvalidValue(argument="reference", reason="text")
-    return reference
+    try:
+        if isinstance(reference, str) and reference.encode():
+            return reference
+    except UnicodeEncodeError:  # half of a character
+        pass
+    raise InvalidValue(argument="reference", reason="text")
 
 
 def _atto(amount: object, argument: str = "atto") -> int:
-    """An integer that is not below zero."""
-    if type(amount) is not int or amount < 0:
-        raise InvalidValue(argument=argument, reason="an integer, 0 or more")
+    """An integer that is not below zero, of at most 60 digits."""
+    if type(amount) is not int or not 0 <= amount <= ATTO:
+        raise InvalidValue(argument=argument, reason="an integer, 0 to 10^60 - 1")
     return amount

@@ -19,6 +19,7 @@ from holdfast.bucket.checkpoint import Pace
 from holdfast.bucket.dividing import held
 from holdfast.bucket.purse import UNBOUNDED, Purse
 from holdfast.errors import Corrupt, InvalidValue, NotFound
+from holdfast.limits import BOUND
 from holdfast.metering.tariffs import Tariff
 from holdfast.request import arguments
 from holdfast.store.tenancy import StoreRecords
@@ -119,8 +120,8 @@ class Meters:
         """As ``Namespace.configure``."""
         space = arguments.namespace_bytes(name)
         for bound in bounds:
-            if bound is not None and (type(bound) is not int or bound < 0):
-                raise InvalidValue(argument="bounds", reason="integers, 0 or more")
+            if bound is not None and (type(bound) is not int or not 0 <= bound <= BOUND):
+                raise InvalidValue(argument="bounds", reason="integers, 0 to 2^63 - 1")
         priced = self._store.tariffs.get(tariff or FREE)
         told = Configured(
             priced.name if tariff else "",

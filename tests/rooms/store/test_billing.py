@@ -133,3 +133,33 @@ def test_a_closed_store_has_no_books() -> None:
         _ = store.tariffs
     with pytest.raises(Closed):
         _ = store.accounts
+
+
+@pytest.mark.parametrize("atto", [-1, 1.5, "5", True, None, 10**60, 10**4_299])
+def test_no_amount_is_taken_that_the_books_could_not_hold(store: Store, atto: object) -> None:
+    for ask in (
+        lambda: store.accounts.deposit("acme", atto, "r"),  # type: ignore[arg-type]
+        lambda: store.accounts.transfer("acme", "beta", atto, "r"),  # type: ignore[arg-type]
+        lambda: store.accounts.rule("acme", 1, atto, 1),  # type: ignore[arg-type]
+        lambda: store.accounts.rule("acme", atto, 1, 1),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InvalidValue):
+            ask()
+    assert store.accounts.names() == []
+
+
+@pytest.mark.parametrize("reference", ["", "x" * 201, None, 5, b"r", "\ud800"])
+def test_a_reference_is_text_that_can_be_written(store: Store, reference: object) -> None:
+    with pytest.raises(InvalidValue):
+        store.accounts.deposit("acme", 1, reference)  # type: ignore[arg-type]
+    assert store.accounts.names() == []
+
+
+def test_the_largest_amounts_add_up(store: Store) -> None:
+    most = 10**60 - 1
+    for number in range(50):
+        store.accounts.deposit("acme", most, f"{number}")
+    store.accounts.rule("acme", most, most, most)
+    assert store.accounts.balance("acme") == 50 * most
+    document = store.statement("acme", 0, AGES)
+    assert statement.verify(document, public_key=store.public_key()).closing.balance == 50 * most

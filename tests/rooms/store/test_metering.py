@@ -273,3 +273,16 @@ def test_an_operation_as_a_value_is_quoted_as_by_its_name(store: Store) -> None:
     for wrong in (7, None, "fly", operations.Upload(b"", "k", b"", "begun")):
         with pytest.raises(InvalidValue, match="operation"):
             acme.quote(cast("str", wrong))
+
+
+@pytest.mark.parametrize("bound", [-1, 1.5, "5", True, 1 << 63, 1 << 70])
+@pytest.mark.parametrize("name", ["bytes_max", "objects_max", "requests_per_s", "concurrent_max"])
+def test_a_bound_that_cannot_be_kept_changes_nothing(
+    store: Store, name: str, bound: object
+) -> None:
+    acme = store.namespace("acme")
+    before = acme.configure(objects_max=5)
+    with pytest.raises(InvalidValue):
+        acme.configure(**{name: bound})  # type: ignore[arg-type]
+    assert acme.configured() == before
+    assert [entry.kind for entry in store.accounts.entries("acme")] == ["terms"]
