@@ -325,6 +325,9 @@ class Tally:
     def add(self, made: Charge, times: int = 1) -> None:
         """Count a charge, so many times."""
         self.amount += made.amount * times
+        if made.kind and not (made.size_bytes or made.egress_bytes) and made.back is None:
+            self._alike[made] = self._alike.get(made, 0) + times
+            return  # nothing of it is a product: the line of its operation
         terms = self._terms.get(made.terms)
         if terms is None or not self._is_exact(made, terms):
             self._alike[made] = self._alike.get(made, 0) + times

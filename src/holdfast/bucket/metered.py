@@ -34,7 +34,7 @@ from holdfast.charges import (
 )
 from holdfast.errors import BalanceEmpty, HoldfastError, LimitExceeded
 from holdfast.log.entry import ENTRY, Entry
-from holdfast.log.records import Type
+from holdfast.log.records import OVERHEAD, Type
 from holdfast.operations import (
     Append,
     Consumers,
@@ -250,15 +250,20 @@ def store_many(
     found = {} if low > bucket.highest else _standing(bucket, keys)
     if any(row[EXPIRES_SLICE] != NEVER for row in found.values()):
         return None
-    size = sum(map(len, keys)) - len(keys) * purse.cut + sum(map(len, values))
-    size -= sum(len(k) - purse.cut + ENTRY.unpack_from(row)[3] for k, row in found.items())
+    gone = sum(len(k) - purse.cut + ENTRY.unpack_from(row)[3] for k, row in found.items())
     price = purse.terms.c
     made = Charge(purse.terms.number, "C", amount=price)
     count, now = len(keys), bucket.time.now_ns()
+    size = 0  # what the group grows by tells it too, where no bound is to be held before
+    if purse.allotted_bytes >= 0:
+        size = sum(map(len, keys)) - count * purse.cut + sum(map(len, values)) - gone
     taken = Booking(purse, {made: count}, size, count - len(found), size, price * count, now)
     if _refusal(purse, taken) is not None:
         return None
+    before = group.length
     receipts = plain.plan(bucket, group, batch, high, cost_atto=price)
+    size = group.length - before - count * (OVERHEAD + purse.cut) - gone
+    taken.size_bytes = taken.rent_bytes = size
     taken.stage()
     _write(bucket, group, taken)
     return receipts
