@@ -27,7 +27,7 @@ class Part:
     def __init__(self, run: Run, hidden: BitMap | None = None) -> None:
         self.run = run
         self.hidden = BitMap() if hidden is None else hidden
-        self.words = run.words - sum(run.lengths[at] for at in self.hidden)
+        self.words = run.words - sum(int(run.lengths[at]) for at in self.hidden)
         self._due = 0
 
     @property

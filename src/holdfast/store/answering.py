@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 RANKS: Final = ("bm25", "key")
 ATTEMPTS: Final = 64  # buckets may split and merge, again and again
+ON_ITS_WAY_S: Final = 0.05
 KNOWN_QUESTIONS: Final = 4_096
 KNOWN_CURSORS: Final = 4_096
 SCORE: Final = struct.Struct(">d")
@@ -135,6 +136,7 @@ class Answering:
         Raises:
             Changed: ranges changed each time. Unavailable: another process does not answer.
         """
+        told = Gathered(())
         for _ in range(ATTEMPTS):
             try:
                 told = self._searcher.gathered(asked.space)
@@ -147,6 +149,8 @@ class Answering:
                 return self._ranked(asked, told, behind)
             except Moved:
                 self._store.placement.directory.look_again()
+                if told.others:  # a range is on its way between two processes
+                    self._store.clock.sleep(ON_ITS_WAY_S)
         raise Changed(what="ranges of buckets")
 
     def answer_all(self, query: str, limit: int, rank: Literal["bm25", "key"]) -> Hits:

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 
 import holdfast
 from holdfast import Namespace
+from holdfast.store.answering import Portion
+from holdfast.store.question import Question
 from holdfast.testing import ManualClock
 
 QUERIES = ["fox", "quick fox", '"quick fox"', "fox OR dog -lazy", "qui*", "NOT fox", "tag:kind=odd"]
@@ -110,6 +113,31 @@ def test_an_index_follows_without_being_asked(tmp_path: Path) -> None:
         assert store.status().search_behind == acme.search_status().behind < 100_000
         found = acme.search("fox", fresh=False)
         assert found.total + found.behind >= 120_000
+
+
+def test_another_process_is_answered_of_an_index_that_hides_documents(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with holdfast.open(folder, upkeep=False) as store:
+        acme = store.namespace("acme")
+        acme.put_many({f"k{n:02}": b"fox and dog" for n in range(50)}, index=True)
+        acme.search("fox")
+        acme.delete("k07")
+        acme.search("fox")
+    with holdfast.open(folder, upkeep=False) as store:
+        question = msgspec.msgpack.encode(Question("acme", "fox", rank="bm25", limit=3))
+        portion = store.searcher.answering.portion
+        counted = msgspec.msgpack.decode(
+            portion(question, b"acme\x00", b"acme\x01", b""), type=Portion
+        )
+        weighed = msgspec.msgpack.encode(counted.counts.weights())
+        told = msgspec.msgpack.decode(
+            portion(question, b"acme\x00", b"acme\x01", weighed), type=Portion
+        )
+        found = store.namespace("acme").search("fox", limit=4)
+        assert told.total == found.total == 49
+        assert [(key.decode(), -score) for score, key in told.hits] == [
+            (hit.key, hit.score) for hit in found.hits
+        ]
 
 
 def test_what_a_closed_store_lacked_is_told_when_it_is_opened(tmp_path: Path) -> None:
