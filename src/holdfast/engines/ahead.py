@@ -40,7 +40,7 @@ from holdfast.limits import KIB
 
 WINDOW_BYTES = max(128 * KIB, ALLOCATIONGRANULARITY)
 # Of zeros: the largest that Linux takes from the pages a processor gave back last. Larger
-# ones are fresh memory more often, which on a virtual machine took ten times as long.
+# ones took ten times as long in many rounds on a virtual machine, these in one of fourteen.
 PIECE_BYTES = 32 * KIB
 RUN_BYTES = WINDOW_BYTES  # of small writes in a row are worth zeros ahead: short files have none
 SMALL_BYTES = 16 * KIB  # from here on a write goes by call

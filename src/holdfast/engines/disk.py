@@ -14,8 +14,9 @@ from holdfast.engines.port import Buffer, Disk, File, Mapped
 
 # What one pwritev may gather: IOV_MAX of Linux, and the least that others offer.
 GATHER = 1024
-# Linux takes a large write in pages as large as it. Those of 128 KiB and more are at times
-# fresh memory, which on a virtual machine took 2 to 3 us a KiB; up to 64 KiB always 0.3.
+# Linux takes a large write in pages as large as it. In pieces of 128 KiB and more a write of
+# 1 MiB took 2 to 3 us a KiB in many rounds on a virtual machine, in pieces of 64 KiB 0.3 in
+# all 18; presumably large pages are memory that the machine has yet to be given.
 LARGE_BYTES = 128 << 10
 PIECE_BYTES = 64 << 10
 
