@@ -75,7 +75,10 @@ def load_many(
     log = bucket.log
     read: Read = log.read_value if waits else log.read_now
     for span in _spans(sorted(places)):
-        _fill(found, keys, span, read)
+        if len(span) == 1:  # as all are that lie scattered
+            _fill_one(found, keys, span[0], read)
+        else:
+            _fill(found, keys, span, read)
     return found
 
 
@@ -132,6 +135,22 @@ def _spans(places: Sequence[Place]) -> Iterator[list[Place]]:
             span, within, start, stop = [place], segment, offset, end
     if span:
         yield span
+
+
+def _fill_one(found: list[Value], keys: Sequence[bytes], place: Place, read: Read) -> None:
+    """Read one value, and note it if it verifies."""
+    segment, offset, end, version, number = place
+    found[number] = AFAR
+    try:
+        told = read(segment, offset, end - offset)
+    except (Corrupt, StorageFailed, struct.error):
+        return  # whoever asks for it by itself is told
+    if told is None:
+        return
+    value, check = told
+    folded = version if version <= FOLD else (version ^ (version >> 32)) & FOLD
+    if crc32c(keys[number], crc32c(value) ^ folded) == check:
+        found[number] = value
 
 
 def _fill(found: list[Value], keys: Sequence[bytes], span: list[Place], read: Read) -> None:
