@@ -54,7 +54,7 @@ def plain(text: str) -> str:
 
 
 @pytest.mark.push
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_every_example_prints_what_the_page_says(tmp_path: Path) -> None:
     wanted = examples(DOCUMENT.read_text())
     command = tmp_path / "bin" / "holdfast"  # no function: what runs in the background is ended
@@ -76,7 +76,7 @@ def test_every_example_prints_what_the_page_says(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=300,
+        timeout=800,
     )
     printed = done.stdout.split(MARK)[:-1]
     assert len(printed) == len(wanted)
