@@ -6,7 +6,6 @@ door it came in by.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -104,39 +103,14 @@ class Corridor:
     def store_many(self, batch: Batch) -> list[Receipt]:
         """Apply stores without options; as ``write_many``, quicker. The first error is raised."""
         receipts = self._store_together(batch)
-        return receipts_of(self._store_apart(batch)) if receipts is None else receipts
+        return (
+            receipts_of(self.write_many(list(map(Store, *batch)))) if receipts is None else receipts
+        )
 
     def store_each(self, batch: Batch) -> Sequence[object]:
         """As ``store_many``, but each store has its own result, or its error."""
         receipts = self._store_together(batch)
-        return self._store_apart(batch) if receipts is None else receipts
-
-    def _store_apart(self, batch: Batch) -> Sequence[object]:
-        """Stores that no bucket takes as they are all together: those of each by themselves."""
-        keys, names, values = batch
-        parts: dict[bytes, list[int]] = {}
-        for index, key in enumerate(keys):
-            parts.setdefault(self.directory.find(key).start, []).append(index)
-        bounded = sum(map(len, values)) <= BATCH_BYTES and len(keys) <= BATCH_OPERATIONS
-        short = max(map(len, keys)) <= VIEW_KEY_BYTES
-        if self.numbered or len(parts) == 1 or not (bounded and short):
-            return self.write_many(list(map(Store, *batch)))
-        outcomes: list[object] = [None] * len(keys)
-        for part in parts.values():
-            told = self._store_part(
-                ([keys[i] for i in part], [names[i] for i in part], [values[i] for i in part])
-            )
-            for index, outcome in zip(part, told, strict=True):
-                outcomes[index] = outcome
-        return outcomes
-
-    def _store_part(self, part: Batch) -> Sequence[object]:
-        """As ``store_each``, of one bucket, or of what was one."""
-        try:
-            receipts = self._store_together(part)
-        except HoldfastError as error:
-            return [error] * len(part[0])
-        return self.write_many(list(map(Store, *part))) if receipts is None else receipts
+        return self.write_many(list(map(Store, *batch))) if receipts is None else receipts
 
     def _store_together(self, batch: Batch, first: Once | None = None) -> list[Receipt] | None:
         """The receipts of stores that one bucket takes as they are; None where any needs a look.
@@ -218,11 +192,8 @@ class Corridor:
             return self._write_atomic(operations)
         outcomes: list[object] = [None] * len(operations)
         waiting = refuse_shared(self.directory, operations, outcomes)
-        at, version = 0, -1
+        at = 0
         while at < len(waiting):
-            if version != self.directory.version:  # what was one bucket may be two now
-                version = self.directory.version
-                waiting[at:] = self._by_bucket(operations, waiting[at:])
             piece = self._piece(operations, waiting, at)
             try:
                 results = self._apply([operations[i] for i in piece])
@@ -235,13 +206,6 @@ class Corridor:
                 outcomes[index] = result
             at += len(piece)
         return outcomes
-
-    def _by_bucket(self, operations: Sequence[Operation], waiting: list[int]) -> list[int]:
-        """The same, those of one bucket next to each other, in their order."""
-        starts = self.directory.table[0]
-        if len(starts) == 1:
-            return waiting
-        return sorted(waiting, key=lambda index: bisect_right(starts, operations[index].key))
 
     def _apply(self, operations: Sequence[Operation], *, atomic: bool = False) -> list[object]:
         """Apply operations to the bucket of the first, which may have to grow before."""
