@@ -46,11 +46,11 @@ def measure(job: Job) -> Outcome:
     keys = [key_at(index) for index in chosen[:: max(1, len(chosen) // _PROOFS)]]
     made, making_ms = _timed([_making(namespace, key) for key in keys])
     of = [(namespace.name, key) for key in keys]
+    steps.check(engine, chosen, pool)
+    engine.close()  # whoever verifies has no store, and no upkeep beside
     checks = [_verifying(*pair, public_key) for pair in zip(made, of, strict=True)]
     _, verifying_ms = _timed(checks, roots.verified.cache_clear)
     _, known_ms = _timed(checks)
-    steps.check(engine, chosen, pool)
-    engine.close()
     figures = {
         "absorbed_per_s": job.operations / watch.seconds,
         "make_p50_ms": making_ms,
