@@ -35,16 +35,16 @@ from typing import Final, NamedTuple
 from weakref import WeakSet, finalize
 
 import msgspec
-from xxhash import xxh3_64_digest, xxh3_64_intdigest
+from xxhash import xxh3_64_digest
 
 from holdfast.certify import trie
 from holdfast.certify.trie import Columns, Page, Trie
+from holdfast.engines import whole
 from holdfast.log.log import Position
 
 NAME: Final = "tree.index"
 MAGIC: Final = b"HFTREEIX"
 FORMAT: Final = 1
-HEAD_BYTES: Final = 16
 CHECK_BYTES: Final = 8
 DIGEST_BYTES: Final = 32
 COUNT: Final = struct.Struct("<H")
@@ -205,7 +205,7 @@ class Files:
         shelves = [(name, _rows_of(made)) for name, made in standing.tries.items()]
         start, stop, at, _ = standing
         kept = Kept(FORMAT, self._bucket, start, stop, at, shelves)
-        _put(self._folder / NAME, encode_index(kept))
+        whole.put(self._folder / NAME, encode_index(kept))
         self._retire(worn)
         self._remove_others()
 
@@ -230,9 +230,7 @@ class Files:
     def drop(self) -> None:
         """Forget everything; what says so is durable."""
         self._doubted = False
-        with suppress(FileNotFoundError):
-            (self._folder / NAME).unlink()
-            _sync_folder(self._folder)
+        whole.forget(self._folder / NAME)
         self._retire(set(self._sheets))
         self._remove_others()
 
@@ -241,10 +239,10 @@ class Files:
             data = (self._folder / NAME).read_bytes()
         except FileNotFoundError:
             return None
-        digest = int.from_bytes(data[8:HEAD_BYTES], "little")
-        if data[:8] != MAGIC or xxh3_64_intdigest(data[HEAD_BYTES:]) != digest:
+        content = whole.content_of(MAGIC, data)
+        if content is None:
             raise Damaged
-        kept = KEPT.decode(data[HEAD_BYTES:])
+        kept = KEPT.decode(content)
         if kept.format != FORMAT or kept.bucket != self._bucket:
             raise Damaged
         return kept
@@ -263,7 +261,7 @@ class Files:
                 pace()
             file.flush()
             os.fsync(file.fileno())
-        _sync_folder(self._folder)
+        whole.sync_folder(self._folder)
         sheet, at = Sheet(path, number), 0
         for page, size in zip(pages, sizes, strict=True):
             page.rest(Place(sheet, at, size))
@@ -337,8 +335,7 @@ def _page_of(row: Row, sheet: Sheet) -> Page:
 
 def encode_index(kept: Kept) -> bytes:
     """The bytes of ``tree.index``."""
-    body = msgspec.msgpack.encode(kept)
-    return MAGIC + xxh3_64_intdigest(body).to_bytes(8, "little") + body
+    return whole.framed(MAGIC, msgspec.msgpack.encode(kept))
 
 
 def _remove(path: Path, inode: int | None = None) -> None:
@@ -346,22 +343,3 @@ def _remove(path: Path, inode: int | None = None) -> None:
     with suppress(OSError):
         if inode in {None, path.stat().st_ino}:
             path.unlink()
-
-
-def _put(path: Path, data: bytes) -> None:
-    """Write a file under its name, whole or not at all."""
-    begun = path.with_name(f"{path.name}.new")
-    with begun.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    begun.replace(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

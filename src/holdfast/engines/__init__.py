@@ -16,5 +16,6 @@ anybody maps it, so no map of one can lose its ground.
 ``port`` says what is asked of any ground (``Segments``) and of any operating
 system (``Disk``); ``files`` keeps segments in files of any disk; ``disk`` is
 the machine's own disk, ``ahead`` the same with zeros ahead of small writes, and
-``memory`` one that lasts as long as the process; ``cached`` says what of a file is in memory.
+``memory`` one that lasts as long as the process; ``cached`` says what of a file is in memory,
+and ``whole`` writes files that are there whole or not at all.
 """

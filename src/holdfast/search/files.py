@@ -19,14 +19,14 @@ from __future__ import annotations
 
 import mmap
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from pyroaring import BitMap
-from xxhash import xxh3_64_intdigest
 
+from holdfast.engines import whole
+from holdfast.engines.port import Buffer
 from holdfast.errors import Corrupt
 from holdfast.log.log import Position
 from holdfast.search.run import Run
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 NAME: Final = "search.index"
 MAGIC: Final = b"HFSINDEX"
 FORMAT: Final = 2
-HEAD_BYTES: Final = 16
 
 
 class Kept(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -82,9 +81,7 @@ class Files:
         index.bucket.sync_to(at)
         bucket = index.bucket.id
         kept = Kept(FORMAT, bucket, *index.span, at, index.version, shelves)
-        body = msgspec.msgpack.encode(kept)
-        digest = xxh3_64_intdigest(body).to_bytes(8, "little")
-        _write(self._folder / NAME, (MAGIC, digest, body))
+        self._put(self._folder / NAME, whole.framed(MAGIC, msgspec.msgpack.encode(kept)))
         used = {number for _, _, parts in shelves for number, _, _ in parts}
         for number in set(numbers) - used:
             self._path(number).unlink(missing_ok=True)
@@ -110,9 +107,7 @@ class Files:
 
     def drop(self) -> None:
         """Forget everything; what says so is durable."""
-        with suppress(FileNotFoundError):
-            (self._folder / NAME).unlink()
-            _sync_folder(self._folder)
+        whole.forget(self._folder / NAME)
         for number in self._numbers():
             self._path(number).unlink(missing_ok=True)
 
@@ -121,10 +116,10 @@ class Files:
             data = (self._folder / NAME).read_bytes()
         except FileNotFoundError:
             return None
-        digest = int.from_bytes(data[8:HEAD_BYTES], "little")
-        if data[:8] != MAGIC or xxh3_64_intdigest(data[HEAD_BYTES:]) != digest:
+        content = whole.content_of(MAGIC, data)
+        if content is None:
             raise Corrupt(position=str(self._folder / NAME), what="an index does not verify")
-        kept = KEPT.decode(data[HEAD_BYTES:])
+        kept = KEPT.decode(content)
         return kept if kept.format == FORMAT else None
 
     def _part(self, number: int, digest: int, hidden: bytes) -> Part:
@@ -145,9 +140,13 @@ class Files:
         number = max(numbers, default=0) + 1
         path = numbers[number] = self._path(number)
         if run.path is None or not _linked(run.path, path):
-            _write(path, (run.data,))
+            self._put(path, run.data)
         run.path = path
         return number
+
+    def _put(self, path: Path, data: Buffer) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        whole.put(path, data)
 
     def _numbers(self) -> dict[int, Path]:
         """The runs that are there, by number."""
@@ -169,24 +168,3 @@ def _linked(old: Path, new: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _write(path: Path, pieces: tuple[bytes | memoryview, ...]) -> None:
-    """Write a file under its name, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    begun = path.with_name(f"{path.name}.new")
-    with begun.open("wb") as file:
-        for piece in pieces:
-            file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
-    begun.replace(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

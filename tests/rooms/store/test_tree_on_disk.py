@@ -20,6 +20,7 @@ from holdfast import Store
 from holdfast.certify import pages, trie
 from holdfast.certify.absorb import Absorbed
 from holdfast.certify.pages import Files, Place
+from holdfast.engines import whole
 from holdfast.engines.disk import OsDisk
 from holdfast.engines.port import Disk
 from holdfast.store import certifying
@@ -281,8 +282,8 @@ def refuse_after(patched: pytest.MonkeyPatch, count: int) -> None:
 
         return refusing
 
-    for name in ("_put", "_sync_folder"):
-        patched.setattr(pages, name, wrapped(getattr(pages, name)))
+    for name in ("put", "sync_folder", "forget"):
+        patched.setattr(whole, name, wrapped(getattr(whole, name)))
     patched.setattr(Files, "_write", wrapped(Files._write))
     patched.setattr(Files, "_remove_others", wrapped(Files._remove_others))
 
