@@ -45,6 +45,11 @@ def test_long_stories(first: int) -> None:
         simulate(seed, operations=150, lives=8)
 
 
+def test_a_segment_that_cannot_be_sealed_does_not_bring_the_dead_back() -> None:
+    """Its failure once kept the time mark from being written behind it."""
+    simulate(141_599)
+
+
 def test_a_seed_tells_the_same_story_again() -> None:
     for seed in (3, 11):
         assert simulate(seed) == simulate(seed)

@@ -258,12 +258,13 @@ class Upkeep:
             self._crowded.pop(bucket.id)
 
     def _look_at(self, bucket: Bucket) -> None:
-        self._keep(bucket)
+        """What is due of a bucket: what fails there keeps none of the rest from its turn."""
+        for chore in (self._keep, self._expire, self._mark_time):
+            if not (bucket.closed or bucket.broken or self._stop.is_set()):
+                self._attempt(partial(chore, bucket))
         self._moved |= is_awaited(bucket)
 
     def _keep(self, bucket: Bucket) -> None:
-        if bucket.closed or bucket.broken:
-            return
         if bucket.lender is not None:
             bucket.finish_birth(self._pace)
         if bucket.standing or bucket.retired:
@@ -271,15 +272,12 @@ class Upkeep:
                 finish_moves(bucket)
         if checkpoint_due(bucket):
             checkpoint(bucket, self._pace)
-        if self._stop.is_set():
-            return
-        if self._seen.get(bucket.id) != bucket.published:
-            self._seen[bucket.id] = bucket.published
+        published = bucket.published
+        if self._seen.get(bucket.id) != published:
             seal_all(bucket, self._pace)
+            self._seen[bucket.id] = published  # only now: what could not be sealed is still due
         else:
             bucket.noted.clear()  # nobody writes: what is ended is sealed, and the rest may be read
-        self._expire(bucket)
-        self._mark_time(bucket)
         if bucket.prints is None and not self._stop.is_set():
             grow_prints(bucket, self._pace)
 
