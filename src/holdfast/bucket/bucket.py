@@ -30,6 +30,7 @@ from holdfast.log.log import Log, Position
 from holdfast.operations import Once, Operation
 from holdfast.values import Receipt
 from holdfast.views.port import Table, View
+from holdfast.views.presence import Presence
 from holdfast.views.prints import Prints
 from holdfast.views.state import Overlay, State, Tally, needs_care
 
@@ -53,6 +54,7 @@ class Bucket(Reader):
     dormant = False  # not opened yet (dormant.py)
     heed_at = 0  # where the next segment, or a sync beside the writers, is to be seen to
     forked_at: Position | None = None  # where its log began, if a split made it just now
+    presence: Presence | None = None  # where somebody asked what a store replaces
 
     def __init__(
         self, settings: Settings, log: Log, state: LogState, view: View | None = None
@@ -462,7 +464,7 @@ class Bucket(Reader):
     def begin_anew(self, state: State, special: int) -> None:
         """Read from a state that was derived from the log; the view counts for nothing."""
         self.state = state
-        self.prints = self.growing = None
+        self.prints = self.growing = self.presence = None
         self.view_tally = Tally()
         self.absorbed = None
         self.special = special

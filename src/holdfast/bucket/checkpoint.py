@@ -25,6 +25,7 @@ CHECKPOINT = b"checkpoint"
 WHEN = struct.Struct(">Q")
 NAME_BYTES = 16
 PRINTS_PART = 8
+PRESENCE_LEAST = 10_000  # keys of which it does not matter how many are gone
 HOPELESS_RUNS = 16
 NOTED_ROWS = 100_000
 
@@ -154,8 +155,7 @@ def _absorb_keys(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -
     for run in in_order(list(rows), pace):
         if expiring:
             _absorb_expiry(bucket, writer, run, rows)
-        if bucket.growing is not None:
-            bucket.growing.put([(key, rows[key]) for key in run])
+        _bring_forward(bucket, run, rows)
         stay = [(key, row) for key in run if (row := rows[key]) != DELETED]
         new = not hopeless and overlay.counted is not None and writer.insert(Table.KEYS, stay)
         hopeless = 0 if new else (hopeless or HOPELESS_RUNS) - 1
@@ -172,10 +172,24 @@ def _absorb_keys(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -
         overlay.resolved = len(rows)
 
 
+def _bring_forward(bucket: Bucket, run: list[bytes], rows: dict[bytes, bytes]) -> None:
+    """Tell what stands in front of the view what it will hold."""
+    if bucket.growing is not None:
+        bucket.growing.put([(key, rows[key]) for key in run])
+    if bucket.presence is not None:
+        bucket.presence.add(run)
+
+
 def _rest_prints(bucket: Bucket, overlay: Overlay) -> None:
-    """Let fingerprints go where so many change that it is cheaper to build them anew when idle."""
+    """Let fingerprints go where so many change that it is cheaper to build them anew when idle.
+
+    What knows the keys is let go where most of them are gone.
+    """
     if bucket.growing is not None and len(overlay.keys) * PRINTS_PART > len(bucket.growing):
         bucket.prints = bucket.growing = None
+    keys = bucket.view_tally.keys + len(overlay.keys)
+    if bucket.presence is not None and len(bucket.presence) > 2 * max(keys, PRESENCE_LEAST):
+        bucket.presence = None  # most of it went: who asks next begins anew
 
 
 def _absorb_expiry(

@@ -48,6 +48,7 @@ from holdfast.operations import (
 )
 from holdfast.values import Receipt
 from holdfast.views.port import Table
+from holdfast.views.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -279,9 +280,22 @@ def _standing(bucket: Bucket, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         if not layer.keys().isdisjoint(left):
             found.update((key, layer[key]) for key in left if key in layer)
             left = [key for key in left if key not in found]
-    if left and (bucket.view_tally.keys or bucket.lender is not None):
+    left = _viewed(bucket, left)
+    if left:
         found.update(bucket.state.view.get_many(Table.KEYS, sorted(left)))
     return {key: row for key, row in found.items() if row}
+
+
+def _viewed(bucket: Bucket, keys: list[bytes]) -> list[bytes]:
+    """Those of some keys that the view may hold, which is what a look into it costs."""
+    if bucket.lender is not None:
+        return keys
+    presence = bucket.presence
+    if presence is None:
+        presence = bucket.presence = Presence(bucket.start)  # upkeep goes on with it
+    if presence.whole:
+        return presence.among(keys)
+    return keys if bucket.view_tally.keys else []
 
 
 def _write(bucket: Bucket, group: Gathering, booking: Booking) -> None:

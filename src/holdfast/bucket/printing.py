@@ -1,4 +1,4 @@
-"""Build the fingerprints in front of a bucket's view, in slices (views/prints.py)."""
+"""Build what stands in front of a bucket's view in memory, in slices (prints, presence)."""
 
 from __future__ import annotations
 
@@ -38,4 +38,28 @@ def _grow_slice(bucket: Bucket) -> bool:
             bucket.prints = growing
             return False
         bucket.grown_to = page[-1][0] + b"\0"
+        return True
+
+
+def grow_presence(bucket: Bucket, pace: Pace) -> None:
+    """Go on taking the view's keys into what knows them, where a write began one."""
+    while bucket.presence is not None and _grow_presence(bucket):
+        pace()
+
+
+def _grow_presence(bucket: Bucket) -> bool:
+    """Take in a slice of the view; whether there is more to do.
+
+    Keys of a checkpoint that runs meanwhile are taken in by that, and scanned again here.
+    """
+    with bucket.absorbing:
+        growing = bucket.presence
+        if growing is None or growing.whole or bucket.lender is not None:
+            return False
+        page = bucket.view.scan(Table.KEYS, growing.grown_to, bucket.stop, PRINTS_SLICE)
+        growing.add([key for key, _ in page])
+        if len(page) < PRINTS_SLICE:
+            growing.whole = True
+            return False
+        growing.grown_to = page[-1][0] + b"\0"
         return True

@@ -18,7 +18,7 @@ from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
 from holdfast.bucket.dormant import Dormant
 from holdfast.bucket.fork import finish_moves
-from holdfast.bucket.printing import grow_prints
+from holdfast.bucket.printing import grow_presence, grow_prints
 from holdfast.bucket.seal import seal_all
 from holdfast.bucket.settling import charge_reads
 from holdfast.clock import worked_ns
@@ -280,6 +280,7 @@ class Upkeep:
             bucket.noted.clear()  # nobody writes: what is ended is sealed, and the rest may be read
         if bucket.prints is None and not self._stop.is_set():
             grow_prints(bucket, self._pace)
+        grow_presence(bucket, self._pace)
 
     def _expire(self, bucket: Bucket) -> None:
         if bucket.may_expire and self._expiry.is_due(bucket):

@@ -18,5 +18,5 @@ view that is gone, old or damaged is derived again.
 
 ``port`` is what is asked of any view; ``lmdb_view`` (with its ``lmdb_*`` files and
 ``long_keys``) and ``memory_view`` are the two; ``state`` layers overlays over one;
-``prints`` is the short cut of a get.
+``prints`` is the short cut of a get, ``presence`` of who asks what a store replaces.
 """

@@ -1,0 +1,119 @@
+"""What a paid batch replaces is counted out, though most of its keys are not looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+import pytest
+
+from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.checkpoint import checkpoint
+from holdfast.engines.memory import MemoryDisk
+from holdfast.log.entry import unpack
+from holdfast.store.store import Store
+from holdfast.views.memory_view import MemoryView
+from holdfast.views.port import Table
+from holdfast.views.presence import Presence
+from tests.growth.growing import in_memory
+
+USD = 10**18
+NAME = "acme"
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with in_memory(MemoryDisk(), bucket_bytes=1 << 20) as (store, _):
+        store.accounts.deposit(NAME, USD, "invoice 1")
+        store.namespace(NAME).configure(tariff="enclave")
+        yield store
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The keys that a view was asked for, many at once."""
+    found: list[bytes] = []
+    get_many = MemoryView.get_many
+
+    def noted(self: MemoryView, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        found.extend(keys)
+        return get_many(self, table, keys)
+
+    monkeypatch.setattr(MemoryView, "get_many", noted)
+    return found
+
+
+def the_bucket(store: Store) -> Bucket:
+    return store.placement.directory.find(NAME.encode() + b"\0")
+
+
+def used_is_what_is_there(store: Store) -> None:
+    bucket = the_bucket(store)
+    purse = bucket.purses[NAME.encode()]
+    first, beyond = purse.span
+    rows, _ = bucket.page(first, beyond, 10_000)
+    size = sum(len(key) - purse.cut + unpack(row).size for key, row in rows)
+    assert (purse.used_bytes, purse.used_objects) == (size, len(rows))
+
+
+def batch(numbers: Sequence[int], size_bytes: int) -> list[tuple[str, bytes]]:
+    return [(f"k{number:05d}", b"v" * size_bytes) for number in numbers]
+
+
+def test_what_batches_replace_is_counted_out_wherever_it_lies(store: Store) -> None:
+    chance, space = Random(4), store.namespace(NAME)
+    for turn in range(60):
+        space.put_many(batch(chance.sample(range(900), 40), turn))
+        if turn % 3 == 0:
+            space.delete(f"k{chance.randrange(900):05d}", missing_ok=True)
+        if turn % 4 == 1:
+            checkpoint(the_bucket(store))
+        if turn % 7 == 2:
+            store.tick(60)
+        used_is_what_is_there(store)
+    presence = the_bucket(store).presence
+    assert presence is not None
+    assert presence.whole
+
+
+def test_new_keys_are_not_looked_for(store: Store, asked: list[bytes]) -> None:
+    space = store.namespace(NAME)
+    space.put_many(batch(range(500), 9))
+    space.put_many(batch(range(9), 9))  # the first to ask
+    checkpoint(the_bucket(store))
+    store.tick(60)
+    asked.clear()
+    space.put_many(batch([*range(600, 690), 7], 9))
+    space.put_many(batch([*range(510, 590), 8, 650], 9))
+    assert asked == [NAME.encode() + b"\0k00007", NAME.encode() + b"\0k00008"]
+    used_is_what_is_there(store)
+
+
+def test_a_checkpoint_while_the_view_is_taken_in_hides_nothing(store: Store) -> None:
+    space = store.namespace(NAME)
+    space.put_many(batch(range(0, 800, 2), 9))
+    space.put_many(batch(range(0, 8, 2), 9))
+    checkpoint(the_bucket(store))
+    slices = 0
+
+    def between() -> None:
+        nonlocal slices
+        slices += 1
+        space.put_many(batch(range(1, 2 * slices, 2), slices))
+        checkpoint(the_bucket(store))
+
+    store.upkeep._go_on(None, between)
+    assert slices > 1
+    space.put_many(batch(range(800), 1))
+    used_is_what_is_there(store)
+
+
+def test_a_hash_that_another_key_has_costs_a_look_and_no_more() -> None:
+    class Sly(bytes):
+        def __hash__(self) -> int:
+            return 7
+
+    presence = Presence(b"")
+    presence.add([Sly(b"a")])
+    assert presence.among([b"b", Sly(b"c")]) == [b"c"]
+    assert presence.among([b"b"]) == []
