@@ -283,6 +283,8 @@ class Upkeep:
         grow_presence(bucket, self._pace)
 
     def _expire(self, bucket: Bucket) -> None:
+        if bucket.lender is not None:
+            return  # what its lender remembers is not among its own yet
         if bucket.may_expire and self._expiry.is_due(bucket):
             now = bucket.time.now_ns()
             expire.sweep_expired(bucket, self._pace)
