@@ -78,6 +78,18 @@ def test_a_nonce_of_one_process_is_spent_in_all(enter: Enter) -> None:
         assert json.loads(caller.exchange(nonce).body)["facts"]["reason"] == "nonce"
 
 
+@pytest.mark.parametrize("process", [0, 1])
+def test_who_has_handed_over_is_out_at_once_in_every_process(enter: Enter, process: int) -> None:
+    old, new = enter(7 + process, process), enter(9, 0)
+    assert old.begin().status == 200
+    old.put("state", "precious")
+    other = enter(7 + process, 1 - process)
+    other.enclave = old.enclave
+    assert old.ask("/load", key="state")[0] == other.ask("/load", key="state")[0] == 200
+    assert old.ask("/handover", to=new.image_id)[0] == 200
+    assert old.ask("/load", key="state")[0] == other.ask("/load", key="state")[0] == 403
+
+
 def test_a_hand_over_is_known_everywhere_within_a_second(enter: Enter) -> None:
     old, new = enter(4, 1), enter(5, 0)
     assert old.begin().status == 200

@@ -45,7 +45,7 @@ class AttestationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         roots: which to trust: "aws", the path of a file (PEM or DER), or PEM itself. Any
             but Amazon's own is logged as a warning.
         images: the image ids that may come; None lets any come, each to its own namespace.
-        session_s: seconds that a session lasts.
+        session_s: seconds that a session lasts; at most a day.
     """
 
     mode: Mode = "session"
@@ -56,6 +56,7 @@ class AttestationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
 
 AGE_MOST_S: Final = 300
+SESSION_MOST_S: Final = 86_400
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -85,8 +86,8 @@ class Enclaves:
         store: the store's id.
 
     Raises:
-        InvalidValue: ``max_age_s`` is over 300, or not above 0; a root is no certificate, or
-            an image no id.
+        InvalidValue: ``max_age_s`` is over 300, or not above 0; ``session_s`` is over a day, or
+            not above 0; a root is no certificate, or an image no id.
     """
 
     def __init__(
@@ -100,6 +101,8 @@ class Enclaves:
     ) -> None:
         if not 0 < settings.max_age_s <= AGE_MOST_S:
             raise InvalidValue(argument="attestation.max_age_s", reason="0 to 300")
+        if not 0 < settings.session_s <= SESSION_MOST_S:
+            raise InvalidValue(argument="attestation.session_s", reason="0 to 86,400")
         self.settings = settings
         self.handovers = HandOvers(records, clock, store)
         self.sessions = Sessions(clock, entropy, settings.session_s)
@@ -140,7 +143,7 @@ class Enclaves:
         if said.public_key is None or len(said.public_key) != KEY_BYTES:
             raise InvalidValue(argument="public_key", reason="not an X25519 public key")
         self._challenges.spend(said.nonce, said.image_id)
-        where = namespace or said.image_id
+        where = said.image_id if namespace is None else namespace
         self.handovers.require(said.image_id, where)
         session = self.sessions.begin(said.image_id, where)
         private = self._entropy.bytes(KEY_BYTES)
@@ -200,7 +203,7 @@ class Enclaves:
         known = self._documents.known(header)
         if known is None:
             return self.settings.mode != "bearer"
-        return self.handovers.knows(namespace or known.image_id)
+        return self.handovers.knows(known.image_id if namespace is None else namespace)
 
     def by_document(self, header: str, namespace: str | None = None) -> Principal:
         """Who shows a document with a request; verified once, then remembered until too old.
@@ -217,7 +220,7 @@ class Enclaves:
         if self.settings.mode != "bearer":
             raise Unauthenticated(reason="bearer")
         found = self._documents.find(header)
-        where = namespace or found.image_id
+        where = found.image_id if namespace is None else namespace
         self.handovers.require(found.image_id, where)
         if where == found.image_id:
             return found.principal

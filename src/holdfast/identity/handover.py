@@ -100,6 +100,10 @@ class HandOvers:
         known = self._known.get(namespace)
         return known is not None and self._clock.monotonic_ns() - known[1] < KNOWN_NS
 
+    def forget(self) -> None:
+        """Look at every record again: another process has changed one."""
+        self._known.clear()
+
     def holding(self, namespace: str) -> Holding:
         """Who holds a namespace, as it was at most a second ago."""
         now_ns = self._clock.monotonic_ns()

@@ -98,32 +98,32 @@ class Admin(msgspec.Struct, frozen=True):
 # -- namespaces and rights -------------------------------------------------------------------
 
 
-class Holding(msgspec.Struct):
+class Holding(msgspec.Struct, forbid_unknown_fields=True):
     """A grant, and whom it is given to."""
 
     to: str
     grant: Grant
 
 
-class Grants(msgspec.Struct):
+class Grants(msgspec.Struct, forbid_unknown_fields=True):
     """What a namespace gives."""
 
     grants: list[Holding]
 
 
-class Prefixes(msgspec.Struct):
+class Prefixes(msgspec.Struct, forbid_unknown_fields=True):
     """What anyone may read."""
 
     prefixes: list[str]
 
 
-class Origins(msgspec.Struct):
+class Origins(msgspec.Struct, forbid_unknown_fields=True):
     """Where a browser may ask from."""
 
     origins: list[str]
 
 
-class Share(msgspec.Struct):
+class Share(msgspec.Struct, forbid_unknown_fields=True):
     """A link that is wanted."""
 
     key: str
@@ -287,7 +287,7 @@ def revoke(asked: Asked) -> Answer:
 # -- operation ---------------------------------------------------------------------------------
 
 
-class Backup(msgspec.Struct):
+class Backup(msgspec.Struct, forbid_unknown_fields=True):
     """Where a backup goes."""
 
     path: str

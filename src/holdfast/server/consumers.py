@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from holdfast.server.site import Site
 
 
+class Asked(values.Consumers, frozen=True, forbid_unknown_fields=True):
+    """What a change asks: a field that nobody knows may change what is meant."""
+
+
 def listed(site: Site, request: Request) -> Answer | None:
     """The ids, in order."""
     composite = site.tenant_of(request).space + request.key.encode()
@@ -39,7 +43,7 @@ def _look(site: Site, name: str, composite: bytes) -> values.Consumers:
 
 def _change(action: Literal["set", "append", "remove"], site: Site, request: Request) -> None:
     form = form_of(request.headers.get("content-type"))
-    asked = decode(bytes(request.body), values.Consumers, form)
+    asked = decode(bytes(request.body), Asked, form)
     encoded = rows.encode_ids(consumer_ids(asked.consumers))
     key = site.tenant_of(request).space + request.key.encode()
     operation = Consumers(key, request.key, action, encoded)

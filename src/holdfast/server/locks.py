@@ -20,13 +20,13 @@ LOCK_ID_BYTES = 20
 T = TypeVar("T")
 
 
-class Asked(msgspec.Struct):
+class Asked(msgspec.Struct, forbid_unknown_fields=True):
     """What a lease is asked with."""
 
     ttl: float | int | str = LOCK_TTL_S
 
 
-class Held(msgspec.Struct):
+class Held(msgspec.Struct, forbid_unknown_fields=True):
     """Which lease is meant."""
 
     lock_id: str

@@ -6,14 +6,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from holdfast.bucket.read import NOW_BYTES
-from holdfast.errors import HoldfastError, NotFound, VersionMismatch
+from holdfast.errors import HoldfastError, InvalidValue, NotFound, VersionMismatch
 from holdfast.limits import VALUE_RECORD_BYTES
 from holdfast.log.entry import ENTRY, Entry, unpack
 from holdfast.operations import Append, Delete, Release, Store, StoreOptions
 from holdfast.request import large, reading
 from holdfast.request.arguments import CONTROLS
 from holdfast.server import proofs
-from holdfast.server.answers import GONE, JSON_TYPE, NOT_MODIFIED, Answer, told
+from holdfast.server.answers import GONE, JSON_TYPE, NOT_MODIFIED, Answer, refused, told
+from holdfast.server.conditions import names
+from holdfast.server.listing import flag
 from holdfast.server.numbers import numbered, space_of
 from holdfast.server.ranges import Span, span_of
 from holdfast.server.requests import Request
@@ -114,11 +116,16 @@ def _told(site: Site, request: Request, composite: bytes, found: object) -> Answ
     entry = found.entry
     headers = _headers_of(entry)
     conditions = request.headers
-    if IF_MATCH in conditions and not _names(conditions[IF_MATCH], entry.version):
+    if IF_MATCH in conditions and not names(conditions[IF_MATCH], entry.version, weakly=False):
         raise VersionMismatch(key=request.key, version=entry.version)
-    if IF_NONE_MATCH in conditions and _names(conditions[IF_NONE_MATCH], entry.version):
+    if IF_NONE_MATCH in conditions and names(conditions[IF_NONE_MATCH], entry.version, weakly=True):
         return Answer(NOT_MODIFIED, headers)
-    span = span_of(conditions, entry.version, entry.size) if "range" in conditions else None
+    try:
+        span = span_of(conditions, entry.version, entry.size) if "range" in conditions else None
+    except InvalidValue as error:
+        answer = refused(error)
+        answer.headers += b"Content-Range: bytes */%d\r\n" % entry.size
+        return answer
     if span is None:
         return _whole(site, request, composite, found, headers)
     return _part(site, request, composite, found, span)
@@ -176,19 +183,13 @@ def _headers_of(entry: Entry) -> bytes:
     )
 
 
-def _names(tags: str, version: int) -> bool:
-    """Whether a list of entity tags names a version; "*" names any."""
-    return tags.strip() == "*" or f'"{version}"' in (
-        tag.strip().removeprefix("W/") for tag in tags.split(",")
-    )
-
-
 # -- delete, stat, exists, append, release ---------------------------------------------------
 
 
 def delete(site: Site, request: Request) -> None:
     """Remove the object; whether there was one is told in a header."""
-    strict = decode_query(request.query).get("strict") == "true" if request.query else False
+    fields = decode_query(request.query) if request.query else {}
+    strict = flag(fields, "strict", default=False)
     key = site.tenant_of(request).space + request.key.encode()
     site.commit_all(
         request, Delete(key, request.key), partial(_deleted, request.key, strict=strict), 0

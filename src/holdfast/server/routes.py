@@ -7,11 +7,11 @@ application behind (app.py). ``/openapi.json`` is made from the same tables.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
-from holdfast.server.answers import Answer
+from holdfast.server.answers import Answer, plain
 
 if TYPE_CHECKING:
     from holdfast.server.requests import Request
@@ -46,7 +46,22 @@ class Route(msgspec.Struct, frozen=True):
 
 
 Methods = dict[str, Route]
+NOT_ALLOWED: Final = 405
 CERTIFIED = b"/certified/"
+
+
+def chosen(methods: Methods, method: str) -> Route | None:
+    """The route of a method; what has no HEAD of its own is asked as for GET."""
+    route = methods.get(method)
+    return methods.get("GET") if route is None and method == "HEAD" else route
+
+
+def not_allowed(methods: Methods) -> Answer:
+    """The answer to a method that there is not."""
+    answer = plain(NOT_ALLOWED, "not_allowed", "this method is not for this path")
+    allowed = {*methods, "HEAD"} if "GET" in methods else methods
+    answer.headers += b"Allow: %b\r\n" % ", ".join(sorted(allowed)).encode()
+    return answer
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):

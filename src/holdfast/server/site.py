@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from functools import partial
@@ -31,8 +31,9 @@ from holdfast.operations import Operation
 from holdfast.server.answers import Answer, plain, refused
 from holdfast.server.behind import Behind
 from holdfast.server.bodies import bound
-from holdfast.server.browsers import allowance, preflight
+from holdfast.server.browsers import SELDOM, meet, namespace_in
 from holdfast.server.charging import Charging, billed
+from holdfast.server.conditions import refuse_untaken
 from holdfast.server.direct import located
 from holdfast.server.door import Door
 from holdfast.server.enclave_callers import MARK, Callers
@@ -41,7 +42,7 @@ from holdfast.server.logs import request_logger
 from holdfast.server.metrics import Metrics
 from holdfast.server.numbers import numbered
 from holdfast.server.requests import Request
-from holdfast.server.routes import Methods, Route
+from holdfast.server.routes import Route, chosen, not_allowed
 from holdfast.server.settings import Settings
 from holdfast.server.spans import span_maker
 from holdfast.server.table import data_routes
@@ -61,7 +62,7 @@ READERS = 4
 WORKERS = 8
 # A link is a secret: a page that it opens must not tell it on, nor may anybody keep the answer.
 LINKED = b"Referrer-Policy: no-referrer\r\nCache-Control: private, no-store\r\n"
-NOT_FOUND, NOT_ALLOWED, BROKEN = 404, 405, 500
+BROKEN = 500
 SETTLED_WITHIN = frozenset(("admin", "batch"))  # where each thing asked has a right of its own
 
 
@@ -158,8 +159,7 @@ class Site:
             raise unreadable("not a path")
         found = self.routes.find(request.path)
         if found is None:
-            self._admit_to(request, self.behind.route)
-            return None
+            return self._admit_behind(request)
         if found.face is not None:
             request.face = found.face
             found.face.meet(request, found.namespace)
@@ -170,11 +170,24 @@ class Site:
                 return asked
         if found.key is not None:
             request.key = decode_key(found.key)
-        route = found.methods.get(request.method)
+        route = chosen(found.methods, request.method)
         if route is None:
-            return _not_allowed(found.methods)
+            return not_allowed(found.methods)
         self._admit_to(request, route)
         return None
+
+    def _admit_behind(self, request: Request) -> Answer | None:
+        asked = self._meet_browser(request, namespace_in(request.path), SELDOM)
+        if asked is None:
+            self._admit_to(request, self.behind.route)
+        return asked
+
+    def _meet_browser(
+        self, request: Request, namespace: str, methods: Iterable[str]
+    ) -> Answer | None:
+        if "origin" not in request.headers:
+            return None
+        return meet(request, self.door.origins(namespace), methods)
 
     def admit_call(self, request: Request, route: Route, size: int) -> None:
         """The same for a request that did not come over HTTP; Unauthenticated, Forbidden."""
@@ -183,6 +196,7 @@ class Site:
 
     def _admit_to(self, request: Request, route: Route) -> None:
         request.route = route
+        refuse_untaken(request, route)
         if MARK in request.headers and not route.late:
             self.callers.expect(request)
             bound(request, route, marked=True)
@@ -193,17 +207,6 @@ class Site:
             self._hold(request, route, self._who(request), size)
         if route.body == "value" and (size < 0 or size > VALUE_RECORD_BYTES):
             request.sink = upload_of(self, request)
-
-    def _meet_browser(self, request: Request, namespace: str, methods: Methods) -> Answer | None:
-        """Let an origin read the answer if the namespace does; the answer to a preflight."""
-        origin = request.headers.get("origin")
-        if origin is None:
-            return None
-        origins = self.door.origins(namespace)
-        request.extra = allowance(origin, origins)
-        if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
-            return preflight(origin, origins, methods)
-        return None
 
     def _hold(self, request: Request, route: Route, principal: Principal, size: int) -> None:
         """Hold a request against its caller's rights; Unauthenticated, Forbidden."""
@@ -481,12 +484,6 @@ class Site:
         self.callers.close()
         self._workers.shutdown(wait=True)
         self._readers.shutdown(wait=True)
-
-
-def _not_allowed(methods: Methods) -> Answer:
-    answer = plain(NOT_ALLOWED, "not_allowed", "this method is not for this path")
-    answer.headers += b"Allow: %b\r\n" % ", ".join(sorted(methods)).encode()
-    return answer
 
 
 def _unreachable(_: object) -> Answer:

@@ -117,7 +117,6 @@ class Worker:
             "give": self._give,
             "take": self._take,
             "route": self._route,
-            "reload_rights": self._reload_rights,
             "settings": self._take_settings,
             "part.figures": self._figures,
             **Parts(self.store).methods,
@@ -134,6 +133,7 @@ class Worker:
             self._methods |= answers(self.enclaves)
         else:
             self.enclaves = RelayedEnclaves(attestation, self.store, self._links[HOME])
+        self._methods["reload_rights"] = self._reload_rights
         self._server = LinkServer(mine.socket, self._answer)
 
     def close(self) -> None:
@@ -218,6 +218,7 @@ class Worker:
         try:
             self.store.access.reload()
             self.store.tokens.reload()
+            self.enclaves.handovers.forget()
         except HoldfastError:
             log.exception("rights could not be read again")
 

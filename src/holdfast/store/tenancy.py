@@ -20,6 +20,7 @@ from holdfast.clock import Clock, Entropy
 from holdfast.engines.disk import OsDisk
 from holdfast.errors import Corrupt, InvalidValue, LimitExceeded, NotFound
 from holdfast.identity.enclaves import AttestationSettings, Enclaves
+from holdfast.identity.handover import FOLDER as HANDED
 from holdfast.identity.keys import signing_key
 from holdfast.identity.tokens import REVOKED, SECOND_NS, Issued, Tokens
 from holdfast.limits import VALUE_RECORD_BYTES
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from holdfast.store.store import Store
 
 SPACE: Final = arguments.RESERVED + arguments.VISIBLE
-HELD: Final = (TENANTS, REVOKED)  # records that every process has in memory
+HELD: Final = (TENANTS, REVOKED, HANDED)  # records that every process has in memory
 END: Final = arguments.RESERVED + arguments.HIDDEN
 # What a link lets do, by right: no lists, no locks, nothing but the object itself.
 LINKED: Final[dict[Right, tuple[str, ...]]] = {

@@ -50,7 +50,7 @@ class Call(msgspec.Struct, array_like=True):
     arguments: dict[str, Any] | None = None
 
 
-class Batch(msgspec.Struct):
+class Batch(msgspec.Struct, forbid_unknown_fields=True):
     """What a batch asks for; ``atomic``: all of it, or nothing."""
 
     operations: list[Call]

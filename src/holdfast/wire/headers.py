@@ -32,7 +32,7 @@ SECONDS = re.compile(r"(\d{1,12})(?:\.(\d{1,9}))?", re.ASCII)
 INTEGER = re.compile(r"\d{1,20}", re.ASCII)
 ETAG = re.compile(r'"(\d{1,20})"', re.ASCII)
 NUMBERED = re.compile(r"([0-9a-f]{32});(\d{1,19});(\d{1,19})", re.ASCII)
-RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
+RANGE = re.compile(r"bytes=(\d{0,64})-(\d{0,64})", re.ASCII)
 FLAGS: Final = {"true": True, "false": False}
 
 

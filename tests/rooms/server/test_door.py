@@ -128,6 +128,15 @@ def test_a_browser_may_ask_where_the_namespace_says_so(
     assert got.headers["access-control-allow-origin"] == "https://app.example"
     other = raw.ask("GET", OBJECTS + "a", b"", Origin="https://evil.example")
     assert "access-control-allow-origin" not in other.headers
+    assert (got.headers["vary"], other.headers["vary"]) == ("Origin", "Origin")
+    shared = raw.ask("POST", "/v1/namespaces/acme/share", b"{}", Origin=origin)
+    assert shared.headers["access-control-allow-origin"] == origin
+    asked = {"Origin": origin, "Access_Control_Request_Method": "POST"}
+    first = raw.ask("OPTIONS", "/v1/namespaces/acme/share", b"", **asked)
+    assert (first.status, first.headers["access-control-allow-origin"]) == (204, origin)
+    for elsewhere in ("/v1/namespaces/other/share", "/v1/tokens"):
+        told = raw.ask("OPTIONS", elsewhere, b"", **asked)
+        assert (told.status, "access-control-allow-origin" in told.headers) == (403, False)
 
 
 def test_the_operator_needs_no_token_on_the_unix_socket(serve: Serve, tmp_path: Path) -> None:

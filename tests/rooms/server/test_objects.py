@@ -56,8 +56,10 @@ def test_head_tells_what_get_would(raw: Raw) -> None:
         ("bytes=-3", (206, b"789", "bytes 7-9/10")),
         ("bytes=-99", (206, b"0123456789", "bytes 0-9/10")),
         ("bytes=4-99", (206, b"456789", "bytes 4-9/10")),
-        ("bytes=10-", (416, None, None)),
-        ("bytes=-0", (416, None, None)),
+        ("bytes=10-", (416, None, "bytes */10")),
+        (f"bytes={'9' * 30}-", (416, None, "bytes */10")),
+        (f"bytes=0-{'9' * 30}", (206, b"0123456789", "bytes 0-9/10")),
+        ("bytes=-0", (416, None, "bytes */10")),
         ("bytes=5-4", (200, b"0123456789", None)),
         ("bytes=0-1,4-5", (200, b"0123456789", None)),
         ("lines=0-1", (200, b"0123456789", None)),
@@ -79,7 +81,65 @@ def test_conditions_of_a_get(raw: Raw) -> None:
     assert raw.ask("GET", OBJECTS + "a", If_None_Match='"0"').body == b"1"
     assert raw.ask("GET", OBJECTS + "a", If_Match=tag).body == b"1"
     assert raw.ask("GET", OBJECTS + "a", If_Match='"0"').status == 412
+    assert raw.ask("GET", OBJECTS + "a", If_Match="W/" + tag).status == 412
     assert raw.ask("GET", OBJECTS + "a", Range="bytes=0-0", If_Range='"0"').status == 200
+
+
+@pytest.mark.parametrize("name", ["If_Match", "If_None_Match", "Holdfast_Fence"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("DELETE", "objects/a"), ("POST", "append/a"), ("PUT", "consumers/a"), ("POST", "release/a")],
+)
+def test_a_change_that_takes_no_condition_is_not_made_in_spite_of_one(
+    raw: Raw, method: str, path: str, name: str
+) -> None:
+    raw.ask("PUT", OBJECTS + "a", b"1")
+    body = b'{"consumers": ["x"]}' if method != "DELETE" else b""
+    told = raw.ask(method, f"/v1/namespaces/acme/{path}", body, **{name: '"99"'})
+    assert (told.status, json.loads(told.body)["code"]) == (422, "invalid_value")
+    assert raw.ask("GET", OBJECTS + "a").body == b"1"
+
+
+def test_a_flag_that_is_neither_is_refused(raw: Raw) -> None:
+    raw.ask("PUT", OBJECTS + "a", b"1")
+    assert raw.ask("DELETE", OBJECTS + "a?strict=yes").status == 422
+    assert raw.ask("GET", OBJECTS + "a").status == 200
+
+
+def test_whatever_can_be_got_has_a_head(raw: Raw) -> None:
+    raw.ask("PUT", OBJECTS + "a", b"1")
+    space = "/v1/namespaces/acme"
+    for path in ("/ping", "/livez", "/readyz", "/v1/root", f"{space}/objects", f"{space}/stat/a"):
+        got, head = raw.ask("GET", path), raw.ask("HEAD", path)
+        assert (head.status, head.body) == (got.status, b"")
+        assert head.headers["content-length"] == got.headers["content-length"]
+    assert raw.ask("DELETE", "/ping").headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "locks/a", {"ttl": 30, "tll": 1}),
+        ("PUT", "consumers/a", {"consumers": [], "atomic": True}),
+        ("POST", "share", {"key": "a", "ttl": "1h", "use": 1}),
+        ("PUT", "published", {"prefixes": [""], "until": 1}),
+        ("PUT", "cors", {"origins": ["*"], "methods": ["GET"]}),
+        ("PUT", "grants", {"grants": [], "add": True}),
+    ],
+)
+def test_a_field_that_nobody_knows_is_refused(
+    raw: Raw, method: str, path: str, body: dict[str, object]
+) -> None:
+    raw.ask("PUT", OBJECTS + "a", b"1")
+    told = raw.ask(method, f"/v1/namespaces/acme/{path}", json.dumps(body).encode())
+    assert (told.status, json.loads(told.body)["code"]) == (400, "invalid_value")
+
+
+def test_a_batch_with_a_field_that_nobody_knows_is_refused(raw: Raw) -> None:
+    asked = {"atmoic": True, "operations": [["store", "a", {"value": b"1"}]]}
+    told = raw.ask("POST", "/v1/namespaces/acme/batch", msgspec.msgpack.encode(asked))
+    assert told.status == 400
+    assert raw.ask("GET", OBJECTS + "a").status == 404
 
 
 def test_conditions_of_a_put(raw: Raw) -> None:

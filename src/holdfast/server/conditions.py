@@ -1,0 +1,43 @@
+"""Conditions of a request (RFC 9110, section 13): the entity tag of an object is its version."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.errors import InvalidValue
+from holdfast.server.requests import Request
+from holdfast.server.routes import Route
+from holdfast.wire.headers import FENCE, IF_MATCH, IF_NONE_MATCH
+
+UNTAKEN: Final = frozenset((IF_MATCH, IF_NONE_MATCH, FENCE))
+
+
+def names(tags: str, version: int, *, weakly: bool) -> bool:
+    """Whether a list of entity tags names a version; "*" names any.
+
+    ``weakly``: a tag that is marked weak counts too, as ``If-None-Match`` has it. To
+    ``If-Match`` it says nothing.
+
+    Example:
+        >>> names('"6", W/"7"', 7, weakly=True), names('W/"7"', 7, weakly=False)
+        (True, False)
+    """
+    if tags.strip() == "*":
+        return True
+    told = (tag.strip() for tag in tags.split(","))
+    wanted = f'"{version}"'
+    return wanted in ((tag.removeprefix("W/") for tag in told) if weakly else told)
+
+
+def refuse_untaken(request: Request, route: Route) -> None:
+    """Refuse a condition that nobody would look at: the change would be made in spite of it.
+
+    Only a put has conditions; what changes nothing may pass over them.
+
+    Raises:
+        InvalidValue: it is a change of another kind.
+    """
+    if route.kind == "read" or route.body == "value":
+        return
+    for name in UNTAKEN.intersection(request.headers):
+        raise InvalidValue(argument=name, reason="only a put takes it")
