@@ -123,3 +123,11 @@ class Seen(dict[bytes, "Maker | None"]):
 def space_of(composite: bytes) -> bytes:
     """The namespace of a composite key; empty where there is none."""
     return composite[: composite.find(VISIBLE)] if VISIBLE in composite else b""
+
+
+def bounds(namespace: bytes, start: bytes, stop: bytes) -> tuple[bytes, bytes | None]:
+    """Which of its keys a range that meets a namespace holds; high None: to the end."""
+    space = namespace + VISIBLE
+    low = start[len(space) :] if start.startswith(space) else b""
+    high = stop[len(space) :] if stop.startswith(space) else None
+    return low, high

@@ -152,6 +152,11 @@ class Maker:
         return Document(words, placed, marks, numbers)
 
 
+def digest_of(maker: Maker | None) -> int:
+    """That of a namespace's rules; 0 where nothing of it is searched."""
+    return 0 if maker is None else maker.digest
+
+
 def _place(
     words: list[str], placed: list[tuple[str, int]], field: str, found: Iterable[tuple[str, str]]
 ) -> None:

@@ -35,9 +35,10 @@ from holdfast.search.changes import (
     Pending,
     Seen,
     Told,
+    bounds,
     hide_gone,
 )
-from holdfast.search.documents import Maker
+from holdfast.search.documents import Maker, digest_of
 from holdfast.search.files import Files
 from holdfast.search.merge import merged
 from holdfast.search.shelf import AT_ONCE, Part, Shelf
@@ -108,7 +109,10 @@ class Index:
         """How many records of the bucket are not absorbed, about."""
         if self.at is None:
             return self.bucket.version
-        return 0 if self.is_new() else max(0, self.bucket.version - self.version)
+        if self.is_new():
+            return 0
+        lacks_range = self.bucket.start < self.start or self.stop < self.bucket.stop
+        return max(int(lacks_range), self.bucket.version - self.version)
 
     def forget(self) -> None:
         """Throw everything away: the rules have changed, or the files do not verify."""
@@ -148,7 +152,7 @@ class Index:
             if self.files is None or not self.files.load(self):
                 return
             if any(
-                shelf.rules != _digest(self._makers(name)) for name, shelf in self.shelves.items()
+                shelf.rules != digest_of(self._makers(name)) for name, shelf in self.shelves.items()
             ):
                 self.forget()
             elif self.start <= span[0] and span[1] <= self.stop:
@@ -218,6 +222,22 @@ class Index:
                 kept[namespace] = shelf
         self.shelves, self.start, self.stop = kept, start, stop
         self.changed += 1
+
+    def narrow(self, span: tuple[bytes, bytes]) -> bool:
+        """Stand for the bucket's range, where less is absorbed; whether it is all of that range.
+
+        Under the lock, and once who has the rest now took it over.
+
+        Raises:
+            Moved: the bucket has another range.
+        """
+        if (self.bucket.start, self.bucket.stop) != span:
+            raise Moved(bucket=self.bucket.id)
+        if self.at is None or not self.start <= span[0] or not span[1] <= self.stop:
+            return False
+        self._going = None  # it took in what is no longer of the range
+        self.cut(span)
+        return True
 
     def adopt(self, parent: Index) -> None:
         """Begin where a parent's log split this bucket off, with what the parent's index holds."""
@@ -396,7 +416,7 @@ class Index:
 
     def _shelf(self, namespace: bytes, maker: Maker | None) -> Shelf:
         """Where new runs of a namespace go; Unsettled where the others were read by other rules."""
-        rules = _digest(maker)
+        rules = digest_of(maker)
         shelf = self.shelves.setdefault(namespace, Shelf(rules))
         if shelf.rules != rules:
             raise Unsettled
@@ -475,15 +495,3 @@ class Index:
             due = shelf.due()
             if due:
                 yield from self._merge(shelf, due)
-
-
-def _digest(maker: Maker | None) -> int:
-    return 0 if maker is None else maker.digest
-
-
-def bounds(namespace: bytes, start: bytes, stop: bytes) -> tuple[bytes, bytes | None]:
-    """Which of its keys a range that meets a namespace holds; high None: to the end."""
-    space = namespace + VISIBLE
-    low = start[len(space) :] if start.startswith(space) else b""
-    high = stop[len(space) :] if stop.startswith(space) else None
-    return low, high

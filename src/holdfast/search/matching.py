@@ -33,10 +33,9 @@ from holdfast.search.query import (
     Range,
     Words,
 )
-from holdfast.search.run import NEAR, Array, Posting, Run
+from holdfast.search.run import NEAR, Array, Plan, Posting, Run
 
-PAIR: Final = 2
-ENOUGH: Final = 1.5  # times the hits that are looked for: expected where they are looked for
+KNOWN_PLANS: Final = 4_096
 ABSENT: Final = Posting(BitMap())
 
 
@@ -45,35 +44,45 @@ def matches(query: Query, run: Run) -> BitMap:
     return _ANSWERS[type(query)](query, run)
 
 
-def first_of_all(terms: Sequence[str], run: Run, most: int) -> tuple[int, Iterable[int]]:
-    """How many documents have all of several terms, and the first of them."""
-    lists = []
-    for term in terms:
-        found = run.posting(term)
-        if found is None:
-            return 0, ()
-        lists.append(found)
-    if len(lists) == PAIR:
-        one, other = lists
-        mine, theirs = one.thick, other.thick
-        if mine is not None and theirs is not None:
-            neither = mine.rest.intersection_cardinality(theirs.rest)
-            total = len(one.bits) + len(other.bits) + neither - run.count
-            at = bisect_left(NEAR, ENOUGH * most * run.count / (total or 1), 0, len(NEAR) - 1)
-            near = mine.near[at] & theirs.near[at]
-            return total, islice(near if len(near) >= most else one.bits & other.bits, most)
-        bits = one.bits & other.bits
-    else:
-        bits = _of_all(lists)
-    return len(bits), islice(bits, most)
+def first_of_all(terms: tuple[str, ...], run: Run, most: int) -> tuple[int, Iterable[int]]:
+    """How many documents have all of several terms, and the first of them.
+
+    A run does not change, so how many they are, and where to look for the first, is found out
+    once; the documents themselves each time.
+    """
+    plan = run.plans.get((most, terms))
+    if plan is None:
+        plan = _planned(terms, run, most)
+    bits = plan.one & plan.other
+    for other in plan.others:
+        bits &= other
+    return plan.total, islice(bits, most)
 
 
-def _of_all(lists: list[Posting]) -> BitMap:
-    lists.sort(key=lambda posting: len(posting.bits))
-    bits = lists[0].bits
-    for posting in lists[1:]:
-        bits = bits & posting.bits
-    return bits
+def _planned(terms: tuple[str, ...], run: Run, most: int) -> Plan:
+    if len(run.plans) >= KNOWN_PLANS:
+        run.plans.clear()
+    plan = run.plans[most, terms] = _plan([run.posting(term) for term in terms], most, run.count)
+    return plan
+
+
+def _plan(lists: Sequence[Posting | None], most: int, count: int) -> Plan:
+    found = sorted((one for one in lists if one is not None), key=lambda one: len(one.bits))
+    if len(found) < len(lists):
+        return Plan(0, ABSENT.bits, ABSENT.bits)
+    rarest, *others = found
+    if len(others) != 1:
+        bits = [posting.bits for posting in others] or [rarest.bits]
+        total = len(BitMap.intersection(rarest.bits, *bits))
+        return Plan(total, rarest.bits, bits[0], tuple(bits[1:]))
+    common = others[0]
+    total = rarest.bits.intersection_cardinality(common.bits)
+    near = list(zip(rarest.near, common.near, strict=False))
+    expected = most * count // (total or 1)  # of how many documents, if they lie evenly
+    for one, other in near[bisect_left(NEAR, expected) :]:
+        if one.intersection_cardinality(other) >= most:
+            return Plan(total, one, other)
+    return Plan(total, rarest.bits, common.bits)
 
 
 def words_of(words: Words, run: Run) -> Posting:

@@ -61,22 +61,24 @@ CODES: Final = ("", "B", "H", "I")
 SIZES: Final = {"B": 1, "H": 2, "I": 4}
 BITMAP: Final = 2
 WIDE: Final = 255
-THICK: Final = 128  # of so many documents one has a common term
-NEAR: Final = (1_024, 4_096, 8_192, 16_384)  # documents, the first of a run
+COMMON: Final = 128  # of so many documents one has a common term
+NEAR: Final = tuple(int(512 * 1.25**step) for step in range(20))  # documents, the first of a run
+FIRST: Final = tuple(BitMap(range(count)) for count in NEAR)
 KNOWN_HITS: Final = 20_000
 KNOWN_LISTS: Final = 4_000_000  # documents in decoded lists that one run keeps
 
 
-class Thick(msgspec.Struct, frozen=True, gc=False):
-    """What makes an AND of two common terms quick.
+class Plan(msgspec.Struct, frozen=True, gc=False):
+    """How the first documents with all of several terms are found in a run.
 
-    ``rest`` are the documents without the term: two of those are counted eight times faster
-    than two lists of some thousands, since they are kept as bits. ``near`` are those with it
-    among the first documents, as many as ``NEAR`` says, which mostly hold the first hits.
+    ``total`` is how many there are; the first are those that all these bitmaps have, two of
+    which there are always. Those of common terms are of the first documents of the run alone.
     """
 
-    rest: BitMap
-    near: tuple[BitMap, ...]
+    total: int
+    one: BitMap
+    other: BitMap
+    others: tuple[BitMap, ...] = ()
 
 
 class Posting:
@@ -88,7 +90,7 @@ class Posting:
         positions: all positions, document by document; None where it has none.
     """
 
-    __slots__ = ("_documents", "_places", "bits", "counts", "positions", "thick")
+    __slots__ = ("_documents", "_places", "bits", "counts", "near", "positions")
 
     def __init__(
         self, bits: BitMap, counts: Array | None = None, positions: Array | None = None
@@ -96,7 +98,7 @@ class Posting:
         self.bits = bits
         self.counts = counts
         self.positions = positions
-        self.thick: Thick | None = None
+        self.near: tuple[BitMap, ...] = ()  # of a common term: those of the first documents
         self._documents: Array | None = None
         self._places: Array | None = None
 
@@ -203,6 +205,7 @@ class Run:
         self.terms = Rows(terms_at.cast("I"), words)
         self._lists_at = lists_at.cast("Q")
         self._numbers = numbers
+        self.plans: dict[tuple[int, tuple[str, ...]], Plan] = {}
         self._known: dict[str, Posting | None] = {}
         self._weight = 0
         self.words = int(self.lengths.sum())
@@ -220,12 +223,13 @@ class Run:
         if at < len(self.terms) and self.terms[at] == raw:
             found = self.posting_at(at)
             self._weight += len(found.bits)
-            if len(found.bits) * THICK >= self.count > NEAR[-1]:
-                found.thick = _thick(found.bits, self.count)
-                self._weight += self.count // THICK
+            if len(found.bits) * COMMON >= self.count > NEAR[-1]:
+                found.near = tuple([found.bits & first for first in FIRST])
+                self._weight += sum(map(len, found.near))
         self._weight += 1
         if self._weight > KNOWN_LISTS:
             known.clear()
+            self.plans.clear()
             self._weight = 0
         known[term] = found
         return found
@@ -274,8 +278,3 @@ class Run:
             field: (np.frombuffer(values, "d"), np.frombuffer(documents, "I"))
             for field, values, documents in rows
         }
-
-
-def _thick(bits: BitMap, count: int) -> Thick:
-    rest = BitMap(range(count)) - bits
-    return Thick(rest, tuple(bits & BitMap(range(first)) for first in NEAR))

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 RANKS: Final = ("bm25", "key")
 ATTEMPTS: Final = 64  # buckets may split and merge, again and again
+SOON: Final = 8  # attempts that follow quickly: a split is done in a moment
+SOON_S: Final = 0.001
 ON_ITS_WAY_S: Final = 0.05
 KNOWN_QUESTIONS: Final = 4_096
 KNOWN_CURSORS: Final = 4_096
@@ -77,10 +79,17 @@ class Portion(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Gathered(NamedTuple):
-    """Who can answer for a namespace: indexes of this process, ranges of others."""
+    """Who can answer for a namespace: indexes of this process, ranges of others.
+
+    ``spans`` are the ranges for which the indexes are to answer: those of their buckets.
+    """
 
     indexes: Sequence[Index]
+    spans: Sequence[tuple[bytes, bytes]] = ()
     others: Sequence[tuple[Elsewhere, bytes, bytes]] = ()
+
+
+NOBODY: Final = Gathered(())
 
 
 class Answering:
@@ -136,21 +145,24 @@ class Answering:
         Raises:
             Changed: ranges changed each time. Unavailable: another process does not answer.
         """
-        told = Gathered(())
-        for _ in range(ATTEMPTS):
+        told = NOBODY
+        for attempt in range(ATTEMPTS):
             try:
                 told = self._searcher.gathered(asked.space)
+                found = self._at_once(asked, told) if asked.terms else None
+                if found is not None:
+                    return found
                 behind = 0
                 for index in told.indexes:
                     if not index.is_new():
                         behind += self._bring(index, asked.question)
                 if asked.in_order and not told.others:
-                    return self._in_order(asked, told.indexes, behind)
+                    return self._in_order(asked, told, behind)
                 return self._ranked(asked, told, behind)
             except Moved:
                 self._store.placement.directory.look_again()
-                if told.others:  # a range is on its way between two processes
-                    self._store.clock.sleep(ON_ITS_WAY_S)
+                # With others, a range is on its way between two processes.
+                self._store.clock.sleep(ON_ITS_WAY_S if told.others else rest_s(attempt))
         raise Changed(what="ranges of buckets")
 
     def answer_all(self, query: str, limit: int, rank: Literal["bm25", "key"]) -> Hits:
@@ -191,35 +203,63 @@ class Answering:
 
     # -- by key, all in this process -------------------------------------------------------
 
-    def _in_order(self, asked: Asked, indexes: Sequence[Index], behind: int) -> Hits:
-        total = filled = 0
+    @staticmethod
+    def _at_once(asked: Asked, told: Gathered) -> Hits | None:
+        """The same as ``_in_order`` of one whole run; None where it is not that simple."""
+        if len(told.indexes) != 1 or told.others:
+            return None
+        index = told.indexes[0]
+        with index.lock:
+            shelf = index.shelves.get(asked.space)
+            if shelf is None or index.bucket.may_expire or not index.is_new():
+                return None
+            if (index.start, index.stop) != told.spans[0]:
+                return None
+            parts = shelf.parts
+            if len(parts) != 1 or parts[0].hidden:
+                return None
+            run, most = parts[0].run, asked.most
+            total, first = matching.first_of_all(asked.terms, run, most)
+            hits = list(map(run.shown.__getitem__, first))
+        if len(hits) < most:
+            return Hits(total, tuple(hits))
+        hits.pop()
+        return Hits(total, tuple(hits), key_cursor(hits[-1].key) if hits else None)
+
+    def _in_order(self, asked: Asked, told: Gathered, behind: int) -> Hits:
+        total = 0
         hits: list[Hit] = []
         facets: dict[str, dict[str, int]] = {}
-        for index in indexes:
+        terms, most = asked.terms, asked.most
+        for index, span in zip(told.indexes, told.spans, strict=True):
             with index.lock:
-                for part in self._parts(index, asked.space):
-                    if asked.terms and not part.hidden:
-                        count, first = matching.first_of_all(asked.terms, part.run, asked.most)
+                for part in self._parts(index, span, asked):
+                    if terms and not part.hidden:
+                        count, first = matching.first_of_all(terms, part.run, most)
                     else:
                         count, first = _first(part, asked, facets)
                     if count:
+                        found = list(map(part.run.shown.__getitem__, first))
+                        hits = sorted(hits + found, key=KEY_OF)[:most] if total else found
                         total += count
-                        filled += 1
-                        hits.extend(map(part.run.shown.__getitem__, first))
-        if filled > 1:
-            hits.sort(key=KEY_OF)
-        limit = asked.question.limit
+        limit = most - 1
         following = key_cursor(hits[limit - 1].key) if len(hits) > limit > 0 else None
-        told = tuple(hits[:limit])
+        shown = tuple(hits[:limit])
         if asked.question.highlight:
-            told = tuple(self._with_snippet(asked, hit) for hit in told)
+            shown = tuple(self._with_snippet(asked, hit) for hit in shown)
         for facet in asked.question.facets:
             facets.setdefault(facet, {})
-        return Hits(total, told, following, behind, facets)
+        return Hits(total, shown, following, behind, facets)
 
-    def _parts(self, index: Index, space: bytes) -> Sequence[Part]:
-        """What an index has of a namespace, without what has expired; under its lock."""
-        shelf = index.shelves.get(space)
+    @staticmethod
+    def _parts(index: Index, span: tuple[bytes, bytes], asked: Asked) -> Sequence[Part]:
+        """What an index has of a namespace, without what has expired; under its lock.
+
+        Moved where it does not stand for the range that it was gathered for.
+        """
+        if index.span != span and not index.narrow(span) and asked.question.is_complete:
+            raise Moved(bucket=index.bucket.id)
+        shelf = index.shelves.get(asked.space)
         if shelf is None:
             return ()
         if index.bucket.may_expire:
@@ -229,7 +269,7 @@ class Answering:
     # -- by score, or from several processes ----------------------------------------------
 
     def _ranked(self, asked: Asked, told: Gathered, behind: int) -> Hits:
-        found, sums, facets = self._find(asked, told.indexes)
+        found, sums, facets = self._find(asked, told)
         is_scored = asked.question.rank == "bm25"
         if is_scored:
             for other, start, stop in told.others:
@@ -249,16 +289,16 @@ class Answering:
         return Hits(total, self._told(asked, hits[:limit]), following, behind, facets)
 
     def _find(
-        self, asked: Asked, indexes: Sequence[Index]
+        self, asked: Asked, told: Gathered
     ) -> tuple[list[Found], Counts, dict[str, dict[str, int]]]:
         """What matches in this process, and what its words count."""
         words = asked.words
         sums = Counts(0, 0, [0] * len(words))
         found: list[Found] = []
         facets: dict[str, dict[str, int]] = {facet: {} for facet in asked.question.facets}
-        for index in indexes:
+        for index, span in zip(told.indexes, told.spans, strict=True):
             with index.lock:
-                for part in self._parts(index, asked.space):
+                for part in self._parts(index, span, asked):
                     bits = _visible(part, asked)
                     postings = [matching.words_of(word, part.run) for word in words]
                     found.append(Found(part.run, bits, postings))
@@ -298,7 +338,7 @@ class Answering:
         for index in gathered.indexes:
             if not index.is_new():
                 behind += self._bring(index, asked.question)
-        found, sums, facets = self._find(asked, gathered.indexes)
+        found, sums, facets = self._find(asked, gathered)
         hits: list[Scored] = []
         if weighed:
             weights = msgspec.msgpack.decode(weighed, type=Weights)
@@ -334,6 +374,11 @@ class Answering:
             else value.decode(errors="replace")
         )
         return excerpt.excerpt(text, asked.query, analyzer(rule.language or maker.rules.language))
+
+
+def rest_s(attempt: int) -> float:
+    """How long to wait before ranges are looked up again that were just changing."""
+    return SOON_S if attempt < SOON else ON_ITS_WAY_S
 
 
 def _first(

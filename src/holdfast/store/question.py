@@ -38,3 +38,8 @@ class Question(msgspec.Struct, frozen=True, gc=False):
             and not self.highlight
             and not self.facets
         )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing that was written before may be missing."""
+        return self.fresh and self.max_wait_ns is None

@@ -29,7 +29,7 @@ from holdfast.search.files import NAME, Files
 from holdfast.search.index import Index
 from holdfast.search.parse import TAG
 from holdfast.store.absorbing import index_folder
-from holdfast.store.answering import Answering, Gathered
+from holdfast.store.answering import ATTEMPTS, Answering, Gathered, rest_s
 from holdfast.store.question import RENEW, STATUS
 from holdfast.store.tenancy import StoreRecords
 from holdfast.upkeep.upkeep import nothing
@@ -128,22 +128,39 @@ class Searcher:
         return found
 
     def gather(self, start: bytes, stop: bytes) -> Gathered:
-        """Who answers for a range of composite keys, in order."""
+        """Who answers for a range of composite keys, in order.
+
+        Raises:
+            Moved: some of it changes hands, and did so for long.
+        """
+        directory = self._store.placement.directory
+        for attempt in range(ATTEMPTS):
+            found = self._walk(start, stop)
+            if found is not None:
+                return found
+            directory.look_again()
+            self._store.clock.sleep(rest_s(attempt))
+        raise Moved
+
+    def _walk(self, start: bytes, stop: bytes) -> Gathered | None:
+        """The same; None where a bucket gave up a part that is nobody's yet."""
         directory = self._store.placement.directory
         found: list[Index] = []
+        spans: list[tuple[bytes, bytes]] = []
         others: list[tuple[Elsewhere, bytes, bytes]] = []
         at = start
         while at < stop:
             bucket = directory.find(at)
+            begin, end = bucket.start, bucket.stop
+            if not begin <= at < end:
+                return None
             if isinstance(bucket, Elsewhere):
-                others.append((bucket, at, min(bucket.stop, stop)))
+                others.append((bucket, at, min(end, stop)))
             else:
                 found.append(self.index_of(bucket))
-            at = bucket.stop
-            if not bucket.start < at:
-                directory.look_again()
-                raise Moved(bucket=bucket.id)
-        return Gathered(found, others)
+                spans.append((begin, end))
+            at = end
+        return Gathered(found, spans, others)
 
     def index_of(self, bucket: Bucket) -> Index:
         """A bucket's index; of one that a split just made, its parent's, cut to its range."""

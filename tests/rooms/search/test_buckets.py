@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from threading import Thread
 
 import msgspec
 import pytest
@@ -163,3 +164,48 @@ def test_an_answer_that_is_not_fresh_shows_nothing_that_is_gone() -> None:
         assert "k3" not in [hit.key for hit in found.hits]
         assert acme.search("fox", max_wait=0).total >= 9
         assert acme.search("fox").total == 10
+
+
+def test_what_a_split_gave_away_is_told_once_before_it_is_absorbed(tmp_path: Path) -> None:
+    chance = Random(5)
+    with holdfast.open(tmp_path, upkeep=False, bucket_bytes=1 << 16, sync="never") as store:
+        acme = store.namespace("acme")
+        acme.index_rules([holdfast.IndexRule()])
+        for step in range(40):
+            keys = [f"d{chance.randrange(10**6):07}" for _ in range(20)]
+            acme.put_many([(key, b"quick fox " * 24) for key in keys])
+            for rank in ("key", "bm25"):
+                found = acme.search("fox", limit=1_000, rank=rank, fresh=False)
+                assert found.total == len({hit.key for hit in found.hits})
+                assert found.behind >= 20
+            if step % 3 == 0:
+                assert acme.search("fox").total == 20 * (step + 1)
+        assert len(store.status().buckets) > 3
+
+
+@pytest.mark.push
+def test_no_write_is_missed_and_none_told_twice_while_buckets_are_split(tmp_path: Path) -> None:
+    keys = [f"d{number:05}" for number in range(1_200)]
+    Random(6).shuffle(keys)
+    written: list[str] = []
+
+    def write(acme: Namespace) -> None:
+        for key in keys:
+            acme.put(key, b"quick fox " * 90)
+            written.append(key)
+
+    with holdfast.open(tmp_path, bucket_bytes=1 << 16, sync="never") as store:
+        acme = store.namespace("acme")
+        acme.index_rules([holdfast.IndexRule()])
+        writer = Thread(target=write, args=(acme,))
+        writer.start()
+        while writer.is_alive():
+            for fresh in (True, False):
+                for rank in ("key", "bm25"):
+                    before = len(written) if fresh else 0
+                    found = acme.search("quick fox", limit=1_000, rank=rank, fresh=fresh)
+                    assert len({hit.key for hit in found.hits}) == len(found.hits)
+                    assert before <= found.total <= len(written) + 1
+        writer.join()
+        assert acme.search("fox").total == len(keys)
+        assert len(store.status().buckets) > 10
