@@ -30,6 +30,7 @@ PROVEN_BYTES: Final = 64 * MIB  # of a value that a server answers with its proo
 LIST_PAGE: Final = 1_000
 TTL_NS: Final = (1 << 62) - 1
 LOCK_TTL_S: Final = 30
+LOCK_ID_BYTES: Final = 20
 TENANT_ENTRIES: Final = 1_000  # grants, published prefixes or web origins of one namespace
 TOKEN_CHARS: Final = 8 * KIB
 TOKEN_TTL_S: Final = 10 * 366 * 86_400

@@ -84,6 +84,11 @@ class Hits(msgspec.Struct, frozen=True):
     behind: int = 0
     facets: dict[str, dict[str, int]] = {}
 
+    @property
+    def told_bytes(self) -> int:
+        """Bytes of keys and snippets: what is sent, for who pays by it."""
+        return sum(len(hit.key.encode()) + len((hit.snippet or "").encode()) for hit in self.hits)
+
 
 class SearchStatus(msgspec.Struct, frozen=True):
     """How a namespace's index stands.

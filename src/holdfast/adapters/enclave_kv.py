@@ -14,6 +14,7 @@ import msgspec
 
 from holdfast.errors import InvalidExpiry, InvalidValue
 from holdfast.limits import LOCK_TTL_S, TTL_NS
+from holdfast.request import arguments
 from holdfast.wire.enclave import children
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Database:
             BalanceEmpty, LimitExceeded: nothing was stored.
         """
         space = self._space(pcr)
-        payload = value.encode() if isinstance(value, str) else value
+        payload = arguments.text(value, "value") if isinstance(value, str) else value
         if expiry == KEEP:
             return space.put(key, payload, keep_ttl=True).cost_atto
         if type(expiry) is not int or not 0 < expiry <= TTL_NS:
@@ -154,7 +155,7 @@ class Database:
         """
         space = self._space(pcr)
         try:
-            held = bytes(lock_id)
+            held = bytes(iter(lock_id))
         except (TypeError, ValueError):
             raise InvalidValue(argument="lock_id", reason="20 bytes") from None
         with space.bill() as bill:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from holdfast.bucket.bills import OPEN, OPENED
@@ -117,17 +116,20 @@ def _number(bucket: Bucket, lag: Lag, *, waits: bool) -> None:
         bucket.settings.lags.near()
 
 
-def sent_part(bucket: Bucket, key: bytes, size_bytes: int, sent_bytes: int) -> None:
-    """Of a value that was loaded only a part was sent: count that."""
+def sent_part(bucket: Bucket, key: bytes, size_bytes: int, sent_bytes: int | None) -> None:
+    """Of a value that was loaded only a part was sent: count that. None: it was refused."""
     purse = bucket.purses.of(key)
     if purse is None:
         return
     reads = bucket.reads_of(purse.namespace)
-    with suppress(ValueError):  # it was charged meanwhile
+    try:
         reads.sizes.remove(size_bytes)
-        reads.others["C", sent_bytes] += 1
-    _note(bucket, purse.namespace, "C", sent_bytes)
+    except ValueError:  # it was charged meanwhile, as it was loaded
+        return
     _note(bucket, purse.namespace, "C", size_bytes, times=-1)
+    if sent_bytes is not None:
+        reads.others["C", sent_bytes] += 1
+        _note(bucket, purse.namespace, "C", sent_bytes)
 
 
 def _note(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -65,10 +65,13 @@ class ConsumerList:
     Ids are strings of at most 16 UTF-8 bytes, or bytes; an id is its bytes.
     """
 
-    def __init__(self, corridor: Corridor, key: bytes, name: str) -> None:
+    def __init__(
+        self, corridor: Corridor, key: bytes, name: str, looked: Callable[[], object]
+    ) -> None:
         self._corridor = corridor
         self._key = key
         self._name = name
+        self._looked = looked
 
     def __repr__(self) -> str:
         return f"ConsumerList(key={self._name!r})"
@@ -88,9 +91,11 @@ class ConsumerList:
     def list(self) -> list[str | bytes]:
         """The ids, each in the type it was given in."""
         try:
-            return self._corridor.read(self._key, lambda bucket: bucket.consumers(self._key))
+            found = self._corridor.read(self._key, lambda bucket: bucket.consumers(self._key))
         except NotFound:
             raise NotFound(key=self._name) from None
+        self._looked()
+        return found
 
     def _change(self, action: str, ids: Iterable[str | bytes]) -> Iterable[bytes]:
         encoded = rows.encode_ids(ids)

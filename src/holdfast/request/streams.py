@@ -96,11 +96,20 @@ class ObjectReader(io.RawIOBase):
 
     What was opened is read to its end though it is replaced meanwhile, for as
     long as the grace lasts; a reader that outlives it gets ``Changed``, never a
-    mixture. Holds two parts in memory at most.
+    mixture. Holds two parts in memory at most. ``sent`` is told of bytes that are handed out.
     """
 
-    def __init__(self, corridor: Corridor, key: bytes, name: str, entry: Entry) -> None:
+    def __init__(
+        self,
+        corridor: Corridor,
+        key: bytes,
+        name: str,
+        entry: Entry,
+        *,
+        sent: Callable[[int], object],
+    ) -> None:
         super().__init__()
+        self._sent = sent
         self._read: Callable[[int, int], bytes] = lambda start, stop: b"".join(
             pieces(corridor, key, name, entry, start, stop)
         )
@@ -137,6 +146,7 @@ class ObjectReader(io.RawIOBase):
             return 0
         begin, data = self._around()
         piece = memoryview(data)[self._at - begin :][: len(view)]
+        self._sent(len(piece))
         view[: len(piece)] = piece
         self._at += len(piece)
         return len(piece)

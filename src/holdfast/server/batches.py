@@ -18,7 +18,7 @@ from holdfast.errors import (
     NotFound,
     Unauthenticated,
 )
-from holdfast.limits import BATCH_BYTES, LOCK_TTL_S, TTL_NS, VALUE_RECORD_BYTES
+from holdfast.limits import BATCH_BYTES, LOCK_ID_BYTES, LOCK_TTL_S, TTL_NS, VALUE_RECORD_BYTES
 from holdfast.operations import (
     Append,
     Consumers,
@@ -33,7 +33,6 @@ from holdfast.operations import (
 from holdfast.request import arguments, large, reading
 from holdfast.request.arguments import SECOND_NS, compose
 from holdfast.server.answers import MEDIA, Answer
-from holdfast.server.locks import LOCK_ID_BYTES
 from holdfast.server.numbers import corridor_of, numbered, space_of
 from holdfast.server.plain_batches import Plain, plain_of
 from holdfast.server.requests import Request

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from holdfast.store.meters import Configured
     from holdfast.store.store import Store
 
-READS: Final = frozenset(("load", "exists", "stat", "list", "search", "consumers.list"))
+READS: Final = frozenset(("load", "exists", "stat", "locate", "list", "search", "consumers.list"))
 WELL: Final = 400  # statuses below say that what was asked for was done
 CONCURRENT, RATE = "concurrent_max", "requests_per_s"  # as ``configure`` calls them
 BURST_S: Final = 1  # for so long a caller may have saved up
@@ -123,6 +123,8 @@ class Charging:
             answer.cost_atto = request.cost_atto
         if request.operation in READS and not request.counted and answer.status < WELL:
             sent = sent_bytes if request.operation in SENDS else 0
+            if request.operation == "stat":
+                sent = len(request.key.encode())
             try:
                 bucket, purse = self._paying(tenant)
                 if purse is not None:

@@ -6,10 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from holdfast.errors import InvalidValue, Moved, NotFound
+from holdfast.request.arguments import VISIBLE
 from holdfast.server import objects
 from holdfast.server.answers import Answer, told
 from holdfast.server.requests import Request
 from holdfast.server.routes import Handler
+from holdfast.upkeep.status import place_of
 from holdfast.values import Place
 from holdfast.wire.paths import decode_query
 
@@ -39,10 +41,11 @@ def _by_its_bucket(site: Site, request: Request, handle: Handler) -> Answer | No
 def by_its_bucket(site: Site, request: Request, asked: bytes, handle: Handler) -> Answer | None:
     """Have the bucket that was asked handle it; Moved where the key is not its."""
     tenant = site.tenant_of(request)
-    bucket = site.corridor.directory.find(tenant.space + request.key.encode())
-    if bucket.id.encode() == asked:
+    directory, composite = site.corridor.directory, tenant.space + request.key.encode()
+    if directory.find(composite).id.encode() == asked:
         return handle(site, request)
-    look = partial(site.store.locate, tenant.name, request.key)
+    space = tenant.space.removesuffix(VISIBLE)
+    look = partial(place_of, directory, composite, space, site.store.address)
     site.ask(request, look, partial(_moved, site, asked.decode("latin-1")))
     return None
 

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.access.grants import Ask
 from holdfast.errors import InvalidValue, LimitExceeded, NotFound
-from holdfast.limits import ENCLAVE_LIST, LOCK_TTL_S, VALUE_RECORD_BYTES
+from holdfast.limits import ENCLAVE_LIST, LOCK_ID_BYTES, LOCK_TTL_S, VALUE_RECORD_BYTES
 from holdfast.operations import Delete, Lock, Store, StoreOptions, Unlock
 from holdfast.request import arguments, reading
 from holdfast.server.answers import EMPTY, JSON_TYPE, Answer
 from holdfast.server.enclave_callers import Callers
-from holdfast.server.locks import LOCK_ID_BYTES
 from holdfast.server.requests import Request
 from holdfast.server.routes import Methods, Route
 from holdfast.values import Principal, Receipt, Stat

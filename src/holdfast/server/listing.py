@@ -29,7 +29,14 @@ def page(site: Site, request: Request) -> None:
     fields = decode_query(request.query)
     space = site.store.namespace(site.tenant_of(request).name)
     work = partial(_read, space, fields)
-    site.ask(request, work, lambda value: told(value, request.form))
+    site.ask(request, work, partial(_told, request))
+
+
+def _told(request: Request, found: object) -> Answer:
+    if isinstance(found, Keys | Objects):
+        names = found.keys if isinstance(found, Keys) else [one.key for one in found.objects]
+        request.sent_bytes = sum(len(name.encode()) for name in names)
+    return told(found, request.form)
 
 
 def prefix_of(request: Request) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from holdfast.limits import LOCK_TTL_S
+from holdfast.limits import LOCK_ID_BYTES, LOCK_TTL_S
 from holdfast.operations import Lock, Renew, Unlock
 from holdfast.request import arguments
 from holdfast.server.answers import GONE, Answer, told
@@ -16,7 +16,6 @@ from holdfast.wire.values import Locked, decode, form_of
 if TYPE_CHECKING:
     from holdfast.server.site import Site
 
-LOCK_ID_BYTES = 20
 T = TypeVar("T")
 
 

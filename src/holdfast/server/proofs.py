@@ -62,11 +62,7 @@ def page(site: Site, request: Request) -> None:
     if unknown:
         raise InvalidValue(argument=min(unknown), reason="not with a proof")
     make = partial(prove_page, site.store, site.tenant_of(request).name)
-    site.work(
-        request,
-        partial(asked, make, site.store, query),
-        lambda answered: told(answered, request.form),
-    )
+    site.work(request, partial(asked, make, site.store, query), partial(_page_proven, request))
 
 
 def asked(make: Prove, store: Store, query: dict[str, str]) -> Answered:
@@ -139,6 +135,7 @@ def prove_page(store: Store, name: str, query: dict[str, str], *, sealed: bool) 
 def _proven(request: Request, answered: object) -> Answer:
     if not isinstance(answered, Answered):
         raise TypeError(answered)
+    request.sent_bytes = answered.sent_bytes
     if request.form == "msgpack":
         return told(answered, request.form)
     encoded = b64encode(answered.proof)
@@ -151,6 +148,13 @@ def _proven(request: Request, answered: object) -> Answer:
         return answer
     kind = b"Content-Type: %b\r\n" % OCTETS.encode()
     return Answer(200, kind + headers, answered.value)
+
+
+def _page_proven(request: Request, answered: object) -> Answer:
+    if not isinstance(answered, Answered):
+        raise TypeError(answered)
+    request.sent_bytes = answered.sent_bytes
+    return told(answered, request.form)
 
 
 def _number(query: dict[str, str], name: str) -> int | None:

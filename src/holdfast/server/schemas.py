@@ -12,10 +12,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from holdfast.identity.enclaves import Opened
-from holdfast.limits import CONSUMERS
+from holdfast.limits import CONSUMERS, LOCK_ID_BYTES
 from holdfast.server import admin, locks, money
 from holdfast.server.enclave_callers import Challenged, Handed, Named, Shown, Signed
-from holdfast.server.locks import LOCK_ID_BYTES
 from holdfast.values import (
     CheckReport,
     CollectReport,

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import InvalidValue
-from holdfast.server.answers import told
+from holdfast.server.answers import Answer, told
 from holdfast.server.listing import flag
 from holdfast.server.requests import Request
 from holdfast.values import Hits
@@ -24,7 +24,14 @@ def search(site: Site, request: Request) -> None:
     """What a query finds in a namespace; a thread looks."""
     fields = decode_query(request.query)
     work = partial(find, site.store, site.tenant_of(request).name, fields)
-    site.ask(request, work, lambda value: told(value, request.form))
+    site.ask(request, work, partial(_told, request))
+
+
+def _told(request: Request, found: object) -> Answer:
+    if not isinstance(found, Hits):
+        raise TypeError(found)
+    request.sent_bytes = found.told_bytes
+    return told(found, request.form)
 
 
 def find(store: Store, namespace: str, fields: Mapping[str, str]) -> Hits:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from holdfast.bucket import counted
 from holdfast.bucket.bucket import Bucket
 from holdfast.errors import HoldfastError, Moved, NotFound
 from holdfast.limits import VALUE_RECORD_BYTES
 from holdfast.operations import Store as StoreOperation
 from holdfast.request import arguments, describe
+from holdfast.upkeep.status import place_of
 from holdfast.values import Receipt, Stat
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class DirectBucket:
             found = self._bucket.object(composite)
         except NotFound:
             raise NotFound(key=key) from None
+        counted.count(self._bucket, composite, "C", len(key.encode()))
         return describe.stat(key, found.entry, found.consumers, self.id)
 
     def put(self, namespace: str, key: str, data: bytes) -> Receipt:
@@ -65,4 +68,7 @@ class DirectBucket:
         return composite
 
     def _moved(self, namespace: str, key: str) -> Moved:
-        return Moved(bucket=self.id, place=self._store.locate(namespace, key))
+        space = arguments.namespace_bytes(namespace)
+        composite = arguments.compose(space + arguments.VISIBLE, key)
+        directory, address = self._store.placement.directory, self._store.address
+        return Moved(bucket=self.id, place=place_of(directory, composite, space, address))

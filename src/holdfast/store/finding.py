@@ -45,6 +45,11 @@ class Searching:
     name: str
     _store: Store
 
+    if TYPE_CHECKING:
+
+        def _found(self, hits: Hits) -> Hits:
+            """Count what a search found; of the namespace that this is a part of."""
+
     def search(
         self,
         query: str,
@@ -91,7 +96,7 @@ class Searching:
         if is_plain and is_first and type(query) is str and type(limit) is int:
             asked = answering.known(self.name, query, limit, rank)
             if asked is not None:
-                return answering.answer(asked)
+                return self._found(answering.answer(asked))
         question = Question(
             self.name,
             query,
@@ -104,7 +109,7 @@ class Searching:
             prefixes=None if prefixes is None else _texts(prefixes, "prefixes"),
             facets=_texts(facets, "facets") if facets else (),
         )
-        return answering.answer(answering.understand(question))
+        return self._found(answering.answer(answering.understand(question)))
 
     def index_rules(
         self,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.bucket import counted
 from holdfast.placement.elsewhere import Elsewhere
+from holdfast.request import arguments
 from holdfast.request.listing import Row
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from holdfast.placement.directory import Directory
     from holdfast.store.meters import Configured, Hour
     from holdfast.store.store import Store
-    from holdfast.values import Usage
+    from holdfast.values import Hits, Usage
 
 
 class Metered:
@@ -23,6 +24,7 @@ class Metered:
     name: str
     _store: Store
     _directory: Directory
+    _space: bytes
 
     def configure(
         self,
@@ -89,10 +91,28 @@ class Metered:
         if not isinstance(bucket, Elsewhere) and bucket.purses:
             counted.count(bucket, composite, kind, sent_bytes)
 
-    def _sent_part(self, composite: bytes, size_bytes: int, sent_bytes: int) -> None:
-        bucket = self._directory.find(composite)
+    def _part(self, composite: bytes, span: tuple[int, int], size_bytes: int) -> tuple[int, int]:
+        """Where a range of a value lies that was loaded; it alone is paid for.
+
+        Raises:
+            InvalidValue: it starts past the end; nothing is paid for.
+        """
+        sent_bytes = None
+        try:
+            start, stop = arguments.byte_range(span, size_bytes)
+            sent_bytes = stop - start
+        finally:
+            bucket = self._directory.find(composite)
+            if not isinstance(bucket, Elsewhere) and bucket.purses:
+                counted.sent_part(bucket, composite, size_bytes, sent_bytes)
+        return start, stop
+
+    def _found(self, hits: Hits) -> Hits:
+        """What a search found: one operation, and what is told of each hit."""
+        bucket = self._directory.find(self._space)
         if not isinstance(bucket, Elsewhere) and bucket.purses:
-            counted.sent_part(bucket, composite, size_bytes, sent_bytes)
+            counted.count(bucket, self._space, "A", hits.told_bytes)
+        return hits
 
     def _counted(self, pages: Iterator[list[Row]], space: bytes) -> Iterator[list[Row]]:
         """A list's pages: one operation, and the names that are sent."""

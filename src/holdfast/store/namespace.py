@@ -6,11 +6,12 @@ import builtins
 import io
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, overload
 
 from holdfast.errors import HoldfastError, InvalidValue, LockHeld, Moved, NotFound
-from holdfast.limits import KEY_BYTES, LIST_PAGE, LOCK_TTL_S, VALUE_RECORD_BYTES
+from holdfast.limits import KEY_BYTES, LIST_PAGE, LOCK_ID_BYTES, LOCK_TTL_S, VALUE_RECORD_BYTES
 from holdfast.operations import Append, Delete, Lock, Once, Release, Store, Unlock
 from holdfast.request import arguments, describe, handles, large, listing, streams
 from holdfast.request.corridor import receipts_of
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from holdfast.log.entry import Entry
     from holdfast.store.store import Store as HoldfastStore
 
-BYTES = {bytes}
-LOCK_ID_BYTES = 20
 LOCK_POLL_S = 0.01
 By = Literal["text", "component"]
 
@@ -197,8 +196,7 @@ class Namespace(Metered, Pricing, Proving, Searching, Sharing):
         if type(value) is bytes:
             if range is None:
                 return value
-            start, stop = arguments.byte_range(range, len(value))
-            self._sent_part(composite, len(value), stop - start)
+            start, stop = self._part(composite, range, len(value))
             return value[start:stop]
         return self._assemble(key, composite, range)
 
@@ -243,7 +241,7 @@ class Namespace(Metered, Pricing, Proving, Searching, Sharing):
     def _assemble(self, key: str, composite: bytes, span: tuple[int, int] | None) -> bytes:
         """A value that lies in several places."""
         entry = self._object(key, composite).entry
-        start, stop = (0, entry.size) if span is None else arguments.byte_range(span, entry.size)
+        start, stop = (0, entry.size) if span is None else self._part(composite, span, entry.size)
         return b"".join(large.pieces(self._corridor, composite, key, entry, start, stop))
 
     def _object(self, key: str, composite: bytes) -> describe.Object:
@@ -284,7 +282,7 @@ class Namespace(Metered, Pricing, Proving, Searching, Sharing):
         arguments.flag(atomic, "atomic")
         names, values = arguments.columns(pairs)
         keys = self._composites(names)
-        if not set(map(type, values)) <= BYTES:
+        if not set(map(type, values)) <= {bytes}:
             values = list(map(arguments.payload, values))
         small = max(map(len, values), default=0) <= VALUE_RECORD_BYTES
         if small and common is None and not atomic:
@@ -374,15 +372,16 @@ class Namespace(Metered, Pricing, Proving, Searching, Sharing):
     def stat(self, key: str) -> Stat:
         """What is known of an object, or of a name that only other keys lie below."""
         composite = arguments.compose(self._space, key)
-        self._count(composite, "C", len(composite) - self._least)
         try:
             found = self._object(key, composite)
+            held_by = describe.holder(self._corridor, composite)
+            told = describe.stat(key, found.entry, found.consumers, held_by)
         except NotFound:
-            if describe.is_directory(self._corridor, composite):
-                return describe.directory_stat(key)
-            raise
-        held_by = describe.holder(self._corridor, composite)
-        return describe.stat(key, found.entry, found.consumers, held_by)
+            if not describe.is_directory(self._corridor, composite):
+                raise
+            told = describe.directory_stat(key)
+        self._count(composite, "C", len(composite) - self._least)
+        return told
 
     def list(
         self,
@@ -460,7 +459,9 @@ class Namespace(Metered, Pricing, Proving, Searching, Sharing):
         if mode != "rb":
             raise InvalidValue(argument="mode", reason="rb or wb")
         entry = self._object(key, composite).entry
-        return streams.ObjectReader(self._corridor, composite, key, entry)
+        self._count(composite, "C", 0)
+        sent = partial(self._count, composite, "")
+        return streams.ObjectReader(self._corridor, composite, key, entry, sent=sent)
 
     def lock(self, key: str, *, ttl: float | str = LOCK_TTL_S, wait: float = 0) -> handles.Lock:
         """Take a lease on a key, waiting at most ``wait`` seconds for it.
@@ -491,7 +492,9 @@ class Namespace(Metered, Pricing, Proving, Searching, Sharing):
 
     def consumers(self, key: str) -> handles.ConsumerList:
         """The reference list of an object."""
-        return handles.ConsumerList(self._corridor, arguments.compose(self._space, key), key)
+        composite = arguments.compose(self._space, key)
+        looked = partial(self._count, composite, "C", 0)
+        return handles.ConsumerList(self._corridor, composite, key, looked)
 
     def __repr__(self) -> str:
         return f"Namespace({self.name!r})"

@@ -19,6 +19,7 @@ from holdfast.operations import (
     Release,
     Renew,
     Store,
+    StoreOptions,
     Unlock,
 )
 from holdfast.request import arguments
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from holdfast.request.corridor import Corridor
     from holdfast.store.store import Store as OpenStore
 
+KEEP: Final = -1  # as a time to live: that of the object which is there
 REPLACES: Final = frozenset(("store", "delete"))
 
 
@@ -95,17 +97,12 @@ class Pricing:
         entry = None if key is None else self._standing(composite)
         now_ns = self._store.bucket_time_ns()
         key_bytes = len(composite) - len(self._space)
-        if entry is not None and operation == "append":
-            ttl_ns = entry.expires_ns - now_ns if entry.terms else None
-        elif entry is not None and operation == "load":
-            size = size or entry.size
-        if operation == "store" or (operation == "append" and entry is None):
-            size += key_bytes
+        ttl_ns = _lives_ns(operation, ttl_ns, entry, now_ns)
         back = _given_back(operation, entry, key_bytes, now_ns)
         return quote(
             self._store.tariffs.of(known[-1].number) if known else None,
             operation,
-            size_bytes=size,
+            size_bytes=_paid_bytes(operation, size, entry, key_bytes),
             ttl_ns=None if ttl_ns is None else max(0, ttl_ns),
             back=back,
             back_terms=None if back is None else {one.number: one for one in known}[back.terms],
@@ -123,7 +120,7 @@ def _asked(operation: object) -> tuple[str, str, int, int | None]:
     """What an operation as a value asks for: its name, key, bytes that it brings, ns to live."""
     match operation:
         case Store(name=key, value=value, options=options):
-            return "store", key, len(value), None if options is None else options.ttl_ns
+            return "store", key, len(value), None if options is None else _ttl_ns(options)
         case Append(name=key, value=value):
             return "append", key, len(value), None
         case Consumers(name=key, action=action):
@@ -138,6 +135,30 @@ def _asked(operation: object) -> tuple[str, str, int, int | None]:
             return type(operation).__name__.lower(), key, 0, None
         case _:
             raise InvalidValue(argument="operation", reason="not one that has a price")
+
+
+def _ttl_ns(options: StoreOptions) -> int | None:
+    return KEEP if options.keep_ttl else options.ttl_ns
+
+
+def _lives_ns(operation: str, ttl_ns: int | None, entry: Entry | None, now_ns: int) -> int | None:
+    """How long what is stored is going to live; None pays rent."""
+    if operation == "append" and entry is not None:
+        return entry.expires_ns - now_ns if entry.terms else None
+    if ttl_ns == KEEP:
+        return entry.expires_ns - now_ns if entry is not None and entry.expires_ns else None
+    return ttl_ns
+
+
+def _paid_bytes(operation: str, size_bytes: int, entry: Entry | None, key_bytes: int) -> int:
+    """Bytes that are stored, or sent."""
+    if operation == "store" or (operation == "append" and entry is None):
+        return size_bytes + key_bytes
+    if operation == "stat":
+        return size_bytes or key_bytes
+    if operation == "load" and entry is not None:
+        return size_bytes or entry.size
+    return size_bytes
 
 
 def _terms(bucket: Bucket, composite: bytes) -> tuple[Terms, ...]:

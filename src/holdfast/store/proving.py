@@ -9,6 +9,7 @@ from holdfast.request import arguments
 from holdfast.values import Proven, ProvenParts
 
 if TYPE_CHECKING:
+    from holdfast.charges import Kind
     from holdfast.store.store import Store
 
 Prove = Literal[True, "sealed"]
@@ -19,6 +20,12 @@ class Proving:
 
     name: str
     _store: Store
+    _space: bytes
+
+    if TYPE_CHECKING:
+
+        def _count(self, composite: bytes, kind: Kind, sent_bytes: int) -> None:
+            """Count a read; of the namespace that this is a part of."""
 
     def prove(self, key: str, *, sealed: bool = False) -> Proven:
         """The value of a key, or None where there is no object, and the proof of either.
@@ -43,7 +50,9 @@ class Proving:
             >>> holdfast.verify("acme", "b", None, none.proof, public_key=key).size is None
             True
         """
-        return self._store.certifier.prove(self.name, key, sealed=sealed)
+        proven = self._store.certifier.prove(self.name, key, sealed=sealed)
+        self._proved(key, proven)
+        return proven
 
     def prove_list(self, prefix: str = "", *, sealed: bool = False) -> Proven:
         """The proof of everything below a prefix (``holdfast.verify_list``); no value.
@@ -51,7 +60,9 @@ class Proving:
         Raises:
             Changed: an object changed each time it was looked at.
         """
-        return self._store.certifier.prove_list(self.name, prefix, sealed=sealed)
+        proven = self._store.certifier.prove_list(self.name, prefix, sealed=sealed)
+        self._count(self._space, "A", len(proven.proof))
+        return proven
 
     def _get_proven(
         self,
@@ -71,4 +82,9 @@ class Proving:
             proven = certifier.prove_parts(self.name, key, span, sealed=sealed)
         if proven.value is None:
             raise NotFound(key=key, proof=proven.proof)
+        self._proved(key, proven)
         return proven
+
+    def _proved(self, key: str, proven: Proven | ProvenParts) -> None:
+        sent_bytes = len(proven.value or b"") + len(proven.proof)
+        self._count(arguments.compose(self._space, key), "C", sent_bytes)

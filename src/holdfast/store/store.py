@@ -10,6 +10,7 @@ from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
+from holdfast.bucket import counted
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.dormant import Told, leave
 from holdfast.bucket.lag import READS_MOST
@@ -29,6 +30,7 @@ from holdfast.errors import (
 )
 from holdfast.log.records import Flag
 from holdfast.operations import Delete
+from holdfast.placement.elsewhere import Elsewhere
 from holdfast.placement.placement import WHOLE, Placement, Share
 from holdfast.request import arguments, listing
 from holdfast.request.corridor import Corridor
@@ -235,6 +237,9 @@ class Store(Money, SearchingAll):
         self._require_open()
         space = arguments.namespace_bytes(namespace)
         composite = arguments.compose(space + arguments.VISIBLE, key)
+        bucket = self.placement.directory.find(composite)
+        if not isinstance(bucket, Elsewhere):
+            counted.count(bucket, composite, "C", 0)
         return self._place(composite, space)
 
     def _place(self, composite: bytes, space: bytes) -> Place:

@@ -23,3 +23,8 @@ class Answered(msgspec.Struct, frozen=True, omit_defaults=True):
     next: str | None = None
     consistency: tuple[bytes, ...] = ()
     inclusion: tuple[bytes, ...] = ()
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of value and proof: what whoever pays by it is sent, in any form."""
+        return len(self.value or b"") + len(self.proof)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from threading import Thread
 
 import pytest
 
 import holdfast
 from holdfast.bucket import settling
-from holdfast.errors import BalanceEmpty, InvalidExpiry, InvalidValue
+from holdfast.errors import BalanceEmpty, InvalidExpiry, InvalidQuery, InvalidValue, NotFound
+from holdfast.limits import VALUE_RECORD_BYTES
+from holdfast.operations import Store as Operation
+from holdfast.operations import StoreOptions
 from holdfast.store import Namespace, Store
 from holdfast.testing.clock import ManualClock
 
@@ -17,6 +21,7 @@ SECOND = 1_000_000_000
 C = 1_763_750_000
 B = 2 * C
 STORAGE = 8_796
+EGRESS = 90_000_000
 
 
 @pytest.fixture
@@ -53,6 +58,21 @@ def test_what_was_quoted_is_charged(store: Store, clock: ManualClock) -> None:
         acme.delete("k")
     assert bill.cost_atto == quoted.atto < 0
     assert quoted.tariff == "enclave"
+
+
+def test_a_stat_and_a_kept_life_are_quoted_as_they_are_charged(
+    store: Store, clock: ManualClock
+) -> None:
+    acme = charged(store, "acme")
+    acme.put("key", bytes(100), ttl=60)
+    quoted = acme.quote("stat", key="key")
+    with acme.bill() as bill:
+        acme.stat("key")
+    assert bill.cost_atto == quoted.atto == C + 3 * EGRESS
+    clock.advance(10 * SECOND)
+    kept = Operation(b"", "key", bytes(300), StoreOptions(keep_ttl=True))
+    quoted = acme.quote(kept)
+    assert acme.put("key", bytes(300), keep_ttl=True).cost_atto == quoted.atto > C
 
 
 def test_a_bill_has_what_was_charged_inside_and_nothing_else(store: Store) -> None:
@@ -94,3 +114,73 @@ def test_a_quote_of_nonsense_is_refused(store: Store) -> None:
         acme.quote("store", size_bytes=-1)
     with pytest.raises(InvalidExpiry):
         acme.quote("store", ttl=0)
+
+
+def paying(store: Store) -> Namespace:
+    """A namespace that pays from an account."""
+    store.accounts.deposit("acme", 10**18, "paid ahead")
+    acme = store.namespace("acme")
+    acme.configure(tariff="enclave")
+    return acme
+
+
+def bill_of(acme: Namespace, work: Callable[[], object]) -> int:
+    with acme.bill() as bill, suppress(NotFound, InvalidValue, InvalidQuery):
+        work()
+    return bill.cost_atto
+
+
+def test_a_read_that_fails_costs_nothing(store: Store) -> None:
+    acme = paying(store)
+    acme.put("a", b"abc")
+    acme.put("large", bytes(VALUE_RECORD_BYTES + 1))
+    acme.append("large", b"more")
+    before = acme.usage()
+    for failing in (
+        lambda: acme.get("none"),
+        lambda: acme.stat("none"),
+        lambda: acme.get("none", prove=True),
+        lambda: acme.get("a", range=(4, 5)),
+        lambda: acme.get("a", range=(2, 1)),
+        lambda: acme.get("large", range=(1 << 30, 1 << 31)),
+        lambda: acme.open("none"),
+        lambda: acme.consumers("none").list(),
+        lambda: acme.search('"'),
+    ):
+        assert bill_of(acme, failing) == 0
+        assert acme.usage() == before
+
+
+def test_every_way_to_read_is_paid_by_what_it_sends(store: Store) -> None:
+    acme = paying(store)
+    size = VALUE_RECORD_BYTES + 5
+    acme.put("a", b"one fox", index=True, consumers=["job"])
+    acme.put("large", bytes(size))
+    proven, listed = acme.prove("a"), acme.prove_list("")
+
+    def streamed(most: int) -> None:
+        with acme.open("large") as file:
+            while file.read(most):
+                pass
+
+    (bucket,) = store.placement.directory
+    direct = store.bucket(bucket.id)
+    for work, cost in (
+        (lambda: acme.get("large", range=(0, 10)), C + 10 * EGRESS),
+        (lambda: acme.get("large", range=(size - 3, size + 9)), C + 3 * EGRESS),
+        (lambda: streamed(size), C + size * EGRESS),
+        (lambda: streamed(100_000), C + size * EGRESS),
+        (lambda: acme.consumers("a").list(), C),
+        (lambda: acme.search("fox"), 10 * C + EGRESS),
+        (lambda: acme.search("fox", highlight=True), 10 * C + (1 + len("one **fox**")) * EGRESS),
+        (lambda: acme.prove("a"), C + (7 + len(proven.proof)) * EGRESS),
+        (lambda: acme.get("a", prove="sealed"), C + (7 + len(proven.proof)) * EGRESS),
+        (lambda: acme.prove_list(""), 10 * C + len(listed.proof) * EGRESS),
+        (lambda: direct.stat("acme", "a"), C + EGRESS),
+        (lambda: store.locate("acme", "none"), C),
+    ):
+        before = acme.usage()
+        assert bill_of(acme, work) == cost
+        after = acme.usage()
+        assert after.cost_atto - before.cost_atto == cost
+        assert sum(after.requests.values()) == sum(before.requests.values()) + 1

@@ -39,7 +39,12 @@ def search(site: Site, called: Called) -> None:
 def _search(site: Site, request: Request) -> None:
     fields = search_fields(cast("Called", request).message)
     work = partial(searching.find, site.store, site.tenant_of(request).name, fields)
-    site.ask(request, work, lambda hits: told(hits_message(cast("Hits", hits))))
+
+    def found(hits: object) -> Answer:
+        request.sent_bytes = cast("Hits", hits).told_bytes
+        return told(hits_message(cast("Hits", hits)))
+
+    site.ask(request, work, found)
 
 
 SEARCH: Final = Route("search", _search, "alone")
@@ -102,8 +107,7 @@ def _prove(site: Site, request: Request) -> None:
 
     def proved(answered: object) -> Answer:
         called.found = answered
-        value = cast("Answered", answered).value
-        called.sent_bytes = len(value or b"")
+        called.sent_bytes = cast("Answered", answered).sent_bytes
         return Answer(length=called.sent_bytes)
 
     site.work(request, partial(proofs.asked, prove, site.store, fields), proved)

@@ -27,6 +27,7 @@ from holdfast.wire.protobuf.words import CLASSES, Said, Value, call_of, message_
 
 if TYPE_CHECKING:
     from holdfast.server.site import Site
+    from holdfast.values import Proven
 
 ROOM_BYTES: Final = 64 << 10  # what stands around a value in a message
 MESSAGE_VALUE_BYTES: Final = RPC_MESSAGE_BYTES - ROOM_BYTES
@@ -272,7 +273,13 @@ def _prove(site: Site, request: Request) -> None:
     name, sealed = site.tenant_of(request).name, cast("Called", request).message.sealed
     prover = site.store.certifier.prove
     work = partial(prover, name, request.key, sealed=sealed, most_bytes=MESSAGE_VALUE_BYTES)
-    site.work(request, work, _value_told)
+
+    def proved(found: object) -> Answer:
+        proven = cast("Proven", found)
+        request.sent_bytes = len(proven.value or b"") + len(proven.proof)
+        return _value_told(proven)
+
+    site.work(request, work, proved)
 
 
 def session(site: Site, called: Called) -> None:

@@ -29,6 +29,7 @@ from holdfast.log.entry import ENTRY, Entry, unpack
 from holdfast.log.records import Flag
 from holdfast.operations import Delete
 from holdfast.request import arguments, listing, reading
+from holdfast.request.handles import ConsumerList
 from holdfast.wire.sdstor import Status
 
 if TYPE_CHECKING:
@@ -203,8 +204,12 @@ class Shelf:
         return ids
 
     def _ids(self, key: str) -> tuple[str, ...]:
-        ids = self._space.consumers(key).list()
+        ids = self._listed(key).list()
         return tuple(one if isinstance(one, str) else one.decode(errors="replace") for one in ids)
+
+    def _listed(self, key: str) -> ConsumerList:
+        """A list; that it is looked at is part of a request, which is counted by itself."""
+        return ConsumerList(self._corridor, self.compose(key), key, _uncounted)
 
     def replace(self, key: str, ids: Sequence[str]) -> None:
         """Replace the list of an object; NotFound where there is no object."""
@@ -231,7 +236,7 @@ class Shelf:
     def remove(self, key: str, ids: Sequence[str]) -> int:
         """Take out one occurrence per mention; how many are left."""
         try:
-            consumers = self._space.consumers(key)
+            consumers = self._listed(key)
             consumers.remove(ids)
             return len(consumers.list())
         except NotFound:
@@ -248,6 +253,10 @@ class Shelf:
         """Empty a list, if there is one."""
         with suppress(NotFound):
             self._space.consumers(key).set([])
+
+
+def _uncounted() -> None:
+    pass
 
 
 def _carries(row: bytes) -> bool:
