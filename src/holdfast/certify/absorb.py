@@ -22,7 +22,7 @@ from hashlib import sha256
 from typing import Final
 
 from holdfast.bucket.bucket import Bucket
-from holdfast.certify import leaf, trie
+from holdfast.certify import change, leaf, trie
 from holdfast.certify.pages import Damaged, Files, Standing
 from holdfast.certify.tree import LEAF, leaf_digest
 from holdfast.certify.trie import Trie
@@ -30,6 +30,7 @@ from holdfast.errors import Changed, Corrupt, Moved, NotFound, StorageFailed
 from holdfast.log.entry import ATTRIBUTES, Entry, unpack
 from holdfast.log.group import Group, Kind
 from holdfast.log.log import Position
+from holdfast.log.ordering import in_order
 from holdfast.log.records import (
     CHECK_BYTES,
     HEAD,
@@ -54,10 +55,7 @@ RESERVED: Final = b"!"  # names of the store's own begin with it, and no caller'
 Pieces = Callable[[bytes, Entry], Iterable[bytes]]  # composite key, entry -> the whole value
 Split = tuple[bytes, bytes]  # namespace, key
 Changes = dict[bytes, dict[bytes, bytes | None]]  # namespace -> key -> digest of the leaf
-
-
-def _at_once() -> None:
-    """Do not wait between groups."""
+Pace = Callable[[], None]
 
 
 class Unsettled(Exception):
@@ -101,36 +99,50 @@ class Absorbed:
         self.files = files
         self._pieces = pieces
         self._at: Position | None = None
+        self._version = bucket.version  # when the log ended at ``_at``, about
         self._stand: Position | None = None  # which position the tries are the tree of, if any
         self._unsaved = 0  # changes that are in the tries, and not on disk
         self._changes: Changes = {}  # read up to ``_at``, and not in the tries yet
         self._unsaid: dict[bytes, int] = {}  # versions of objects that must be looked at
         self._load()
 
-    def follow(self, most: int, pace: Callable[[], None]) -> bool:
+    def follow(self, most: int, pace: Pace, *, rest: bool = False) -> bool:
         """Read on in the log, so that the next catching up has less to do.
 
         What can only be scanned, and what changed its range, is left to that.
 
         Args:
             most: records to read, but for the rest of a group.
-            pace: called between groups.
+            pace: called between groups, and between pages of the tree.
+            rest: put nothing into the tree now: where that is due, read nothing either.
 
         Returns:
             Whether there is more to read.
         """
         bucket = self.bucket
         with bucket.lock:
-            end, span = bucket.published, (bucket.start, bucket.stop)
+            end, span, version = bucket.published, (bucket.start, bucket.stop), bucket.version
             whole = self._at is not None and bucket.log.continues(self._at)
-        if not whole or span != (self.start, self.stop) or self._at == end:
+        if not whole or span != (self.start, self.stop):
+            return False
+        if self._at == end:
+            self._version = version
+            return False
+        if rest and self._count_changes() + most > self._waiting():
             return False
         with suppress(Unsettled, Damaged):
             return self._read(end, most, pace)
         return False
 
-    def catch_up(self) -> None:
+    def behind(self) -> int:
+        """How many records were written since those that were read, about."""
+        return max(0, self.bucket.version - self._version)
+
+    def catch_up(self, pace: Pace = change.at_once) -> None:
         """Absorb everything that was published before the call.
+
+        Args:
+            pace: called between slices of it.
 
         Raises:
             Moved: the bucket no longer answers: it was merged away or closed.
@@ -138,7 +150,7 @@ class Absorbed:
         """
         for _ in range(ROUNDS):
             try:
-                if self._step():
+                if self._step(pace):
                     return
             except Unsettled:
                 continue
@@ -174,34 +186,39 @@ class Absorbed:
         if self.files is not None:
             self.files.drop()
 
-    def _step(self) -> bool:
+    def _step(self, pace: Pace) -> bool:
         """Go on to where the log ends now; whether the tree stands still there."""
         if self.files is not None and self.files.damaged:
             raise Damaged
         bucket = self.bucket
         with bucket.lock:
-            end, span = bucket.published, (bucket.start, bucket.stop)
+            end, span, version = bucket.published, (bucket.start, bucket.stop), bucket.version
             whole = self._at is not None and bucket.log.continues(self._at)
         if span[0] >= span[1]:
             raise Moved(bucket=bucket.id)
         if not whole or not self.start <= span[0] or not span[1] <= self.stop:
-            self._scan(end, span)
+            self._scan(end, span, pace)
             return False
         if span != (self.start, self.stop):
-            self._cut(span)
+            self._cut(span, pace)
         if self._at != end:
-            self._read(end)
+            self._read(end, None, pace)
+        self._version = version
         for composite, version in self._unsaid.items():
             self._note(self._changes, composite, self._settled(composite, version))
+            pace()
         self._unsaid.clear()
-        self._put(self._changes)
+        self._put(self._changes, pace)
         self._stand = self._at
+        for made in self.tries.values():
+            change.hash_all(made, pace)
         return True
 
     # -- from nothing ----------------------------------------------------------------
 
-    def _scan(self, end: Position, span: tuple[bytes, bytes]) -> None:
+    def _scan(self, end: Position, span: tuple[bytes, bytes], pace: Pace) -> None:
         self.tries, self._unsaid, self._stand = {}, {}, None
+        self._version = self.bucket.version
         changes: Changes = {}
         self._changes = changes
         at: bytes | None = span[0]
@@ -209,8 +226,9 @@ class Absorbed:
             page, at = self._page(at, span[1])
             for composite, row in page:
                 self._note(changes, composite, self._looked_up(composite, row))
-            self._put(changes, SLICE)
-        self._put(changes)
+                pace()
+            self._put(changes, pace, SLICE)
+        self._put(changes, pace)
         (self.start, self.stop), self._at = span, end
 
     def _page(self, at: bytes, stop: bytes) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
@@ -219,10 +237,10 @@ class Absorbed:
         except Moved:
             raise Unsettled from None
 
-    def _cut(self, span: tuple[bytes, bytes]) -> None:
+    def _cut(self, span: tuple[bytes, bytes], pace: Pace) -> None:
         """Forget what a split gave away."""
         start, stop = span
-        self._put(self._changes)
+        self._put(self._changes, pace)
         self._stand = None if self._unsaid else self._at
         self._unsaid = {key: at for key, at in self._unsaid.items() if start <= key < stop}
         kept = {}
@@ -237,9 +255,7 @@ class Absorbed:
 
     # -- from the log ------------------------------------------------------------------
 
-    def _read(
-        self, end: Position, most: int | None = None, pace: Callable[[], None] = _at_once
-    ) -> bool:
+    def _read(self, end: Position, most: int | None, pace: Pace) -> bool:
         """Read the log up to ``end``, or about so many records of it; whether there is more."""
         left, room = most, SLICE_MOST if most is None else self._waiting()
         try:
@@ -247,14 +263,15 @@ class Absorbed:
                 self._absorb(self._changes, self._unsaid, group)
                 head = group.head
                 self._at = Position(number, head.start, head.stop, head.digest)
-                if sum(map(len, self._changes.values())) > room:
-                    self._put(self._changes)
+                self._version += head.records
+                if self._count_changes() > room:
+                    self._put(self._changes, pace)
                     self._stand = None if self._unsaid else self._at
                 if left is not None:
                     left -= head.records
                     if left <= 0:
                         return True
-                    pace()
+                pace()
         except (Corrupt, StorageFailed, ValueError, KeyError):
             self._at = None  # the tail went, or cannot be read: what is there can be scanned
             raise Unsettled from None
@@ -344,18 +361,22 @@ class Absorbed:
     def _count(self) -> int:
         return sum(made.count for made in self.tries.values())
 
+    def _count_changes(self) -> int:
+        return sum(map(len, self._changes.values()))
+
     def _waiting(self) -> int:
         """How many changes wait to be put into the tries while nobody asks for a proof."""
         return min(max(SLICE, self._count()), WAITING)
 
-    def _put(self, changes: Changes, least: int = 0) -> None:
+    def _put(self, changes: Changes, pace: Pace, least: int = 0) -> None:
         """Put changes into the tries and forget them, once there are enough."""
         if sum(map(len, changes.values())) < least:
             return
         self._stand = None
         for namespace, rows in changes.items():
             self._unsaved += len(rows)
-            made = trie.apply(self.tries.get(namespace), rows)
+            labels = [label for run in in_order(list(rows), pace) for label in run]
+            made = change.apply(self.tries.get(namespace), rows, labels, pace)
             if made is None:
                 self.tries.pop(namespace, None)
             else:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from holdfast.certify import tree, trie, verify, witness
+from holdfast.certify import change, tree, trie, verify, witness
 from holdfast.certify.tree import Fork, Labelled, Leaf, Node, Pruned
 from holdfast.certify.trie import Trie
 from holdfast.certify.witness import Below
@@ -101,7 +101,7 @@ def assemble(before: State, changes: Mapping[bytes, Sequence[Part]]) -> State:
         else:
             namespaces[label] = made
         digests[label] = None if made is None else made.starts.digest
-    return State(namespaces, trie.apply(before.labels, digests))
+    return State(namespaces, change.apply(before.labels, digests))
 
 
 def _namespace(parts: Iterable[Part]) -> Namespace | None:

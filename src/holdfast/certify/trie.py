@@ -32,7 +32,6 @@ from holdfast.certify.tree import EMPTY_DIGEST
 
 PAGE_LABELS: Final = 128
 HASH_BYTES: Final = 32
-EVERYWHERE: Final = 32  # labels to a change, from which on few pages would stay as they are
 AT_ONCE: Final = 512  # labels that are made as wide as the widest of them
 NINE: Final = 9  # bits a byte takes in the order of labels: one for "goes on", eight of its own
 
@@ -74,18 +73,19 @@ class Columns(NamedTuple):
 class Page:
     """Neighbouring labels that make a complete subtree; in memory, or where ``source`` says."""
 
-    __slots__ = ("count", "first", "known", "last", "source")
+    __slots__ = ("count", "first", "known", "last", "named", "source")
 
     def __init__(
         self, ends: tuple[bytes, bytes], count: int, source: Source, known: bytes | None = None
     ) -> None:
         self.first, self.last = ends
         self.count, self.source, self.known = count, source, known
+        self.named: bytes | None = None  # the digests with their labels, once they were hashed
 
     def rest(self, source: Source) -> None:
         """Forget what is written down there now; safe while others read."""
         _ = self.digest
-        self.source = source
+        self.source, self.named = source, None
 
     @property
     def columns(self) -> Columns:
@@ -102,14 +102,23 @@ class Page:
         """The digest of the whole subtree."""
         if self.known is None:
             labels, digests, bits = self.columns
-            self.known = _joined(tree.labelled_digests(labels, unpacked(digests)), bits)
+            if self.named is None:
+                named = tree.labelled_digests(labels, unpacked(digests))
+                self.named = b"".join(named)
+            else:
+                named = unpacked(self.named)
+            self.known = _joined(named, bits)
         return self.known
 
 
-def page_of(labels: Sequence[bytes], digests: bytes, bits: array[int]) -> Page:
+def page_of(
+    labels: Sequence[bytes], digests: bytes, bits: array[int], named: bytes | None = None
+) -> Page:
     """A page in memory."""
     columns = Columns(tuple(labels), digests, bits)
-    return Page((labels[0], labels[-1]), len(labels), columns)
+    page = Page((labels[0], labels[-1]), len(labels), columns)
+    page.named = named
+    return page
 
 
 class Inner:
@@ -235,11 +244,14 @@ def build(rows: Mapping[bytes, bytes | None]) -> Trie | None:
     kept = [digest for digest in digests if digest is not None]
     if len(kept) < len(labels):
         labels = [label for label in labels if rows[label] is not None]
-    return _built(labels, kept) if labels else None
+    if not labels:
+        return None
+    return of_columns(Columns(tuple(labels), b"".join(kept), partings(labels)))
 
 
-def _built(labels: Sequence[bytes], digests: Sequence[bytes]) -> Trie:
-    bits = partings(labels)
+def of_columns(columns: Columns, named: bytes | None = None) -> Trie:
+    """The trie of ascending labels, one at least; ``named``: as of a page."""
+    labels, digests, bits = columns
     done: list[Trie] = []
     waiting: list[tuple[int, int] | int] = [(0, len(labels))]
     while waiting:
@@ -250,8 +262,10 @@ def _built(labels: Sequence[bytes], digests: Sequence[bytes]) -> Trie:
             continue
         start, stop = span
         if stop - start <= PAGE_LABELS:
-            packed = b"".join(digests[start:stop])
-            done.append(page_of(labels[start:stop], packed, bits[start : stop - 1]))
+            low, high = start * HASH_BYTES, stop * HASH_BYTES
+            known = None if named is None else named[low:high]
+            page = page_of(labels[start:stop], digests[low:high], bits[start : stop - 1], known)
+            done.append(page)
             continue
         bit = min(bits[start : stop - 1])
         middle = bits.index(bit, start) + 1
@@ -259,12 +273,12 @@ def _built(labels: Sequence[bytes], digests: Sequence[bytes]) -> Trie:
     return done[0]
 
 
-def join(chunks: Iterable[Trie | None]) -> Trie | None:
+def join(sides: Iterable[Trie | None]) -> Trie | None:
     """One trie of several, in order: every label of one is smaller than those of the next."""
     joining = _Joining()
-    for chunk in chunks:
-        if chunk is not None:
-            joining.add(chunk)
+    for side in sides:
+        if side is not None:
+            joining.add(side)
     return joining.finish()
 
 
@@ -337,34 +351,11 @@ def _opened(side: Trie, bit: int) -> Trie:
     return Inner(top, left, right)
 
 
-def apply(trie: Trie | None, changes: Mapping[bytes, bytes | None]) -> Trie | None:
-    """The trie after changes: label and its new digest, None where it goes.
+def chunks(trie: Trie, changes: Sequence[bytes]) -> Iterator[tuple[Trie, int, int]]:
+    """Subtrees in order that no change meets, and pages with the span of those that do.
 
-    Args:
-        trie: what was; stays as it is.
-        changes: in any order.
+    ``changes`` are labels, ascending.
     """
-    if trie is None:
-        return build(changes)
-    if changes and min(changes) > trie.last:  # in order: nothing is touched but the right edge
-        return join((trie, build(changes)))
-    if len(changes) * EVERYWHERE >= trie.count:
-        return build({**dict(rows_of(trie)), **changes})
-    joining = _Joining()
-    labels = sorted(changes)
-    for chunk, start, stop in _chunks(trie, labels):
-        after: Trie | None = chunk
-        if start < stop and isinstance(chunk, Page):
-            rows: dict[bytes, bytes | None] = dict(chunk.rows())
-            rows.update((label, changes[label]) for label in labels[start:stop])
-            after = build(rows)
-        if after is not None:
-            joining.add(after)
-    return joining.finish()
-
-
-def _chunks(trie: Trie, changes: Sequence[bytes]) -> Iterator[tuple[Trie, int, int]]:
-    """Subtrees in order that no change meets, and pages with the span of those that do."""
     waiting: list[tuple[Trie, int, int]] = [(trie, 0, len(changes))]
     while waiting:
         side, start, stop = waiting.pop()

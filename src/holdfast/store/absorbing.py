@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.store.store import Store
 
 UNSAVED: Final = 1_000  # changes that are not on disk, before upkeep writes a tree
+UNSAVED_MOST: Final = 500_000  # the same, while writers are at work
 ATTEMPTS: Final = 64  # a bucket may split or merge, again and again
 
 
@@ -39,8 +40,11 @@ class Absorbing:
         self._saving = Lock()
         self.absorbed: dict[str, Absorbed] = {}
 
-    def catch_up(self) -> list[Absorbed]:
+    def catch_up(self, pace: Pace = no_pace) -> list[Absorbed]:
         """Absorb all that was published before the call; the trees in order of their ranges.
+
+        Args:
+            pace: called between slices of it.
 
         Raises:
             Changed: ranges changed each time. Corrupt, StorageFailed: an object cannot be read.
@@ -57,7 +61,7 @@ class Absorbing:
             pieces = list(self.absorbed.values())
             try:
                 for piece in pieces:
-                    piece.catch_up()
+                    piece.catch_up(pace)
             except Moved:
                 directory.look_again()
                 continue

@@ -42,12 +42,14 @@ from holdfast.limits import OBJECT_BYTES
 from holdfast.log.entry import Entry, unpack
 from holdfast.placement.directory import HIGHEST, LOWEST
 from holdfast.request import arguments, listing
-from holdfast.store.absorbing import UNSAVED, Absorbing, page_of
+from holdfast.store.absorbing import UNSAVED, UNSAVED_MOST, Absorbing, page_of
+from holdfast.store.following import Following
 from holdfast.store.handing import Taken, Takings
 from holdfast.store.history import Signed
 from holdfast.store.rotation import Keys
 from holdfast.store.seals import Seal, listed, lives, shown, told
 from holdfast.store.tenancy import StoreRecords
+from holdfast.upkeep.pacing import Turns
 from holdfast.values import Proven, ProvenPage, ProvenParts
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class Certifier:
         self._records = StoreRecords(store)
         self._id = bytes.fromhex(store.file.store)
         self._absorbing = Absorbing(store)
+        self._following = Following(store.clock)
         self._takings = Takings(store.peers)
         self._parts: dict[bytes, tuple[Part, ...]] = {}
         self._signed = Signed(self._records)
@@ -107,6 +110,7 @@ class Certifier:
         with self._turn:
             wanted = self._begun + 1
             while self._sealing and self._ended < wanted:
+                self._store.upkeep.hurry()  # where it follows, it goes on without resting
                 self._turn.wait()
             if self._ended >= wanted and self._sealed is not None:
                 return self._sealed
@@ -126,24 +130,36 @@ class Certifier:
         """Read what was written since the last seal, a slice at a time; upkeep calls this.
 
         Whoever asks for a seal meanwhile waits for one slice. Trees of which much has changed
-        are written down, without anybody waiting.
+        are written down, without anybody waiting. Beside writers it rests most of the time.
         """
-        for piece in list(self._absorbing.absorbed.values()):
-            while not enough():
-                with self._turn:
-                    if self._sealing:
-                        return
-                    self._sealing = True
-                try:
-                    more = piece.follow(FOLLOWED, pace)
-                    standing = piece.standing(UNSAVED)
-                finally:
-                    with self._turn:
-                        self._sealing = False
-                        self._turn.notify_all()
-                self._absorbing.save(piece, standing, pace)
-                if not more:
-                    break
+        following, may_leave = self._following, self._store.upkeep.may_leave()
+        pieces = list(self._absorbing.absorbed.values())
+        following.forget_all_but(piece.id for piece in pieces)
+        for piece in pieces:
+            if following.yields(piece) and may_leave:
+                if following.is_due() and not enough():
+                    begun = following.begin()
+                    self._follow_slice(piece, pace, rest=True)
+                    following.rest(begun)
+                continue
+            while not enough() and self._follow_slice(piece, pace, rest=False):
+                pass
+
+    def _follow_slice(self, piece: Absorbed, pace: Pace, *, rest: bool) -> bool:
+        """Read some of what one bucket's log says; whether there is more to read."""
+        with self._turn:
+            if self._sealing:
+                return False
+            self._sealing = True
+        try:
+            more = piece.follow(FOLLOWED, pace, rest=rest)
+            standing = piece.standing(UNSAVED_MOST if rest else UNSAVED)
+        finally:
+            with self._turn:
+                self._sealing = False
+                self._turn.notify_all()
+        self._absorbing.save(piece, standing, pace)
+        return more
 
     def close(self) -> None:
         """Write down the trees, so that the next opening goes on from here."""
@@ -194,7 +210,8 @@ class Certifier:
             if attempt and directory.shared:  # a bucket is on its way between two processes
                 self._store.clock.sleep(WAIT_S)
             try:
-                own, others = self._absorbing.catch_up(), self._takings.take()
+                own = self._absorbing.catch_up(Turns(self._store.clock))
+                others = self._takings.take()
             except Moved:
                 directory.look_again()
                 continue

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from holdfast.bucket.checkpoint import Pace
-from holdfast.certify import trie
+from holdfast.certify import change, trie
 from holdfast.certify.pages import Damaged
 from holdfast.certify.trie import Trie
 from holdfast.errors import Moved
 from holdfast.store.absorbing import UNSAVED, Absorbing
+from holdfast.upkeep.pacing import Turns
 
 if TYPE_CHECKING:
     from holdfast.placement.elsewhere import Link
@@ -68,6 +69,7 @@ class Handing:
 
     def __init__(self, store: Store) -> None:
         self._entropy = store.entropy
+        self._clock = store.clock
         self._absorbing = Absorbing(store)
         self._lock = Lock()  # over what was absorbed
         store.upkeep.lazy.append(self._keep)
@@ -86,7 +88,7 @@ class Handing:
         now: dict[str, Kept] = {}
         spans = []
         with self._lock:
-            pieces = self._absorbing.catch_up()
+            pieces = self._absorbing.catch_up(Turns(self._clock))
         for piece in pieces:
             name = piece.bucket.id
             kept = self._now.get(name)
@@ -202,7 +204,7 @@ def _apply(tries: dict[bytes, Trie], told: Sequence[Change]) -> None:
     for name, label, digest in told:
         by_name.setdefault(name, {})[label] = digest
     for name, rows in by_name.items():
-        made = trie.apply(tries.get(name), rows)
+        made = change.apply(tries.get(name), rows)
         if made is None:
             tries.pop(name, None)
         else:

@@ -1,10 +1,10 @@
-"""How upkeep's thread shares the interpreter: it rests as long as it worked (rule 11)."""
+"""How long work shares the interpreter: upkeep rests as long as it worked (rule 11)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from holdfast.clock import Clock
+from holdfast.clock import Clock, worked_ns
 
 SECOND_NS = 1_000_000_000
 
@@ -37,6 +37,40 @@ class Pacer:
         self._sleep(self.HURRIED_S if self.hurry else max(worked * self.rest, self.LEAST_S))
         self.rest = 1
         self._since = self._now()
+
+
+class Turns:
+    """Lets others have the interpreter, between slices of work that somebody waits for.
+
+    A slice that took longer than it worked had to wait for others: they get turns for a while,
+    and where there are none nothing is lost. Without it a durable writer waits for its turn for
+    as long as the interpreter lets a thread go on, twice for each group.
+
+    Args:
+        clock: tells both.
+    """
+
+    SLICE_NS = 500_000
+    WAITED_NS = 100_000
+    TURNS = 32  # after a slice that had to wait
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._worked = worked_ns(clock)
+        self._left = 0
+        self._since, self._spent = clock.monotonic_ns(), self._worked()
+
+    def __call__(self) -> None:
+        """Sleep for a moment, where a slice has passed and others wait."""
+        passed = self._clock.monotonic_ns() - self._since
+        if passed < self.SLICE_NS:
+            return
+        if passed - (self._worked() - self._spent) > self.WAITED_NS:
+            self._left = self.TURNS
+        if self._left:
+            self._left -= 1
+            self._clock.sleep(Pacer.HURRIED_S)
+        self._since, self._spent = self._clock.monotonic_ns(), self._worked()
 
 
 def paced(clock: Clock) -> Pacer:

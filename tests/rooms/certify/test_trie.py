@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from holdfast.certify import tree, trie, verify, witness
+from holdfast.certify import change, tree, trie, verify, witness
 from holdfast.certify.tree import Miss, Node, Pruned
 from holdfast.certify.trie import Row, Trie
 
@@ -67,10 +67,11 @@ class Trying(RuleBasedStateMachine):
         self.trie: Trie | None = None
         self.patched = pytest.MonkeyPatch()
 
-    @initialize(labels=st.sampled_from([0, trie.EVERYWHERE]))
-    def begin(self, labels: int) -> None:
-        """Whether many changes at once make all pages anew, or none ever do."""
-        self.patched.setattr(trie, "EVERYWHERE", labels)
+    @initialize(few=st.sampled_from([0, change.FEW, 10_000]))
+    def begin(self, few: int) -> None:
+        """Whether pages are always made anew, or where many changes meet them, or never."""
+        self.patched.setattr(change, "FEW", few)
+        self.patched.setattr(change, "BUILT", 100)
 
     def teardown(self) -> None:
         self.patched.undo()
@@ -81,7 +82,7 @@ class Trying(RuleBasedStateMachine):
             label: sha256(mark + label).digest() if stays else None
             for label, stays in labels.items()
         }
-        self.trie = trie.apply(self.trie, changes)
+        self.trie = change.apply(self.trie, changes)
         for label, digest in changes.items():
             self.rows.pop(label, None)
             if digest is not None:
@@ -146,7 +147,7 @@ def test_an_old_trie_stays_what_it_was() -> None:
     rows = [(b"%05d" % number, sha256(b"%d" % number).digest()) for number in range(1_000)]
     old = trie.build(dict(rows))
     digest = trie.digest_of(old)
-    trie.apply(old, {b"00500": None, b"00501": bytes(32)})
+    change.apply(old, {b"00500": None, b"00501": bytes(32)})
     assert (list(trie.rows_of(old)), trie.digest_of(old)) == (rows, digest)
 
 
@@ -154,7 +155,7 @@ def test_crafted_labels_make_deep_tries_and_no_harm() -> None:
     made: Trie | None = None
     labels = [b"a" * length for length in range(1, 1_025)]
     for start in range(64):
-        made = trie.apply(made, dict.fromkeys(labels[start::64], bytes(32)))
+        made = change.apply(made, dict.fromkeys(labels[start::64], bytes(32)))
     shown = witness.witness(made, labels[-1], labels[-1] + b"\x00", below)
     assert shown.digest == trie.digest_of(made)
     again = tree.decode(tree.encode(shown), bytes_most=1 << 20)

@@ -1,0 +1,135 @@
+"""Trees of proofs are followed by the way while somebody writes, and at once when nobody does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from holdfast import Store
+from holdfast.certify.absorb import Absorbed
+from holdfast.engines.memory import MemoryDisk
+from holdfast.store import absorbing, certifying, following
+from tests.growth.growing import in_memory
+from tests.rooms.store.test_certifying import Client, tree_kept, tree_of
+
+MANY = 3_000
+
+
+@pytest.fixture(name="store")
+def store_of_one_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setattr(certifying, "FOLLOWED", 500)
+    with in_memory(MemoryDisk(), bucket_bytes=1 << 24) as (store, _):
+        store.namespace("acme").put("k", b"first")
+        store.certifier.seal()
+        yield store
+
+
+def write(store: Store, first: int = 0) -> None:
+    numbers = range(first, first + MANY)
+    for at in range(0, MANY, 100):
+        store.namespace("acme").put_many([(f"k{n:06d}", b"v") for n in numbers[at : at + 100]])
+
+
+def look(store: Store) -> None:
+    """A round of upkeep as its thread makes it."""
+    store.upkeep._go_on(None, store.upkeep._pacer)
+
+
+def rest(store: Store) -> None:
+    """Until a slice is due."""
+    store.upkeep._pacer()  # a clock that is moved by hand tells upkeep that it worked
+    store.clock.sleep(60)
+    store.upkeep._pacer._since = store.clock.monotonic_ns()
+
+
+def the_tree(store: Store) -> Absorbed:
+    (piece,) = store.certifier._absorbing.absorbed.values()
+    return piece
+
+
+def stands(store: Store) -> None:
+    """What is proved is what somebody proves who reads all of it anew."""
+    proven = store.namespace("acme").get("k000001", prove=True)
+    Client(store).check("acme", "k000001", b"v", proven.proof)
+    assert tree_kept(store) == tree_of(store)
+
+
+def test_beside_writers_a_tree_is_read_on_by_a_slice(store: Store) -> None:
+    write(store)
+    look(store)
+    left = the_tree(store).behind()
+    assert 0 < left < MANY
+    write(store, MANY)
+    look(store)  # it has not rested long enough
+    assert the_tree(store).behind() > left
+    stands(store)
+
+
+def test_a_slice_follows_when_it_has_rested(store: Store) -> None:
+    write(store)
+    look(store)
+    left = the_tree(store).behind()
+    rest(store)
+    store.namespace("acme").put("k", b"again")
+    look(store)
+    assert 0 < the_tree(store).behind() < left
+    stands(store)
+
+
+def test_what_was_left_is_read_when_nobody_writes(store: Store) -> None:
+    write(store)
+    look(store)
+    look(store)
+    assert the_tree(store).behind() == 0
+    stands(store)
+
+
+def test_a_tree_far_behind_does_not_wait(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "BEHIND", MANY // 2)
+    write(store)
+    look(store)
+    assert the_tree(store).behind() == 0
+    stands(store)
+
+
+def test_beside_writers_nothing_is_put_into_the_tree(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.certify.absorb.SLICE", 1_200)
+    before = dict(the_tree(store).tries)
+    for turn in range(4):
+        write(store, turn * MANY)
+        rest(store)
+        look(store)
+    piece = the_tree(store)
+    assert piece.tries == before
+    assert 4 * MANY - 1_200 <= piece.behind() < 4 * MANY
+    stands(store)
+
+
+def test_whoever_calls_a_tick_has_all_of_it_read(store: Store) -> None:
+    write(store)
+    store.tick()
+    assert the_tree(store).behind() == 0
+
+
+def test_a_tree_is_written_down_beside_writers_where_too_much_is_not(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    save = absorbing.Absorbing.save
+
+    def noted(self: absorbing.Absorbing, *arguments: object) -> None:
+        saved.append(arguments[1] is not None)
+        save(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(absorbing.Absorbing, "save", noted)
+    for turn, most in enumerate((500_000, MANY)):
+        monkeypatch.setattr(certifying, "UNSAVED_MOST", most)
+        write(store, turn * MANY)
+        store.certifier.seal()
+        rest(store)
+        store.namespace("acme").put("k", b"%d" % turn)
+        look(store)
+    assert saved == [False, True]

@@ -1,0 +1,58 @@
+"""Work that somebody waits for gives turns to whoever waits beside it, and to nobody else."""
+
+from __future__ import annotations
+
+from typing import SupportsIndex
+
+from holdfast.clock import SystemClock
+from holdfast.upkeep.pacing import Turns
+
+
+class Watched(SystemClock):
+    """A clock that is moved by hand, with the thread's own time beside it."""
+
+    def __init__(self) -> None:
+        self.now = self.worked = 0
+        self.slept: list[float | SupportsIndex] = []
+
+    def monotonic_ns(self) -> int:
+        return self.now
+
+    def thread_ns(self) -> int:
+        return self.worked
+
+    def sleep(self, seconds: float | SupportsIndex, /) -> None:
+        self.slept.append(seconds)
+        self.now += 200_000
+
+
+def go_on(clock: Watched, turns: Turns, *, waited_ns: int = 0) -> None:
+    clock.worked += Turns.SLICE_NS
+    clock.now += Turns.SLICE_NS + waited_ns
+    turns()
+
+
+def test_alone_it_does_not_rest() -> None:
+    clock = Watched()
+    turns = Turns(clock)
+    for _ in range(100):
+        go_on(clock, turns)
+    assert clock.slept == []
+
+
+def test_a_slice_that_had_to_wait_gives_turns_for_a_while() -> None:
+    clock = Watched()
+    turns = Turns(clock)
+    go_on(clock, turns, waited_ns=5_000_000)
+    for _ in range(100):
+        go_on(clock, turns)
+    assert len(clock.slept) == Turns.TURNS
+
+
+def test_within_a_slice_nobody_is_asked() -> None:
+    clock = Watched()
+    turns = Turns(clock)
+    for _ in range(Turns.SLICE_NS // 10 - 1):
+        clock.now += 10
+        turns()
+    assert clock.slept == []
