@@ -2,13 +2,14 @@
 
 Writes are charged by the bucket that takes them; reads are counted here, where what is sent
 is known, unless the house has counted them on their way. Bounds on rate and on requests under
-way are of this process. Nothing here waits: what is known of a namespace is what upkeep last
-saw, about a second ago.
+way hold for all processes together (bounds.py). Nothing here waits: what is known of a namespace
+is what upkeep last saw, about a second ago.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from holdfast.bucket import bills, counted
@@ -16,6 +17,7 @@ from holdfast.bucket.purse import Purse
 from holdfast.errors import BalanceEmpty, Busy, LimitExceeded, Moved
 from holdfast.metering.tariffs import CLASSES, SENDS
 from holdfast.placement.elsewhere import Elsewhere
+from holdfast.server.bounds import Bounds
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 READS: Final = frozenset(("load", "exists", "stat", "locate", "list", "search", "consumers.list"))
 WELL: Final = 400  # statuses below say that what was asked for was done
 CONCURRENT, RATE = "concurrent_max", "requests_per_s"  # as ``configure`` calls them
-BURST_S: Final = 1  # for so long a caller may have saved up
 
 
 class Charging:
@@ -40,16 +41,17 @@ class Charging:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.bounds = Bounds()  # of this process alone, where nobody says otherwise
+        self._now_ns = store.clock.monotonic_ns
         self._directory = store.placement.directory
         self.known: Mapping[str, Configured] = {}
         self._balances: Mapping[str, int] = {}
-        self._left: dict[str, tuple[float, float]] = {}  # requests left, and when that was
 
     def tick(self) -> None:
         """Take note of what is metered."""
         self.known, self._balances = self._store.seen_meters()
 
-    def hold(self, tenant: Tenant, operation: str, now_s: float) -> None:
+    def hold(self, tenant: Tenant, operation: str) -> None:
         """Hold a request against the bounds of its namespace.
 
         Raises:
@@ -58,11 +60,11 @@ class Charging:
         told = self.known.get(tenant.name)
         if told is None:
             return
-        most = told.concurrent_max
-        if most is not None and tenant.under_way >= most:
+        most, rate = told.concurrent_max, told.requests_per_s
+        if most is not None and self._under_way(tenant) >= most:
             raise LimitExceeded(limit=CONCURRENT, most=most, namespace=tenant.name)
-        if told.requests_per_s is not None:
-            self._spend(tenant.name, told.requests_per_s, now_s)
+        if rate is not None and not self.bounds.spend(tenant.name, rate, self._now_ns()):
+            raise LimitExceeded(limit=RATE, most=rate, namespace=tenant.name)
         if operation in READS:
             self.hold_reads(tenant)
 
@@ -97,13 +99,15 @@ class Charging:
         except (BalanceEmpty, Moved):
             return 0
 
-    def _spend(self, name: str, rate: int, now_s: float) -> None:
-        left, since = self._left.get(name, (float(rate * BURST_S), now_s))
-        left = min(float(rate * BURST_S), left + (now_s - since) * rate)
-        if left < 1:
-            self._left[name] = (left, now_s)
-            raise LimitExceeded(limit=RATE, most=rate, namespace=name)
-        self._left[name] = (left - 1, now_s)
+    def _under_way(self, tenant: Tenant) -> int:
+        """Requests of a namespace in all processes; from the first look on, others see ours."""
+        if tenant.told is None:
+            tenant.told = partial(self._tell, tenant.name)
+            tenant.told(tenant.under_way)
+        return tenant.under_way + self.bounds.under_way_elsewhere(tenant.name)
+
+    def _tell(self, name: str, under_way: int) -> None:
+        self.bounds.tell(name, under_way, self._now_ns())
 
     def _paying(self, tenant: Tenant) -> tuple[Bucket, Purse | None]:
         bucket = self._directory.find(tenant.space)

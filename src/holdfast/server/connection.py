@@ -104,14 +104,10 @@ class Connection(HttpToolsProtocol):
         """Forget what was asked; what was begun goes on to its end."""
         super().connection_lost(exc)
         self.ending = True
-        if self.request is not None and self.request.sink is not None:
-            self.request.sink.abandon()
+        self._drop_unfinished()
         if self.sending is not None:
             self.sending.stop()
-        if self.request is not None:
-            self.site.forget(self.request)
         self._forget_all()
-        self.request = None
         self.held = b""
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -125,7 +121,10 @@ class Connection(HttpToolsProtocol):
     def _drop_unfinished(self) -> None:
         """Forget the request that was coming in: the rest of it never will."""
         request, self.request = self.request, None
-        if request is None or request.sink is None:
+        if request is None:
+            return
+        self.site.forget(request)
+        if request.sink is None:
             return
         request.sink.abandon()
         for places in (self.due, self.parked):

@@ -125,7 +125,9 @@ class Callers:
 
         def do(principal: Principal) -> Answer | None:
             request.principal = principal
-            request.tenant = site.tenants.find(principal.grants[0].namespace.encode())
+            tenant = request.tenant = site.tenants.find(principal.grants[0].namespace.encode())
+            if site.charging.known:
+                site.charging.hold(tenant, _operation(request))
             return act(site, request, principal)
 
         return self.settle(site, request, do)

@@ -32,6 +32,7 @@ from holdfast.store.tenancy import make_enclaves
 
 if TYPE_CHECKING:
     from holdfast.identity.enclaves import Enclaves
+    from holdfast.server.bounds import Bounds
     from holdfast.server.rpc.host import RpcHost
     from holdfast.server.whole import Whole
     from holdfast.store.store import Store
@@ -55,6 +56,7 @@ class Server:
         reload: reads the settings again, when SIGHUP asks for it.
         listeners: sockets that are bound already; the last is this process's own.
         whole: all of the store, where this process holds a part of it.
+        bounds: counts requests, where other processes serve the store too.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Server:
         reload: Callable[[], Settings] | None = None,
         listeners: Sequence[Listener] = (),
         whole: Whole | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
         self.store = store
         self.settings = settings
@@ -82,6 +85,7 @@ class Server:
         self._reload = reload
         self._bound = listeners
         self._whole: Store | Whole = whole or store
+        self._bounds = bounds
         self._site: Site | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending: asyncio.Event | None = None
@@ -106,6 +110,7 @@ class Server:
         address = self._bound[-1].url if self._bound else ""
         listeners = self._bound = self._bound or bind(self.settings)
         site = self._site = Site(self.store, self.settings, self.door, Callers(self.enclaves))
+        site.charging.bounds = self._bounds or site.charging.bounds
         site.whole = self._whole
         site.connections = lambda: len(self._state.connections)
         near = Nearness(self.store.placement.directory)

@@ -212,7 +212,7 @@ class Site:
         """Hold a request against its caller's rights; Unauthenticated, Forbidden."""
         request.principal = principal
         if request.tenant is not None and self.charging.known:
-            self.charging.hold(request.tenant, route.operation, self.now_s)
+            self.charging.hold(request.tenant, route.operation)
         if route.operation in SETTLED_WITHIN:
             if principal.kind == "anonymous":
                 raise Unauthenticated(reason="missing")
@@ -351,7 +351,7 @@ class Site:
 
         def settle(outcome: object) -> None:
             if tenant is not None:
-                tenant.under_way -= 1
+                tenant.leave()
             request.cost_atto = operation.cost_atto
             self._answer(request, lambda: told(outcome))
 
@@ -359,7 +359,7 @@ class Site:
             self.lanes.put(operation, settle, size, deadline_ns)
         except HoldfastError:
             if tenant is not None:
-                tenant.under_way -= 1
+                tenant.leave()
             raise
 
     def ask(
@@ -391,7 +391,7 @@ class Site:
 
         def settle(outcome: object) -> None:
             if tenant is not None:
-                tenant.under_way -= 1
+                tenant.leave()
             self.conclude(request, outcome, told)
 
         self.on_thread(pool, in_time, settle)

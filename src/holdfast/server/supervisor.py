@@ -28,6 +28,7 @@ from holdfast.bucket.settings import Sync
 from holdfast.clock import Clock, SystemClock
 from holdfast.errors import HoldfastError, InvalidValue
 from holdfast.limits import BUCKET_BYTES
+from holdfast.server.bounds import TABLE_BYTES
 from holdfast.server.door import issuers_of
 from holdfast.server.gathering import Gathering
 from holdfast.server.link import LinkServer, SocketLink
@@ -93,6 +94,9 @@ class Supervisor:
             ],
             clock,
         )
+        self._bounds = f"{self._run}/bounds"
+        with open(self._bounds, "xb") as file:  # noqa: PTH123 - plain paths
+            file.truncate(count * TABLE_BYTES)
         self._whole = f"{self._run}/whole.sock"
         self._door = LinkServer(self._whole, self._gathering.answer)
         self.workers: list[subprocess.Popen[bytes] | None] = [None] * count
@@ -177,6 +181,7 @@ class Supervisor:
         orders = Orders(
             root=self._root,
             whole=self._whole,
+            bounds=self._bounds,
             index=at,
             parts=tuple(self.parts),
             listen=tuple(descriptors),
@@ -221,6 +226,7 @@ class Supervisor:
         for listener in (*self._listeners, *self._own):
             listener.close()
         with suppress(OSError):
+            os.unlink(self._bounds)  # noqa: PTH108 - plain paths
             os.rmdir(self._run)  # noqa: PTH106 - plain paths
         self._owner.release()
 

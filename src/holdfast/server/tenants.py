@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from holdfast.errors import RateLimited
 from holdfast.request.arguments import VISIBLE, namespace_bytes
 from holdfast.wire.paths import decode_key
@@ -11,14 +13,30 @@ RETRY_AFTER_S = 1
 
 
 class Tenant:
-    """One namespace: ``space`` begins its composite keys, ``under_way`` counts its requests."""
+    """One namespace: ``space`` begins its composite keys, ``under_way`` counts its requests.
 
-    __slots__ = ("name", "space", "under_way")
+    ``told`` is called with that number whenever it changes, where somebody wants to know.
+    """
+
+    __slots__ = ("name", "space", "told", "under_way")
 
     def __init__(self, name: str, space: bytes) -> None:
         self.name = name
         self.space = space
         self.under_way = 0
+        self.told: Callable[[int], object] | None = None
+
+    def enter(self) -> None:
+        """A request is under way."""
+        self.under_way += 1
+        if self.told is not None:
+            self.told(self.under_way)
+
+    def leave(self) -> None:
+        """It is answered."""
+        self.under_way -= 1
+        if self.told is not None:
+            self.told(self.under_way)
 
 
 class Tenants:
@@ -30,21 +48,23 @@ class Tenants:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._known: dict[bytes, Tenant] = {}
+        self._known: dict[bytes, Tenant] = {}  # by the name as it was written
+        self._named: dict[str, Tenant] = {}  # one for a name, however that is written
 
     def find(self, raw: bytes) -> Tenant:
         """A namespace by its name as it stands in a path; InvalidNamespace where it is none."""
         tenant = self._known.get(raw)
         if tenant is None:
             name = decode_key(raw) if b"%" in raw else raw.decode("latin-1")
-            tenant = Tenant(name, namespace_bytes(name) + VISIBLE)
             if len(self._known) >= KEPT:
                 self._known = {n: t for n, t in self._known.items() if t.under_way}
-            self._known[raw] = tenant
+                self._named = {t.name: t for t in self._known.values()}
+            tenant = self._named.get(name) or Tenant(name, namespace_bytes(name) + VISIBLE)
+            self._known[raw] = self._named[name] = tenant
         return tenant
 
     def admit(self, tenant: Tenant) -> None:
         """Count a request that cannot be answered at once; RateLimited over the bound."""
         if tenant.under_way >= self.most:
             raise RateLimited(namespace=tenant.name, retry_after_s=RETRY_AFTER_S)
-        tenant.under_way += 1
+        tenant.enter()

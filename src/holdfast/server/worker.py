@@ -13,6 +13,8 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from mmap import mmap
+from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +26,7 @@ from holdfast.engines.disk import OsDisk
 from holdfast.errors import HoldfastError
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.placement.placement import Share
+from holdfast.server.bounds import Bounds
 from holdfast.server.certify_relay import RelayedCertifier, proofs_of
 from holdfast.server.enclave_relay import HOME, RelayedEnclaves, answers
 from holdfast.server.figures import Figures
@@ -63,7 +66,8 @@ class Orders(msgspec.Struct, frozen=True):
 
     ``parts`` are those of all workers, ``index`` which is its own; ``listen`` are
     inherited sockets: the shared one, then its own, whose URL is ``address``; ``whole``
-    is the socket where the supervisor answers for all of them together.
+    is the socket where the supervisor answers for all of them together, ``bounds`` the file
+    where they count requests (bounds.py).
     """
 
     root: str
@@ -72,6 +76,7 @@ class Orders(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...]
     listen: tuple[int, ...]
     urls: tuple[str, ...]
+    bounds: str
     settings: Settings
     sync: Sync
     bucket_bytes: int
@@ -236,6 +241,12 @@ def listeners_of(orders: Orders) -> list[Listener]:
     ]
 
 
+def bounds_of(orders: Orders) -> Bounds:
+    """Where this process counts requests, beside the others."""
+    with Path(orders.bounds).open("r+b") as file:
+        return Bounds(memoryview(mmap(file.fileno(), 0)), orders.index)
+
+
 def run(orders: Orders) -> None:
     """Serve until told to stop, or until the supervisor is gone."""
     write_to(sys.stderr)
@@ -248,6 +259,7 @@ def run(orders: Orders) -> None:
             enclaves=worker.enclaves,
             listeners=listeners_of(orders),
             whole=worker.whole,
+            bounds=bounds_of(orders),
             started=lambda _: _say("ready"),
         )
         worker.server = server

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 
 import holdfast
+from holdfast.clock import SystemClock
 from holdfast.identity.enclaves import AttestationSettings
 from holdfast.store.store import Store
 from holdfast.testing.authority import image
@@ -105,6 +106,20 @@ def test_headers_say_what_it_cost_and_what_it_is(enter: Enter) -> None:
     assert told.headers["holdfast-cost"] == "0"
     told = caller.send("/load", b'{"key": "b"}')
     assert told.headers["content-type"] == "application/problem+json"
+
+
+def test_bounds_of_a_namespace_hold_for_its_enclave(enter: Enter, store: Store) -> None:
+    caller = enter()
+    assert caller.ask("/exists", key="a") == (200, {"value": False})
+    store.namespace(caller.image_id).configure(requests_per_s=0)
+    told = caller.send("/exists", b'{"key": "a"}')
+    for _ in range(100):  # the server takes note of it four times a second
+        store.tick(1)
+        told = caller.send("/exists", b'{"key": "a"}')
+        if told.status != 200:
+            break
+        SystemClock().sleep(0.05)
+    assert (told.status, json.loads(told.body)["facts"]["limit"]) == (429, "requests_per_s")
 
 
 def test_what_cannot_be_read_is_400_and_changes_nothing(enter: Enter) -> None:

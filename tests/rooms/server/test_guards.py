@@ -194,6 +194,23 @@ def test_bodies_together_take_no_more_than_their_bound(serve: Serve, connect: Di
     assert connect(serving).ask("PUT", OBJECTS + "b", bytes(1024)).status == 200
 
 
+@pytest.mark.parametrize("half", [True, False])
+def test_a_body_whose_caller_has_gone_takes_no_room(
+    serve: Serve, connect: Dial, *, half: bool
+) -> None:
+    serving = serve(gathered_bytes=MIB)
+    for _ in range(3):
+        raw = connect(serving)
+        asked = raw.request("POST", "/v1/namespaces/acme/append/a", bytes(MIB * 2 // 3))
+        raw.say(asked[: MIB // 2])
+        if half:
+            raw.socket.shutdown(socket.SHUT_WR)
+            assert raw.socket.recv(1) == b""
+        raw.socket.close()
+    told = connect(serving)
+    assert told.ask("POST", "/v1/namespaces/acme/append/a", bytes(MIB * 3 // 4)).status == 200
+
+
 # -- smuggled and malformed --------------------------------------------------------------
 
 

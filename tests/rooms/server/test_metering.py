@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from holdfast.errors import RateLimited
+from holdfast.server.tenants import Tenants
 from holdfast.store.store import Store
 from holdfast.testing.serving import Serving
 from tests.rooms.server.conftest import Serve
@@ -89,6 +91,15 @@ def test_bounds_have_a_status_each(raw: Raw, store: Store) -> None:
         answer = raw.ask("GET", f"{SPACE}/objects/k")
     assert json.loads(answer.body)["facts"]["limit"] == "requests_per_s"
     assert "retry-after" in answer.headers
+
+
+def test_a_namespace_is_one_however_its_name_is_written() -> None:
+    tenants = Tenants(2)
+    one, other = tenants.find(b"acme"), tenants.find(b"%61cme")
+    tenants.admit(one)
+    tenants.admit(other)
+    with pytest.raises(RateLimited):
+        tenants.admit(one)
 
 
 def test_an_empty_account_is_402(raw: Raw, store: Store) -> None:

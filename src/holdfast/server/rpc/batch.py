@@ -360,7 +360,7 @@ def _store(site: Site, asked: Asked) -> None:
     space = tenant.space
 
     def settle(outcomes: object) -> None:
-        tenant.under_way -= 1
+        tenant.leave()
         site.conclude(asked, outcomes, partial(_stored, asked))
 
     site.tenants.admit(tenant)
@@ -368,7 +368,7 @@ def _store(site: Site, asked: Asked) -> None:
         stores = Stores([space + key for key in plain.keys], plain.names, plain.values)
         site.lanes.put_stores(stores, settle, deadline_ns)
     except HoldfastError:
-        tenant.under_way -= 1
+        tenant.leave()
         raise
 
 

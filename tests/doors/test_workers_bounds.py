@@ -1,0 +1,123 @@
+"""Bounds on the requests of a namespace hold for a server, not for each of its processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+
+import holdfast
+from holdfast.clock import SystemClock
+from tests.doors.test_workers import SMALL, Served, serving
+from tests.rooms.server.raw import Raw
+
+pytestmark = [pytest.mark.push, pytest.mark.timeout(120)]
+SPACE = "/v1/namespaces/acme"
+RATE = 20
+CLOCK = SystemClock()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    chance = Random(7)
+    data = tmp_path_factory.mktemp("bounds") / "data"
+    with holdfast.open(data, bucket_bytes=SMALL) as store:
+        store.namespace("acme").put_many({f"k{n:04d}": chance.randbytes(700) for n in range(600)})
+    with serving(data, 3) as server:
+        yield server
+
+
+@contextmanager
+def owners(served: Served) -> Iterator[dict[str, tuple[Raw, str]]]:
+    """A connection to each process by its address, and a key that it holds."""
+    made: dict[str, tuple[Raw, str]] = {}
+    keys = [f"k{n:04d}" for n in range(0, 600, 40)]
+    with holdfast.connect(served.url, token=served.token) as store:
+        places = {store.locate("acme", key).address: key for key in keys}
+    for address, key in places.items():
+        host, _, port = address.removeprefix("http://").rpartition(":")
+        raw = Raw(socket.create_connection((host, int(port)), timeout=20), served.token)
+        made[address] = raw, key
+    yield made
+    for raw, _ in made.values():
+        raw.socket.close()
+
+
+def bound(raw: Raw, **bounds: int) -> None:
+    told = raw.ask("PUT", f"{SPACE}/metering", json.dumps(bounds).encode())
+    assert told.status == 200, told.body
+
+
+def wait_for(wanted: object, raw: Raw, key: str, count: int = 1) -> None:
+    """Until a process that has taken note of a bound answers so to one of ``count`` requests."""
+    for _ in range(500):
+        if wanted in answers(raw, key, count):
+            return
+        CLOCK.sleep(0.02)
+    raise AssertionError(wanted)
+
+
+def answers(raw: Raw, key: str, count: int) -> list[object]:
+    """What requests were told that came in together: a status, or the bound that refused them."""
+    raw.say(raw.request("GET", f"{SPACE}/objects/{key}") * count)
+    told = [raw.hear() for _ in range(count)]
+    refused = 429
+    return [
+        json.loads(one.body)["facts"]["limit"] if one.status == refused else one.status
+        for one in told
+    ]
+
+
+def test_requests_per_second_are_counted_over_all_processes(served: Served) -> None:
+    with owners(served) as each:
+        assert len(each) == 3
+        bound(next(iter(each.values()))[0], requests_per_s=RATE)
+        for raw, key in each.values():
+            wait_for("requests_per_s", raw, key, 2 * RATE)
+        let_in, began_ns = 0, CLOCK.monotonic_ns()
+        while (passed_ns := CLOCK.monotonic_ns() - began_ns) < 1_000_000_000:
+            for raw, key in each.values():
+                let_in += answers(raw, key, 5).count(200)
+            CLOCK.sleep(0.01)
+        assert 0 < let_in <= RATE * (passed_ns / 1e9 + 1) + 5 * len(each)
+
+
+def process_at(served: Served, address: str) -> int:
+    """Which of the workers alone listens at an address, as the system has it."""
+    port = int(address.rpartition(":")[2])
+    table = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    rows = (line.split() for line in table)
+    inode = next(row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A")
+    for pid in served.workers():
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            if str(entry.readlink()) == f"socket:[{inode}]":
+                return pid
+    raise AssertionError(address)
+
+
+def test_requests_at_once_are_counted_over_all_processes(served: Served) -> None:
+    with owners(served) as each:
+        assert len(each) == 3
+        (here, _), (there, mine), (_, theirs) = each.values()
+        stopped = process_at(served, list(each)[2])
+        bound(here, concurrent_max=0)
+        for raw in (here, there):
+            wait_for("concurrent_max", raw, mine)
+        bound(here, concurrent_max=1)
+        for raw in (here, there):
+            wait_for(200, raw, mine)
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            here.say(here.request("GET", f"{SPACE}/stat/{theirs}"))  # waits for who does not answer
+            wait_for("concurrent_max", there, mine)
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        assert here.hear().status == 200
+        assert answers(there, mine, 1) == [200]
