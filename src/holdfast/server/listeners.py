@@ -73,19 +73,49 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def bind_rpc(settings: Settings) -> Listener:
+    """The socket of the gRPC door, which all processes of a store may share.
+
+    Raises:
+        InvalidValue: the certificate cannot be used. StorageFailed: the system refused.
+    """
+    tls = tls_of(settings, "h2")
+    try:
+        made = _bound(settings.host, settings.grpc_port or 0, shared=settings.workers > 1)
+    except OSError as error:
+        raise rpc_taken(settings, error) from error
+    scheme = "grpcs" if tls else "grpc"
+    return Listener(made, tls, f"{scheme}://{_host_port(settings.host, made)}")
+
+
+def rpc_taken(settings: Settings, error: OSError) -> StorageFailed:
+    """The error where the gRPC door cannot listen."""
+    return StorageFailed(address=settings.host, port=settings.grpc_port, cause=str(error))
+
+
 def _tcp(settings: Settings, tls: ssl.SSLContext | None) -> Listener:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    made = _bound(settings.host, settings.port)
+    scheme = "https" if tls else "http"
+    return Listener(made, tls, f"{scheme}://{_host_port(settings.host, made)}")
+
+
+def _bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.bind((settings.host, settings.port))
+        made.bind((host, port))
     except OSError:
         made.close()
         raise
-    port = made.getsockname()[1]
-    host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
-    return Listener(made, tls, f"{'https' if tls else 'http'}://{host}:{port}")
+    return made
+
+
+def _host_port(host: str, bound: socket.socket) -> str:
+    port = bound.getsockname()[1]
+    return f"[{host}]:{port}" if bound.family == socket.AF_INET6 else f"{host}:{port}"
 
 
 def _unix(path: str) -> Listener:
@@ -127,7 +157,7 @@ def peer_of(transport: asyncio.BaseTransport) -> Principal | None:
         return None
 
 
-def tls_of(settings: Settings) -> ssl.SSLContext | None:
+def tls_of(settings: Settings, protocol: str = "http/1.1") -> ssl.SSLContext | None:
     """What the settings say of TLS; InvalidValue where the certificate cannot be used."""
     if settings.tls_cert is None and settings.tls_key is None:
         return None
@@ -135,7 +165,7 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
         raise InvalidValue(argument="tls_key", reason="certificate and key go together")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([protocol])
     _load(context, settings.tls_cert, settings.tls_key)
     return context
 

@@ -28,6 +28,7 @@ from holdfast.limits import BATCH_BYTES, BATCH_OPERATIONS, REQUESTS_DUE
 from holdfast.request import reading
 from holdfast.server.answers import Answer, refused
 from holdfast.server.batches import Run
+from holdfast.server.http2.call import Ended
 from holdfast.server.lanes import Stores
 from holdfast.server.requests import Request
 from holdfast.server.routes import Route
@@ -96,40 +97,12 @@ class Batches:
         """Answer one stream, to its end or to the first batch that is refused whole."""
         stream = Stream(self._site, context)
         reading_on = asyncio.ensure_future(stream.read(messages))
-        watch = Watch(self._site, stream)
         try:
             last, answer = await stream.write()
         finally:
-            watch.stop()
             reading_on.cancel()
             stream.forget()
-        await stream.finish(last, answer)
-
-
-class Watch:
-    """Sees that a caller who reads nothing does not keep a stream for ever.
-
-    Args:
-        site: says how long it may.
-        stream: that is watched; its handler's task is the one that runs.
-    """
-
-    def __init__(self, site: Site, stream: Stream) -> None:
-        self._site = site
-        self._stream = stream
-        self._task = asyncio.current_task()
-        self._timer = site.loop.call_later(site.settings.send_s, self._look)
-
-    def _look(self) -> None:
-        since_s, most_s = self._stream.sending_since_s, self._site.settings.send_s
-        if since_s is not None and self._site.now_s - since_s >= most_s and self._task is not None:
-            self._task.cancel()
-            return
-        self._timer = self._site.loop.call_later(most_s, self._look)
-
-    def stop(self) -> None:
-        """The stream has ended."""
-        self._timer.cancel()
+        stream.finish(last, answer)
 
 
 class Stream:
@@ -155,7 +128,6 @@ class Stream:
         self._room = asyncio.Event()
         self._tenant: Tenant | None = None  # that was asked last
         self._unsent_bytes = 0  # of answers that nobody took
-        self.sending_since_s: float | None = None
 
     # -- taking --------------------------------------------------------------------------
 
@@ -312,7 +284,7 @@ class Stream:
 
     # -- answering --------------------------------------------------------------------------
 
-    async def finish(self, last: Called, answer: Answer) -> None:
+    def finish(self, last: Called, answer: Answer) -> None:
         """End the stream, with what all of it cost."""
         site, context = self._site, self._context
         site.note(last, answer)
@@ -320,7 +292,8 @@ class Stream:
         if answer.status < BAD:
             context.set_trailing_metadata(trailers)
         else:
-            await refuse(site, last.number, answer, trailers, context)
+            refuse(site, last.number, answer, trailers, context)
+            raise Ended
 
     async def write(self) -> tuple[Called, Answer]:
         """Send answers as they are there, in order; the last one, at the end of the stream."""
@@ -347,10 +320,8 @@ class Stream:
         self._cost_atto += answer.cost_atto
 
     async def _send(self, asked: Asked) -> None:
-        self.sending_since_s = self._site.now_s
         for message in asked.messages:
             await self._context.write(message)
-        self.sending_since_s = None
 
 
 def _store(site: Site, asked: Asked) -> None:

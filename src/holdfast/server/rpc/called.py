@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import grpc
 import msgspec
-from grpc.aio import ServicerContext
 
 from holdfast.errors import HoldfastError, InvalidNamespace
 from holdfast.request.arguments import compose
 from holdfast.server.answers import Answer, refused
+from holdfast.server.http2.call import Call, Ended
 from holdfast.server.requests import Request
 from holdfast.wire.protobuf.statuses import (
     BALANCE,
@@ -38,12 +36,8 @@ if TYPE_CHECKING:
 BAD: Final = 400
 PROBLEM_BYTES: Final = 4096  # callers take 8 KiB of trailers unless they are told otherwise
 WANTED: Final = frozenset(("authorization", SESSION, BUCKET))
-SECOND_NS: Final = 1_000_000_000
-PATIENCE_S: Final = 1e9  # a deadline beyond this is none
-STATUS: Final = {status.value[0]: status for status in grpc.StatusCode}
 
-
-Context: TypeAlias = ServicerContext
+Context: TypeAlias = Call
 Trailers: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -58,6 +52,7 @@ class Called(Request):
 
     _done: asyncio.Future[None] | None = None
     _room: asyncio.Future[None] | None = None
+    then: Callable[[Answer], object] | None = None  # what is to be done with its answer
     message: Any = None  # what it asks, parsed
     version = 0  # of the object that it is about, for the trailers
     found: Any = None  # what a stream of a value goes on with
@@ -67,24 +62,16 @@ class Called(Request):
         super().__init__(self, site.requests)
         self._site = site
         self._context = context
-        if headers is not None:
-            self.headers = headers
-            return
-        for name, text in context.invocation_metadata() or ():
-            if name in WANTED:
-                self.headers[name] = text
+        self.headers = _wanted(context) if headers is None else headers
 
     @property
     def address(self) -> str:  # type: ignore[override] # found out when it is asked for
         """Who is at the other end."""
-        return host_of(self._context.peer())
+        return self._context.host
 
     def left_ns(self) -> int | None:
         """Nanoseconds until its deadline; None where it has none."""
-        left_s: float | None = self._context.time_remaining()
-        if left_s is None or left_s > PATIENCE_S:
-            return None
-        return max(0, round(left_s * SECOND_NS))
+        return self._context.left_ns()
 
     def aim(self, namespace: str, key: str | None = None) -> None:
         """Say which namespace it is about, and which key.
@@ -101,6 +88,8 @@ class Called(Request):
 
     def answered(self, _request: Request) -> None:
         """It has its answer."""
+        if self.then is not None and self.reply is not None:
+            self.then(self.reply)
         for waits in (self._done, self._room):
             if waits is not None and not waits.done():
                 waits.set_result(None)
@@ -125,18 +114,13 @@ class Called(Request):
         return self.reply
 
 
-@lru_cache(1024)
-def host_of(peer: str) -> str:
-    """The address in what gRPC calls a peer.
-
-    Example:
-        >>> host_of("ipv4:127.0.0.1:4711"), host_of("ipv6:%5B::1%5D:4711")
-        ('127.0.0.1', '::1')
-    """
-    kind, _, rest = peer.partition(":")
-    if kind not in {"ipv4", "ipv6"}:
-        return ""
-    return rest.rpartition(":")[0].replace("%5B", "").replace("%5D", "").strip("[]")
+def _wanted(context: Context) -> dict[str, str]:
+    """What of the metadata means something here."""
+    opening = context.opening
+    if opening.kept is None:
+        texts = {name: text for name, text in opening.metadata if name in WANTED}
+        opening.kept = {name: text for name, text in texts.items() if isinstance(text, str)}
+    return opening.kept.copy()
 
 
 async def conduct(site: Site, called: Called, prepare: Callable[[], object]) -> Answer:
@@ -153,14 +137,27 @@ async def conduct(site: Site, called: Called, prepare: Callable[[], object]) -> 
 
 async def finish(site: Site, called: Called, answer: Answer, context: Context) -> bytes:
     """End a call by its answer: note it, tell its trailers; its message, or the end of the call."""
+    if answer.status >= BAD:
+        end(site, called, answer, context)
+        raise Ended
     site.note(called, answer)
-    trailers = trailers_of(site, called.tenant, answer.cost_atto)
+    context.set_trailing_metadata(_trailers(site, called, answer))
+    return answer.body
+
+
+def end(site: Site, called: Called, answer: Answer, context: Context) -> None:
+    """End a call of one answer."""
+    site.note(called, answer)
     if answer.status < BAD:
-        version = called.version
-        context.set_trailing_metadata((*trailers, (VERSION, str(version))) if version else trailers)
-        return answer.body
-    await refuse(site, called.number, answer, trailers, context)
-    raise AssertionError("an abort raises")
+        context.reply(answer.body, _trailers(site, called, answer))
+    else:
+        trailers = trailers_of(site, called.tenant, answer.cost_atto)
+        refuse(site, called.number, answer, trailers, context)
+
+
+def _trailers(site: Site, called: Called, answer: Answer) -> Trailers:
+    trailers, version = trailers_of(site, called.tenant, answer.cost_atto), called.version
+    return (*trailers, (VERSION, str(version))) if version else trailers
 
 
 def trailers_of(site: Site, tenant: Tenant | None, cost_atto: int) -> Trailers:
@@ -170,7 +167,7 @@ def trailers_of(site: Site, tenant: Tenant | None, cost_atto: int) -> Trailers:
     return (cost,) if balance is None else (cost, (BALANCE, str(balance)))
 
 
-async def refuse(  # noqa: PLR0917 - a call, and what it is told
+def refuse(  # noqa: PLR0917 - a call, and what it is told
     site: Site, number: int, answer: Answer, trailers: Trailers, context: Context
 ) -> None:
     """End a call that is refused."""
@@ -178,7 +175,7 @@ async def refuse(  # noqa: PLR0917 - a call, and what it is told
     code = answer.code or head.code
     problem = answer.body if len(answer.body) <= PROBLEM_BYTES else _bare(answer.body)
     more = ((REQUEST, site.name_at(number).decode()), (CODE, code), (PROBLEM, problem))
-    await context.abort(STATUS[rpc_status(code)], head.title, (*trailers, *more))
+    context.refuse(rpc_status(code), head.title, (*trailers, *more))
 
 
 def _bare(body: bytes) -> bytes:

@@ -11,7 +11,6 @@ from holdfast.server.answers import Answer, refused
 from holdfast.server.requests import Request
 from holdfast.server.routes import Route
 from holdfast.server.rpc.called import BAD, Called, Context, conduct, finish
-from holdfast.server.rpc.streams import send
 from holdfast.server.rpc.unary import told
 from holdfast.values import Hits
 from holdfast.wire.headers import range_text
@@ -75,7 +74,7 @@ class Proving:
         if answer.status < BAD:
             try:
                 for chunk in proof_chunks(called.found):
-                    await send(site, context, chunk.SerializeToString())
+                    await context.write(chunk.SerializeToString())
             except HoldfastError as error:
                 answer = refused(error)
         await finish(site, called, answer, context)

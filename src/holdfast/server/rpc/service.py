@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import grpc
-
+from holdfast.server.http2.methods import Method
 from holdfast.server.rpc.batch import Batches
 from holdfast.server.rpc.found import Proving, search
 from holdfast.server.rpc.streams import Listing, Loading, Storing
@@ -22,13 +21,13 @@ from holdfast.server.rpc.unary import (
     put,
     session,
 )
-from holdfast.wire.protobuf.schema import METHODS, PACKAGE, SERVICE, Method
+from holdfast.wire.protobuf import schema
+from holdfast.wire.protobuf.schema import METHODS, PACKAGE, SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from grpc.aio import Server
-
+    from holdfast.server.http2.methods import Methods
     from holdfast.server.rpc.called import Called
     from holdfast.server.site import Site
 
@@ -60,23 +59,17 @@ ADMITS: Final[dict[str, Callable[[Site, Called], None]]] = {
 }
 
 
-def holdfast_service(server: Server, site: Site) -> str:
+def holdfast_service(methods: Methods, site: Site) -> str:
     """Add the service; its name."""
-    handlers = {method.name: _handler(site, method) for method in METHODS}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))
+    methods.add(NAME, {method.name: _method(site, method) for method in METHODS})
     return NAME
 
 
-def _handler(site: Site, method: Method) -> grpc.RpcMethodHandler:
+def _method(site: Site, method: schema.Method) -> Method:
     """What answers a method: messages come and go as bytes."""
     answers = STREAMS.get(method.name)
-    if answers is None:
-        dress = administered if method.name == "Administer" else None
-        unary = Unary(site, method.asks, ADMITS[method.name], dress)
-        return grpc.unary_unary_rpc_method_handler(unary.answer)
-    kinds = {
-        (True, False): grpc.stream_unary_rpc_method_handler,
-        (False, True): grpc.unary_stream_rpc_method_handler,
-        (True, True): grpc.stream_stream_rpc_method_handler,
-    }
-    return kinds[method.asks_many, method.tells_many](answers(site).answer)
+    if answers is not None:
+        return Method(answers(site).answer, method.asks_many, method.tells_many)
+    dress = administered if method.name == "Administer" else None
+    unary = Unary(site, method.asks, ADMITS[method.name], dress)
+    return Method(begin=unary.begin)

@@ -37,15 +37,6 @@ CHUNK_BYTES: Final = 1 << 18
 Page, LoadChunk, Attributes = (CLASSES[n] for n in ("Page", "LoadChunk", "Attributes"))
 
 
-async def send(site: Site, context: Context, message: bytes) -> None:
-    """Send one message; a reader that does not take it in time has no more of them."""
-    try:
-        async with asyncio.timeout(site.settings.send_s):
-            await context.write(message)
-    except TimeoutError:
-        raise DeadlineExceeded(limit="send_s") from None
-
-
 # -- a value in --------------------------------------------------------------------------------
 
 
@@ -177,11 +168,11 @@ class Loading:
         if entry.attrs and entry.attributes.content_type is not None:
             attributes.content_type = entry.attributes.content_type
         site = self._site
-        await send(site, context, LoadChunk(attributes=attributes).SerializeToString())
+        await context.write(LoadChunk(attributes=attributes).SerializeToString())
         while (piece := await on_thread(site, lambda: next(pieces, None))) is not None:
             for at in range(0, len(piece), CHUNK_BYTES):
                 chunk = LoadChunk(data=piece[at : at + CHUNK_BYTES])
-                await send(site, context, chunk.SerializeToString())
+                await context.write(chunk.SerializeToString())
         return int(stop - start)
 
 
@@ -244,7 +235,7 @@ class Listing:
     async def _send(self, pages: Pages, first: bytes, context: Context) -> None:
         page = first
         while True:
-            await send(self._site, context, page)
+            await context.write(page)
             if pages.done:
                 return
             page = await on_thread(self._site, pages.read)

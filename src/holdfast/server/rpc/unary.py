@@ -18,7 +18,7 @@ from holdfast.server.batches import Run, result_of, right_of, stands_alone
 from holdfast.server.direct import by_its_bucket
 from holdfast.server.requests import Request
 from holdfast.server.routes import Handler, Route
-from holdfast.server.rpc.called import BAD, Called, Context, conduct, finish
+from holdfast.server.rpc.called import BAD, Called, Context, end
 from holdfast.values import Receipt
 from holdfast.wire.batch import Call, Verb
 from holdfast.wire.paths import encode_query
@@ -56,18 +56,26 @@ class Unary:
         self._admit = admit
         self._dress = dress
 
-    async def answer(self, body: bytes, context: Context) -> bytes:
-        """Answer one call."""
+    def begin(self, body: bytes, context: Context) -> None:
+        """Answer one call: at once, or when its answer is there."""
         site, called = self._site, Called(self._site, context)
-
-        def prepare() -> None:
+        try:
             called.message = parse(self._asks, body)
             self._admit(site, called)
+        except HoldfastError as error:
+            self._end(called, context, refused(error))
+            return
+        except Exception as error:  # noqa: BLE001 - the caller is told, and so is the log
+            self._end(called, context, site.fault(error))
+            return
+        site.begin(called)
+        if called.reply is not None:
+            self._end(called, context, called.reply)
+        else:
+            called.then = partial(self._end, called, context)
 
-        answer = await conduct(site, called, prepare)
-        if self._dress is not None:
-            answer = self._dress(answer)
-        return await finish(site, called, answer, context)
+    def _end(self, called: Called, context: Context, answer: Answer) -> None:
+        end(self._site, called, answer if self._dress is None else self._dress(answer), context)
 
 
 def told(message: Said) -> Answer:

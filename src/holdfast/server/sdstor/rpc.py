@@ -8,25 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
-import grpc
-import grpc.aio
 import msgspec
 
 from holdfast.errors import HoldfastError, InvalidValue, LimitExceeded, Unauthenticated
 from holdfast.limits import CONSUMERS, VALUE_RECORD_BYTES
 from holdfast.server.answers import Answer, refused
+from holdfast.server.http2.call import Ended
+from holdfast.server.http2.methods import Method
 from holdfast.server.requests import Request
 from holdfast.server.routes import Route
-from holdfast.server.rpc.called import BAD, STATUS, Called, Context, conduct, on_thread
-from holdfast.server.rpc.streams import send
+from holdfast.server.rpc.called import BAD, Called, Context, conduct, on_thread
 from holdfast.server.sdstor import writing
 from holdfast.server.sdstor.face import bear
 from holdfast.server.sdstor.shelf import Shelf, check_label
 from holdfast.wire import zstor as wire
 
 if TYPE_CHECKING:
+    from holdfast.server.http2.methods import Methods
     from holdfast.server.site import Site
 
 LABEL: Final = "label"
@@ -183,7 +183,7 @@ HANDLES: Final[dict[str, Handling]] = {
 }
 
 
-class Manager(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc ships without types
+class Manager:
     """Answers the calls of one of the two services, those for methods it has not included.
 
     Args:
@@ -193,28 +193,17 @@ class Manager(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc ships withou
 
     def __init__(self, site: Site, service: str) -> None:
         self._site = site
-        self._prefix = f"/{service}/"
-        self._handlers = {
-            one.path: self._handler(one) for one in wire.METHODS if one.service == service
+        self.methods = {
+            one.name: self._method(one) for one in wire.METHODS if one.service == service
         }
-        self._unknown = grpc.unary_unary_rpc_method_handler(self._refuse)
+        self.others = Method(begin=_refuse)
 
-    def service(self, handler_call_details: Any) -> Any:  # noqa: ANN401 - as grpc has it
-        """The handler of a call, None where it is for another service."""
-        path = handler_call_details.method
-        if not path.startswith(self._prefix):
-            return None
-        return self._handlers.get(path, self._unknown)
-
-    def _handler(self, method: wire.Method) -> Any:  # noqa: ANN401 - as grpc has it
+    def _method(self, method: wire.Method) -> Method:
         handle = partial(HANDLES.get(method.name, _carry_out), method)
         route = Route(ACTS[method.name].operation, handle, "alone")
         if method.name == wire.STREAMED:
-            return grpc.unary_stream_rpc_method_handler(partial(self._stream, method, route))
-        return grpc.unary_unary_rpc_method_handler(partial(self._answer, method, route))
-
-    async def _refuse(self, _message: bytes, context: Context) -> None:
-        await context.abort(STATUS[wire.UNIMPLEMENTED[0]], wire.UNIMPLEMENTED[1])
+            return Method(partial(self._stream, method, route), tells_many=True)
+        return Method(partial(self._answer, method, route))
 
     async def _answer(
         self, method: wire.Method, route: Route, message: bytes, context: Context
@@ -243,15 +232,15 @@ class Manager(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc ships withou
         """Send pages, each read when the one before has left."""
         while (page := await on_thread(self._site, lambda: next(pages, None))) is not None:
             for key in page:
-                await send(self._site, context, wire.told(method, wire.raw_of(key)))
+                await context.write(wire.told(method, wire.raw_of(key)))
 
     def _admit(
         self, called: Called, context: Context, ask: Callable[[], wire.Asked], route: Route
     ) -> None:
         """Settle who asks for what, and whether they may: the label first, as 0-stor does."""
-        pairs = context.invocation_metadata() or ()
+        pairs = context.invocation_metadata()
         label = next((text for name, text in pairs if name == LABEL), "")
-        if not label:
+        if not isinstance(label, str) or not label:
             raise Unauthenticated(reason=LABEL)
         check_label(label)
         called.aim(label)
@@ -267,21 +256,28 @@ class Manager(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc ships withou
         if answer.status >= BAD:
             problem = msgspec.json.decode(answer.body, type=dict[str, object])
             number, text = wire.refusal(problem)
-            await context.abort(STATUS[number], text)
+            context.refuse(number, text)
+            raise Ended
         return answer.body
 
 
-def add_namespaces(server: grpc.aio.Server, site: Site) -> str:
+def _refuse(_message: bytes, context: Context) -> None:
+    context.refuse(*wire.UNIMPLEMENTED)
+
+
+def add_namespaces(methods: Methods, site: Site) -> str:
     """Serve 0-stor's NamespaceManager; its name."""
-    return _add(server, site, "NamespaceManager")
+    return _add(methods, site, "NamespaceManager")
 
 
-def add_objects(server: grpc.aio.Server, site: Site) -> str:
+def add_objects(methods: Methods, site: Site) -> str:
     """Serve 0-stor's ObjectManager; its name."""
-    return _add(server, site, "ObjectManager")
+    return _add(methods, site, "ObjectManager")
 
 
-def _add(server: grpc.aio.Server, site: Site, service: str) -> str:
+def _add(methods: Methods, site: Site, service: str) -> str:
     wire.register()
-    server.add_generic_rpc_handlers((Manager(site, service),))
+    manager = Manager(site, service)
+    methods.add(service, manager.methods)
+    methods.add_others(service, manager.others)
     return service
