@@ -304,7 +304,7 @@ def test_frames_that_carry_nothing_have_a_bound(both: Served, kind: str) -> None
         if kind == "continuation":
             begin += frame(frames.HEADERS, 0, 3, b"\x82")
         with suppress(OSError):  # it is ended before all is said
-            one.say(begin, *([said] * (IDLE_FRAMES + 2)))
+            one.say(begin, *([said] * (2 * IDLE_FRAMES)))
         ended = [told for told in one.frames() if told.kind == frames.GOAWAY]
         assert not ended or frames.DOUBLE.unpack(ended[0].payload)[1] == ENHANCE_YOUR_CALM
     assert is_up(both[1])

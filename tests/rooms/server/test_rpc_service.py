@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from threading import Event
 
 import grpc
 import pytest
 
+from holdfast.server.http2.frames import CANCEL, rst_stream
 from holdfast.testing.serving import Serving
+from tests.rooms.server.http2_peer import peer
 from tests.rooms.server.rpc_client import Caller, Said, problem, say, served
 
 Served = tuple[Serving, Caller]
@@ -238,15 +239,17 @@ def test_calls_are_counted_as_those_of_http_are(both: Served) -> None:
 
 def test_a_deadline_that_has_passed_begins_nothing(both: Served) -> None:
     serving, caller = both
-    held, gate, loop = Event(), Event(), serving.server._loop
-    assert loop is not None
-    loop.call_soon_threadsafe(held.set)
-    loop.call_soon_threadsafe(gate.wait, 20)
-    assert held.wait(20)
-    try:
-        with pytest.raises(grpc.RpcError) as told:
-            caller.send("Put", say("StoreRequest", namespace="a", key="late"), within_s=0.1)
-    finally:
-        gate.set()
-    assert told.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    store = say("StoreRequest", namespace="a", key="late").SerializeToString()
+    with peer(serving) as one:
+        one.say(one.call(1, "Put", store, grpc_timeout="1n"))
+        assert one.answer(1)[1]["grpc-status"] == str(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
     assert not caller.ask("Exists", namespace="a", key="late").exists
+
+
+def test_a_call_that_was_taken_back_by_the_time_it_is_read_begins_nothing(both: Served) -> None:
+    serving, caller = both
+    store = say("StoreRequest", namespace="a", key="back").SerializeToString()
+    with peer(serving) as one:
+        one.say(one.call(1, "Put", store), rst_stream(1, CANCEL), one.call(3, "Put", store[:-1]))
+        one.answer(3)
+    assert not caller.ask("Exists", namespace="a", key="back").exists

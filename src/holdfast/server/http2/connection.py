@@ -57,13 +57,13 @@ class Connection(asyncio.Protocol):
         self.server = server
         self.calls: dict[int, Call] = {}
         self.host = ""
-        self.sender = Sender(server.loop, self._go_on)
+        self.sender = Sender(server.loop)
         self._transport: asyncio.Transport | None = None
         self._heads = Heads(server.bounds, server.methods)
         self._rest = b""
         self._preface = PREFACE  # what of it has not come
         self._is_set_up = False  # its settings have come
-        self._begins: deque[Call] = deque()  # calls that wait for answers to be taken
+        self._begins: deque[Call] = deque()  # calls that have come, and wait to be begun
         self._credit = CONNECTION_WINDOW  # that the peer may send before we say go on
         self._last = 0  # the highest stream that began
         self._most = EVERY  # that may begin
@@ -124,7 +124,6 @@ class Connection(asyncio.Protocol):
         self.sender.is_choked = False
         for call in list(self.calls.values()):
             call.sent()
-        self._go_on()
         self._take_on()
 
     def eof_received(self) -> bool:
@@ -157,6 +156,7 @@ class Connection(asyncio.Protocol):
         self.sender.hold()
         try:
             self._take(self._rest + data if self._rest else data)
+            self._go_on()
         except Broken as error:
             self.fail(error.code)
         self.sender.flush()
@@ -202,6 +202,8 @@ class Connection(asyncio.Protocol):
 
     def _note_idle(self) -> None:
         """A frame that carries nothing: too many of them are an attack."""
+        if self.sender.has_moved:
+            self.sender.has_moved, self._idle_frames = False, 0
         self._idle_frames += 1
         if self._idle_frames > IDLE_FRAMES:
             raise Broken(ENHANCE_YOUR_CALM)
@@ -261,17 +263,13 @@ class Connection(asyncio.Protocol):
             call.start()
 
     def begin(self, call: Call) -> None:
-        """Have a call answered, once those before it left room."""
-        self._idle_frames = 0
-        if self._begins or self.sender.unsent_bytes > UNSENT_BYTES:
-            self._begins.append(call)
-        else:
-            call.go()
+        """Have a call answered behind all that came with it: that may take it back."""
+        self._begins.append(call)
 
     def _go_on(self) -> None:
-        """Answers have left: begin calls that waited for that."""
-        self._idle_frames = 0
+        """Begin calls, as long as enough of the answers before them has left."""
         while self._begins and self.sender.unsent_bytes <= UNSENT_BYTES:
+            self._idle_frames = 0
             self._begins.popleft().go()
 
     def _spend(self, size: int) -> None:
@@ -297,6 +295,7 @@ class Connection(asyncio.Protocol):
         if not size and not has_ended:
             self._note_idle()
         if size:
+            self._idle_frames = 0
             call.feed(frames.unpadded(payload, flags), size)
         if has_ended:
             call.end()
@@ -437,6 +436,7 @@ class Connection(asyncio.Protocol):
             self.close_if_done()
         for call in list(self.calls.values()):
             call.look(now_s, now_ns)
+        self._go_on()
         if not self._is_set_up:
             if now_s - self._since_s > bounds.header_s:
                 self.fail(frames.SETTINGS_TIMEOUT)

@@ -28,8 +28,6 @@ from holdfast.server.http2.frames import (
 from holdfast.server.http2.messages import PREFIX, PREFIX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from holdfast.server.http2.call import Call
 
 JOINED_BYTES: Final = 1 << 16  # are copied rather than sent as many pieces
@@ -40,12 +38,10 @@ class Sender:
 
     Args:
         loop: on which it is used.
-        drained: called when what waited has left.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, drained: Callable[[], object]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._drained = drained
         self._out: list[bytes | memoryview] = []
         self._flushing = False
         self._window = WINDOW
@@ -55,6 +51,7 @@ class Sender:
         self.initial_window = WINDOW
         self.unsent_bytes = 0
         self.is_choked = False  # the socket takes nothing
+        self.has_moved = False  # bytes of messages have left since somebody asked
 
     # -- the socket ----------------------------------------------------------------------
 
@@ -104,6 +101,7 @@ class Sender:
             return
         call.window -= size
         self._window -= size
+        self.has_moved = True
         head = HEAD.pack(size >> 8, size & 0xFF, DATA, 0, call.stream)
         self._out.append(head + PREFIX.pack(0, len(message)))
         self.add(message)
@@ -167,6 +165,7 @@ class Sender:
                 self._wait(call)
                 return
             call.moved_s = call.now_s
+            self.has_moved = True
             self._out.append(HEAD.pack(room >> 8, room & 0xFF, DATA, 0, call.stream))
             self._take(call.unsent, room)
             call.window -= room
@@ -177,7 +176,6 @@ class Sender:
         if call.last is not None:
             self._end(call, call.last)
         call.sent()
-        self._drained()
 
     def _wait(self, call: Call) -> None:
         """Remember a call that has room of its own, and waits for that of all together."""
