@@ -49,7 +49,7 @@ SLICE_BYTES: Final = 16 << 20
 ATTRS_LEN: Final = 6  # of an entry's fields
 LITTLE: Final = 64  # objects that are made documents between two looks at the clock
 ROUNDS: Final = 64
-RUNS: Final = 16  # of a namespace, before who absorbs makes one of them
+RUNS: Final = 64  # of a namespace, before who absorbs makes fewer of them; upkeep does at once
 
 Beginning = Callable[[bytes, Entry, int], bytes]  # composite key, entry, bytes -> the value's first
 
@@ -360,7 +360,7 @@ class Index:
                     yield
                 else:
                     shelf.add(run)
-            self._tidy(shelf)
+            yield from self._tidy(shelf)
             yield
 
     def _take_in(
@@ -451,15 +451,17 @@ class Index:
             raise Unsettled from None
         return Told(value, entry.attrs, entry.expires_ns)
 
-    def _tidy(self, shelf: Shelf) -> None:
+    def _tidy(self, shelf: Shelf) -> Iterator[None]:
         """Make one run of the newest ones where that is soon done, or they have become many."""
         due = shelf.due()
         if not due or self._tidying is not None:
             return
         few = sum(part.run.count for part in due) <= AT_ONCE
         if few or len(shelf.parts) > RUNS:
-            for _ in self._merge(shelf, due):
-                pass
+            self._tidying = merging = self._merge(shelf, due)
+            yield from merging
+            if self._tidying is merging:
+                self._tidying = None
 
     def _merge(self, shelf: Shelf, old: list[Part]) -> Iterator[None]:
         before = [part.copy() for part in old]

@@ -220,11 +220,11 @@ class Answering:
                 return None
             run, most = parts[0].run, asked.most
             total, first = matching.first_of_all(asked.terms, run, most)
-            hits = list(map(run.shown.__getitem__, first))
+            hits = tuple(map(run.shown.__getitem__, first))
         if len(hits) < most:
-            return Hits(total, tuple(hits))
-        hits.pop()
-        return Hits(total, tuple(hits), key_cursor(hits[-1].key) if hits else None)
+            return Hits(total, hits)
+        hits = hits[:-1]
+        return Hits(total, hits, key_cursor(hits[-1].key) if hits else None)
 
     def _in_order(self, asked: Asked, told: Gathered, behind: int) -> Hits:
         total = 0

@@ -42,6 +42,7 @@ FOLDER: Final = "search/"
 UNSAVED: Final = 20_000  # documents that are not on disk, before upkeep writes an index
 SLICE_NS: Final = 20_000_000  # that an index far behind is worked at before a rest
 TURN_NS: Final = 250_000_000  # before upkeep looks after the rest
+TURN_MOST_NS: Final = 2_000_000_000  # where the rest takes so long
 KNOWN_SPACES: Final = 4_096
 RULES: Final = msgspec.json.Decoder(SearchRules)
 
@@ -61,6 +62,7 @@ class Searcher:
         self._renewed = 0  # how often rules were, anyone's
         self._gathered: dict[bytes, tuple[int, Gathered]] = {}
         self._lock = RLock()
+        self._left_ns = store.clock.monotonic_ns()  # when upkeep looked after the rest
         self.answering = Answering(store, self)
         self._folder = index_folder(store)
         store.upkeep.index = self.follow
@@ -213,6 +215,7 @@ class Searcher:
         """Keep what is searched from falling far behind, in slices (upkeep).
 
         The thread of upkeep does so for a turn at a time: writers may need its other chores.
+        Who is far behind has turns as long as those chores take.
         A tick goes on until all indexes together lack no more than SEARCH_BEHIND records.
         """
         for name, maker in list(self._known.items()):
@@ -228,12 +231,14 @@ class Searcher:
                     lacking = lag - before + index.behind()
                     since = self._pause(pace, lacking, since)
                     if self._is_over(is_spent, lacking, begun):
-                        self._store.upkeep.look_soon()
+                        self._store.upkeep.look_soon(at_once=lacking > SEARCH_BEHIND // 2)
+                        self._left_ns = clock.monotonic_ns()
                         return
             except Moved:
                 continue  # merged away: whoever has its range is searched in its place
             lag += index.behind() - before
         self._forget_others()
+        self._left_ns = clock.monotonic_ns()
 
     def _pause(self, pace: Pace, lag: int, since: int) -> int:
         """Rest, once a slice has taken its time; when the next slice began.
@@ -251,7 +256,9 @@ class Searcher:
         """Whether this turn of following ends here."""
         upkeep = self._store.upkeep
         if upkeep.may_leave():
-            return is_spent() or self._store.clock.monotonic_ns() - begun > TURN_NS
+            rest = begun - self._left_ns if lag > SEARCH_BEHIND // 2 else 0
+            turn = min(max(rest, TURN_NS), TURN_MOST_NS)
+            return is_spent() or self._store.clock.monotonic_ns() - begun > turn
         return lag <= SEARCH_BEHIND and is_spent()
 
     def _chores(self, index: Index, *, is_far: bool) -> Iterator[None]:

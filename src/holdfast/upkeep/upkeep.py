@@ -171,9 +171,11 @@ class Upkeep:
                 return
         self._round = None
 
-    def look_soon(self) -> None:
-        """Something was left for the next round: do not wait for a call before it."""
+    def look_soon(self, *, at_once: bool) -> None:
+        """Something was left for the next round: do not wait for a call before it, or at all."""
         self._moved = True
+        if at_once:
+            self._wake.set()
 
     def may_leave(self) -> bool:
         """Whether what is due may wait: others do, or the thread looks at it again soon."""
