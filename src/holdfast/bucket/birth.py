@@ -22,7 +22,7 @@ from holdfast.bucket.checkpoint import (
 from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt, StorageFailed
-from holdfast.limits import OVERLAY_RECORDS_LEAST, UNABSORBED_RECORDS
+from holdfast.limits import UNABSORBED_RECORDS
 from holdfast.log.entry import Entry, fold, pack
 from holdfast.log.header import LogState
 from holdfast.log.keyblock import Row, sorted_rows
@@ -34,6 +34,7 @@ from holdfast.views.port import Table, View, Writer
 from holdfast.views.state import CAREFUL, EXPIRES, EXPIRES_AT, SIDE, TABLES, State
 
 PAGE = 500
+LITTLE_RECORDS = 50_000  # that opening may leave in memory where nothing was absorbed before
 NOWHERE = Position(0, 0, 0, 0)  # before every segment
 
 
@@ -205,7 +206,7 @@ def rebuild(opened: Bucket, found: Recovered | None = None) -> None:
         with opened.view.writer() as writer:
             writer.clear()
     fresh.view = opened.view
-    if found is None or not blank or fresh.records() >= OVERLAY_RECORDS_LEAST:
+    if found is None or not blank or fresh.records() >= LITTLE_RECORDS:
         checkpoint(opened)
 
 

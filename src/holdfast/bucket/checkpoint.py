@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from holdfast.limits import VIEW_KEY_BYTES
+from holdfast.log.columns import runs
 from holdfast.log.entry import DELETED
 from holdfast.log.log import Position
 from holdfast.log.ordering import in_order
@@ -152,32 +153,34 @@ def _absorb_keys(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -
     rows = overlay.keys
     expiring = overlay.timed or bucket.view.count(Table.EXPIRY) > 0
     hopeless = 0
-    for run in in_order(list(rows), pace):
+    for keys, entries in runs(rows, pace):
         if expiring:
-            _absorb_expiry(bucket, writer, run, rows)
-        _bring_forward(bucket, run, rows)
-        stay = [(key, row) for key in run if (row := rows[key]) != DELETED]
+            _absorb_expiry(bucket, writer, keys, rows)
+        run = list(zip(keys, entries, strict=True))
+        _bring_forward(bucket, keys, run)
+        stay = run if DELETED not in entries else [pair for pair in run if pair[1] != DELETED]
         new = not hopeless and overlay.counted is not None and writer.insert(Table.KEYS, stay)
         hopeless = 0 if new else (hopeless or HOPELESS_RUNS) - 1
         if new and len(stay) == len(run):
-            overlay.note_new(run)  # without the lock: who looks for them meanwhile finds nothing
+            overlay.counted_to = keys[-1]  # without the lock: who looks meanwhile finds nothing
         elif overlay.counted is not None:
             with bucket.lock:
-                bucket.state.count_hidden(overlay, run)
+                bucket.state.count_hidden(overlay, keys)
+                overlay.counted_to = keys[-1]
         if not new:
             writer.put(Table.KEYS, stay)
         if len(stay) < len(run):
-            writer.delete(Table.KEYS, [key for key in run if rows[key] == DELETED])
+            writer.delete(Table.KEYS, [key for key, row in run if row == DELETED])
     with bucket.lock:
         overlay.resolved = len(rows)
 
 
-def _bring_forward(bucket: Bucket, run: list[bytes], rows: dict[bytes, bytes]) -> None:
+def _bring_forward(bucket: Bucket, keys: list[bytes], run: list[tuple[bytes, bytes]]) -> None:
     """Tell what stands in front of the view what it will hold."""
     if bucket.growing is not None:
-        bucket.growing.put([(key, rows[key]) for key in run])
+        bucket.growing.put(run)
     if bucket.presence is not None:
-        bucket.presence.add(run)
+        bucket.presence.add(keys)
 
 
 def _rest_prints(bucket: Bucket, overlay: Overlay) -> None:

@@ -7,11 +7,11 @@ until a collector moves what is alive in it.
 
 from __future__ import annotations
 
-from itertools import repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from holdfast.bucket.checkpoint import Pace, no_pace
+from holdfast.log.columns import runs
 from holdfast.log.group import Kind
 from holdfast.log.keyblock import Columns, build, columns
 from holdfast.log.ordering import in_order
@@ -56,7 +56,7 @@ def _noted(bucket: Bucket, number: int, pace: Pace) -> Iterator[Columns] | None:
     noted = bucket.noted.pop(number, None)
     if bucket.log.counts.pop(number, 0) != len(noted or ()) or not noted:
         return None
-    return ((run, repeat(STORE), [noted[k] for k in run]) for run in in_order(list(noted), pace))
+    return ((run.keys, [STORE] * len(run.keys), run.rows) for run in runs(noted, pace))
 
 
 def _read(log: Log, number: int, pace: Pace) -> Iterator[Columns]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, repeat
+from operator import add
 from typing import NamedTuple
 
 from holdfast.log.entry import ENTRY
@@ -23,7 +24,7 @@ ROW = struct.Struct("<BBHH")
 OFFSET = struct.Struct("<I")
 
 # Rows in order: their keys, types and entries.
-Columns = tuple[Sequence[bytes], Iterable[int], Sequence[bytes]]
+Columns = tuple[Sequence[bytes], Sequence[int], Sequence[bytes]]
 
 
 class Row(NamedTuple):
@@ -68,13 +69,21 @@ def build(runs: Iterable[Columns]) -> tuple[bytes, int]:
     sizes: list[int] = []
     for keys, types, entries in runs:
         lengths, widths = list(map(len, keys)), list(map(len, entries))
-        heads = map(ROW.pack, types, repeat(0), lengths, widths)
+        heads = _heads(types, lengths, widths)
         parts.append(b"".join(chain.from_iterable(zip(heads, keys, entries, strict=True))))
-        sizes += map(sum, zip(repeat(ROW.size), lengths, widths, strict=False))
+        sizes += map(ROW.size.__add__, map(add, lengths, widths))
     stops = list(accumulate(sizes, initial=0))
     length = stops.pop()
     offsets = struct.pack(f"<{len(stops)}I", *stops)
     return b"".join((BLOCK.pack(len(stops), length), *parts, offsets)), len(stops)
+
+
+def _heads(types: Sequence[int], lengths: list[int], widths: list[int]) -> Iterator[bytes]:
+    """The heads of rows; where all are of one type and width, each length's is packed once."""
+    if len(set(types)) > 1 or len(set(widths)) > 1:
+        return map(ROW.pack, types, repeat(0), lengths, widths)
+    known = {length: ROW.pack(types[0], 0, length, widths[0]) for length in set(lengths)}
+    return map(known.__getitem__, lengths)
 
 
 def columns(rows: Iterable[tuple[bytes, int, int, bytes]]) -> Columns:

@@ -27,8 +27,6 @@ from holdfast.limits import (
     INTERVAL_SYNC_S,
     OVERLAY_BYTES,
     OVERLAY_RECORDS,
-    OVERLAY_RECORDS_LEAST,
-    OVERLAY_TREE_PART,
     SYNC_MARK_S,
     TIME_MARK_NS,
     UNABSORBED_BYTES,
@@ -449,9 +447,7 @@ def checkpoint_due(bucket: Bucket) -> bool:
         return bucket.lender is None
     overlay = bucket.state.active
     records = overlay.records()
-    if records >= OVERLAY_RECORDS // 2 or overlay.bytes_held() >= OVERLAY_BYTES:
-        return True
-    return records >= max(OVERLAY_RECORDS_LEAST, bucket.view_tally.keys // OVERLAY_TREE_PART)
+    return records >= OVERLAY_RECORDS // 2 or overlay.bytes_held() >= OVERLAY_BYTES
 
 
 class Backlog(NamedTuple):

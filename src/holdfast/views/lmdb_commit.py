@@ -6,7 +6,7 @@ other threads run, and so does the commit. A map cannot grow under a transaction
 and nobody says in advance how large a commit will be. So what the caller handed in
 is kept by reference until the commit is through; where the map turns out to be
 full, the transaction is given up, the map doubled and the same rows are put again.
-The map has room for a commit of its own size before it starts, so this happens to
+The map has room for a commit of three times its size before it starts, so this happens to
 first loads and almost nowhere else.
 
 Rejected: to estimate the room a commit needs (a row may touch one page or a whole

@@ -38,6 +38,7 @@ from holdfast.views.port import Table
 # A map is address space, not memory and not disk: 256 open views of 64 MiB take
 # 16 GiB of 128 TiB. A first map this large spares small views every growth.
 MAP_BYTES: Final = 64 * MIB
+ROOM: Final = 4  # times what a file holds: a commit may write every page anew, and twice as many
 READERS: Final = 64  # read transactions alive at once; LMDB has room for 126
 CROWDED_S: Final = 0.001
 
@@ -214,7 +215,7 @@ class LmdbLife:
     def begin(self) -> tuple[Transaction, Handles]:
         """Begin the one write transaction; the environment is made where it is absent.
 
-        The map is made ready for a commit of its own size or less; a larger one
+        The map is made ready for a commit of three times its size or less; a larger one
         is found out by ``MapFullError``, and ``grow`` serves it.
         """
         with self._gate:
@@ -227,8 +228,8 @@ class LmdbLife:
         with translated("view"):
             told = environment.info()
             used = (told["last_pgno"] + 1) * environment.stat()["psize"]
-            if 2 * used > told["map_size"]:
-                self.grow(2 * used)
+            if ROOM * used > told["map_size"]:
+                self.grow(ROOM * used)
             try:
                 return environment.begin(write=True), handles
             except lmdb.MapResizedError:

@@ -85,14 +85,15 @@ class Overlay:
     first ``resolved`` keys hide in the layers below; the others are looked up
     when somebody needs exact figures, in batches, and at the latest when the
     overlay is absorbed. An absorption that began before anybody looked counts by
-    runs of keys, which are ``counted`` then: keys that turn out to be new to the
-    view need no look.
+    runs of ascending keys, up to ``counted_to``, because keys that turn out to be new
+    to the view need no look; whoever looks meanwhile leaves in ``counted`` what it did.
     """
 
     __slots__ = (
         "_arrivals",
         "_order",
         "counted",
+        "counted_to",
         "expiring",
         "keys",
         "payload",
@@ -106,6 +107,7 @@ class Overlay:
         self.tally = Tally()
         self.resolved = 0
         self.counted: set[bytes] | None = None
+        self.counted_to = b""
         self.timed = False  # whether any row ever had an expiry
         self._arrivals: list[bytes] = []
         self.tables: dict[Table, dict[bytes, bytes]] = {table: {} for table in TABLES}
@@ -139,11 +141,6 @@ class Overlay:
         """Remember when a row's time comes."""
         self.timed = True
         heappush(self.expiring, (expires_ns, key))
-
-    def note_new(self, keys: Iterable[bytes]) -> None:
-        """Take note that these hide nothing."""
-        if self.counted is not None:
-            self.counted.update(keys)
 
     def arrived(self, start: int, count: int) -> list[bytes]:
         """Keys of objects by the order of their first arrival, ``count`` from ``start``."""
@@ -286,7 +283,8 @@ class State:
         """Count out what these rows of an overlay hide, but for those ``counted``; ascending."""
         counted = overlay.counted
         if counted is not None:
-            keys = [key for key in keys if key not in counted]
+            most = overlay.counted_to
+            keys = [key for key in keys if key > most and key not in counted]
             counted.update(keys)
         for key, row in self._beneath(overlay, keys).items():
             overlay.tally.count(key, row, -1)

@@ -12,6 +12,7 @@ from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import checkpoint, no_pace
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import Busy
+from holdfast.log import columns
 from holdfast.log.keyblock import build
 from holdfast.store.store import Store
 from holdfast.views.state import Tally
@@ -20,8 +21,9 @@ from tests.growth.growing import in_memory
 MANY = 1_000
 
 
-@pytest.fixture
-def store() -> Iterator[Store]:
+@pytest.fixture(params=[2, 5_000], ids=["columns", "dict"])
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setattr(columns, "LEAST", request.param)
     with in_memory(MemoryDisk(), bucket_bytes=1 << 20) as (store, _):
         yield store
 
