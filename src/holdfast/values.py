@@ -192,6 +192,9 @@ def dollars(atto: int) -> str:
     return f"{'-' if atto < 0 else ''}${whole}.{fraction:0{digits}}"
 
 
+Prove = Literal[True, "sealed"]  # a seal that is made for the call, or the newest there is
+
+
 class Proven(msgspec.Struct, frozen=True):
     """An object's value, None where there is none, and the proof of it (``holdfast.verify``).
 

@@ -6,17 +6,20 @@ import asyncio
 import json
 from base64 import b64decode
 from collections.abc import Iterator
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 
 import holdfast
-from holdfast import InvalidValue, NotFound, ProofInvalid, Store
+from holdfast import InvalidValue, NotFound, ProofInvalid, Proven, Store
 from holdfast.certify import roots, watch
+from holdfast.certify.parts import Parts
+from holdfast.certify.verify import verify_parts
 from holdfast.client.store import RemoteStore
 from holdfast.testing.serving import Serving
+from holdfast.values import ProvenParts
 
 
 @pytest.fixture
@@ -169,3 +172,45 @@ def test_the_asynchronous_twin_proves() -> None:
             assert list(holdfast.verify_list("acme", "", listed.proof, public_key=key)) == ["a"]
 
     asyncio.run(prove())
+
+
+def held_in(proven: Any, key: bytes) -> bytes:  # noqa: ANN401 - parts, from any face
+    """The parts that were proved, checked without a store."""
+    parts = Parts(proven.first, proven.value, proven.paths)
+    said = verify_parts("acme", "large", parts, proven.proof, public_key=key)
+    assert said.size == 3 << 20
+    return parts.data
+
+
+@pytest.mark.parametrize("checks", ("checking", "believing"))
+@BOTH
+def test_a_get_through_a_client_brings_its_proof(serving: Serving, door: Door, checks: str) -> None:
+    key = serving.store.public_key()
+    url, token = url_of(serving, door), serving.token()
+    given = key if checks == "checking" else None
+    middle = ((1 << 20) + 3, (1 << 20) + 5)
+    with holdfast.connect(url, token=token, public_key=given) as remote:
+        acme = remote.namespace("acme")
+        acme.put("large", bytes(3 << 20))
+        for prove in (True, "sealed"):
+            whole = acme.get("large", prove=prove)
+            said = holdfast.verify("acme", "large", whole.value, whole.proof, public_key=key)
+            assert (said.size, said.revision) == (3 << 20, whole.revision)
+            some = acme.get("large", range=middle, prove=prove)
+            assert (some.first, held_in(some, key)) == (1, bytes(1 << 20))
+        with pytest.raises(NotFound) as absent:
+            acme.get("none", prove=True)
+        assert isinstance(absent.value.proof, bytes)
+        holdfast.verify("acme", "none", None, absent.value.proof, public_key=key)
+        with pytest.raises(InvalidValue, match="prove"):
+            acme.get("large", prove="maybe")  # type: ignore[call-overload]
+
+    async def awaited() -> tuple[Proven, ProvenParts]:
+        async with holdfast.aconnect(url, token=token, public_key=given) as remote:
+            acme = remote.namespace("acme")
+            return await acme.get("large", prove=True), await acme.get(
+                "large", range=middle, prove="sealed"
+            )
+
+    whole, some = asyncio.run(awaited())
+    assert (whole.value, held_in(some, key)) == (bytes(3 << 20), bytes(1 << 20))

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, suppress
 from functools import partial
 from threading import Lock as Gate
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar, overload
 
 import msgspec
 
@@ -33,7 +33,7 @@ from holdfast.limits import LOCK_TTL_S
 from holdfast.request import arguments
 from holdfast.request.streams import ObjectWriter
 from holdfast.twins import Taken
-from holdfast.values import DeadLetter, Stat, Status
+from holdfast.values import DeadLetter, Prove, Proven, ProvenParts, Stat, Status
 from holdfast.wire.values import Keys, Locked, Objects
 
 P = ParamSpec("P")
@@ -173,7 +173,6 @@ class AsyncRemoteNamespace(AsyncRemote[NamespaceCalls]):
 
     put = asked(NamespaceCalls.put)
     put_many = asked(NamespaceCalls.put_many)  # type: ignore[arg-type] # "self" is no option
-    get = asked(NamespaceCalls.get)
     get_many = asked(NamespaceCalls.get_many)
     append = asked(NamespaceCalls.append)
     delete = asked(NamespaceCalls.delete)
@@ -205,6 +204,32 @@ class AsyncRemoteNamespace(AsyncRemote[NamespaceCalls]):
         self.name = calls.name
         self._files = files
         self._soon = soon
+
+    @overload
+    async def get(self, key: str, *, range: tuple[int, int] | None = None) -> bytes: ...
+
+    @overload
+    async def get(self, key: str, *, prove: Prove) -> Proven: ...
+
+    @overload
+    async def get(self, key: str, *, range: tuple[int, int], prove: Prove) -> ProvenParts: ...
+
+    async def get(
+        self,
+        key: str,
+        *,
+        range: tuple[int, int] | None = None,  # noqa: A002 - the face
+        prove: object = False,
+    ) -> bytes | Proven | ProvenParts:
+        """An object's value, or the bytes ``(start, stop)`` of it, stop exclusive.
+
+        With ``prove=True``, or ``"sealed"``, as the embedded store's ``get``: the value, or the
+        parts of it that the range reaches into, with the proof, checked where this client has
+        the store's public key.
+        """
+        if prove:
+            return await self._sender.run(self._calls.get_proven(key, range, prove))
+        return await self._sender.run(self._calls.get(key, range=range))
 
     @property
     def balance_atto(self) -> Asked[int]:

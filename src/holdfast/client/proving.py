@@ -15,7 +15,7 @@ from holdfast.client.line import Line
 from holdfast.client.reading import read
 from holdfast.errors import Changed, InvalidValue, NotFound, ProofInvalid, VersionMismatch
 from holdfast.request import arguments
-from holdfast.values import Proven, Stat
+from holdfast.values import Proven, ProvenParts, Stat
 from holdfast.wire.batch import Call
 from holdfast.wire.headers import range_text
 from holdfast.wire.paths import encode_key, encode_query
@@ -24,6 +24,7 @@ from holdfast.wire.values import decode
 
 if TYPE_CHECKING:
     from holdfast.certify import watch
+    from holdfast.certify.parts import Parts
     from holdfast.certify.verify import Verified
     from holdfast.client.trust import Trust
 
@@ -62,6 +63,27 @@ class ProvingCalls:
         if self._line.trust is not None:
             self._line.trust.whole((self.name, key), answered, before)
         return _proven(answered)
+
+    def get_proven(
+        self, key: str, span: tuple[int, int] | None, prove: object
+    ) -> Work[Proven | ProvenParts]:
+        """A value, or the parts of it that a range reaches into, with the proof.
+
+        Raises:
+            NotFound: there is no object, with the proof of it. ProofInvalid: it does not convince.
+        """
+        if prove not in {True, "sealed"}:
+            raise InvalidValue(argument="prove", reason='True or "sealed"')
+        sealed = prove == "sealed"
+        proven: Proven | ProvenParts
+        if span is None:
+            proven = yield from self.prove(key, sealed=sealed)
+        else:
+            answered, _, _ = yield from self._parts(key, arguments.pair(span), sealed=sealed)
+            proven = ProvenParts(*_proof_of(answered), answered.first, answered.paths)
+        if proven.value is None:
+            raise NotFound(key=key, proof=proven.proof)
+        return proven
 
     def prove_list(self, prefix: str = "", *, sealed: bool = False) -> Work[Proven]:
         """The proof of everything below a prefix (``holdfast.verify_list``); no value.
@@ -119,11 +141,10 @@ class ProvingCalls:
         Raises:
             VersionMismatch: ``version`` is given, and the object has another.
         """
-        arguments.compose(b"", key)
         start, stop = arguments.pair(span)
-        headers = {"range": range_text(start, max(stop, start + 1))}
-        answered, before = yield from self._answered(self._object(key), {"proof": "1"}, headers)
-        said, held = self._trust().parts((self.name, key), answered, before)
+        answered, said, held = yield from self._parts(key, (start, stop))
+        if said is None:
+            raise AssertionError("only a client with the key comes here")
         if said.size is None:
             raise NotFound(key=key, proof=answered.proof)
         if version is not None and said.version != version:
@@ -132,6 +153,19 @@ class ProvingCalls:
         if held is None or not held.start <= start <= stop <= held.start + len(held.data):
             raise ProofInvalid(reason="parts")
         return held.data[start - held.start : stop - held.start]
+
+    def _parts(
+        self, key: str, span: tuple[int, int], *, sealed: bool = False
+    ) -> Work[tuple[Answered, Verified | None, Parts | None]]:
+        """The parts of a value that a range reaches into, and what they prove to who can check."""
+        arguments.compose(b"", key)
+        start, stop = span
+        headers = {"range": range_text(start, max(stop, start + 1))}
+        query = {"proof": "sealed" if sealed else "1"}
+        answered, before = yield from self._answered(self._object(key), query, headers)
+        if self._line.trust is None:
+            return answered, None, None
+        return answered, *self._line.trust.parts((self.name, key), answered, before)
 
     def _said_of(self, key: str) -> Work[tuple[Answered, Verified]]:
         """What is proved of an object, without its value."""
@@ -219,4 +253,8 @@ def agrees(told: Stat, said: Verified) -> bool:
 
 
 def _proven(answered: Answered) -> Proven:
-    return Proven(answered.value, answered.proof, answered.revision, answered.time_ns)
+    return Proven(*_proof_of(answered))
+
+
+def _proof_of(answered: Answered) -> tuple[bytes | None, bytes, int, int]:
+    return answered.value, answered.proof, answered.revision, answered.time_ns

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from functools import wraps
 from threading import Lock as Gate
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 import msgspec
 
@@ -28,7 +28,7 @@ from holdfast.errors import Forbidden, InvalidValue, LockLost, Unauthenticated
 from holdfast.limits import LOCK_TTL_S, VALUE_RECORD_BYTES
 from holdfast.request import arguments
 from holdfast.request.handles import NamespaceMapping
-from holdfast.values import DeadLetter, Stat, Status
+from holdfast.values import DeadLetter, Prove, Proven, ProvenParts, Stat, Status
 from holdfast.wire.values import Keys, Objects
 
 P = ParamSpec("P")
@@ -117,7 +117,6 @@ class RemoteNamespace(Remote[NamespaceCalls]):
 
     put = asked(NamespaceCalls.put)
     put_many = asked(NamespaceCalls.put_many)  # type: ignore[arg-type] # "self" is no option
-    get = asked(NamespaceCalls.get)
     get_many = asked(NamespaceCalls.get_many)
     append = asked(NamespaceCalls.append)
     delete = asked(NamespaceCalls.delete)
@@ -145,6 +144,32 @@ class RemoteNamespace(Remote[NamespaceCalls]):
 
     def __repr__(self) -> str:
         return f"RemoteNamespace({self.name!r})"
+
+    @overload
+    def get(self, key: str, *, range: tuple[int, int] | None = None) -> bytes: ...
+
+    @overload
+    def get(self, key: str, *, prove: Prove) -> Proven: ...
+
+    @overload
+    def get(self, key: str, *, range: tuple[int, int], prove: Prove) -> ProvenParts: ...
+
+    def get(
+        self,
+        key: str,
+        *,
+        range: tuple[int, int] | None = None,  # noqa: A002 - the face
+        prove: object = False,
+    ) -> bytes | Proven | ProvenParts:
+        """An object's value, or the bytes ``(start, stop)`` of it, stop exclusive.
+
+        With ``prove=True``, or ``"sealed"``, as the embedded store's ``get``: the value, or the
+        parts of it that the range reaches into, with the proof, checked where this client has
+        the store's public key.
+        """
+        if prove:
+            return self._sender.run(self._calls.get_proven(key, range, prove))
+        return self._sender.run(self._calls.get(key, range=range))
 
     @property
     def balance_atto(self) -> int:

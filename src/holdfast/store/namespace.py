@@ -21,9 +21,9 @@ from holdfast.request.options import known, put_options
 from holdfast.store.finding import Searching
 from holdfast.store.metered import Metered
 from holdfast.store.pricing import Pricing
-from holdfast.store.proving import Prove, Proving
+from holdfast.store.proving import Proving
 from holdfast.store.sharing import Sharing
-from holdfast.values import Proven, ProvenParts, Receipt, Stat
+from holdfast.values import Prove, Proven, ProvenParts, Receipt, Stat
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from holdfast.errors import InvalidValue, NotFound
 from holdfast.request import arguments
@@ -11,8 +11,6 @@ from holdfast.values import Proven, ProvenParts
 if TYPE_CHECKING:
     from holdfast.charges import Kind
     from holdfast.store.store import Store
-
-Prove = Literal[True, "sealed"]
 
 
 class Proving:
