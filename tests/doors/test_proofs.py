@@ -182,7 +182,7 @@ def held_in(proven: Any, key: bytes) -> bytes:  # noqa: ANN401 - parts, from any
     return parts.data
 
 
-@pytest.mark.parametrize("checks", ("checking", "believing"))
+@pytest.mark.parametrize("checks", ["checking", "believing"])
 @BOTH
 def test_a_get_through_a_client_brings_its_proof(serving: Serving, door: Door, checks: str) -> None:
     key = serving.store.public_key()
