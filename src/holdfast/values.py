@@ -147,6 +147,18 @@ class Usage(msgspec.Struct, frozen=True):
     cost_atto: int = 0
 
 
+class Hour(msgspec.Struct, frozen=True):
+    """A namespace's usage as it was at ``time_ns`` of bucket time; the rest as of ``Usage``."""
+
+    time_ns: int
+    objects: int
+    live_bytes: int
+    byte_seconds: int
+    requests: dict[str, int]
+    egress_bytes: int
+    cost_atto: int
+
+
 class Cost(msgspec.Struct, frozen=True):
     """What an operation costs, in 10^-18 USD: ``str()`` of it is dollars.
 

@@ -122,6 +122,8 @@ async def a_day(store: Any) -> dict[str, int]:  # noqa: ANN401 - a face
     assert used.objects <= 4
     left = await now(acme.balance_atto)
     assert left + used.cost_atto == FUNDS
+    for hour in await now(acme.hours()):  # it depends on the clock whether there is one
+        assert 0 <= hour.cost_atto <= used.cost_atto
     assert left == await now(store.accounts.balance("acme"))
     assert "acme" in await now(store.accounts.names())
     kinds = [entry.kind for entry in await now(store.accounts.entries("acme"))]

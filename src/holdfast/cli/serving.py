@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 Mode = Literal["session", "bearer"]
 Logged = Literal["none", "problems", "all"]
+Shown = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="An enclave's document of the store's key, to show."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -61,6 +65,7 @@ def serve(
         list[str] | None,
         typer.Option(metavar="ID", help="An image that may come, any if none; repeatable."),
     ] = None,
+    key_document: Shown = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes; each holds a range of the buckets.")
     ] = None,
@@ -81,6 +86,7 @@ def serve(
         "attestation.mode": attestation_mode,
         "attestation.roots": attestation_root or None,
         "attestation.images": attestation_image or None,
+        "key_document": _text(key_document),
         "workers": workers,
         "log": log,
     }

@@ -12,6 +12,7 @@ outcome that is not known is told as that; no call waits longer than its deadlin
 
 from __future__ import annotations
 
+from holdfast.client.attested import Attested
 from holdfast.client.connecting import aconnect, connect
 
-__all__ = ["aconnect", "connect"]
+__all__ = ["Attested", "aconnect", "connect"]

@@ -191,6 +191,7 @@ class AsyncRemoteNamespace(AsyncRemote[NamespaceCalls]):
     configure = asked(NamespaceCalls.configure)
     configured = asked(NamespaceCalls.configured)
     usage = asked(NamespaceCalls.usage)
+    hours = asked(NamespaceCalls.hours)
     quote = asked(NamespaceCalls.quote)
 
     def __init__(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from holdfast.client.address import Address, address_of
 from holdfast.client.async_store import AsyncRemoteStore
+from holdfast.client.attested import Attested
 from holdfast.client.box import Box
 from holdfast.client.line import Line
 from holdfast.client.outbox import Outbox
@@ -41,7 +42,7 @@ def connect(
     enclave: Enclave | None = None,
     outbox: Path | None = None,
     direct: bool | Literal["auto"] = False,
-    public_key: bytes | None = None,
+    public_key: bytes | Attested | None = None,
     seen: Path | None = None,
     timeout: float | None = TIMEOUT_S,
     ca: Path | None = None,
@@ -65,7 +66,8 @@ def connect(
         public_key: of the store (``store.public_key()``). What reads objects then believes nothing
             without a proof that holds, is at most 5 minutes old, and of a root that goes on from
             the newest that was seen; ``ProofInvalid`` else. Other answers, and what ``stat`` and
-            ``entries`` tell beyond size, version, times and content type, are not proved.
+            ``entries`` tell beyond size, version, times and content type, are not proved. Or
+            ``Attested(images=[...])``: the key that the server's enclave shows (over HTTP).
         seen: a file that keeps the newest root for the next client, of one client at a time;
             without it a client begins by believing what it sees first.
         timeout: seconds that a call may take, all tries included; None for no end.
@@ -83,7 +85,7 @@ def connect(
     line, address, tls = _prepared(url, token, timeout, ca, clock, entropy, enclave)
     _trust(line, public_key, seen)
     places = places_of(direct)
-    _refuse_over_rpc(address, enclave=enclave, direct=direct)
+    _refuse_over_rpc(address, enclave=enclave, direct=direct, attested=_shown(public_key))
     sender = _sender(address, tls, ca, line.clock)
     try:
         store = RemoteStore(line, sender, places, _soon_maker(line, sender, outbox))
@@ -102,7 +104,7 @@ def aconnect(
     enclave: Enclave | None = None,
     outbox: Path | None = None,
     direct: bool | Literal["auto"] = False,
-    public_key: bytes | None = None,
+    public_key: bytes | Attested | None = None,
     seen: Path | None = None,
     timeout: float | None = TIMEOUT_S,
     ca: Path | None = None,
@@ -116,7 +118,7 @@ def aconnect(
     line, address, tls = _prepared(url, token, timeout, ca, clock, entropy, enclave)
     _trust(line, public_key, seen)
     places = places_of(direct)
-    _refuse_over_rpc(address, enclave=enclave, direct=direct)
+    _refuse_over_rpc(address, enclave=enclave, direct=direct, attested=_shown(public_key))
 
     async def opened() -> AsyncRemoteStore:
         sender = _async_sender(address, tls, ca, line.clock)
@@ -197,6 +199,11 @@ def _refuse_over_rpc(address: Address, **asked: object) -> None:
             raise InvalidValue(argument=name, reason="over HTTP only")
 
 
+def _shown(public_key: object) -> bool:
+    """Whether the server has to show the key."""
+    return isinstance(public_key, Attested)
+
+
 def _tls(ca: Path | None) -> Tls:
     try:
         return ssl.create_default_context(cafile=None if ca is None else os.fspath(ca))
@@ -210,7 +217,7 @@ def _is_plain(token: object) -> bool:
     return token != "" and token.isprintable() and " " not in token
 
 
-def _trust(line: Line, public_key: bytes | None, seen: Path | None) -> None:
+def _trust(line: Line, public_key: bytes | Attested | None, seen: Path | None) -> None:
     """Have reads prove themselves, where a key was given."""
     if public_key is not None:
         from holdfast.client.trust import Trust  # noqa: PLC0415 - 50 ms

@@ -15,7 +15,7 @@ from holdfast.errors import Corrupt, InvalidValue, Unavailable
 from holdfast.ledger import entries
 from holdfast.ledger.entries import Entry
 from holdfast.metering.tariffs import Tariff, compiled
-from holdfast.values import Cost, Usage
+from holdfast.values import Cost, Hour, Usage
 from holdfast.wire.paths import encode_key, encode_query
 from holdfast.wire.values import JSON, encode
 
@@ -39,6 +39,28 @@ class _Used(msgspec.Struct):
     egress_bytes: str
     cost_atto: str
     balance_atto: str
+
+
+class _Noted(msgspec.Struct):
+    time_ns: int
+    objects: int
+    live_bytes: int
+    byte_seconds: str
+    requests: dict[str, int]
+    egress_bytes: str
+    cost_atto: str
+
+    def hour(self) -> Hour:
+        """As the store tells it."""
+        return Hour(
+            self.time_ns,
+            self.objects,
+            self.live_bytes,
+            int(self.byte_seconds),
+            self.requests,
+            int(self.egress_bytes),
+            int(self.cost_atto),
+        )
 
 
 class _Quoted(msgspec.Struct):
@@ -103,6 +125,12 @@ class MeteringCalls:
             int(used.egress_bytes),
             int(used.cost_atto),
         )
+
+    def hours(self) -> Work[builtins.list[Hour]]:
+        """Its usage at the first tick of each hour in which it was used, for 90 days."""
+        ask = Ask("GET", f"{self._root}/hours", repeatable=True)
+        answer = yield from self._line.exchange(ask)
+        return [noted.hour() for noted in read(answer, dict[str, builtins.list[_Noted]])["hours"]]
 
     def balance(self) -> Work[int]:
         """What it can still spend, in 10^-18 USD."""

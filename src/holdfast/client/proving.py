@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from holdfast.client.asks import Ask, Work
+from holdfast.client.attested import ASK, Told
 from holdfast.client.line import Line
 from holdfast.client.reading import read
 from holdfast.errors import Changed, InvalidValue, NotFound, ProofInvalid, VersionMismatch
@@ -109,6 +110,8 @@ class ProvingCalls:
     ) -> Work[tuple[Answered, watch.Seen | None]]:
         """An answer with its proof, and the newest root that was seen when it was asked for."""
         trust = self._line.trust
+        if trust is not None and trust.wants_key:
+            yield from self._learn(trust)
         before = None if trust is None else trust.seen
         since = {} if before is None else {"since": str(before.log_size)}
         asked = f"{target}?{encode_query({**query, **since})}"
@@ -118,6 +121,15 @@ class ProvingCalls:
             return decode(answer.body, Answered, "msgpack"), before
         except InvalidValue:
             raise ProofInvalid(reason="missing") from None
+
+    def _learn(self, trust: Trust) -> Work[None]:
+        """Have the server show whose key it signs with."""
+        answer = yield from self._line.exchange(ASK)
+        try:
+            told = decode(answer.body, Told, "msgpack")
+        except InvalidValue:
+            raise ProofInvalid(reason="missing") from None
+        trust.learn(told.attestation)
 
     def _trust(self) -> Trust:
         if self._line.trust is None:

@@ -132,6 +132,7 @@ class RemoteNamespace(Remote[NamespaceCalls]):
     configure = asked(NamespaceCalls.configure)
     configured = asked(NamespaceCalls.configured)
     usage = asked(NamespaceCalls.usage)
+    hours = asked(NamespaceCalls.hours)
     quote = asked(NamespaceCalls.quote)
     prove_list = asked(NamespaceCalls.prove_list)
     search = asked(NamespaceCalls.search)

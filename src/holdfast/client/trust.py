@@ -24,6 +24,7 @@ from holdfast.certify.verify import (
     verify_list,
     verify_parts,
 )
+from holdfast.client.attested import Attested
 from holdfast.clock import Clock
 from holdfast.errors import ProofInvalid
 from holdfast.wire.proofs import Answered
@@ -39,7 +40,7 @@ class Trust:
     """A store's public key, and the newest root that was seen of it.
 
     Args:
-        key: the public key, PEM or as ``holdfast.verify`` takes it.
+        key: the public key, PEM or as ``holdfast.verify`` takes it; or who may hold it.
         clock: what the age of roots is measured with.
         path: a file that keeps the newest root from one client to the next; in memory if None.
 
@@ -48,7 +49,8 @@ class Trust:
     """
 
     def __init__(self, key: object, clock: Clock, path: Path | None = None) -> None:
-        self._key = read_key(key)
+        self._attested = key if isinstance(key, Attested) else None
+        self._key = None if isinstance(key, Attested) else read_key(key)
         self._clock = clock
         self._lock = Lock()
         self._path = path
@@ -56,6 +58,20 @@ class Trust:
         if path is not None:
             with suppress(FileNotFoundError):
                 self.seen = watch.decode(path.read_bytes())
+
+    @property
+    def wants_key(self) -> bool:
+        """Whether the server must be asked for its document before anything is believed."""
+        return self._key is None
+
+    def learn(self, document: bytes | None) -> None:
+        """Believe the key that the server's document binds.
+
+        Raises:
+            AttestationInvalid: it does not convince, or there is none.
+        """
+        if self._attested is not None:
+            self._key = read_key(self._attested.key_of(document, self._clock.wall_ns()))
 
     def whole(self, of: Of, answered: Answered, before: Before) -> Verified:
         """What is proved of a key, and that this is its whole value, or that there is none.

@@ -129,6 +129,24 @@ class Used(msgspec.Struct):
     balance_atto: str
 
 
+class Noted(msgspec.Struct):
+    """The usage of a namespace in the first moments of an hour."""
+
+    time_ns: int
+    objects: int
+    live_bytes: int
+    byte_seconds: str
+    requests: dict[str, int]
+    egress_bytes: str
+    cost_atto: str
+
+
+class Hours(msgspec.Struct):
+    """Hour by hour, the oldest first."""
+
+    hours: list[Noted]
+
+
 class Asking(msgspec.Struct, forbid_unknown_fields=True):
     """An operation that has not been asked for yet."""
 
@@ -184,6 +202,24 @@ def usage(asked: Asked) -> Answer:
             str(space.balance_atto),
         )
     )
+
+
+def hours(asked: Asked) -> Answer:
+    """What a namespace held and had been charged, hour by hour."""
+    asked.may("usage", asked.namespace)
+    told = [
+        Noted(
+            hour.time_ns,
+            hour.objects,
+            hour.live_bytes,
+            str(hour.byte_seconds),
+            hour.requests,
+            str(hour.egress_bytes),
+            str(hour.cost_atto),
+        )
+        for hour in asked.store.namespace(asked.namespace).hours()
+    ]
+    return asked.tell(Hours(told))
 
 
 def quote(asked: Asked) -> Answer:
@@ -313,6 +349,7 @@ MONEY: Final = (
     Admin("GET", f"{SPACE}/metering", metering, "What a namespace pays and may hold"),
     Admin("PUT", f"{SPACE}/metering", set_metering, "Set what it pays and may hold"),
     Admin("GET", f"{SPACE}/usage", usage, "What it holds and was charged"),
+    Admin("GET", f"{SPACE}/hours", hours, "The same, as it was hour by hour"),
     Admin("POST", f"{SPACE}/quote", quote, "What an operation would cost"),
     Admin("GET", "/v1/accounts", accounts, "Every account"),
     Admin("GET", ACCOUNT, account, "Where an account stands"),

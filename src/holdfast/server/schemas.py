@@ -174,6 +174,7 @@ SPACED: Final = {
     "GET metering": Bodies(tells=money.Metered),
     "PUT metering": Bodies(money.Bounds, money.Metered),
     "GET usage": Bodies(tells=money.Used),
+    "GET hours": Bodies(tells=money.Hours),
     "POST quote": Bodies(money.Asking, money.Quoted),
 }
 FIXED: Final = {

@@ -13,9 +13,9 @@ from holdfast.request.listing import Row
 if TYPE_CHECKING:
     from holdfast.charges import Kind
     from holdfast.placement.directory import Directory
-    from holdfast.store.meters import Configured, Hour
+    from holdfast.store.meters import Configured
     from holdfast.store.store import Store
-    from holdfast.values import Hits, Usage
+    from holdfast.values import Hits, Hour, Usage
 
 
 class Metered:

@@ -26,7 +26,7 @@ from holdfast.store.tenancy import StoreRecords
 from holdfast.upkeep.allotting import Metering
 from holdfast.upkeep.funding import Funding
 from holdfast.upkeep.funding import Whole as WholeFunding
-from holdfast.values import Usage
+from holdfast.values import Hour, Usage
 
 if TYPE_CHECKING:
     from holdfast.store.store import Store
@@ -55,8 +55,8 @@ class Configured(msgspec.Struct, frozen=True, array_like=True):
     retention_ns: int | None = None
 
 
-class Hour(msgspec.Struct, frozen=True, array_like=True):
-    """A namespace's usage at one moment, ``time_ns`` of bucket time."""
+class _Noted(msgspec.Struct, frozen=True, array_like=True):
+    """An ``Hour`` as it is kept."""
 
     time_ns: int
     objects: int
@@ -219,7 +219,7 @@ class Meters:
         used = self.usage(name)
         now = self._store.bucket_time_ns()
         wide = charges.wide
-        told = Hour(
+        told = _Noted(
             now,
             used.objects,
             used.live_bytes,
@@ -298,16 +298,19 @@ class Meters:
         """As ``Namespace.hours``."""
         arguments.namespace_bytes(name)
         listed = self._records.list(f"{HOURS}{name}/")
-        told = (msgspec.msgpack.decode(value, type=Hour) for _, value in listed)
+        told = (msgspec.msgpack.decode(value, type=_Noted) for _, value in listed)
         narrow = charges.narrow
         return [
-            msgspec.structs.replace(
-                hour,
-                byte_seconds=narrow(hour.byte_seconds),
-                egress_bytes=narrow(hour.egress_bytes),
-                cost_atto=narrow(hour.cost_atto),
+            Hour(
+                noted.time_ns,
+                noted.objects,
+                noted.live_bytes,
+                narrow(noted.byte_seconds),
+                noted.requests,
+                narrow(noted.egress_bytes),
+                narrow(noted.cost_atto),
             )
-            for hour in told
+            for noted in told
         ]
 
     def balance(self, name: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
+from collections.abc import Collection
 from hashlib import sha256
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -14,8 +15,9 @@ from typer.testing import CliRunner
 import holdfast
 from holdfast.certify import cose
 from holdfast.cli.app import app
+from holdfast.client import Attested
 from holdfast.clock import SystemClock
-from holdfast.errors import AttestationInvalid, InvalidValue, ProofInvalid
+from holdfast.errors import AttestationInvalid, InvalidValue, NotFound, ProofInvalid
 from holdfast.identity.attestation import binds, key_of
 from holdfast.testing import SeededEntropy
 from holdfast.testing.authority import MockAuthority, image
@@ -103,6 +105,49 @@ def test_a_server_shows_the_document_of_its_own_key_alone(tmp_path: Path) -> Non
         for settings in ({"key_document": str(file)}, {}):
             with Serving(store, **settings) as serving:
                 assert shown(serving) is None
+
+
+def test_a_client_learns_the_key_from_the_document_and_believes_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "key.doc"
+    now_ns = SystemClock().wall_ns()
+    authority = MockAuthority(SeededEntropy(3), now_ns=now_ns)
+    with holdfast.open(":memory:", upkeep=False) as store:
+        store.namespace("acme").put("a", b"1")
+        der = cose.key_bytes(cose.public_key(store.public_key()))
+        ours = authority.document(now_ns, pcrs=image(7), public_key=der)
+        made = key_of(ours, now_ns=now_ns, roots=authority.roots).attestation
+        trusted = Attested([made.image_id], authority.roots)
+        with Serving(store, key_document=str(file)) as serving:
+            assert refusal(serving, trusted) == "key"  # it shows none
+            file.write_bytes(ours)
+            assert refusal(serving, Attested([made.image_id])) == "root"
+            assert refusal(serving, Attested(["0" * 64], authority.roots)) == "image"
+            token = serving.token()
+            with holdfast.connect(serving.url, token=token, public_key=trusted) as remote:
+                acme = remote.namespace("acme")
+                assert acme.get("a") == b"1"
+                store.rotate_key()  # the document is of the old key, and not asked for again
+                store.namespace("acme").put("a", b"2")
+                assert acme.get("a") == b"2"
+                with pytest.raises(NotFound):
+                    acme.get("b")
+
+
+def refusal(serving: Serving, trusted: Attested) -> object:
+    """Why a client believes nothing that it reads."""
+    with holdfast.connect(serving.url, token=serving.token(), public_key=trusted) as remote:
+        with pytest.raises(AttestationInvalid) as refused:
+            remote.namespace("acme").get("a")
+        return refused.value.facts["reason"]
+
+
+def test_images_must_be_named_and_only_http_shows_documents() -> None:
+    wrong: tuple[Collection[str], ...] = ([], "0" * 64)
+    for images in wrong:
+        with pytest.raises(InvalidValue, match="images"):
+            Attested(images)
+    with pytest.raises(InvalidValue, match="attested"):
+        holdfast.connect("grpc://127.0.0.1:1", public_key=Attested(["0" * 64]))
 
 
 def shown(serving: Serving) -> bytes | None:

@@ -157,6 +157,11 @@ def test_a_namespace_is_metered_from_afar(serve: Serve, store: Store) -> None:
             acme.put("c", b"")
         assert refused.value.limit == "objects_max"
         assert acme.usage() == store.namespace("acme").usage()
+        store.meters._note_hour("acme", 7)  # as the first tick of an hour does
+        first = acme.hours()[0]
+        assert first == store.namespace("acme").hours()[0]  # upkeep may add another meanwhile
+        assert first.cost_atto >= quoted.atto + store.tariffs.get("enclave").terms.c  # and rent
+        assert (first.objects, first.requests["C"]) == (2, 2)
         assert acme.balance_atto == store.accounts.balance("acme") < 10**18
         empty = remote.namespace("empty")
         empty.configure(tariff="enclave")
@@ -176,6 +181,11 @@ def test_who_may_meter_a_namespace(serve: Serve, connect: Dial, store: Store) ->
     assert told(raw, "GET", f"{path}/usage")["cost_atto"] == "0"
     assert told(raw, "POST", f"{path}/quote", {"operation": "load"})["operation_atto"] == "0"
     raw.token = serving.token("acme", ("read", "write"))
-    for method, what in (("GET", "usage"), ("GET", "metering"), ("POST", "quote")):
+    for method, what in (
+        ("GET", "usage"),
+        ("GET", "hours"),
+        ("GET", "metering"),
+        ("POST", "quote"),
+    ):
         assert raw.ask(method, f"{path}/{what}", b'{"operation": "load"}').status == 403
     assert store.namespaces() == []
