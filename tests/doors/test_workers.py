@@ -82,6 +82,7 @@ def test_any_process_answers_for_the_whole_store(filled: tuple[Path, dict[str, b
                 with holdfast.connect(address, token=served.token) as one:
                     space = one.namespace("acme")
                     assert {key: space.get(key) for key in values} == values
+                    assert space.get_many([*values, "absent"]) == [*values.values(), None]
                     large = os.urandom(3 << 20)
                     space.put("k0001/large", large)
                     space.put("k0599/large", large)

@@ -94,6 +94,11 @@ class Elsewhere:
         found: tuple[Entry, bytes | None] = self.link.ask("look", key, name)
         return found
 
+    def load_many(self, keys: Sequence[bytes], most_bytes: int) -> list[Any] | None:
+        """As ``bucket/many.py``, in one call: None for ``ABSENT``, False for ``AFAR``."""
+        found: list[Any] | None = self.link.ask("load_many", list(keys), most_bytes)
+        return found
+
     def object(self, key: bytes) -> Any:  # noqa: ANN401 - bucket.read.Object
         """As ``Bucket.object``."""
         return self.link.ask("object", key)

@@ -6,18 +6,24 @@ they do not bring come from ``pieces``, which belong to the entry they are asked
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from holdfast.bucket import many
-from holdfast.bucket.many import ABSENT, Value
+from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.many import ABSENT, AFAR, Value
 from holdfast.bucket.read import NOW_BYTES
-from holdfast.errors import Changed, Moved, NotFound
+from holdfast.errors import Changed, HoldfastError, Moved, NotFound
 from holdfast.log.entry import Entry
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.request import large
 from holdfast.request.corridor import Corridor
+
+Loaded = Value | HoldfastError
+SAID: Final[Mapping[object, Any]] = {ABSENT: None, AFAR: False}  # between processes
+MEANT: Final[Mapping[object, Any]] = {said: meant for meant, said in SAID.items()}
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -77,22 +83,22 @@ def look(corridor: Corridor, composite: bytes, name: str) -> Found:
 
 def load_many(
     corridor: Corridor, keys: Sequence[bytes], most_bytes: int, *, waits: bool
-) -> list[Value] | None:
-    """The values of composite keys, each as ``bucket/many.py`` tells it.
+) -> list[Loaded] | None:
+    """The values of composite keys, each as ``bucket/many.py`` tells it, or why there is none.
 
-    None where they are over ``most_bytes`` together, or another process holds one of them.
-    Never waits for the disk, unless it ``waits``.
+    None where they are over ``most_bytes`` together. Unless it ``waits``, it never waits for the
+    disk, and is None where another process holds one of them.
     """
-    found: list[Value] = [ABSENT] * len(keys)
+    found: list[Loaded] = [ABSENT] * len(keys)
     left: Sequence[int] = range(len(keys))
     while left:
         bucket = corridor.directory.find(keys[left[0]])
-        if isinstance(bucket, Elsewhere) or (bucket.far and not waits):
+        if bucket.far and not waits:
             return None
         here = [index for index in left if bucket.start <= keys[index] < bucket.stop]
         asked = [keys[index] for index in here]
         try:
-            values = many.load_many(bucket, asked, most_bytes, waits=waits) if asked else []
+            values = _of_one(bucket, asked, most_bytes, waits=waits) if asked else []
         except Moved:
             corridor.directory.look_again()
             continue
@@ -103,6 +109,30 @@ def load_many(
         most_bytes -= sum(len(value) for value in values if isinstance(value, bytes))
         left = sorted(set(left).difference(here)) if len(here) < len(left) else ()
     return found
+
+
+def _of_one(
+    bucket: Bucket, keys: Sequence[bytes], most_bytes: int, *, waits: bool
+) -> Sequence[Loaded] | None:
+    """The values of keys of one bucket, or of one other process, which is asked once for all."""
+    if not isinstance(bucket, Elsewhere):
+        return many.load_many(bucket, keys, most_bytes, waits=waits)
+    try:
+        told = bucket.load_many(keys, most_bytes)
+    except Moved:
+        raise
+    except HoldfastError as error:  # those of other processes are read all the same
+        return [error] * len(keys)
+    return None if told is None else [_but(MEANT, value) for value in told]
+
+
+def said(found: Sequence[Loaded]) -> list[Any]:
+    """What ``load_many`` found, as one process tells it to another."""
+    return [_but(SAID, value) for value in found]
+
+
+def _but(others: Mapping[object, Any], value: Loaded) -> Any:  # noqa: ANN401 - as the table has it
+    return value if isinstance(value, bytes | HoldfastError) else others[value]
 
 
 def pieces(  # noqa: PLR0917 - an object and what of it

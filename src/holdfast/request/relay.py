@@ -20,7 +20,7 @@ from holdfast.placement.elsewhere import Elsewhere, Page
 from holdfast.request.corridor import Corridor
 from holdfast.request.large import disowned
 from holdfast.request.listing import living
-from holdfast.request.reading import look
+from holdfast.request.reading import load_many, look, said
 from holdfast.values import Place
 from holdfast.views.port import Table
 
@@ -43,6 +43,7 @@ class Relay:
             "apply": self._apply,
             "sync": self._sync,
             "load": lambda key: self._ask(key, lambda bucket: bucket.load(key)),
+            "load_many": self._load_many,
             "look": self._look,
             "object": self._object,
             "row": lambda key: self._ask(key, lambda bucket: bucket.row(key)),
@@ -91,6 +92,12 @@ class Relay:
         self._mine(key)
         found = look(self._corridor, key, name)
         return found.entry, found.value
+
+    def _load_many(self, keys: list[bytes], most_bytes: int) -> list[Any] | None:
+        for key in keys:
+            self._mine(key)
+        found = load_many(self._corridor, keys, most_bytes, waits=True)
+        return None if found is None else said(found)
 
     def _object(self, key: bytes) -> Object:
         return self._ask(key, lambda bucket: bucket.object(key))

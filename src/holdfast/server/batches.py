@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.access.grants import Ask
 from holdfast.bucket import rows
-from holdfast.bucket.many import AFAR
+from holdfast.bucket.many import ABSENT, AFAR
 from holdfast.errors import (
     HoldfastError,
     InvalidExpiry,
@@ -32,6 +32,7 @@ from holdfast.operations import (
 )
 from holdfast.request import arguments, large, reading
 from holdfast.request.arguments import SECOND_NS, compose
+from holdfast.request.reading import Loaded, load_many
 from holdfast.server.answers import MEDIA, Answer
 from holdfast.server.numbers import corridor_of, numbered, space_of
 from holdfast.server.plain_batches import Plain, plain_of
@@ -116,12 +117,43 @@ class Run:
     def _each(self, asked: Batch) -> list[object]:
         """Every operation for itself."""
         results: list[object] = []
-        for alone, calls in groupby(enumerate(asked.operations), lambda one: stands_alone(one[1])):
-            if alone:
+        for way, calls in groupby(enumerate(asked.operations), lambda one: way_of(one[1])):
+            if way == "loads":
+                results += self._loads(list(calls))
+            elif way == "alone":
                 results += [self._attempt_alone(*call) for call in calls]
             else:
                 results += self._group(list(calls))
         return results
+
+    def _loads(self, calls: list[tuple[int, Call]]) -> list[object]:
+        """Whole values: those that their caller may have are looked for together."""
+        allowed = [self._attempt(partial(self._may_load, call)) for _, call in calls]
+        keys = [key for key in allowed if isinstance(key, bytes)]
+        found = load_many(self._site.corridor, keys, self._left_bytes, waits=True)
+        values = iter([AFAR] * len(keys) if found is None else found)
+        return [
+            self._loaded(call, next(values)) if isinstance(key, bytes) else key
+            for (_, call), key in zip(calls, allowed, strict=True)
+        ]
+
+    def _may_load(self, call: Call) -> bytes:
+        self._allow(call)
+        self._site.charging.hold_reads(self._tenant)
+        return compose(self._tenant.space, call.key)
+
+    def _loaded(self, call: Call, value: Loaded) -> object:
+        """The result of a load that found this among others."""
+        if value is ABSENT:
+            return NotFound(key=call.key)
+        if isinstance(value, HoldfastError):
+            return value
+        most = min(self._value_bytes, self._left_bytes)
+        if not isinstance(value, bytes) or len(value) > most:
+            return self._attempt(partial(self._load, call.key, {}))
+        self._left_bytes -= len(value)
+        self._site.charging.loaded(self._tenant, (len(value),))
+        return value
 
     def _atomic(self, asked: Batch) -> list[object]:
         """All, or nothing: the first refusal is raised."""
@@ -254,6 +286,13 @@ def stands_alone(call: Call) -> bool:
         return bool(given["action"] == "list")
     value = given.get("value")
     return isinstance(value, bytes) and len(value) > VALUE_RECORD_BYTES
+
+
+def way_of(call: Call) -> Literal["loads", "alone", "group"]:
+    """How a call is carried out together with its neighbours of the same way."""
+    if call.verb == "load" and not call.arguments:
+        return "loads"
+    return "alone" if stands_alone(call) else "group"
 
 
 Planner = Callable[[Run, bytes, str, Arguments], Operation]

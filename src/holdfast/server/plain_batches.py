@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from holdfast.bucket.many import ABSENT, AFAR, Value
+from holdfast.bucket.many import ABSENT, AFAR
 from holdfast.errors import HoldfastError, NotFound
 from holdfast.limits import BATCH_BYTES, KEY_BYTES, VALUE_RECORD_BYTES
 from holdfast.request import reading
 from holdfast.request.corridor import Corridor
+from holdfast.request.reading import Loaded
 from holdfast.server.numbers import corridor_of, numbered
 from holdfast.server.requests import Request
 from holdfast.wire.batch import Batch, Call
@@ -55,7 +56,7 @@ class Plain:
     def results(self) -> list[object] | None:
         """The results, ``AFAR`` where something is to be asked for by itself. May wait.
 
-        None where loads are too much for one answer, or another process holds some of it.
+        None where loads are too much for one answer.
         """
         if self.loads:
             found = self._found(BATCH_BYTES, waits=True)
@@ -67,10 +68,10 @@ class Plain:
         except HoldfastError as error:
             return [error] * len(names)
 
-    def _found(self, most_bytes: int, *, waits: bool) -> list[Value] | None:
+    def _found(self, most_bytes: int, *, waits: bool) -> list[Loaded] | None:
         return reading.load_many(self._corridor, self._keys, most_bytes, waits=waits)
 
-    def _told(self, found: Sequence[Value]) -> list[object]:
+    def _told(self, found: Sequence[Loaded]) -> list[object]:
         if ABSENT not in found:
             return list(found)
         return [

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from holdfast.bucket.bucket import Bucket
-from holdfast.errors import Corrupt
+from holdfast.errors import Corrupt, Moved
 from holdfast.placement.directory import HIGHEST, LOWEST, Directory
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.request.arguments import BEYOND
@@ -133,9 +133,11 @@ def place_of(directory: Directory, composite: bytes, space: bytes, address: str 
         space: the namespace.
         address: where this process answers.
     """
-    bucket = directory.find(composite)
-    if isinstance(bucket, Elsewhere):
-        return bucket.place(composite, space)
+    while isinstance(bucket := directory.find(composite), Elsewhere):
+        try:
+            return bucket.place(composite, space)
+        except Moved:  # it is on its way between two processes: asked again until it is there
+            directory.look_again()
     inside = space < bucket.start < space + BEYOND
     start = _bound(bucket.start) if inside else None
     stop = _bound(bucket.stop) if bucket.stop < space + BEYOND else None

@@ -9,12 +9,15 @@ from typing import Any, cast
 
 import pytest
 
+from holdfast.bucket.many import ABSENT
 from holdfast.clock import BucketTime
 from holdfast.engines.memory import MemoryDisk
-from holdfast.errors import HoldfastError, InvalidValue, Moved, NotFound
+from holdfast.errors import HoldfastError, InvalidValue, Moved, NotFound, Unavailable
 from holdfast.placement.directory import HIGHEST, LOWEST
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.placement.placement import Share
+from holdfast.request.arguments import VISIBLE, compose, namespace_bytes
+from holdfast.request.reading import load_many
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
@@ -29,10 +32,13 @@ class Straight:
     def __init__(self) -> None:
         self.to: Store | None = None
         self.asked = 0
+        self.fault: HoldfastError | None = None  # what a call comes to instead
 
     def ask(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 - as the port says
         assert self.to is not None
         self.asked += 1
+        if self.fault is not None:
+            raise self.fault
         return self.to.relay.answer(method, arguments)
 
 
@@ -219,3 +225,57 @@ def test_an_atomic_batch_of_the_other_half_is_all_or_nothing() -> None:
             ns.put_many([("k0398", b"a"), ("k0399", b"b")], atomic=True, if_absent=True)
         assert ns.get("k0398") != b"a"
         assert len(ns.put_many([("k0399/a", b"a"), ("k0399/b", b"b")], atomic=True)) == 2
+
+
+def test_the_values_of_the_other_half_are_asked_for_at_once() -> None:
+    with halves() as (both, values, _):
+        left = both.stores[0]
+        names = [*values, "absent", "k0399/absent"]
+        keys = [compose(namespace_bytes("acme") + VISIBLE, name) for name in names]
+        link = both.links[0]
+        link.asked = 0
+        assert load_many(left.corridor, keys, 1 << 30, waits=False) is None
+        assert link.asked == 0
+        found = load_many(left.corridor, keys, 1 << 30, waits=True)
+        assert link.asked == 1
+        assert found == [*values.values(), ABSENT, ABSENT]
+        assert load_many(left.corridor, keys, 300_000, waits=True) == found
+        assert load_many(left.corridor, keys, 200_000, waits=True) is None
+
+
+def test_who_cannot_ask_the_other_half_still_reads_its_own() -> None:
+    with halves() as (both, values, _):
+        left, link = both.stores[0], both.links[0]
+        keys = [compose(namespace_bytes("acme") + VISIBLE, name) for name in values]
+        link.fault = Unavailable()
+        found = load_many(left.corridor, keys, 1 << 30, waits=True)
+        link.fault = None
+        border = left.placement.share.stop
+        mine = [value for key, value in zip(keys, values.values(), strict=True) if key < border]
+        assert found is not None
+        assert found[: len(mine)] == mine
+        assert {type(one) for one in found[len(mine) :]} == {Unavailable}
+
+
+def test_where_a_key_lives_is_told_once_its_range_has_arrived(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with halves() as (both, _, _):
+        left, right = both.stores
+        given = [bucket.start for bucket in left.placement.directory][-1]
+        stop, time = left.placement.share.stop, time_of(both)
+        key = given.removeprefix(namespace_bytes("acme") + VISIBLE).decode()
+        left.placement.give(given, stop, [Elsewhere(given, HIGHEST, both.links[0], time)])
+        ask, left_to_wait = both.links[0].ask, [3]
+
+        def asked(method: str, *arguments: object) -> Any:  # noqa: ANN401 - as the port says
+            left_to_wait[0] -= 1
+            if not left_to_wait[0]:
+                there = Elsewhere(LOWEST, given, both.links[1], time)
+                right.placement.take(given, stop, [there])
+            return ask(method, *arguments)
+
+        monkeypatch.setattr(both.links[0], "ask", asked)
+        place = left.locate("acme", key)
+        assert left_to_wait[0] == 0
+        assert place.bucket in {bucket.id for bucket in right.placement.directory}

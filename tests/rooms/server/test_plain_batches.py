@@ -22,6 +22,7 @@ from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.testing.disk import CountingDisk
 from holdfast.testing.serving import Serving
+from holdfast.values import Grant
 from tests.rooms.server.conftest import Serve
 from tests.rooms.server.raw import Raw, Told
 
@@ -213,3 +214,13 @@ def test_what_a_batch_reads_and_writes_is_charged(
     after = acme.usage()
     assert after.requests["C"] - before.requests["C"] == 2 + len(way)
     assert after.egress_bytes - before.egress_bytes == 2 * 99
+
+
+def test_of_a_batch_of_loads_each_is_held_against_the_rights(raw: Raw, store: Store) -> None:
+    store.namespace("acme").put_many({"a/1": b"1", "a/2": b"2", "b/1": b"3"})
+    raw.token = store.tokens.issue("some", [Grant("acme", ("read",), prefix="a/")], ttl_s=600)
+    told = results(asked(raw, [("load", key, None) for key in ("a/2", "b/1", "a/3", "a/1", "")]))
+    assert [one[0] for one in told] == [0, 1, 1, 0, 1]
+    assert [told[0][1], told[3][1]] == [b"2", b"1"]
+    codes = [told[at][1]["code"] for at in (1, 2, 4)]
+    assert codes == ["forbidden", "not_found", "forbidden"]
