@@ -89,8 +89,11 @@ def decode(data: bytes, *, bytes_most: int, shortest: bool = True) -> object:
     Raises:
         ProofInvalid: ``reason="encoding"``, or "bytes" and "depth" past those bounds.
     """
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise ProofInvalid(reason="encoding")
     if len(data) > bytes_most:
         raise ProofInvalid(reason="bytes")
+    data = bytes(data)
     reader = _Reader(data, shortest=shortest)
     value = reader.item(DEPTH_MOST)
     if reader.at != len(data):

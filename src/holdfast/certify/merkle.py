@@ -67,8 +67,10 @@ def root_of_inclusion(index: int, size: int, leaf_hash: bytes, proof: Sequence[b
         ProofInvalid: as ``verify_inclusion``.
     """
     _check_size(size)
-    if not 0 <= index < size:
+    if type(index) is not int or not 0 <= index < size:
         raise ProofInvalid(reason="index")
+    if not isinstance(proof, Sequence):
+        raise ProofInvalid(reason="length")
     _check_hashes([leaf_hash, *proof[: SIZE_BITS + 1]])
     hashed, last = leaf_hash, size - 1
     for sibling in proof:
@@ -105,6 +107,8 @@ def verify_consistency(  # noqa: PLR0917 - the names and their order are the iss
     _check_size(size2)
     if size1 > size2:
         raise ProofInvalid(reason="size")
+    if not isinstance(proof, Sequence):
+        raise ProofInvalid(reason="length")
     if size1 == size2:
         _check_equal(root1, root2, proof)
         return
@@ -124,12 +128,12 @@ def _check_equal(root1: bytes, root2: bytes, proof: Sequence[bytes]) -> None:
 
 
 def _check_size(size: int) -> None:
-    if not 0 < size < 1 << SIZE_BITS:
+    if type(size) is not int or not 0 < size < 1 << SIZE_BITS:
         raise ProofInvalid(reason="size")
 
 
 def _check_hashes(hashes: Sequence[bytes]) -> None:
-    if any(len(hashed) != HASH_BYTES for hashed in hashes):
+    if any(type(one) is not bytes or len(one) != HASH_BYTES for one in hashes):
         raise ProofInvalid(reason="hash")
 
 

@@ -23,7 +23,7 @@ from holdfast.certify.parts import Parts
 from holdfast.certify.roots import SignedRoot
 from holdfast.certify.tree import Labelled, Leaf, Miss, Node
 from holdfast.clock import Clock, SystemClock
-from holdfast.errors import InvalidKey, InvalidNamespace, ProofInvalid
+from holdfast.errors import InvalidKey, InvalidNamespace, InvalidValue, ProofInvalid
 
 VERSION: Final = 1
 PROOF_BYTES: Final = 1 << 20
@@ -83,8 +83,10 @@ def verify(
     Raises:
         ProofInvalid: ``reason`` says what does not hold. Nothing that the proof says may be
             believed then; it proves neither presence nor absence.
-        InvalidValue: ``public_key`` is not a key.
+        InvalidValue, InvalidKey, InvalidNamespace: an argument is none; ``public_key`` is no key.
     """
+    if value is not None and not isinstance(value, bytes | bytearray | memoryview):
+        raise InvalidValue(argument="value", reason="not bytes")
     opened = _Opened(proof, public_key, PROOF_BYTES)
     opened.check_fresh(max_age_s, min_revision, clock or SystemClock())
     attributes, bucket = opened.object(namespace, key)
@@ -142,7 +144,7 @@ def verify_list(
     Returns:
         What the proof says of each key, in byte order of the keys; nothing may be missing.
     """
-    low = prefix.encode() if not prefix else _key(prefix)
+    low = b"" if prefix == "" else _key(prefix)
     high = end_of(low) if until is None else _key(until) + b"\x00"
     if after is not None:
         low = _at_most(max(low, after.encode() + b"\x00"), high)
@@ -203,6 +205,10 @@ class _Opened:
             raise ProofInvalid(reason="root")
 
     def check_fresh(self, max_age_s: float | None, min_revision: int | None, clock: Clock) -> None:
+        if not (min_revision is None or isinstance(min_revision, int)):
+            raise InvalidValue(argument="min_revision", reason="not an integer")
+        if not (max_age_s is None or isinstance(max_age_s, int | float)):
+            raise InvalidValue(argument="max_age_s", reason="not a number")
         if min_revision is not None and self.root.revision < min_revision:
             raise ProofInvalid(reason="revision")
         if max_age_s is None:
@@ -319,7 +325,10 @@ def _least(one: bytes | None, other: bytes | None) -> bytes | None:
 
 
 def _identify(store: bytes, namespace: str | bytes) -> bytes:
-    identity = leaf.namespace_id(store, namespace)
+    try:
+        identity = leaf.namespace_id(store, namespace)
+    except (AttributeError, UnicodeEncodeError):
+        identity = b""
     if len(identity) != tree.HASH_BYTES:
         raise InvalidNamespace(namespace=namespace)
     return identity
@@ -328,7 +337,7 @@ def _identify(store: bytes, namespace: str | bytes) -> bytes:
 def _key(key: str) -> bytes:
     try:
         encoded = key.encode()
-    except UnicodeEncodeError:
+    except (AttributeError, UnicodeEncodeError):
         encoded = b""
     if not encoded:
         raise InvalidKey(key=key)

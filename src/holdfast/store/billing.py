@@ -16,7 +16,7 @@ from holdfast.access.records import NEW
 from holdfast.errors import Corrupt, Exists, InvalidValue, NotFound
 from holdfast.identity.keys import signing_key
 from holdfast.ledger import entries, statement
-from holdfast.ledger.books import RESERVE, Account
+from holdfast.ledger.books import ACCOUNT, RESERVE, Account
 from holdfast.ledger.entries import Deposit, Entry, Rule, Transfer
 from holdfast.ledger.ledger import Ledger
 from holdfast.limits import ATTO, VALUE_RECORD_BYTES
@@ -276,7 +276,7 @@ class Accounts:
 
 
 def _name(account: object, argument: str = "account") -> str:
-    if not isinstance(account, str):
+    if not isinstance(account, str) or ACCOUNT.fullmatch(account) is None:
         raise InvalidValue(argument=argument, reason="1 to 128 of [A-Za-z0-9._-]")
     return account
 

@@ -119,6 +119,30 @@ def test_empty_and_short_hashes_prove_nothing() -> None:
         verify_consistency(1, 2, left + right[:1], log.root(), [right[1:]])
 
 
+NONE: Any = (leaf_hash(b"a"), ("0", None, 0.0, b"0"), (None, 5, "x" * 32, [0] * 32), (None, 5))
+
+
+def test_what_is_no_number_and_no_hash_proves_nothing() -> None:
+    one, numbers, hashes, paths = NONE
+    for wrong in numbers:
+        with pytest.raises(ProofInvalid, match="index"):
+            verify_inclusion(wrong, 1, one, [], one)
+        with pytest.raises(ProofInvalid, match="size"):
+            verify_inclusion(0, wrong, one, [], one)
+        with pytest.raises(ProofInvalid, match="size"):
+            verify_consistency(wrong, 1, one, one, [])
+    for hashed in hashes:
+        with pytest.raises(ProofInvalid, match="hash"):
+            verify_inclusion(0, 2, one, [hashed], one)
+        with pytest.raises(ProofInvalid, match="hash"):
+            verify_consistency(1, 2, hashed, one, [one])
+    for path in paths:
+        with pytest.raises(ProofInvalid, match="length"):
+            verify_inclusion(0, 1, one, path, one)
+        with pytest.raises(ProofInvalid, match="length"):
+            verify_consistency(1, 1, one, one, path)
+
+
 def test_equal_sizes_need_equal_roots_and_no_proof() -> None:
     root = log_of(1).root()
     verify_consistency(1, 1, root, root, [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import holdfast
-from holdfast.certify import cbor, leaf, merkle, roots, tree, verify
+from holdfast.certify import cbor, leaf, merkle, receipts, roots, tree, verify
 from holdfast.certify.tree import Fork, Labelled, Leaf, Node, Pruned
 from holdfast.errors import InvalidKey, InvalidNamespace, InvalidValue, ProofInvalid
 from tests.rooms.certify.making import (
@@ -209,22 +210,49 @@ def test_the_key_in_every_form(form: str) -> None:
     verify.verify("acme", "b", b"value of b", proof, public_key=forms[form])
 
 
+NONE: Any = {
+    "keys": ("", "\ud800", None, 5, b"b"),
+    "namespaces": (b"short", None, 5, "\ud800"),
+    "values": ("text", 5, []),
+    "terms": ({"max_age_s": "60"}, {"min_revision": "1"}, {"min_revision": 1.5}),
+}
+
+
 def test_arguments_that_are_none() -> None:
     proof = SHELF.prove("acme", "b")
     with pytest.raises(InvalidValue):
         verify.verify("acme", "b", b"", proof, public_key=b"no key")
-    for key in ("", "\ud800"):
+    for key in NONE["keys"]:
         with pytest.raises(InvalidKey):
             verify.verify("acme", key, b"", proof, public_key=PUBLIC)
-    with pytest.raises(InvalidNamespace):
-        verify.verify(b"short", "b", b"", proof, public_key=PUBLIC)
+    for namespace in NONE["namespaces"]:
+        with pytest.raises(InvalidNamespace):
+            verify.verify(namespace, "b", b"", proof, public_key=PUBLIC)
+    for value in NONE["values"]:
+        with pytest.raises(InvalidValue, match="value"):
+            verify.verify("acme", "b", value, proof, public_key=PUBLIC)
+    for terms in NONE["terms"]:
+        with pytest.raises(InvalidValue, match=min(terms)):
+            verify.verify("acme", "b", b"value of b", proof, public_key=PUBLIC, **terms)
     label = leaf.namespace_id(STORE, "acme")
     assert verify.verify(label, "b", b"value of b", proof, public_key=PUBLIC).size == 10
+
+
+def test_bytes_of_any_kind_are_bytes() -> None:
+    proof = SHELF.prove("acme", "b")
+    kinds: Any = (bytearray, memoryview)
+    for kind in kinds:
+        said = verify.verify("acme", "b", kind(b"value of b"), kind(proof), public_key=PUBLIC)
+        assert said.size == 10
 
 
 @pytest.mark.parametrize(
     "proof",
     [
+        None,
+        5,
+        "text",
+        [],
         b"",
         b"\x80",
         cbor.encode([1, [], b"", b""]),
@@ -236,9 +264,13 @@ def test_arguments_that_are_none() -> None:
         bytes(verify.PROOF_BYTES + 1),
     ],
 )
-def test_what_is_no_proof(proof: bytes) -> None:
+def test_what_is_no_proof(proof: Any) -> None:  # noqa: ANN401 - that is the point
     with pytest.raises(ProofInvalid):
         check(proof, None)
+    with pytest.raises(ProofInvalid):
+        check_list(proof, "")
+    with pytest.raises(ProofInvalid):
+        receipts.verify(proof, leaf=b"", key=PUBLIC)
 
 
 def test_leaves_of_another_layout() -> None:
