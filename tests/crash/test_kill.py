@@ -18,9 +18,11 @@ STORES = 5
 WRITER = Path(__file__).with_name("writer.py")
 
 
-def killed_after(folder: Path, number: int, lines: int, *options: str) -> int:
+def killed_after(
+    folder: Path, number: int, lines: int, *options: str, writer: Path = WRITER
+) -> int:
     """Run a writer, kill it after so many answers; how many operations it was told of."""
-    command = [sys.executable, str(WRITER), str(folder), str(number), *options]
+    command = [sys.executable, str(writer), str(folder), str(number), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         told = [process.stdout.readline() for _ in range(lines)]

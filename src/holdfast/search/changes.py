@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container
 from typing import Final
 
 import msgspec
@@ -10,7 +10,6 @@ import msgspec
 from holdfast.log.group import Group
 from holdfast.log.records import CHECK_BYTES, HEAD, HEAD_BYTES, REMOVALS, Flag, Type, decode
 from holdfast.search.documents import Maker
-from holdfast.search.shelf import Shelf
 
 VISIBLE, HIDDEN = b"\x00", b"\x01"  # what follows a namespace's name
 RESERVED: Final = b"!"  # names of the store's own begin with it, and no caller's do
@@ -91,20 +90,6 @@ class Changes:
             self.pending[composite] = None
         elif kind in {STORE, Type.APPEND, Type.JOIN}:
             self.pending[composite] = LOOK
-
-
-def hide_gone(group: Group, shelves: Mapping[bytes, Shelf]) -> None:
-    """Hide what a group removed, and what it replaced by something that ends by itself."""
-    at = 0
-    for _ in range(group.head.records):
-        record, at = decode(group.body, at, group.head.body)
-        namespace, _, key = record.key.partition(VISIBLE)
-        shelf = shelves.get(namespace)
-        if shelf is None or record.flags & Flag.MOVED:
-            continue
-        may_end = record.type == STORE and record.expires_ns
-        if record.type in REMOVALS or may_end:
-            shelf.remove(key)
 
 
 class Seen(dict[bytes, "Maker | None"]):

@@ -36,11 +36,11 @@ from holdfast.search.changes import (
     Seen,
     Told,
     bounds,
-    hide_gone,
 )
 from holdfast.search.documents import Maker, digest_of
 from holdfast.search.files import Files
-from holdfast.search.merge import merged
+from holdfast.search.lacking import Lacking, unread
+from holdfast.search.merge import merge_on
 from holdfast.search.shelf import AT_ONCE, Part, Shelf
 
 PAGE: Final = 500
@@ -78,8 +78,7 @@ class Index:
         self.files: Files | None = None  # None: the index is in memory only
         self._makers = makers
         self._beginning = beginning
-        # Where the index stood, and how far the log was looked at for removals from there.
-        self._hidden: tuple[Position | None, Position | None] = (None, None)
+        self._lacking = Lacking()
         self._going: Iterator[None] | None = None
         self._tidying: Iterator[None] | None = None
 
@@ -118,6 +117,7 @@ class Index:
         """Throw everything away: the rules have changed, or the files do not verify."""
         with self.lock:
             self.shelves, self.at, self._going, self._tidying = {}, None, None, None
+            self._lacking = Lacking()
             self.start = self.stop = b""
             if self.files is not None:
                 self.files.drop()
@@ -129,15 +129,28 @@ class Index:
                 return
             with self.bucket.lock:
                 end = self.bucket.published
-            at, looked_to = self._hidden
-            since = looked_to if at is self.at and looked_to is not None else self.at
             try:
-                for _, group in self._groups(end, since):
-                    hide_gone(group, self.shelves)
+                for _, group in self._groups(end, self._lacking.start(self.at)):
+                    self._lacking.read(group, self.shelves)
             except (Corrupt, StorageFailed, ValueError, KeyError):
                 self.forget()
             else:
-                self._hidden = self.at, end
+                self._lacking.looked_to(end)
+
+    def lacks(self, namespace: bytes, prefixes: tuple[bytes, ...]) -> int:
+        """How many records of a namespace below prefixes are not absorbed, of those looked at.
+
+        Raises:
+            Moved: the bucket no longer holds its range.
+        """
+        with self.lock:
+            bucket = self.bucket
+            new = [(bucket.start, bucket.stop)]
+            if self.at is not None:
+                new = [(bucket.start, self.start), (self.stop, bucket.stop)]
+            return self._lacking.count(namespace, prefixes) + sum(
+                unread(bucket, span, namespace, prefixes) for span in new
+            )
 
     def save(self) -> None:
         """Write down where the index stands; OSError where the disk refuses."""
@@ -318,7 +331,7 @@ class Index:
         except (Corrupt, StorageFailed, ValueError, KeyError):
             raise Unsettled from None  # the tail went, or cannot be read: objects can be scanned
         yield from self._absorb(changes.pending)
-        self.at = end
+        self.at, self._lacking = end, Lacking()
 
     def _changes(self) -> Changes:
         return Changes(self._makers, self.span, self.shelves)
@@ -464,20 +477,8 @@ class Index:
                 self._tidying = None
 
     def _merge(self, shelf: Shelf, old: list[Part]) -> Iterator[None]:
-        before = [part.copy() for part in old]
-        for run in merged(before):
-            if run is None:
-                yield
-                continue
-            made = Part(run)
-            for part, then in zip(old, before, strict=True):
-                for document in part.hidden - then.hidden:
-                    at, found = made.find(part.run.keys[document])
-                    if found:
-                        made.hide(at)
-            others = [part for part in shelf.parts if part not in old]
-            shelf.parts = [*others, made] if made.count else others
-            self.changed += 1
+        yield from merge_on(shelf, old)
+        self.changed += 1
 
     def tidy(self) -> Iterator[None]:
         """Make few runs of many, in bounded steps; whoever goes on later goes on from there."""

@@ -13,7 +13,7 @@ import numpy as np
 from holdfast.search.build import Numbers, assemble
 from holdfast.search.lists import encode, side_by_side
 from holdfast.search.run import Array, Posting, Run
-from holdfast.search.shelf import Part
+from holdfast.search.shelf import Part, Shelf
 
 SLICE: Final = 8  # terms between two looks at the clock
 NONE: Final = 0xFFFFFFFF
@@ -43,6 +43,23 @@ def merged(parts: Sequence[Part]) -> Iterator[Run | None]:
     yield assemble(
         (keys, lengths), side_by_side(rows), _expiries(parts, numbers), _values(parts, numbers)
     )
+
+
+def merge_on(shelf: Shelf, old: list[Part]) -> Iterator[None]:
+    """Make one run of several on their shelf, in slices; searches may go on between them."""
+    before = [part.copy() for part in old]
+    for run in merged(before):
+        if run is None:
+            yield
+            continue
+        made = Part(run)
+        for part, then in zip(old, before, strict=True):
+            for document in part.hidden - then.hidden:
+                at, found = made.find(part.run.keys[document])
+                if found:
+                    made.hide(at)
+        others = [part for part in shelf.parts if part not in old]
+        shelf.parts = [*others, made] if made.count else others
 
 
 def _order(parts: Sequence[Part]) -> tuple[list[bytes], list[Numbers]]:

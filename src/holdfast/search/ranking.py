@@ -108,8 +108,16 @@ def _behind(run: Run, key: bytes) -> int:
     return bisect_right(run.keys, key)
 
 
-def counts_of(part: Part, postings: Sequence[Posting]) -> Counts:
-    """What one part counts: of each word the documents that are not hidden."""
+def counts_of(part: Part, postings: Sequence[Posting], allowed: BitMap | None = None) -> Counts:
+    """What one part counts: of each word the documents that are not hidden.
+
+    ``allowed``: the only ones that its asker may know of; scores would tell of others.
+    """
+    if allowed is not None:
+        seen = part.seen(allowed)
+        lengths = part.run.lengths[np.array(seen.to_array(), dtype=np.int64)]
+        of = [one.bits.intersection_cardinality(seen) for one in postings]
+        return Counts(len(seen), int(lengths.sum()), of)
     hidden = part.hidden
     of = [
         len(one.bits) - (one.bits.intersection_cardinality(hidden) if hidden else 0)

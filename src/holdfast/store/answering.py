@@ -199,7 +199,11 @@ class Answering:
                 if clock.monotonic_ns() >= until:
                     break
         index.hide_removed()
-        return index.behind()
+        if index.is_new():
+            return 0
+        prefixes = question.prefixes
+        wanted = (b"",) if prefixes is None else tuple(prefix.encode() for prefix in prefixes)
+        return index.lacks(question.namespace.encode(), wanted)
 
     # -- by key, all in this process -------------------------------------------------------
 
@@ -299,11 +303,12 @@ class Answering:
         for index, span in zip(told.indexes, told.spans, strict=True):
             with index.lock:
                 for part in self._parts(index, span, asked):
-                    bits = _visible(part, asked)
+                    allowed = _allowed(part, asked.question.prefixes)
+                    bits = _visible(part, asked.query, allowed)
                     postings = [matching.words_of(word, part.run) for word in words]
                     found.append(Found(part.run, bits, postings))
                     if words:
-                        sums.add(ranking.counts_of(part, postings))
+                        sums.add(ranking.counts_of(part, postings, allowed))
                     _count_facets(asked.question.facets, facets, part, bits)
         return found, sums, facets
 
@@ -385,7 +390,7 @@ def _first(
     part: Part, asked: Asked, facets: dict[str, dict[str, int]]
 ) -> tuple[int, Iterable[int]]:
     """How many documents of a part match, and the first of them."""
-    bits = _visible(part, asked)
+    bits = _visible(part, asked.query, _allowed(part, asked.question.prefixes))
     _count_facets(asked.question.facets, facets, part, bits)
     after = None if asked.after is None else asked.after[1]
     return len(bits), ranking.first(part.run, bits, asked.most, after)
@@ -421,16 +426,17 @@ def _ask(  # noqa: PLR0917 - a range, and what is asked of it
     return msgspec.msgpack.decode(found, type=Portion)
 
 
-def _visible(part: Part, asked: Asked) -> BitMap:
-    """The documents of a part that a search finds and its asker may see."""
-    bits = part.seen(matching.matches(asked.query, part.run))
-    prefixes = asked.question.prefixes
+def _allowed(part: Part, prefixes: Sequence[str] | None) -> BitMap | None:
+    """The documents of a part that are asked about; None: all of them."""
     if prefixes is None:
-        return bits
-    seen = BitMap()
-    for prefix in prefixes:
-        seen |= matching.below(part.run, prefix.encode())
-    return bits & seen
+        return None
+    return BitMap.union(BitMap(), *(matching.below(part.run, one.encode()) for one in prefixes))
+
+
+def _visible(part: Part, query: Query, allowed: BitMap | None) -> BitMap:
+    """The documents of a part that a query finds, of those that are asked about."""
+    bits = part.seen(matching.matches(query, part.run))
+    return bits if allowed is None else bits & allowed
 
 
 def _count_facets(

@@ -75,7 +75,7 @@ class Searching:
             fresh: absorb first what was written before. False: answer from what is
                 absorbed, and say how many records that lacks (``behind``).
             max_wait: seconds that absorbing may take; then as with ``fresh=False``.
-            prefixes: only keys that begin with one of these.
+            prefixes: only keys that begin with one of these; the answer tells of no others.
             facets: names of tags by whose values the matches are counted.
 
         Raises:
