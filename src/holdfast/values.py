@@ -75,7 +75,8 @@ class Hits(msgspec.Struct, frozen=True):
 
     ``total`` counts all matches, exactly; ``next`` goes on behind the last hit, None where
     nothing is left; ``behind`` says how many records of the namespace, below the prefixes, the
-    index lacked (of what it never read 100,000 or so at most), 0 of a fresh one; ``facets`` counts the matches by the values of each tag that was asked for.
+    index lacked (of what it never read 100,000 or so at most), 0 of a fresh one; ``facets``
+    counts the matches by the values of each tag that was asked for.
     """
 
     total: int
