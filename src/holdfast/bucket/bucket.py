@@ -53,7 +53,8 @@ class Bucket(Reader):
 
     dormant = False  # not opened yet (dormant.py)
     heed_at = 0  # where the next segment, or a sync beside the writers, is to be seen to
-    forked_at: Position | None = None  # where its log began, if a split made it just now
+    forked_at: Position | None = None  # where its log began, if a split made it just now,
+    forked_from = ""  # and the id of the bucket that was split
     presence: Presence | None = None  # where somebody asked what a store replaces
 
     def __init__(

@@ -86,7 +86,7 @@ def _fork(bucket: Bucket, child: str, start: bytes, segments: tuple[SegmentInfo,
     if shares:
         dividing.give(bucket.purses, birth, shares, bucket.version)
     born = _deliver(bucket, birth)
-    born.forked_at = born.log.position
+    born.forked_at, born.forked_from = born.log.position, bucket.id
     born.opened_version = bucket.opened_version
     born.may_expire = bucket.may_expire
     bucket.births = (*bucket.births, birth)

@@ -184,10 +184,9 @@ class Searcher:
         bucket = child.bucket
         if bucket.forked_at is None:
             return
-        for parent in list(self._indexes.values()):
-            if parent is not child and parent.at and parent.start <= bucket.start < parent.stop:
-                child.adopt(parent)
-                return
+        parent = self._indexes.get(bucket.forked_from)
+        if parent is not None and parent.at and parent.start <= bucket.start < parent.stop:
+            child.adopt(parent)
 
     def hand_over(self, index: Index) -> None:
         """Before an index is cut, let who has its upper part now take that over."""
