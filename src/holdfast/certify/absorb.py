@@ -138,6 +138,43 @@ class Absorbed:
         """How many records were written since those that were read, about."""
         return max(0, self.bucket.version - self._version)
 
+    def adopt(self, parent: Absorbed, pace: Pace) -> None:
+        """Begin where a split made this bucket, with what its parent's tree holds of its range.
+
+        The parent's log is read past the split for it, in the range that it had: what the split
+        gave away is in the tree still. Where that cannot be, this bucket will be scanned. So it
+        is where either of them has merged since: its log does not go on from there.
+        """
+        if self._at is not None or not parent.start <= self.bucket.start < parent.stop:
+            return
+        if not parent.read_out(pace):
+            return
+        span = (self.bucket.start, parent.stop)
+        self.tries, self.start, self.stop = _within(parent.tries, span), *span
+        self._unsaid = {key: at for key, at in parent._unsaid.items() if key >= span[0]}
+        self._version = parent._version
+        self._at = self.bucket.forked_at
+        self._unsaved = self._count()
+
+    def read_out(self, pace: Pace) -> bool:
+        """Put into the tries what the log says, in the range of before; whether that was read."""
+        bucket = self.bucket
+        with bucket.lock:
+            end = bucket.published
+            whole = self._at is not None and bucket.log.continues(self._at)
+        if not whole:
+            return False
+        try:
+            if self._at != end:
+                self._read(end, None, pace)
+            self._put(self._changes, pace)
+        except Unsettled:
+            return False
+        except Damaged:
+            self._forget()
+            return False
+        return True
+
     def catch_up(self, pace: Pace = change.at_once) -> None:
         """Absorb everything that was published before the call.
 
@@ -243,15 +280,7 @@ class Absorbed:
         self._put(self._changes, pace)
         self._stand = None if self._unsaid else self._at
         self._unsaid = {key: at for key, at in self._unsaid.items() if start <= key < stop}
-        kept = {}
-        for namespace, made in self.tries.items():
-            if not (start < namespace + HIDDEN and namespace + VISIBLE < stop):
-                continue
-            low, high = bounds(namespace, start, stop)
-            left = trie.cut(made, low, high)
-            if left is not None:
-                kept[namespace] = left
-        self.tries, self.start, self.stop = kept, start, stop
+        self.tries, self.start, self.stop = _within(self.tries, span), start, stop
 
     # -- from the log ------------------------------------------------------------------
 
@@ -382,6 +411,19 @@ class Absorbed:
             else:
                 self.tries[namespace] = made
         changes.clear()
+
+
+def _within(tries: dict[bytes, Trie], span: tuple[bytes, bytes]) -> dict[bytes, Trie]:
+    """What of some tries, by namespace, lies in a range."""
+    start, stop = span
+    kept = {}
+    for namespace, made in tries.items():
+        if start < namespace + HIDDEN and namespace + VISIBLE < stop:
+            low, high = bounds(namespace, start, stop)
+            left = trie.cut(made, low, high)
+            if left is not None:
+                kept[namespace] = left
+    return kept
 
 
 def _rows_of(changes: Changes, composite: bytes) -> tuple[bytes, dict[bytes, bytes | None] | None]:

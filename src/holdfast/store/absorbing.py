@@ -51,14 +51,7 @@ class Absorbing:
         """
         directory = self._store.placement.directory
         for _ in range(ATTEMPTS):
-            known = self.absorbed
-            self.absorbed = {
-                bucket.id: known[bucket.id]
-                if bucket.id in known and known[bucket.id].bucket is bucket
-                else Absorbed(bucket, self.pieces, self._files(bucket))
-                for bucket in directory
-            }
-            pieces = list(self.absorbed.values())
+            pieces = self._take_in(directory, pace)
             try:
                 for piece in pieces:
                     piece.catch_up(pace)
@@ -67,6 +60,24 @@ class Absorbing:
                 continue
             return pieces
         raise Changed(what="ranges of buckets")
+
+    def _take_in(self, buckets: Iterable[Bucket], pace: Pace) -> list[Absorbed]:
+        """The trees of buckets in order of their ranges, so that a parent comes before its child.
+
+        None of them was cut since the last time: a child finds in its parent's what was its own.
+        """
+        known = self.absorbed
+        found: dict[str, Absorbed] = {}
+        for bucket in buckets:
+            piece = known.get(bucket.id)
+            if piece is None or piece.bucket is not bucket:
+                piece = Absorbed(bucket, self.pieces, self._files(bucket))
+                parent = found.get(bucket.forked_from)
+                if parent is not None:
+                    piece.adopt(parent, pace)
+            found[bucket.id] = piece
+        self.absorbed = found
+        return list(found.values())
 
     def _files(self, bucket: Bucket) -> Files | None:
         return None if self._folder is None else Files(self._folder / bucket.id, bucket.id)
