@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from holdfast.server.http2 import frames, hpack
+from holdfast.server.http2 import coding, frames
 from holdfast.server.http2.messages import PREFIX
 from holdfast.testing.serving import Serving
 from holdfast.wire.protobuf.words import CLASSES
@@ -39,7 +39,7 @@ class Peer:
         host, _, port = serving.rpc_url.partition("://")[2].rpartition(":")
         self.token = serving.token()
         self.socket = socket.create_connection((host, int(port)), WITHIN_S)
-        self._decoder = hpack.Decoder(1 << 20, 1_000)
+        self._decoder = coding.Decoder(1 << 20, 1_000)
         self._rest = b""
         if settings is not None:
             self.socket.sendall(frames.PREFACE + frames.settings(settings))
@@ -60,7 +60,7 @@ class Peer:
         if (method := more.get("method")) is not None:
             fields[":method"] = method
             del fields["method"]
-        return b"".join(hpack.field(n.encode(), v.encode()) for n, v in fields.items())
+        return b"".join(coding.field(n.encode(), v.encode()) for n, v in fields.items())
 
     def begin(self, stream: int, method: str, flags: int = BEGINS, **more: str) -> bytes:
         return frames.frame(frames.HEADERS, flags, stream, self.head(SERVICE + method, **more))

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from holdfast.clock import SystemClock
-from holdfast.server.http2 import frames, hpack
+from holdfast.server.http2 import coding, frames
 from holdfast.server.http2.bounds import IDLE_FRAMES, STREAM_WINDOW
 from holdfast.server.http2.frames import (
     COMPRESSION_ERROR,
@@ -119,7 +119,7 @@ def test_padding_priority_and_kinds_that_nobody_knows_change_nothing(both: Serve
             frame(frames.PRIORITY, 0, 1, bytes(5)),
             frame(frames.DATA, frames.PADDED, 1, b"\x02" + message[:7] + bytes(2)),
             frame(frames.DATA, 0, 1, message[7:]),
-            frame(frames.HEADERS, BEGINS | ENDS, 1, hpack.field(b"later", b"said")),
+            frame(frames.HEADERS, BEGINS | ENDS, 1, coding.field(b"later", b"said")),
         )
         assert one.answer(1)[1]["grpc-status"] == "0"
 
@@ -196,27 +196,31 @@ def test_calls_that_cannot_be_begun(
 
 def test_metadata_that_unpack_to_too_much_end_their_call_alone(both: Served) -> None:
     with peer(both[0]) as one:
-        kept = b"\x40" + hpack.number(4, 7) + b"name" + hpack.number(3_000, 7) + b"v" * 3_000
-        head = one.head(SERVICE + "Get") + kept + hpack.number(62, 7, 0x80) * 100
+        kept = b"\x40" + coding.number(4, 7) + b"name" + coding.number(3_000, 7) + b"v" * 3_000
+        head = one.head(SERVICE + "Get") + kept + coding.number(62, 7, 0x80) * 100
         one.say(frame(frames.HEADERS, BEGINS | ENDS, 1, head))
         assert one.answer(1)[1]["grpc-status"] == "8"
-        again = one.head(SERVICE + "Get") + hpack.number(62, 7, 0x80)
+        again = one.head(SERVICE + "Get") + coding.number(62, 7, 0x80)
         data = frame(frames.DATA, ENDS, 3, PREFIX.pack(0, len(get())) + get())
         one.say(frame(frames.HEADERS, BEGINS, 3, again), data)
         assert one.answer(3)[1]["grpc-status"] == "0"
 
 
-@pytest.mark.parametrize("amiss", ["twice", "late", "unknown", "upper", "connection", "none"])
+@pytest.mark.parametrize(
+    "amiss", ["twice", "late", "unknown", "upper", "connection", "none", "empty", "te"]
+)
 def test_headers_that_no_request_has_end_their_stream(both: Served, amiss: str) -> None:
     with peer(both[0]) as one:
-        head, asked = one.head(SERVICE + "Get"), hpack.field(b":path", b"/")
+        head, asked = one.head(SERVICE + "Get"), coding.field(b":path", b"/")
         head = {
             "twice": asked + head,
-            "late": head + hpack.field(b":authority", b"a"),
-            "unknown": hpack.field(b":what", b"a") + head,
-            "upper": head + hpack.field(b"Upper", b"a"),
-            "connection": head + hpack.field(b"connection", b"close"),
+            "late": head + coding.field(b":authority", b"a"),
+            "unknown": coding.field(b":what", b"a") + head,
+            "upper": head + coding.field(b"Upper", b"a"),
+            "connection": head + coding.field(b"connection", b"close"),
             "none": asked,
+            "empty": one.head(""),
+            "te": one.head(SERVICE + "Get", te="gzip"),
         }[amiss]
         one.say(frame(frames.HEADERS, BEGINS | ENDS, 1, head))
         assert frames.LONG.unpack(one.until(frames.RST_STREAM, 1).payload) == (PROTOCOL_ERROR,)
@@ -257,6 +261,7 @@ BROKEN = [
     (frame(frames.RST_STREAM, 0, 1, bytes(3)), FRAME_SIZE_ERROR),
     (frame(frames.SETTINGS, 0, 1), PROTOCOL_ERROR),
     (frame(frames.SETTINGS, 0, 0, bytes(5)), FRAME_SIZE_ERROR),
+    (frame(frames.SETTINGS, frames.ACK, 0, bytes(6)), FRAME_SIZE_ERROR),
     (frames.settings({frames.INITIAL_WINDOW_SIZE: 1 << 31}), FLOW_CONTROL_ERROR),
     (frames.settings({frames.MAX_FRAME_SIZE: 1}), PROTOCOL_ERROR),
     (frames.settings({frames.ENABLE_PUSH: 2}), PROTOCOL_ERROR),

@@ -284,6 +284,7 @@ class Connection(asyncio.Protocol):
     def _see_data(self, flags: int, stream: int, payload: bytes) -> None:
         size = len(payload)
         self._spend(size)
+        piece = frames.unpadded(payload, flags)
         call = self.calls.get(stream)
         if call is None:
             if not stream or stream > self._last:
@@ -296,7 +297,7 @@ class Connection(asyncio.Protocol):
             self._note_idle()
         if size:
             self._idle_frames = 0
-            call.feed(frames.unpadded(payload, flags), size)
+            call.feed(piece, size)
         if has_ended:
             call.end()
 
@@ -325,9 +326,9 @@ class Connection(asyncio.Protocol):
     def _see_settings(self, flags: int, stream: int, payload: bytes) -> None:
         if stream:
             raise Broken(PROTOCOL_ERROR)
-        if flags & frames.ACK:
+        if flags & frames.ACK and not payload:
             return
-        if len(payload) % frames.SETTING.size:
+        if flags & frames.ACK or len(payload) % frames.SETTING.size:
             raise Broken(FRAME_SIZE_ERROR)
         self._is_set_up = True
         self._note_idle()

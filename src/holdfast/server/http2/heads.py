@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.server.http2 import frames
 from holdfast.server.http2.bounds import BLOCK_BYTES, BLOCKS_KEPT, FRAGMENTS
+from holdfast.server.http2.coding import Decoder
 from holdfast.server.http2.frames import (
     ENHANCE_YOUR_CALM,
     FRAME_SIZE_ERROR,
     PROTOCOL_ERROR,
     Broken,
 )
-from holdfast.server.http2.hpack import Decoder
 from holdfast.server.http2.opening import Opening, read
 from holdfast.wire.protobuf.statuses import RESOURCE_EXHAUSTED
 

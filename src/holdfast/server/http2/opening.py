@@ -7,7 +7,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from holdfast.server.http2 import hpack
+from holdfast.server.http2 import coding
 from holdfast.wire.protobuf.statuses import INVALID_ARGUMENT, UNIMPLEMENTED
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ NOT_ALLOWED, NOT_GRPC = 405, 415  # statuses of HTTP, for who speaks no gRPC
 ASKED: Final = frozenset((b":method", b":scheme", b":path"))
 KNOWN: Final = ASKED | {b":authority"}
 BINARY: Final = b"-bin"
+TRAILERS: Final = b"trailers"
 CONNECTION: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
@@ -59,16 +60,16 @@ class Opening:
         self.timeout_ns: int | None = None
 
 
-def read(fields: Sequence[hpack.Field], methods: Methods) -> Opening:
+def read(fields: Sequence[coding.Field], methods: Methods) -> Opening:
     """What the fields of a header say.
 
     Raises:
         Malformed: they are none of a request.
     """
     asked, rest = _split(fields)
-    if not asked.keys() >= ASKED:
-        raise Malformed
     told = dict(rest)
+    if not asked.keys() >= ASKED or not asked[b":path"] or told.get(b"te", TRAILERS) != TRAILERS:
+        raise Malformed
     opening = Opening(methods.find(asked[b":path"]), ())
     try:
         opening.metadata = tuple(_pair(*one) for one in rest if one[0] not in OWN)
@@ -89,10 +90,10 @@ def read(fields: Sequence[hpack.Field], methods: Methods) -> Opening:
     return opening
 
 
-def _split(fields: Iterable[hpack.Field]) -> tuple[dict[bytes, bytes], list[hpack.Field]]:
+def _split(fields: Iterable[coding.Field]) -> tuple[dict[bytes, bytes], list[coding.Field]]:
     """The fields that begin with a colon, and the others."""
     asked: dict[bytes, bytes] = {}
-    rest: list[hpack.Field] = []
+    rest: list[coding.Field] = []
     for name, value in fields:
         if not name.startswith(b":"):
             if name != name.lower() or name in CONNECTION:
@@ -122,15 +123,15 @@ def _timeout_ns(told: bytes | None) -> int | None:
 
 # -- what a call ends with ---------------------------------------------------------------------
 
-GRPC: Final = hpack.field(b"content-type", b"application/grpc")
-BEGUN: Final = hpack.OK_STATUS + GRPC
-STATUS: Final = [hpack.field(b"grpc-status", b"%d" % number) for number in range(17)]
+GRPC: Final = coding.field(b"content-type", b"application/grpc")
+BEGUN: Final = coding.OK_STATUS + GRPC
+STATUS: Final = [coding.field(b"grpc-status", b"%d" % number) for number in range(17)]
 WELL: Final = STATUS[0]
 
 
 def status_of(number: int) -> bytes:
     """HTTP's status as it is sent; 0 stands for 200."""
-    return hpack.field(b":status", b"%d" % number) if number else hpack.OK_STATUS
+    return coding.field(b":status", b"%d" % number) if number else coding.OK_STATUS
 
 
 def fields_of(pairs: Iterable[Pair]) -> bytes:
@@ -140,13 +141,13 @@ def fields_of(pairs: Iterable[Pair]) -> bytes:
 
 def _field(name: str, value: str | bytes) -> bytes:
     if isinstance(value, str):
-        return hpack.field(name.encode(), value.encode())
-    return hpack.field(name.encode(), b64encode(value).rstrip(b"="))
+        return coding.field(name.encode(), value.encode())
+    return coding.field(name.encode(), b64encode(value).rstrip(b"="))
 
 
 def refused(number: int, text: str, pairs: Iterable[Pair]) -> bytes:
     """The trailers of a call that did not go well."""
-    return STATUS[number] + hpack.field(b"grpc-message", quoted(text)) + fields_of(pairs)
+    return STATUS[number] + coding.field(b"grpc-message", quoted(text)) + fields_of(pairs)
 
 
 def quoted(text: str) -> bytes:
