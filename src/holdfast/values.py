@@ -307,7 +307,11 @@ class CheckReport(msgspec.Struct, frozen=True):
 
 
 class CollectReport(msgspec.Struct, frozen=True):
-    """What a collection did: ``bytes_moved`` counts live bytes copied, ``seconds`` wall time."""
+    """What a collection did.
+
+    ``bytes_freed`` counts files that are gone from the disk, one that buckets shared once;
+    ``bytes_moved`` live bytes copied, ``seconds`` wall time.
+    """
 
     bytes_freed: int
     bytes_moved: int

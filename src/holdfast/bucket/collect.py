@@ -47,15 +47,19 @@ NEVER = 1 << 64
 
 
 class Collected(msgspec.Struct):
-    """What a collection has done so far: bytes and segments."""
+    """What a collection has done so far: bytes moved, and segments that were dropped.
 
-    freed: int = 0
+    ``dropped`` has the bytes of each file by its bucket of origin and number there: buckets
+    that share one drop it once each, and the last of them gives its space back.
+    """
+
+    dropped: dict[tuple[str, int], int] = {}
     moved: int = 0
     segments: int = 0
 
     def add(self, other: Collected) -> None:
         """Count another collection in."""
-        self.freed += other.freed
+        self.dropped.update(other.dropped)
         self.moved += other.moved
         self.segments += other.segments
 
@@ -168,12 +172,12 @@ def _collect_chunk(bucket: Bucket, chunk: list[int], endings: Endings, done: Col
             return
         commit.write_control(bucket, Type.DROP, msgspec.msgpack.encode(chunk))
         for number in chunk:  # whoever looks next, a backup too, finds what the log says
-            del log.ended[number]
+            info = log.ended.pop(number)
+            done.dropped[info.origin, info.origin_number] = sizes[number]
     for number in chunk:
         bucket.kept.pop(number, None)
         log.drop(number)
         pace()
-    done.freed += sum(sizes.values())
     done.segments += len(chunk)
 
 

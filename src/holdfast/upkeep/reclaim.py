@@ -168,7 +168,7 @@ class Reclaim:
         """Collect the deadest segments of all buckets, each where its live records fit.
 
         Nothing may fail for want of room here: a log that cannot go on only reads.
-        Returns bytes freed.
+        Returns bytes of the segments that were dropped.
         """
         done = Collected()
         self.failures = []
@@ -183,7 +183,7 @@ class Reclaim:
             if live + live // OVERHEAD + MARGIN_BYTES > room or room > ROOMY * self._segment_bytes:
                 break
             self._attempt(bucket, partial(self._collect_one, number, done))
-        return done.freed
+        return sum(done.dropped.values())
 
     @staticmethod
     def _collect_one(number: int, done: Collected, bucket: Bucket) -> None:

@@ -82,6 +82,15 @@ def figures(all_held: Iterable[Held]) -> Figures:
     return Figures(live, sum(files.values()), views)
 
 
+def given_back(dropped: Mapping[SegmentName, int], buckets: Iterable[Bucket]) -> int:
+    """Bytes of the files among those that buckets dropped which no bucket has any more."""
+    kept: set[SegmentName] = set()
+    for bucket in buckets:
+        with bucket.lock:
+            kept.update((info.origin, info.origin_number) for info in bucket.log.ended.values())
+    return sum(size for name, size in dropped.items() if name not in kept)
+
+
 def dead_of(all_held: Mapping[str, Held]) -> dict[str, int]:
     """By bucket: the dead bytes of its segments, those of shared ones in equal parts."""
     alive: Counter[SegmentName] = Counter()

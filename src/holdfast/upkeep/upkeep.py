@@ -40,6 +40,7 @@ from holdfast.upkeep import expire
 from holdfast.upkeep.pacing import SECOND_NS, Pacer
 from holdfast.upkeep.reclaim import Reclaim
 from holdfast.upkeep.scrub import Scrub
+from holdfast.upkeep.space import given_back
 from holdfast.upkeep.syncing import Syncing
 from holdfast.values import CollectReport
 
@@ -411,7 +412,8 @@ class Upkeep:
             if self._placement.shrink(pace):  # what was taken in may be collected further
                 done.add(self._reclaim.on_demand(mode, pace))
         seconds = (self._clock.monotonic_ns() - started) / SECOND_NS
-        return CollectReport(done.freed, done.moved, done.segments, mode, seconds, removed)
+        freed = given_back(done.dropped, self._corridor.directory)
+        return CollectReport(freed, done.moved, done.segments, mode, seconds, removed)
 
 
 def nothing(_pace: Pace, _is_spent: Callable[[], bool]) -> None:

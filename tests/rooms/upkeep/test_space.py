@@ -13,6 +13,8 @@ from holdfast.testing.clock import ManualClock
 from tests.growth.growing import in_memory, tick_on
 
 VALUE = b"v" * 1_000
+VALUE_BYTES_AT_LEAST = 100_000  # of what was replaced
+SEGMENT_ENDS_BYTES = 100_000  # heads, key blocks and records of what was dropped
 
 
 def on_disk(folder: Path) -> int:
@@ -88,3 +90,20 @@ def test_status_tells_what_the_folder_takes(tmp_path: Path, bucket_bytes: int) -
         files = sum(1 for _ in path.rglob("*"))
         assert 0 <= apart <= 4_096 * (files + 3 * views)
         assert status.live_bytes == sum(44 + 11 + 1_000 for n in numbers if n not in numbers[::3])
+
+
+def test_a_collection_says_what_the_disk_has_back() -> None:
+    disk = MemoryDisk()
+    with in_memory(disk) as (store, clock):
+        ns = store.namespace("acme")
+        for value in (VALUE, VALUE[1:]):
+            for number in Random(0).sample(range(1_500), 1_500):
+                ns.put(f"k{number:05d}", value)
+            tick_on(store, clock)
+        assert len(store.status().buckets) > 4
+        before = in_segments(disk)
+        report = store.collect()
+        after = in_segments(disk)
+        assert report.bytes_freed > VALUE_BYTES_AT_LEAST
+        grown = report.bytes_freed - (before - after)  # by what was moved, and what says so
+        assert report.bytes_moved <= grown < 2 * report.bytes_moved + SEGMENT_ENDS_BYTES
