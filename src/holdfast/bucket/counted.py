@@ -106,12 +106,11 @@ def count(bucket: Bucket, key: bytes, kind: Kind, egress_bytes: int, *, waits: b
 
 
 def _number(bucket: Bucket, lag: Lag, *, waits: bool) -> None:
-    number = lag.draw()
+    lag.last = number = lag.draw()
     if waits:
         if number >= lag.until:
             lag.catch_up(number)
         return
-    lag.last = number
     if lag.is_near():
         bucket.settings.lags.near()
 

@@ -38,7 +38,7 @@ class Lag:
     def __init__(self, namespace: bytes, most: int, charge: Charge) -> None:
         self.draw = count().__next__
         self.until = self._most = most
-        self.last = 0  # number that somebody drew who does not wait
+        self.last = 0  # number that was drawn last, as far as who cannot wait has to know
         self._namespace = namespace
         self._charge = charge
         self._turn = Lock()
@@ -52,9 +52,9 @@ class Lag:
         """Whether it is time to charge, for who cannot wait for it later."""
         return self.last >= self.until - self._most // 2
 
-    def is_over(self) -> bool:
-        """Whether no more may be read until it is charged, by who cannot wait for it."""
-        return self.last >= self.until
+    def is_over(self, more: int = 0) -> bool:
+        """Whether no more may be read, or not so many, until it is charged: who cannot wait."""
+        return self.last + more >= self.until
 
     def catch_up(self, number: int | None = None) -> None:
         """Charge all that was counted; with a ``number``, unless that is near enough by now.

@@ -54,7 +54,9 @@ def batch(site: Site, request: Request) -> Answer | None:
     asked = decode_batch(bytes(request.body))
     site.deadline_ns(request)
     plain = plain_of(site, request, asked)
-    results = plain.loaded_now() if plain is not None else None
+    reads = len(asked.operations)
+    at_once = plain is not None and site.charging.may_read(site.tenant_of(request), reads)
+    results = plain.loaded_now() if plain is not None and at_once else None
     if results is not None:
         cost_atto = site.charging.loaded(site.tenant_of(request), sizes_of(results))
         return Answer(200, MEDIA["msgpack"], encode_results(results), cost_atto=cost_atto)
@@ -104,7 +106,7 @@ class Run:
             return None
         sizes = sizes_of(results)
         self._left_bytes -= sum(sizes)
-        self._site.charging.loaded(self._tenant, sizes)
+        self._site.charging.loaded(self._tenant, sizes, waits=True)
         return [
             self._attempt_alone(index, asked.operations[index]) if result is AFAR else result
             for index, result in enumerate(results)
@@ -152,7 +154,7 @@ class Run:
         if not isinstance(value, bytes) or len(value) > most:
             return self._attempt(partial(self._load, call.key, {}))
         self._left_bytes -= len(value)
-        self._site.charging.loaded(self._tenant, (len(value),))
+        self._site.charging.loaded(self._tenant, (len(value),), waits=True)
         return value
 
     def _atomic(self, asked: Batch) -> list[object]:

@@ -68,8 +68,16 @@ class Charging:
         if operation in READS:
             self.hold_reads(tenant)
 
-    def hold_reads(self, tenant: Tenant) -> None:
-        """Whether a metered namespace may be read.
+    def may_read(self, tenant: Tenant, reads: int) -> bool:
+        """Whether the loop may answer so many reads of a namespace: nothing has to be charged."""
+        try:
+            self.hold_reads(tenant, reads)
+        except (BalanceEmpty, Busy):
+            return False
+        return True
+
+    def hold_reads(self, tenant: Tenant, more: int = 0) -> None:
+        """Whether a metered namespace may be read, and so often by who does not wait.
 
         Raises:
             BalanceEmpty: it cannot pay, and reads have ended too. Busy: so many reads wait to
@@ -83,11 +91,17 @@ class Charging:
         reads = bucket.reads_of(purse.namespace)
         if reads.silent:
             raise BalanceEmpty(namespace=tenant.name)
-        if reads.lag.is_over():
+        if reads.lag.is_over(more):
             raise Busy(bucket=bucket.id)
 
-    def loaded(self, tenant: Tenant, sizes: Iterable[int]) -> int:
-        """Count values of so many bytes that a batch sends; what they cost."""
+    def loaded(self, tenant: Tenant, sizes: Iterable[int], *, waits: bool = False) -> int:
+        """Count values of so many bytes that a batch sends; what they cost.
+
+        Args:
+            tenant: of the namespace.
+            sizes: of the values.
+            waits: on a thread, until they are charged where too many are not.
+        """
         if tenant.name not in self.known:
             return 0
         try:
@@ -95,7 +109,7 @@ class Charging:
             if purse is None:
                 return 0
             space, kind = tenant.space, CLASSES["load"]
-            return sum(counted.count(bucket, space, kind, n, waits=False) for n in sizes)
+            return sum(counted.count(bucket, space, kind, n, waits=waits) for n in sizes)
         except (BalanceEmpty, Moved):
             return 0
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import holdfast
 from holdfast.errors import RateLimited
 from holdfast.server.tenants import Tenants
 from holdfast.store.store import Store
@@ -107,3 +108,25 @@ def test_an_empty_account_is_402(raw: Raw, store: Store) -> None:
     assert raw.ask("PUT", f"{SPACE}/objects/k", b"v").status == 402
     store.accounts.deposit("acme", 10**18, "invoice 1")
     assert raw.ask("PUT", f"{SPACE}/objects/k", b"v").status == 200
+
+
+def test_a_batch_of_reads_is_answered_once_so_many_are_charged(
+    serve: Serve, store: Store, connect: Dial
+) -> None:
+    """The loop answers none that would pass the bound; a thread charges before it answers."""
+    most = store.placement.settings.lags.most = 100
+    store.accounts.deposit("acme", 10**18, "invoice 1")
+    store.namespace("acme").configure(tariff="enclave")
+    serving = serve()
+    noted(connect(serving), store)
+    store.placement.settings.lags.near = lambda: None  # nobody comes to help
+    keys = [f"k{number:03d}" for number in range(300)]
+    with holdfast.connect(serving.url, token=serving.token()) as remote:
+        acme = remote.namespace("acme")
+        acme.put_many([(key, b"v") for key in keys])
+        for count in (60, 60, 200, 300, 99, 2) * 3:
+            assert acme.get_many(keys[:count]) == [b"v"] * count
+            reads = [one for bucket in store.placement.directory for one in bucket.reads.values()]
+            assert sum(map(len, reads)) <= most
+        loads = 3 * (60 + 60 + 200 + 300 + 99 + 2)
+        assert store.namespace("acme").usage().requests["C"] >= loads + len(keys)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 
 from holdfast.bucket.many import AFAR
 from holdfast.errors import (
-    BalanceEmpty,
     Busy,
     DeadlineExceeded,
     HoldfastError,
@@ -383,9 +382,7 @@ def _look(site: Site, asked: Asked) -> Answer | None:
     """The answer where all that is asked lies in memory; None where something does not."""
     tenant, plain = site.tenant_of(asked), asked.plain
     space = tenant.space
-    try:
-        site.charging.hold_reads(tenant)
-    except (BalanceEmpty, Busy):
+    if not site.charging.may_read(tenant, len(plain.keys)):
         return None  # each of them is told
     keys = [space + key for key in plain.keys]
     found = reading.load_many(site.corridor, keys, MESSAGE_VALUE_BYTES, waits=False)
