@@ -6,6 +6,9 @@ Needs ``wrk``, ``redis-server`` and ``redis-benchmark`` on the path. Ours checks
 request; both sync each durable write before they answer it. Both load generators are compiled
 and send one request at a time on each connection.
 
+Beside the gets, in the same run, a constant answered by a bare protocol on the same event loop:
+what is slow there too is the machine.
+
 Behind them gets of attested enclaves beside gets with a token, all from files, a thread of the
 load generator for each connection: by the mark of a session, and by a document each time.
 """
@@ -89,6 +92,19 @@ def ours(folder: Path, roots: str) -> Iterator[Served]:
             url = process.stdout.readline().split()[-1]
             operator = (folder / "data" / "admin-token").read_text().strip()
             yield Served(url, operator, token_of(folder / "data"))
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def constant() -> Iterator[Served]:
+    """A protocol without a store."""
+    command = [sys.executable, "-m", "bench.served_bare"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            if process.stdout is None:
+                raise RuntimeError("the server tells nothing")
+            yield Served(process.stdout.readline().split()[-1], "", "none")
         finally:
             process.terminate()
 
@@ -181,7 +197,7 @@ def measure(rounds: int, seconds: int) -> tuple[Pairs, Pairs]:
         folder = Path(name)
         asked = scripts(folder)
         (folder / "root").write_text(enclave.authority.pem)
-        with ours(folder, str(folder / "root")) as served, redis(folder):
+        with ours(folder, str(folder / "root")) as served, redis(folder), constant() as bare:
             fill(served, "bench")
             fill(served, enclave.new().image_id)
             redis_benchmark(2 * KEYS, "set", "key:__rand_int__", value)
@@ -194,6 +210,9 @@ def measure(rounds: int, seconds: int) -> tuple[Pairs, Pairs]:
                     mine = wrk(served, asked[what], seconds)
                     theirs = redis_benchmark(count * seconds, *command)
                     pairs.setdefault(what, []).append((mine, theirs))
+                    if what == "get":
+                        made = wrk(bare, asked[what], seconds)
+                        pairs.setdefault("constant", []).append((made, theirs))
                 by = attested_rates(served, enclave, folder, seconds)
                 for what in ("session", "bearer"):
                     attested_pairs.setdefault(what, []).append((by[what], by["token"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,9 +19,11 @@ import pytest
 import holdfast
 from holdfast.client.store import RemoteNamespace
 from holdfast.clock import SystemClock
+from tests.rooms.server.raw import Raw
 
 pytestmark = [pytest.mark.push, pytest.mark.timeout(120)]
 SMALL = 64 * 1024
+CLOCK = SystemClock()
 
 
 class Served(NamedTuple):
@@ -191,3 +194,36 @@ def test_a_young_store_spreads_as_it_grows(tmp_path: Path) -> None:
     with holdfast.open(folder) as again:
         assert again.check().ok
         assert {key: again.namespace("acme").get(key) for key in values} == values
+
+
+def test_who_is_under_way_at_the_end_is_answered_with_the_help_of_all(
+    filled: tuple[Path, dict[str, bytes]],
+) -> None:
+    folder, _ = filled
+    size = 3 << 19
+    with serving(folder) as served:
+        host, _, port = served.url.removeprefix("http://").rpartition(":")
+        address = (host, int(port))
+        raws = [Raw(socket.create_connection(address, timeout=20), served.token) for _ in range(4)]
+        for raw, key in zip(raws, ["k0000/a", "k0599/a"] * 2, strict=True):
+            path, continues = f"/v1/namespaces/acme/objects/{key}", {"Expect": "100-continue"}
+            asked = raw.request("PUT", path, bytes(size), **continues)
+            raw.say(asked[:-size])
+            assert raw.hear().status == 100  # whichever process has the connection has begun
+            raw.say(asked[-size : -size // 2])
+        served.process.send_signal(signal.SIGTERM)
+        for _ in range(500):
+            try:
+                socket.create_connection(address, timeout=20).close()
+            except ConnectionRefusedError:
+                break
+            CLOCK.sleep(0.01)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, timeout=20)
+        for raw in raws:
+            raw.say(bytes(size // 2))
+        assert [raw.hear().status for raw in raws] == [200] * 4
+        for raw in raws:
+            raw.socket.close()
+    with holdfast.open(folder) as store:
+        assert len(store.namespace("acme").get("k0599/a")) == size

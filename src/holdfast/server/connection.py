@@ -121,10 +121,9 @@ class Connection(HttpToolsProtocol):
     def _drop_unfinished(self) -> None:
         """Forget the request that was coming in: the rest of it never will."""
         request, self.request = self.request, None
-        if request is None:
-            return
-        self.site.forget(request)
-        if request.sink is None:
+        if request is not None:
+            self.site.forget(request)
+        if request is None or request.sink is None:
             return
         request.sink.abandon()
         for places in (self.due, self.parked):
@@ -491,8 +490,11 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def shutdown(self) -> None:
-        """Answer what is due, take no more, and close."""
+        """Answer what is due and what is coming in, take no more, and close."""
+        request = self.request
+        if request is not None and self.stage is BODY and request.reply is None:
+            request.closes = True  # whoever sends its body expects an answer
+            return
         self.ending = True
-        if self.request is not None and self.request.sink is None:
-            self.request = None
+        self._drop_unfinished()
         self._close_if_done()

@@ -197,34 +197,39 @@ class Supervisor:
             pass_fds=[*descriptors, self._owner.descriptor],
         )
         self.workers[at] = worker
-        if worker.stdin is None:
-            raise AssertionError("a pipe was asked for")
-        with suppress(BrokenPipeError):  # it died at once: the watch sees it
-            worker.stdin.write(msgspec.json.encode(orders) + b"\n")
-            worker.stdin.flush()
+        self._tell(worker, msgspec.json.encode(orders) + b"\n")
+
+    @staticmethod
+    def _tell(worker: subprocess.Popen[bytes], line: bytes) -> None:
+        if worker.stdin is not None:
+            with suppress(BrokenPipeError):  # it has died: the watch sees it
+                worker.stdin.write(line)
+                worker.stdin.flush()
 
     def _wait_for(self, at: int) -> None:
-        """Until a worker answers, or has died: then the watch sees it."""
+        """Until a worker says that it is ready, or has drained, or has died."""
         worker = self.workers[at]
-        if worker is not None and worker.stdout is not None:
-            worker.stdout.readline()
+        if worker is not None:
+            _next_line(worker)
 
     def _end(self) -> None:
-        """Let every worker answer what is due and go."""
-        for worker in self.workers:
-            if worker is not None and worker.stdin is not None:
-                worker.stdin.close()
-        for worker in self.workers:
-            if worker is not None:
-                worker.wait()
-                if worker.stdout is not None:
-                    worker.stdout.close()
+        """Let every worker answer what is due, with the help of the others, and then go."""
+        running = [worker for worker in self.workers if worker is not None]
+        for worker in running:
+            self._tell(worker, b"\n")
+        for listener in (*self._listeners, *self._own):
+            listener.close()  # or who connects would wait in line for nobody
+        for worker in running:
+            _next_line(worker)
+        for worker in running:
+            _let_go(worker)
+        for worker in running:
+            with worker:  # until it is gone
+                pass
         self._door.close()
         for link in self._links:
             link.close()
         self._gathering.close()
-        for listener in (*self._listeners, *self._own):
-            listener.close()
         with suppress(OSError):
             os.unlink(self._bounds)  # noqa: PTH108 - plain paths
             os.rmdir(self._run)  # noqa: PTH106 - plain paths
@@ -277,6 +282,19 @@ class Supervisor:
         if worker is not None:
             worker.kill()
             worker.wait()
+
+
+def _next_line(worker: subprocess.Popen[bytes]) -> None:
+    """Until a process says something, or its output ends."""
+    if worker.stdout is not None:
+        worker.stdout.readline()
+
+
+def _let_go(worker: subprocess.Popen[bytes]) -> None:
+    """Close a process's standard input: nobody needs it any more."""
+    if worker.stdin is not None:
+        with suppress(BrokenPipeError):
+            worker.stdin.close()
 
 
 def serve_shared(

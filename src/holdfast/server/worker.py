@@ -2,7 +2,8 @@
 
 Started by the supervisor (supervisor.py) as ``python -m holdfast.server.worker``,
 told by a line of JSON on its standard input what it holds and where to listen.
-That pipe stays open as long as the supervisor lives: at its end the worker ends.
+Another line ends its server, and the end of that pipe, which stays open as long as the supervisor
+lives, ends the worker: until then it answers what the others ask to finish what they have begun.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from mmap import mmap
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from holdfast.store.certifying import Certifier
 
 RELOAD_S = 1.0
+ALONE_S = 1.0  # for so long who was sent a signal waits whether the others end too
 PATIENCE_S = 3.0  # a dead process is replaced sooner
 
 log = logging.getLogger("holdfast.server")
@@ -263,15 +265,23 @@ def run(orders: Orders) -> None:
             started=lambda _: _say("ready"),
         )
         worker.server = server
-        Thread(target=_end_with_the_supervisor, args=(server,), daemon=True).start()
+        ending, alone = Event(), Event()
+        Thread(target=_heed, args=(server, ending, alone), daemon=True).start()
         server.run(signals=True)
+        if ending.wait(ALONE_S):  # else this process alone was told to end
+            _say("drained")
+            alone.wait()
     finally:
         worker.close()
 
 
-def _end_with_the_supervisor(server: Server) -> None:
+def _heed(server: Server, ending: Event, alone: Event) -> None:
+    """End the server when the supervisor says so; ``alone`` once nobody else needs this process."""
     while os.read(sys.stdin.fileno(), 1):
-        pass
+        ending.set()
+        server.stop()
+    ending.set()
+    alone.set()
     server.stop()
 
 

@@ -382,3 +382,21 @@ def test_a_write_that_is_under_way_is_answered_before_the_end(
     answered = 1 + raw.rest().count(b"HTTP/1.1 200")
     assert answered == 50
     assert len(list(store.namespace("acme").list())) == 50
+
+
+@pytest.mark.parametrize("size", [MIB // 2, 2 * MIB], ids=["gathered", "streamed"])
+def test_a_body_that_is_under_way_is_taken_to_its_end(
+    serve: Serve, connect: Dial, store: Store, size: int
+) -> None:
+    serving = serve()
+    raw, other = connect(serving), connect(serving)
+    asked = raw.request("PUT", OBJECTS + "a", bytes(size))
+    raw.say(asked[: size // 2])
+    other.say(PING)
+    assert other.hear().status == 200
+    serving.server.stop()
+    assert other.rest() == b""  # it was idle
+    raw.say(asked[size // 2 :])
+    told = raw.hear()
+    assert (told.status, told.headers["connection"]) == (200, "close")
+    assert len(store.namespace("acme").get("a")) == size
