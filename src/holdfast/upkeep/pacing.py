@@ -19,7 +19,8 @@ class Pacer:
     """
 
     LEAST_S = 0.0002
-    HURRIED_S = 0.00005  # so that a thread that waits for the interpreter has its turn
+    HURRIED_S = 0.00005  # so that a thread that waits for the interpreter has its turn ...
+    HURRIED_SLICE_S = 0.001  # ... after so much work: shorter slices would rest a quarter of it
 
     def __init__(self, clock_ns: Callable[[], int], sleep: Callable[[float], None]) -> None:
         self._now = clock_ns
@@ -34,6 +35,8 @@ class Pacer:
         if self.closing:
             return
         worked = (self._now() - self._since) / SECOND_NS
+        if self.hurry and worked < self.HURRIED_SLICE_S:
+            return
         self._sleep(self.HURRIED_S if self.hurry else max(worked * self.rest, self.LEAST_S))
         self.rest = 1
         self._since = self._now()

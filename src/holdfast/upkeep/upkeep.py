@@ -48,6 +48,7 @@ IDLE_S = 0.05
 QUIET_S = 0.25  # where nothing waits for it: each look takes the interpreter from readers
 SETTLE_RECORDS = 1_000  # an open replays so many in a moment
 SETTLE_BYTES = 1 << 20
+LOADED_BYTES = 4 << 20  # of a log between two looks: what is built for reading would not last
 SWEEP_NS = 60 * SECOND_NS  # between two looks for parts that nobody needs
 WAKE_REST = 4  # times as long as the opening of one bucket took: it is one long slice
 LOOKS = 16  # at idle buckets between two sleeps
@@ -273,13 +274,14 @@ class Upkeep:
                 finish_moves(bucket)
         if checkpoint_due(bucket):
             checkpoint(bucket, self._pace)
-        published = bucket.published
-        if self._seen.get(bucket.id) != published:
+        published, seen = bucket.published, self._seen.get(bucket.id)
+        if seen != published:
             seal_all(bucket, self._pace)
             self._seen[bucket.id] = published  # only now: what could not be sealed is still due
         else:
             bucket.noted.clear()  # nobody writes: what is ended is sealed, and the rest may be read
-        if bucket.prints is None and not self._stop.is_set():
+        loaded = seen is not None and wrote_much(seen, published)  # prints would not last
+        if bucket.prints is None and not loaded and not self._stop.is_set():
             grow_prints(bucket, self._pace)
         grow_presence(bucket, self._pace)
 
@@ -425,19 +427,24 @@ def is_awaited(bucket: Bucket) -> bool:
     return bucket.marked_at != bucket.log.stop or any(map(len, bucket.reads.values()))
 
 
+def wrote_much(before: Position, now: Position) -> bool:
+    """Whether a log grew between two looks as it does under a load."""
+    return before.segment != now.segment or now.stop - before.stop > LOADED_BYTES
+
+
 def settle(bucket: Bucket) -> None:
     """Charge its reads, absorb its memory; end and seal a tail that would take long to read."""
     bucket.finish_birth()
     for namespace in list(bucket.reads):
         charge_reads(bucket, namespace)
     bucket.sync_published()
-    if bucket.state.records() > SETTLE_RECORDS or bucket.special:
-        checkpoint(bucket)
     if bucket.log.stop > SETTLE_BYTES:
         with commit.alone(bucket):
             commit.switch(bucket)
-        checkpoint(bucket)
         seal_all(bucket)
+        checkpoint(bucket)
+    elif bucket.state.records() > SETTLE_RECORDS or bucket.special:
+        checkpoint(bucket)
     with commit.alone(bucket):
         if bucket.log.position != bucket.closed_at:
             commit.write_mark(bucket, Type.CLOSE, bucket.time.now_ns())

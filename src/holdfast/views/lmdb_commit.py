@@ -4,8 +4,10 @@ Rows are written as they arrive, a slice at a time, so a caller that paces itsel
 (rule 11) is not overtaken by one long call at the end: each row lets
 other threads run, and so does the commit. A map cannot grow under a transaction,
 and nobody says in advance how large a commit will be. So what the caller handed in
-is kept by reference until the commit is through; where the map turns out to be
+is kept until the commit is through; where the map turns out to be
 full, the transaction is given up, the map doubled and the same rows are put again.
+They are kept as their bytes, joined: some 100,000 objects that live until the commit
+would take twice the memory, and the collector would walk through them over and over.
 The map has room for a commit of three times its size before it starts, so this happens to
 first loads and almost nowhere else.
 
@@ -16,7 +18,9 @@ back until the end (twice the memory, and one call that runs for seconds).
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, chain, pairwise
 from operator import itemgetter
 from types import TracebackType
 from typing import NamedTuple
@@ -192,9 +196,10 @@ class Commit(Writer):
             LimitExceeded: more than ``VIEW_KEYS_SHARED`` keys would share their first
                 480 bytes; none of ``rows`` is put.
         """
-        kept = _kept(rows)
-        if kept:
-            self._do(lambda attempt: attempt.put(table, kept))
+        if rows:
+            kept = Kept(rows)
+            again = lambda attempt: attempt.put(table, kept.rows())  # noqa: E731
+            self._do(lambda attempt: attempt.put(table, rows), again)
 
     def insert(self, table: Table, rows: Rows) -> bool:
         """Set rows that are not there; whether that was so of all.
@@ -202,16 +207,18 @@ class Commit(Writer):
         Raises:
             InvalidKey: a key has no bytes.
         """
-        kept = _kept(rows)
         found = [True]
-        if kept:
-            self._do(lambda attempt: found.append(attempt.insert(table, kept)))
+        if rows:
+            kept = Kept(rows)
+            again = lambda attempt: found.append(attempt.insert(table, kept.rows()))  # noqa: E731
+            self._do(lambda attempt: found.append(attempt.insert(table, rows)), again)
         return found[-1]
 
     def delete(self, table: Table, keys: Iterable[bytes]) -> None:
         """Remove rows; absent keys are passed over."""
         kept = list(keys)
-        self._do(lambda attempt: attempt.delete(table, kept))
+        if kept:
+            self._do(lambda attempt: attempt.delete(table, kept))
 
     def clear(self) -> None:
         """Remove every row of every table; a damaged file is replaced by a new one."""
@@ -234,8 +241,9 @@ class Commit(Writer):
             self._life.abort(self._attempt.transaction)
             self._attempt = None
 
-    def _do(self, step: Step) -> None:
-        self._done.append(step)
+    def _do(self, step: Step, again: Step | None = None) -> None:
+        """Take a step; ``again`` is how it is repeated, if otherwise."""
+        self._done.append(again or step)
         try:
             step(self._current())
         except lmdb.MapFullError:
@@ -286,8 +294,24 @@ class Commit(Writer):
                 return
 
 
-def _kept(rows: Rows) -> Rows:
-    """Rows as they are kept until the commit is through."""
-    if not all(map(itemgetter(0), rows)):
-        raise InvalidKey(key=b"")
-    return list(rows)
+class Kept:
+    """Rows as they are kept until the commit is through: their bytes, and how long each is.
+
+    Raises:
+        InvalidKey: a key has no bytes.
+    """
+
+    __slots__ = ("_body", "_lengths")
+
+    def __init__(self, rows: Rows) -> None:
+        if not all(map(itemgetter(0), rows)):
+            raise InvalidKey(key=b"")
+        pieces = list(chain.from_iterable(rows))
+        self._lengths = array("Q", map(len, pieces))
+        self._body = b"".join(pieces)
+
+    def rows(self) -> Rows:
+        """The rows again."""
+        bounds = pairwise(accumulate(self._lengths, initial=0))
+        pieces = (self._body[start:stop] for start, stop in bounds)
+        return list(zip(pieces, pieces, strict=True))

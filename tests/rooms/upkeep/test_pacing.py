@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import SupportsIndex
 
 from holdfast.clock import SystemClock
-from holdfast.upkeep.pacing import Turns
+from holdfast.upkeep.pacing import SECOND_NS, Pacer, Turns
 
 
 class Watched(SystemClock):
@@ -56,3 +56,16 @@ def test_within_a_slice_nobody_is_asked() -> None:
         clock.now += 10
         turns()
     assert clock.slept == []
+
+
+def test_where_a_writer_waits_short_slices_do_not_rest() -> None:
+    clock = Watched()
+    pacer = Pacer(clock.thread_ns, clock.sleep)
+    pacer.hurry = True
+    for _ in range(10):
+        clock.worked += round(pacer.HURRIED_SLICE_S * SECOND_NS) // 4
+        pacer()
+    assert clock.slept == [pacer.HURRIED_S] * 2
+    pacer.hurry = False
+    pacer()
+    assert len(clock.slept) == 3

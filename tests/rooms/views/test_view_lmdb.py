@@ -119,6 +119,17 @@ def test_verify_finds_nothing_in_a_sound_view(view: LmdbView) -> None:
 # -- growth --------------------------------------------------------------------------
 
 
+def test_what_was_inserted_is_inserted_again_where_the_map_grew(view: LmdbView) -> None:
+    commit(view, [(b"000007", b"old")])
+    rows = [(b"%06d" % n, bytes([n % 256]) * (n % 3_900)) for n in range(3_000)]
+    with view.writer() as writer:
+        new = [writer.insert(Table.KEYS, rows[at : at + 100]) for at in range(0, 3_000, 100)]
+    assert new == [False] + [True] * 29
+    assert map_bytes(view) > MIB
+    rows[7] = (b"000007", b"old")
+    assert view.scan(Table.KEYS, b"", None, ALL) == rows
+
+
 def test_the_map_grows_within_one_commit(view: LmdbView) -> None:
     """From 1 MiB through 64 MiB; what was done before in the commit is done again, once."""
     commit(view, [(b"old", b"1"), (b"gone", b"2"), (b"p" * 600, b"3")])
