@@ -96,9 +96,10 @@ def absorb_waiting(bucket: Bucket, pace: Pace = no_pace) -> None:
             writer.put(Table.META, [(CHECKPOINT, encode_mark(bucket, position, version, tally))])
         with bucket.lock:
             bucket.state.thaw(layers)
-            # What an overlay held is not held on to for key blocks, but for a usual segment's.
-            for number in [n for n, rows in bucket.noted.items() if len(rows) > NOTED_ROWS]:
-                del bucket.noted[number]
+            # What an overlay held is not held on to for key blocks, but for those that come next.
+            active = bucket.log.number
+            if len(bucket.noted.get(active, ())) > NOTED_ROWS:
+                del bucket.noted[active]
             bucket.view_tally = tally
             bucket.absorbed = position
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from holdfast.bucket.checkpoint import Pace, no_pace
+from holdfast.bucket.checkpoint import Pace, never, no_pace
 from holdfast.log.columns import runs
 from holdfast.log.group import Kind
 from holdfast.log.keyblock import Columns, build, columns
@@ -18,7 +18,7 @@ from holdfast.log.ordering import in_order
 from holdfast.log.records import Type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from holdfast.bucket.bucket import Bucket
     from holdfast.log.log import Log
@@ -64,10 +64,13 @@ def _read(log: Log, number: int, pace: Pace) -> Iterator[Columns]:
     return map(columns, in_order(list(_rows(log, number, pace)), pace, itemgetter(0)))
 
 
-def seal_all(bucket: Bucket, pace: Pace = no_pace) -> None:
-    """Seal whatever has ended."""
+def seal_all(bucket: Bucket, pace: Pace = no_pace, enough: Callable[[], bool] = never) -> bool:
+    """Seal whatever has ended, until there is ``enough``: asked behind each; whether all is."""
     for number in unsealed(bucket):
         seal(bucket, number, pace)
+        if enough():
+            return False
+    return True
 
 
 def _rows(log: Log, number: int, pace: Pace) -> Iterator[tuple[bytes, int, int, bytes]]:

@@ -89,7 +89,7 @@ class Corridor:
         bucket = self._near
         if not bucket.start <= key < bucket.stop:
             bucket = self._near = self.directory.find(key)
-        if bucket.crowded or self.pressure.full:
+        if self.pressure.full or (bucket.crowded and not self._takes(bucket, key, len(value))):
             return self.write(Store(key, name, value))
         try:
             return store_one(bucket, key, name, value)
@@ -102,14 +102,21 @@ class Corridor:
 
     def store_many(self, batch: Batch) -> list[Receipt]:
         """Apply stores without options; as ``write_many``, quicker. The first error is raised."""
-        receipts = self._store_together(batch)
+        try:
+            receipts = self._store_together(batch)
+        except Busy as error:
+            error.facts.setdefault("index", 0)
+            raise
         return (
             receipts_of(self.write_many(list(map(Store, *batch)))) if receipts is None else receipts
         )
 
     def store_each(self, batch: Batch) -> Sequence[object]:
         """As ``store_many``, but each store has its own result, or its error."""
-        receipts = self._store_together(batch)
+        try:
+            receipts = self._store_together(batch)
+        except Busy as error:
+            return [error] * len(batch[0])
         return self.write_many(list(map(Store, *batch))) if receipts is None else receipts
 
     def _store_together(self, batch: Batch, first: Once | None = None) -> list[Receipt] | None:
@@ -122,24 +129,37 @@ class Corridor:
             return []
         low, high = min(keys), max(keys)
         bucket = self.directory.find(low)
-        most = min(self.placement.settings.bucket_bytes // PIECE_PART, BATCH_BYTES)
-        roomy = (
-            not (bucket.crowded or self.pressure.full)
-            and sum(map(len, values)) < most
+        size = sum(map(len, values))
+        fits = (
+            size < min(self.placement.settings.bucket_bytes // PIECE_PART, BATCH_BYTES)
             and len(keys) <= BATCH_OPERATIONS
+            and max(map(len, keys)) <= VIEW_KEY_BYTES
+            and high < bucket.stop
         )
-        short = max(map(len, keys)) <= VIEW_KEY_BYTES
-        if roomy and short and high < bucket.stop:
-            try:
-                receipts = bucket.store_many(batch, low, high, first)
-            except Moved:
-                self.directory.look_again()
-            except StorageFailed as error:
-                self.pressure.met(error, GROWTH)
-                raise
-            else:
-                return receipts
+        if not fits or self.pressure.full:
+            return None
+        if bucket.crowded and not self._takes(bucket, keys[0], size):
+            return None
+        try:
+            return bucket.store_many(batch, low, high, first)
+        except Moved:
+            self.directory.look_again()
+        except StorageFailed as error:
+            self.pressure.met(error, GROWTH)
+            raise
         return None
+
+    def _takes(self, bucket: Bucket, key: bytes, size_bytes: int) -> bool:
+        """Whether a crowded bucket takes plain stores as it is; they wait as any others do."""
+        if isinstance(bucket, Elsewhere):
+            return False
+        self.directory.look_again()  # a store that is closed grows no more
+        self._wait_for_room(bucket)
+        if self.placement.has_outgrown(bucket, key):
+            return False
+        if self.placement.beside:
+            self.placement.brake.wait(bucket, size_bytes)
+        return True
 
     def _bucket_for(self, operation: Operation) -> Bucket:
         key = operation.key

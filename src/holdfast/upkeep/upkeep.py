@@ -276,9 +276,11 @@ class Upkeep:
             checkpoint(bucket, self._pace)
         published, seen = bucket.published, self._seen.get(bucket.id)
         if seen != published:
-            seal_all(bucket, self._pace)
-            self._seen[bucket.id] = published  # only now: what could not be sealed is still due
-        else:
+            if seal_all(bucket, self._pace, partial(checkpoint_due, bucket)):
+                self._seen[bucket.id] = published  # only now: what is not sealed is still due
+            else:
+                self._moved = True
+        elif bucket.log.records:
             bucket.noted.clear()  # nobody writes: what is ended is sealed, and the rest may be read
         loaded = seen is not None and wrote_much(seen, published)  # prints would not last
         if bucket.prints is None and not loaded and not self._stop.is_set():
@@ -360,13 +362,14 @@ class Upkeep:
 
     def has_room(self, bucket: Bucket) -> bool:
         """Whether the bucket's memory can take more; if not, upkeep hurries."""
-        if len(bucket.state.active.keys) < OVERLAY_RECORDS or not bucket.state.frozen:
+        waits = bool(bucket.state.frozen)
+        if len(bucket.state.active.keys) < OVERLAY_RECORDS or not (waits or self._thread):
             return True
         if self._thread is None:
             self.tick()
             return True
         self.hurry()
-        return False
+        return not waits
 
     def settle(self) -> None:
         """Leave everything absorbed and sealed, so that the next open has little to do."""

@@ -6,8 +6,10 @@ import pytest
 
 import holdfast
 from holdfast.bucket.settings import Sync
-from holdfast.errors import Permanent
+from holdfast.engines.memory import MemoryDisk
+from holdfast.errors import Busy, Permanent
 from holdfast.values import Receipt
+from tests.growth.growing import in_memory
 
 
 @pytest.mark.parametrize("sync", ["always", "never"])
@@ -26,3 +28,31 @@ def test_of_stores_together_each_has_its_own_outcome(sync: Sync) -> None:
             store.corridor.store_many((keys, names, [b"newer"] * 3))
         assert told.value.index == 1
         assert ns.get("c") == b"newer"
+
+
+def test_a_crowded_bucket_that_has_room_takes_plain_stores_the_quick_way() -> None:
+    with in_memory(MemoryDisk()) as (store, _):
+        ns = store.namespace("acme")
+        (bucket,) = store.placement.directory
+        bucket.crowded = True
+        ns.put_many([("a", b"1"), ("b", b"2")])
+        ns.put("c", b"3")
+        kept = bucket.noted[bucket.log.number]  # only the quick ways keep rows for the key block
+        assert sorted(kept) == [b"acme\0a", b"acme\0b", b"acme\0c"]
+        assert ns.get_many(["a", "b", "c"]) == [b"1", b"2", b"3"]
+
+
+def test_where_memory_does_not_get_free_plain_stores_are_refused_one_and_all() -> None:
+    with in_memory(MemoryDisk()) as (store, _):
+        ns = store.namespace("acme")
+        (bucket,) = store.placement.directory
+        bucket.crowded = True
+        store.corridor._admit = lambda _: False
+        batch = ([b"acme\0a", b"acme\0b"], ["a", "b"], [b"1", b"2"])
+        assert [type(outcome) for outcome in store.corridor.store_each(batch)] == [Busy, Busy]
+        with pytest.raises(Busy) as told:
+            ns.put_many([("a", b"1"), ("b", b"2")])
+        assert told.value.index == 0
+        with pytest.raises(Busy):
+            ns.put("a", b"1")
+        assert list(ns.list()) == []
