@@ -51,6 +51,7 @@ def body_of(namespace: str, calls: Sequence[Call], **flags: bool) -> bytes:
 def agree(message: Said, told: quick.Plain) -> None:
     """What is plain says all that its message says."""
     asked = operations_of(message)
+    assert message.namespace == told.namespace
     assert (message.atomic, message.more) == (False, False)
     assert [call.key for call in asked] == told.names
     assert [name.encode() for name in told.names] == told.keys
@@ -67,7 +68,7 @@ def agree(message: Said, told: quick.Plain) -> None:
 def test_a_batch_is_plain_if_it_says_nothing_else(namespace: str, calls: list[Call]) -> None:
     body = body_of(namespace, calls)
     message = parse("BatchRequest", body)
-    told = quick.plain(message, len(body))
+    told = quick.plain(body)
     if told is not None:
         agree(message, told)
     plain = len({call.verb for call in calls}) == 1 and all(
@@ -82,7 +83,7 @@ def test_a_batch_is_plain_if_it_says_nothing_else(namespace: str, calls: list[Ca
 @given(st.sampled_from(["atomic", "more"]), st.lists(LOADS, min_size=1, max_size=3))
 def test_a_batch_with_a_flag_is_not_plain(flag: str, calls: list[Call]) -> None:
     body = body_of("a", calls, **{flag: True})
-    assert quick.plain(parse("BatchRequest", body), len(body)) is None
+    assert quick.plain(body) is None
 
 
 @given(
@@ -96,10 +97,11 @@ def test_no_other_bytes_pass_for_a_plain_batch(
     body = bytearray(body_of("a", calls))
     for at, byte in flips:
         body[at % len(body)] = byte
+    told = quick.plain(bytes(body + more))
     try:
         message = parse("BatchRequest", bytes(body + more))
-        told = quick.plain(message, len(body) + len(more))
     except InvalidValue:
+        assert told is None
         return
     if told is not None:
         agree(message, told)
@@ -144,3 +146,13 @@ def test_receipts_are_told_as_protobuf_would(outcomes: list[Receipt | HoldfastEr
     ]
     keys = [one.key.encode() if isinstance(one, Receipt) else b"" for one in outcomes]
     assert b"".join(quick.stored(told, keys)) == reply_of("store", outcomes)
+
+
+@given(st.lists(RECEIPTS, max_size=6), st.booleans())
+def test_receipts_that_are_alike_are_told_so_too(receipts: list[Receipt], alike: bool) -> None:  # noqa: FBT001 - drawn
+    if alike:
+        receipts = [
+            Receipt(one.key, one.version, 7, None, receipts[0].bucket, 5) for one in receipts
+        ]
+    keys = [one.key.encode() for one in receipts]
+    assert b"".join(quick.stored_alike(receipts, keys)) == reply_of("store", receipts)

@@ -410,6 +410,9 @@ class Connection(asyncio.Protocol):
 
     def drain(self) -> None:
         """Take no more calls; close when those under way are answered."""
+        if self._is_over:
+            self.abort()
+            return
         self._most = self._last
         self.sender.add(frames.goaway(self._last, NO_ERROR))
         self.close_if_done()

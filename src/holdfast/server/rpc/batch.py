@@ -59,7 +59,7 @@ class Asked(Called):
     count = 0  # operations so far
     kind: Kind = "alone"
     messages: Sequence[bytes] = ()  # its answer
-    plain: quick.Plain = quick.Plain([], [], [])
+    plain: quick.Plain = quick.Plain("", [], [], [])
 
     def tell(self, outcomes: Sequence[object]) -> Answer:
         """The results of its calls as an answer."""
@@ -162,14 +162,24 @@ class Stream:
 
     def _gather(self, body: bytes) -> Asked | None:
         """The batch that this message makes whole; None where more of it is to come."""
+        if self._gathered is not None:
+            return self._grow(self._gathered, body)
+        plain = quick.plain(body)
+        if plain is None:
+            return self._grow(None, body)
+        asked = self._begun(plain.namespace)
+        if not self._is_quick(asked, plain):
+            return self._grow(asked, body)
+        asked.size_bytes = len(body)
+        return asked
+
+    def _grow(self, asked: Asked | None, body: bytes) -> Asked | None:
+        """The same for a batch of any kind, which may have begun before."""
         message = parse("BatchRequest", body)
-        asked = self._gathered
         if asked is None:
-            asked = self._begun(message)
-            self._site.admit_call(asked, BATCH, 0)
-            if self._is_quick(asked, message, len(body)):
-                asked.size_bytes = len(body)
-                return asked
+            asked = self._begun(message.namespace)
+        if self._gathered is None:
+            asked.atomic = message.atomic
         elif message.namespace not in {"", self._site.tenant_of(asked).name}:
             raise InvalidValue(argument="namespace", reason="not the batch's")
         self._gathered = asked
@@ -185,19 +195,16 @@ class Stream:
         self._number(asked)
         return asked
 
-    def _begun(self, message: Said) -> Asked:
+    def _begun(self, namespace: str) -> Asked:
         asked = Asked(self._site, self._context, dict(self._last.headers))
-        asked.aim(message.namespace)
-        asked.atomic = message.atomic
+        asked.aim(namespace)
+        self._site.admit_call(asked, BATCH, 0)
         return asked
 
-    def _is_quick(self, asked: Asked, message: Said, size_bytes: int) -> bool:
-        """Whether a batch is of plain loads, or of plain stores, that the caller may ask all."""
-        count, site = len(message.operations), self._site
-        if not 0 < count <= BATCH_OPERATIONS or SESSION in asked.headers:
-            return False
-        plain = quick.plain(message, size_bytes)
-        if plain is None or (not plain.values and count > AT_ONCE):
+    def _is_quick(self, asked: Asked, plain: quick.Plain) -> bool:
+        """Whether a plain batch is not too large, and the caller may ask all of it."""
+        count, site = len(plain.keys), self._site
+        if count > (BATCH_OPERATIONS if plain.values else AT_ONCE) or SESSION in asked.headers:
             return False
         tenant, principal = site.tenant_of(asked), asked.principal
         verb = "store" if plain.values else "load"
@@ -344,17 +351,20 @@ def _store(site: Site, asked: Asked) -> None:
 
 def _stored(asked: Asked, told: object) -> Answer:
     outcomes = cast("list[object]", told)
-    if not all(type(outcome) is Receipt for outcome in outcomes):
-        late = [outcome for outcome in outcomes if isinstance(outcome, DeadlineExceeded)]
-        if late:
-            raise late[0]  # the batch was not begun
-        outcomes = [_result(outcome) for outcome in outcomes]
-    cost_atto = sum(one.cost_atto for one in outcomes if isinstance(one, Receipt))
-    results = quick.stored(cast("list[Receipt | quick.Result]", outcomes), asked.plain.keys)
-    return asked.tell_quick(results, cost_atto)
+    keys = asked.plain.keys
+    if set(map(type, outcomes)) <= {Receipt}:
+        receipts = cast("list[Receipt]", outcomes)
+        cost_atto = sum(one.cost_atto for one in receipts)
+        return asked.tell_quick(quick.stored_alike(receipts, keys), cost_atto)
+    late = [outcome for outcome in outcomes if isinstance(outcome, DeadlineExceeded)]
+    if late:
+        raise late[0]  # the batch was not begun
+    results = [_result(outcome) for outcome in outcomes]
+    cost_atto = sum(one.cost_atto for one in results if isinstance(one, Receipt))
+    return asked.tell_quick(quick.stored(results, keys), cost_atto)
 
 
-def _result(outcome: object) -> object:
+def _result(outcome: object) -> Receipt | quick.Result:
     if isinstance(outcome, Receipt):
         return outcome
     return quick.result(outcome_message("store", outcome))

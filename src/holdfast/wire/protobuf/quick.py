@@ -9,8 +9,9 @@ What is written here is what protobuf would write; tags come from the schema.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain, repeat
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from holdfast.limits import KEY_BYTES, VALUE_RECORD_BYTES
@@ -88,25 +89,41 @@ def _receipt_head(wide: int, behind: int) -> bytes:
     return RESULTS + varint(len(told) + size) + told + key
 
 
-def stored(receipts: Iterable[Receipt | Result], keys: Iterable[bytes]) -> list[bytes]:
+def stored(receipts: Sequence[Receipt | Result], keys: Sequence[bytes]) -> list[bytes]:
     """Receipts of keys as results in a reply, in pieces; what is a result already stays so."""
     pieces: list[bytes] = []
-    known: tuple[int, int | None, str, int] | None = None
-    tail = b""
     for receipt, key in zip(receipts, keys, strict=True):
-        if not isinstance(receipt, Receipt):
-            pieces += receipt
-            continue
-        version = receipt.version
-        told = (receipt.size, receipt.expires_ns, receipt.bucket, receipt.cost_atto)
-        if told != known:
-            known, tail = told, _receipt_tail(*told)
-        if version < TOP:
-            count = RECEIPT_VERSION + varint(version)
+        if isinstance(receipt, Receipt):
+            pieces += _stored((receipt,), (key,))
         else:
-            count = VERSIONS[version & (TOP - 1)] + _short(version >> SEVEN)
-        pieces += (_receipt_head(len(key), len(count) + len(tail)), key, count, tail)
+            pieces += receipt
     return pieces
+
+
+def stored_alike(receipts: Sequence[Receipt], keys: Sequence[bytes]) -> list[bytes]:
+    """The same where all are receipts, which mostly differ in key and version alone."""
+    told = {(one.size, one.expires_ns, one.bucket, one.cost_atto) for one in receipts}
+    return stored(receipts, keys) if len(told) > 1 else _stored(receipts, keys)
+
+
+def _stored(receipts: Sequence[Receipt], keys: Sequence[bytes]) -> list[bytes]:
+    """Receipts that differ in key and version alone."""
+    if not receipts:
+        return []
+    one = receipts[0]
+    tail = _receipt_tail(one.size, one.expires_ns, one.bucket, one.cost_atto)
+    behind = len(tail)
+    counts = [
+        VERSIONS[version & (TOP - 1)] + _short(version >> SEVEN)
+        if version >= TOP
+        else RECEIPT_VERSION + varint(version)
+        for version in [receipt.version for receipt in receipts]
+    ]
+    heads = [
+        _receipt_head(len(key), len(count) + behind)
+        for key, count in zip(keys, counts, strict=True)
+    ]
+    return list(chain.from_iterable(zip(heads, keys, counts, repeat(tail), strict=False)))
 
 
 def result(message: Said) -> Result:
@@ -121,43 +138,111 @@ def result(message: Said) -> Result:
 class Plain(NamedTuple):
     """A batch of nothing but loads, or of nothing but stores: only these have values."""
 
+    namespace: str
     keys: list[bytes]
     names: list[str]
     values: list[bytes]
 
 
-@lru_cache(4096)
-def _operation_bytes(key_bytes: int, value_bytes: int = 0) -> int:
-    """What an operation takes in a batch that has a key and a value, if any, and nothing else."""
-    size = 0
-    for field in (key_bytes, value_bytes):
-        size += 1 + len(varint(field)) + field if field else 0
-    for _ in ("verb", "operation"):
-        size += 1 + len(varint(size))
-    return size
+class Shape(NamedTuple):
+    """How one operation lies in its batch: as ``head``, key, ``middle``, value."""
+
+    verb: int
+    head: bytes
+    key_bytes: int
+    middle: bytes
+    value_bytes: int
 
 
-def plain(message: Said, size_bytes: int) -> Plain | None:
-    """The plain batch that a message of so many bytes is, or None.
+NAMESPACE, OPERATION = (ord(_tag("BatchRequest", name)) for name in ("namespace", "operations"))
+STORE, LOAD = (ord(_tag("Operation", name)) for name in ("store", "load"))
+KEYS: Final = {
+    STORE: ord(_tag("StoreRequest", "key")),
+    LOAD: ord(_tag("LoadRequest", "key")),
+}
+STORED_VALUE: Final = ord(_tag("StoreRequest", "value"))
+MOST_SHIFT: Final = 28
 
-    It is one if keys and values alone take all of its bytes.
+
+def plain(body: bytes) -> Plain | None:
+    """The plain batch that these bytes are, or None.
+
+    They are one if every operation names a key, and a value if it is a store, and nothing else;
+    what lies as the operation before is not looked at byte by byte. Of a batch of another kind,
+    or of bytes that are none, protobuf says what they are.
     """
-    operations, namespace = message.operations, len(message.namespace.encode())
-    if not operations:
+    try:
+        namespace, at = b"", 0
+        if body[0] == NAMESPACE:
+            size, at = _length(body, 1)
+            namespace, at = body[at : at + size], at + size
+        found = _operations(body, at)
+        if found is None:
+            return None
+        keys, values = found
+        return Plain(namespace.decode(), keys, list(map(bytes.decode, keys)), values)
+    except (IndexError, UnicodeDecodeError):
         return None
-    verb = operations[0].WhichOneof("verb")
+
+
+def _operations(body: bytes, at: int) -> tuple[list[bytes], list[bytes]] | None:
+    """The keys and values of a batch whose operations begin here."""
+    keys: list[bytes] = []
     values: list[bytes] = []
-    if verb == "load":
-        names = [operation.load.key for operation in operations]
-    elif verb == "store":
-        stores = [operation.store for operation in operations]
-        names, values = [one.key for one in stores], [one.value for one in stores]
-    else:
+    begins, end = body.startswith, len(body)
+    shape = _shape(body, at)
+    verb = LOAD if shape is None else shape.verb
+    while shape is not None and shape.verb == verb:
+        _, head, wide, middle, tall = shape
+        past, between = len(head), len(middle)
+        while begins(head, at):
+            start = at + past
+            stop = start + wide
+            if not begins(middle, stop):
+                break
+            keys.append(body[start:stop])
+            stop += between
+            at = stop + tall
+            values.append(body[stop:at])
+        if at >= end:
+            break
+        shape = _shape(body, at)
+    if at != end or shape is None:
         return None
-    keys = list(map(str.encode, names))
-    wide, tall = list(map(len, keys)), list(map(len, values))
-    if not 0 < min(wide) <= max(wide) <= KEY_BYTES or max(tall, default=0) > VALUE_RECORD_BYTES:
+    return keys, values if verb == STORE else []
+
+
+def _shape(body: bytes, at: int) -> Shape | None:
+    """How the operation lies that begins here; None where it says more than a plain one."""
+    begun = at
+    if body[at] != OPERATION:
         return None
-    taken = sum(map(_operation_bytes, wide, *([tall] if tall else ())))
-    head = 1 + len(varint(namespace)) + namespace if namespace else 0
-    return Plain(keys, names, values) if head + taken == size_bytes else None
+    size, at = _length(body, at + 1)
+    stop, verb = at + size, body[at]
+    size, at = _length(body, at + 1)
+    if at + size != stop or body[at] != KEYS.get(verb):
+        return None
+    wide, at = _length(body, at + 1)
+    head, at = body[begun:at], at + wide
+    middle, tall = b"", 0
+    if at < stop and verb == STORE and body[at] == STORED_VALUE:
+        tall, past = _length(body, at + 1)
+        middle, at = body[at:past], past + tall
+    fits = 0 < wide <= KEY_BYTES and tall <= VALUE_RECORD_BYTES
+    return Shape(verb, head, wide, middle, tall) if at == stop and fits else None
+
+
+def _length(body: bytes, at: int) -> tuple[int, int]:
+    """A number, and where it ends; IndexError where it is none, or more than any length."""
+    size = body[at]
+    at += 1
+    if size < TOP:
+        return size, at
+    size &= TOP - 1
+    for shift in range(SEVEN, MOST_SHIFT, SEVEN):
+        byte = body[at]
+        at += 1
+        size |= (byte & TOP - 1) << shift
+        if byte < TOP:
+            return size, at
+    raise IndexError
