@@ -133,19 +133,22 @@ def counted(documents: Array) -> Posting:
 def _element(element: Element, run: Run) -> Posting:
     if not element.open:
         return run.posting(element.term) or ABSENT
-    return _union(_expanded(element.term, run))
+    return run.union_of(element.term, _union)
 
 
-def _expanded(prefix: str, run: Run) -> list[Posting]:
-    """The lists of all terms that begin so.
+def bound(beginnings: Sequence[str], run: Run) -> None:
+    """Refuse what would have too many lists read.
+
+    Args:
+        beginnings: of words that a query asks for, each once.
+        run: where they are looked for.
 
     Raises:
-        LimitExceeded: there are too many.
+        LimitExceeded: more than SEARCH_EXPANSIONS terms begin so, of all together.
     """
-    found = [posting for _, posting in run.terms_from(prefix, SEARCH_EXPANSIONS + 1)]
-    if len(found) > SEARCH_EXPANSIONS:
-        raise LimitExceeded(limit="SEARCH_EXPANSIONS", most=SEARCH_EXPANSIONS, prefix=prefix)
-    return found
+    count = sum(map(run.count_from, beginnings))
+    if count > SEARCH_EXPANSIONS:
+        raise LimitExceeded(limit="SEARCH_EXPANSIONS", most=SEARCH_EXPANSIONS, asked=count)
 
 
 def _union(postings: list[Posting]) -> Posting:
@@ -184,7 +187,7 @@ def _mark(query: Mark, run: Run) -> BitMap:
     if not query.open:
         found = run.posting(query.term)
         return ABSENT.bits if found is None else found.bits
-    return BitMap.union(ABSENT.bits, *(one.bits for one in _expanded(query.term, run)))
+    return run.union_of(query.term, _union).bits
 
 
 def _range(query: Range, run: Run) -> BitMap:

@@ -91,6 +91,19 @@ def scored(query: Query) -> Iterator[Words]:
             yield from scored(part)
 
 
+def beginnings(query: Query) -> Iterator[str]:
+    """The beginnings of words, and of what has no position, that a query asks for."""
+    if isinstance(query, And | Or):
+        for part in query.parts:
+            yield from beginnings(part)
+    elif isinstance(query, Not):
+        yield from beginnings(query.part)
+    elif isinstance(query, Words):
+        yield from (one.term for row in query.rows for one in row if one.open)
+    elif isinstance(query, Mark) and query.open:
+        yield query.term
+
+
 def plain_terms(query: Query) -> tuple[str, ...]:
     """The terms of a query that asks for all of several words and nothing else; else none."""
     if not isinstance(query, And):

@@ -38,7 +38,7 @@ from __future__ import annotations
 import struct
 import sys
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, overload
 
@@ -207,6 +207,7 @@ class Run:
         self._numbers = numbers
         self.plans: dict[tuple[int, tuple[str, ...]], Plan] = {}
         self._known: dict[str, Posting | None] = {}
+        self._unions: dict[str, Posting] = {}
         self._weight = 0
         self.words = int(self.lengths.sum())
         self.shown = Shown(self.keys)
@@ -219,18 +220,14 @@ class Run:
             return known[term]
         raw = term.encode()
         at = bisect_left(self.terms, raw)
-        found = None
+        found, weight = None, 0
         if at < len(self.terms) and self.terms[at] == raw:
             found = self.posting_at(at)
-            self._weight += len(found.bits)
+            weight = len(found.bits)
             if len(found.bits) * COMMON >= self.count > NEAR[-1]:
                 found.near = tuple([found.bits & first for first in FIRST])
-                self._weight += sum(map(len, found.near))
-        self._weight += 1
-        if self._weight > KNOWN_LISTS:
-            known.clear()
-            self.plans.clear()
-            self._weight = 0
+                weight += sum(map(len, found.near))
+        self._make_room(weight + 1)
         known[term] = found
         return found
 
@@ -260,6 +257,36 @@ class Run:
             end = start + total * SIZES[code]
             positions = np.frombuffer(data[start:end], dtype=code)
         return Posting(bits, counts, positions)
+
+    def count_from(self, prefix: str) -> int:
+        """How many terms begin with a prefix."""
+        low, high = self._from(prefix)
+        return high - low
+
+    def union_of(self, prefix: str, make: Callable[[list[Posting]], Posting]) -> Posting:
+        """All lists of terms that begin with a prefix as one, which is kept like any other."""
+        known = self._unions.get(prefix)
+        if known is None:
+            known = make([self.posting_at(place) for place in range(*self._from(prefix))])
+            positions = 0 if known.positions is None else len(known.positions)
+            self._make_room(len(known.bits) + positions)
+            self._unions[prefix] = known
+        return known
+
+    def _from(self, prefix: str) -> tuple[int, int]:
+        """The places of the first term that begins so and of the first behind those."""
+        raw = prefix.encode()
+        low = bisect_left(self.terms, raw)
+        return low, bisect_left(self.terms, raw + b"\xff", low)  # which is in no UTF-8
+
+    def _make_room(self, weight: int) -> None:
+        """Forget what is known where it becomes too much."""
+        self._weight += weight
+        if self._weight > KNOWN_LISTS:
+            self._known.clear()
+            self._unions.clear()
+            self.plans.clear()
+            self._weight = weight
 
     def terms_from(self, prefix: str, most: int) -> Iterator[tuple[str, Posting]]:
         """Terms that begin with a prefix, ascending, at most so many."""

@@ -7,18 +7,15 @@ range that each holds; they answer with a ``Portion``, which is cut and put in o
 
 from __future__ import annotations
 
-import base64
 import heapq
-import struct
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import msgspec
 from pyroaring import BitMap
 
-from holdfast.errors import Changed, InvalidQuery, InvalidValue, Moved, NotFound
+from holdfast.errors import Changed, InvalidQuery, Moved, NotFound
 from holdfast.log.entry import unpack
 from holdfast.request import arguments
 from holdfast.search import excerpt, matching, ranking
@@ -28,9 +25,10 @@ from holdfast.search.changes import VISIBLE
 from holdfast.search.documents import Maker
 from holdfast.search.index import Index
 from holdfast.search.parse import TAG
-from holdfast.search.query import Query, Words, plain_terms, scored
+from holdfast.search.query import Query, Words, beginnings, plain_terms, scored
 from holdfast.search.ranking import Counts, Found, Scored, Weights
 from holdfast.search.shelf import Part
+from holdfast.store.cursors import key_cursor, read_cursor, score_cursor
 from holdfast.store.question import SEARCH, Question
 from holdfast.values import Hit, Hits
 
@@ -39,14 +37,11 @@ if TYPE_CHECKING:
     from holdfast.store.searching import Searcher
     from holdfast.store.store import Store
 
-RANKS: Final = ("bm25", "key")
 ATTEMPTS: Final = 64  # buckets may split and merge, again and again
 SOON: Final = 8  # attempts that follow quickly: a split is done in a moment
 SOON_S: Final = 0.001
 ON_ITS_WAY_S: Final = 0.05
 KNOWN_QUESTIONS: Final = 4_096
-KNOWN_CURSORS: Final = 4_096
-SCORE: Final = struct.Struct(">d")
 KEY_OF: Final = attrgetter("key")
 
 
@@ -54,7 +49,8 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     """A question that was understood.
 
     ``terms``: where everything is wanted, by key, that has all of these and nothing else is
-    asked. ``most`` hits are looked for: one more than are told.
+    asked. ``weights`` are those of the first page. ``most`` hits are looked for: one more than
+    are told. ``begun`` are beginnings of words.
     """
 
     question: Question
@@ -62,10 +58,12 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     maker: Maker
     query: Query
     after: Scored | None
+    weights: Weights | None
     words: tuple[Words, ...]
     terms: tuple[str, ...]
     most: int
     in_order: bool
+    begun: tuple[str, ...]
 
 
 class Portion(msgspec.Struct, frozen=True, array_like=True):
@@ -126,12 +124,22 @@ class Answering:
         if tree is None:
             tree = maker.parse(text)
         is_plain = question.is_plain
-        after = read_cursor(question.after, rank)
         words = tuple(scored(tree)) if rank == "bm25" else ()
+        after, weights = read_cursor(question.after, rank, len(words))
         terms = plain_terms(tree) if is_plain and rank == "key" else ()
         space = question.namespace.encode()
         asked = Asked(
-            question, space, maker, tree, after, words, terms, question.limit + 1, rank == "key"
+            question,
+            space,
+            maker,
+            tree,
+            after,
+            weights,
+            words,
+            terms,
+            question.limit + 1,
+            rank == "key",
+            tuple(dict.fromkeys(beginnings(tree))),
         )
         if is_plain:
             if len(self._asked) >= KNOWN_QUESTIONS:
@@ -275,10 +283,10 @@ class Answering:
     def _ranked(self, asked: Asked, told: Gathered, behind: int) -> Hits:
         found, sums, facets = self._find(asked, told)
         is_scored = asked.question.rank == "bm25"
-        if is_scored:
+        if is_scored and asked.weights is None:
             for other, start, stop in told.others:
                 sums.add(_ask(other, asked.question, start, stop, None).counts)
-        weights = sums.weights()
+        weights = asked.weights or sums.weights()
         total = sum(len(one.bits) for one in found)
         streams: list[Iterable[Scored]] = [_best(asked, one, weights) for one in found if one.bits]
         for other, start, stop in told.others:
@@ -289,7 +297,11 @@ class Answering:
             _add_facets(facets, portion.facets)
         hits = _nearest(asked.most, streams)
         limit = asked.question.limit
-        following = _cursor(hits[limit - 1], is_scored) if len(hits) > limit > 0 else None
+        following = (
+            _following(hits[limit - 1], weights if is_scored else None)
+            if len(hits) > limit > 0
+            else None
+        )
         return Hits(total, self._told(asked, hits[:limit]), following, behind, facets)
 
     def _find(
@@ -304,7 +316,7 @@ class Answering:
             with index.lock:
                 for part in self._parts(index, span, asked):
                     allowed = _allowed(part, asked.question.prefixes)
-                    bits = _visible(part, asked.query, allowed)
+                    bits = _visible(part, asked, allowed)
                     postings = [matching.words_of(word, part.run) for word in words]
                     found.append(Found(part.run, bits, postings))
                     if words:
@@ -390,7 +402,7 @@ def _first(
     part: Part, asked: Asked, facets: dict[str, dict[str, int]]
 ) -> tuple[int, Iterable[int]]:
     """How many documents of a part match, and the first of them."""
-    bits = _visible(part, asked.query, _allowed(part, asked.question.prefixes))
+    bits = _visible(part, asked, _allowed(part, asked.question.prefixes))
     _count_facets(asked.question.facets, facets, part, bits)
     after = None if asked.after is None else asked.after[1]
     return len(bits), ranking.first(part.run, bits, asked.most, after)
@@ -433,9 +445,11 @@ def _allowed(part: Part, prefixes: Sequence[str] | None) -> BitMap | None:
     return BitMap.union(BitMap(), *(matching.below(part.run, one.encode()) for one in prefixes))
 
 
-def _visible(part: Part, query: Query, allowed: BitMap | None) -> BitMap:
+def _visible(part: Part, asked: Asked, allowed: BitMap | None) -> BitMap:
     """The documents of a part that a query finds, of those that are asked about."""
-    bits = part.seen(matching.matches(query, part.run))
+    if asked.begun:
+        matching.bound(asked.begun, part.run)
+    bits = part.seen(matching.matches(asked.query, part.run))
     return bits if allowed is None else bits & allowed
 
 
@@ -460,32 +474,6 @@ def _add_facets(facets: dict[str, dict[str, int]], others: dict[str, dict[str, i
             mine[value] = mine.get(value, 0) + count
 
 
-@lru_cache(maxsize=KNOWN_CURSORS)
-def key_cursor(key: str) -> str:
-    """What goes on behind a key, in the order of keys."""
-    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
-
-
-def _cursor(last: Scored, is_scored: bool) -> str:  # noqa: FBT001 - which of two orders
-    score, key = last
-    raw = (SCORE.pack(score) if is_scored else b"") + key
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def read_cursor(after: object, rank: str) -> Scored | None:
-    """Where an earlier page ended; InvalidValue where ``after`` is no cursor of one."""
-    if rank not in RANKS:
-        raise InvalidValue(argument="rank", reason="bm25 or key")
-    if after is None:
-        return None
-    if isinstance(after, str):
-        try:
-            raw = base64.urlsafe_b64decode(after + "=" * (-len(after) % 4))
-            raw[SCORE.size if rank == "bm25" else 0 :].decode()
-            if rank == "bm25":
-                return SCORE.unpack_from(raw)[0], raw[SCORE.size :]
-        except (ValueError, struct.error):
-            pass
-        else:
-            return 0.0, raw
-    raise InvalidValue(argument="after", reason="not the next of an earlier search")
+def _following(last: Scored, weights: Weights | None) -> str:
+    """What goes on behind a hit, in the order of scores or, without weights, of keys."""
+    return key_cursor(last[1].decode()) if weights is None else score_cursor(last, weights)

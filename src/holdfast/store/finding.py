@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from holdfast.bucket.checkpoint import Pace
 from holdfast.engines.disk import OsDisk
 from holdfast.errors import InvalidValue, LimitExceeded, Unavailable
-from holdfast.limits import SEARCH_PAGE
+from holdfast.limits import SEARCH_FACETS, SEARCH_PAGE
 from holdfast.request import arguments
 from holdfast.store.parts import StorePart
 from holdfast.store.question import Question
@@ -107,7 +107,7 @@ class Searching:
             fresh=arguments.flag(fresh, "fresh"),
             max_wait_ns=None if max_wait is None else _ns(max_wait),
             prefixes=None if prefixes is None else _texts(prefixes, "prefixes"),
-            facets=_texts(facets, "facets") if facets else (),
+            facets=_facets(facets) if facets else (),
         )
         return self._found(answering.answer(answering.understand(question)))
 
@@ -209,6 +209,13 @@ def _limit(value: object) -> int:
 
 def _ns(max_wait: object) -> int:
     return round(min(arguments.seconds(max_wait, "max_wait"), DAY_S) * SECOND_NS)
+
+
+def _facets(names: Sequence[str]) -> tuple[str, ...]:
+    facets = tuple(dict.fromkeys(_texts(names, "facets")))
+    if len(facets) > SEARCH_FACETS:
+        raise LimitExceeded(limit="SEARCH_FACETS", most=SEARCH_FACETS, asked=len(facets))
+    return facets
 
 
 def _texts(values: Sequence[str], argument: str) -> tuple[str, ...]:

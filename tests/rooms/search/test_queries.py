@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import math
+import struct
 from collections.abc import Iterator
-from typing import cast
+from typing import Literal, cast
 
 import pytest
 
 import holdfast
-from holdfast import IndexRule, InvalidQuery, InvalidValue, Namespace, Store
+from holdfast import IndexRule, InvalidQuery, InvalidValue, LimitExceeded, Namespace, Store
 from holdfast.testing import ManualClock
 
 SECOND_NS = 1_000_000_000
@@ -172,3 +175,67 @@ def test_common_words_are_counted_and_listed_as_others_are(store: Store) -> None
             found = acme.search(f"w{pair[0]} w{pair[1]}", rank="key", limit=limit)
             assert found.total == len(wanted)
             assert [hit.key for hit in found.hits] == wanted[:limit]
+
+
+@pytest.mark.parametrize("rank", ["bm25", "key"])
+@pytest.mark.parametrize("query", ["fox", "fox OR dog", "fo*", "fox -cat"])
+def test_pages_tell_what_stays_once_however_much_is_written(
+    query: str, rank: Literal["bm25", "key"]
+) -> None:
+    with holdfast.open(":memory:", upkeep=False) as store:
+        acme = store.namespace("acme")
+        acme.index_rules([IndexRule()])
+        texts = {f"k{n:03}": b"fox dog " * (n % 7 + 1) + b"word " * (n % 11) for n in range(90)}
+        acme.put_many(texts)
+        told: list[str] = []
+        after: str | None = None
+        for page in range(100):
+            found = acme.search(query, rank=rank, limit=8, after=after)
+            told += [hit.key for hit in found.hits if hit.key.startswith("k")]
+            after = found.next
+            if after is None:
+                break
+            if page < 6:
+                texts = {f"new{page}/{n}": b"fox " * (n % 9) + b"bird " * 20 for n in range(40)}
+                acme.put_many(texts)
+                acme.put_many({f"cat{page}/{n}": b"a cat" for n in range(20)})
+        assert sorted(told) == [f"k{n:03}" for n in range(90)]
+
+
+def test_cursors_that_no_search_gave_are_refused() -> None:
+    with holdfast.open(":memory:", upkeep=False) as store:
+        acme = store.namespace("acme")
+        acme.put_many({f"k{n}": b"fox dog" for n in range(9)}, index=True)
+        cursor = acme.search("fox dog", limit=3).next
+        assert cursor is not None
+        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        bad = [raw[:16], raw[:-2] + b"\xff\xff", raw[:8] + bytes(8) + raw[16:]]
+        bad += [struct.pack(">d", value) + raw[8:] for value in (math.nan, math.inf, -1e300)]
+        for forged in bad:
+            with pytest.raises(InvalidValue):
+                acme.search("fox dog", after=base64.urlsafe_b64encode(forged).decode())
+
+
+def test_words_that_begin_alike_are_bounded_together() -> None:
+    with holdfast.open(":memory:", upkeep=False) as store:
+        acme = store.namespace("acme")
+        acme.index_rules([IndexRule()])
+        for first in range(0, 10_002, 834):
+            words = " ".join(f"w{number:05}" for number in range(first, min(first + 834, 10_002)))
+            acme.put(f"doc/{first}", words.encode())
+        assert acme.search("w0*").total == 12
+        assert acme.search("w0* " * 200).total == 12
+        for query in ("w*", "w00* w01* OR w*", "NOT w*"):
+            with pytest.raises(LimitExceeded):
+                acme.search(query)
+            with pytest.raises(LimitExceeded):
+                acme.search(query, rank="key")
+
+
+def test_facets_are_counted_once_each_and_bounded() -> None:
+    with holdfast.open(":memory:", upkeep=False) as store:
+        acme = store.namespace("acme")
+        acme.put("a", b"fox", index=True, tags={"kind": "odd"})
+        assert acme.search("fox", facets=["kind"] * 500).facets == {"kind": {"odd": 1}}
+        with pytest.raises(LimitExceeded):
+            acme.search("fox", facets=[f"kind{number}" for number in range(65)])
