@@ -168,6 +168,7 @@ def test_packed_messages_are_taken(both: Served) -> None:
         (SERVICE + "Get", {"grpc_timeout": "soon"}, {"grpc-status": "3"}),
         (SERVICE + "Get", {"some_bin": "!"}, {"grpc-status": "3"}),
         (SERVICE + "Get", {"big": "x" * 100_000}, {"grpc-status": "8"}),
+        (SERVICE + "Get", {"huge": "x" * 200_000}, {}),
         (SERVICE + "Get", {}, {"grpc-status": "13"}),  # for it has no message
     ],
 )
@@ -185,7 +186,7 @@ def test_calls_that_cannot_be_begun(
             *(frame(kind, ENDS, 1, piece) for kind, piece in first),
             frame(last[0], BEGINS | ENDS, 1, last[1]),
         )
-        if len(head) > 64_000:
+        if len(head) > 150_000:
             assert one.goaway() == ENHANCE_YOUR_CALM
             return
         _, fields = one.answer(1)

@@ -35,6 +35,23 @@ def test_health_and_reflection_answer_whoever_asks() -> None:
         assert HEALTH in shown.get_services()
 
 
+def test_health_is_watched_until_the_server_goes() -> None:
+    states = health_pb2.HealthCheckResponse
+    with holdfast.open(":memory:") as store:
+        with Serving(store, grpc_port=0) as serving:
+            channel = grpc.insecure_channel(target(serving))
+            health = health_pb2_grpc.HealthStub(channel)
+            watched = health.Watch(health_pb2.HealthCheckRequest(), timeout=20)
+            assert next(watched).status == states.SERVING
+            unknown = health.Watch(health_pb2.HealthCheckRequest(service="none"), timeout=20)
+            assert next(unknown).status == states.SERVICE_UNKNOWN
+            unknown.cancel()
+            serving.server.stop()
+            assert next(watched).status == states.NOT_SERVING
+            watched.cancel()
+        channel.close()
+
+
 def test_there_is_no_such_door_unless_it_is_asked_for() -> None:
     with holdfast.open(":memory:") as store, Serving(store) as serving:
         assert serving.rpc_url == ""

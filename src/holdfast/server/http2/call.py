@@ -233,11 +233,16 @@ class Call:
         told = method.answer(asked, self)
         if isinstance(told, AsyncIterator):
             async for message in told:
-                await self.write(message if method.written is None else method.written(message))
+                await self.write(message)
             return
         message = await told
         if not method.tells_many:
-            self.message(message if method.written is None else method.written(message))
+            self.message(self._bytes_of(message))
+
+    def _bytes_of(self, message: Any) -> bytes:  # noqa: ANN401 - what its method tells
+        written = self.method.written
+        told: bytes = message if written is None else written(message)
+        return told
 
     async def _read(self, method: Method) -> AsyncIterator[Any]:
         async for message in self:
@@ -299,9 +304,9 @@ class Call:
         """Say what a call that goes well ends with."""
         self._trailers = tuple(trailers)
 
-    async def write(self, message: bytes) -> None:
+    async def write(self, message: Any) -> None:  # noqa: ANN401 - as its method tells it
         """Send one of several messages; returns when it has left."""
-        self.message(message)
+        self.message(self._bytes_of(message))
         while (self.unsent_bytes or self._connection.sender.is_choked) and not self._is_gone:
             self._leaves = asyncio.get_running_loop().create_future()
             await self._leaves

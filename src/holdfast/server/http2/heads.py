@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from holdfast.server.http2.methods import Methods
 
 Head = tuple[int, int, bytes]  # the stream, the flags of its first frame, the block
+TOLERATED: Final = 4  # times what a header may have: is read, and its call alone refused
 TOO_LARGE: Final = (RESOURCE_EXHAUSTED, "metadata larger than they may be")
 
 
@@ -63,7 +64,8 @@ class Heads:
         if not self._block or stream != self._begun[0]:
             raise Broken(PROTOCOL_ERROR)
         self._block.append(payload)
-        if len(self._block) > FRAGMENTS or sum(map(len, self._block)) > self._most_bytes:
+        size = sum(map(len, self._block))
+        if len(self._block) > FRAGMENTS or size > TOLERATED * self._most_bytes:
             raise Broken(ENHANCE_YOUR_CALM)
         if not flags & frames.END_HEADERS:
             return None
