@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import builtins
 import json
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 PAIRS: Final = 20  # that a search returns
 LISTED: Final = 10_000  # keys that a list returns
-WORD: Final = re.compile(r"[^\W_]+")
 Pair = tuple[bytes, bytes]
 
 
@@ -138,6 +136,8 @@ class BigMap:
 
         Words that no object has are passed over; without a known one nothing is found.
         """
+        from holdfast.search.analysis import WORD  # noqa: PLC0415 - 150 ms, for who searches
+
         words = dict.fromkeys(WORD.findall(query))
         known = [word for word in words if self._ns.search(f'"{word}"', limit=0, rank="key").total]
         if not known:

@@ -1,7 +1,7 @@
 """Text becomes terms: the one way for what is stored and for what is asked.
 
-    1  Unicode NFKC, lower case, marks of Arabic vowels and lengthening gone
-    2  words: runs of letters and digits; everything else parts them
+    1  Unicode NFKC, lower case, marks of Arabic and Hebrew vowels gone
+    2  words: runs of letters and digits with the signs that belong to them; all else parts them
     3  words of the language's list of stop words leave a gap and no term
     4  Snowball stems (snowballstem.org) of the language
     5  Chinese, Japanese, Korean, Thai and their neighbours: each two characters that stand
@@ -61,9 +61,23 @@ ALGORITHMS: Final = {
 PLAIN: Final = "none"  # no stems, no stop words
 LANGUAGES: Final = frozenset((PLAIN, "ja", "ko", "zh", *ALGORITHMS))
 
-WORD: Final = re.compile(r"[^\W_]+")
+# What stands above, below or beside a letter and belongs to its word: vowel signs above all.
+SIGNS: Final = (
+    "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a"
+    "\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed\u07a6-\u07b0\u07eb-\u07f3"
+    "\u0900-\u0903\u093a-\u093c\u093e-\u094f\u0951-\u0957\u0962\u0963\u0981-\u0983\u09bc-\u09cd"
+    "\u09d7-\u09e3\u09fe\u0a01-\u0a03\u0a3c-\u0a51\u0a70\u0a71\u0a75\u0a81-\u0a83\u0abc-\u0acd"
+    "\u0ae2\u0ae3\u0afa-\u0aff\u0b01-\u0b03\u0b3c-\u0b57\u0b62\u0b63\u0b82\u0bbe-\u0bcd\u0bd7"
+    "\u0c00-\u0c04\u0c3c-\u0c56\u0c62\u0c63\u0c81-\u0c83\u0cbc-\u0cd6\u0ce2\u0ce3\u0d00-\u0d03"
+    "\u0d3b-\u0d4d\u0d57\u0d62\u0d63\u0d81-\u0d83\u0dca-\u0ddf\u0df2\u0df3\u135d-\u135f"
+    "\u1ab0-\u1ace\u1dc0-\u1dff\u20d0-\u20f0\ufe20-\ufe2f"
+)
+WORD: Final = re.compile(rf"[^\W_](?:[^\W_]|[{SIGNS}])*")
 ASCII_WORDS: Final = {code: " " for code in range(128) if not chr(code).isalnum()}
-VOWEL_MARKS: Final = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670]+")
+VOWEL_MARKS: Final = re.compile(
+    "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670]+"
+)
+DOTTED: Final = "i\u0307"  # what lower case makes of the Turkish capital I with a dot
 # Scripts that are written without spaces, or (Hangul) with few.
 DENSE: Final = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u30ff"
@@ -174,7 +188,7 @@ class Analyzer:
 def fold(text: str) -> str:
     """A text as its words are compared: NFKC, lower case, without marks of vowels."""
     folded = unicodedata.normalize("NFKC", text).lower()
-    folded = VOWEL_MARKS.sub("", folded)
+    folded = VOWEL_MARKS.sub("", folded).replace(DOTTED, "i")
     return MARK_OF_WORD.sub("", folded)
 
 

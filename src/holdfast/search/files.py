@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "search.index"
 MAGIC: Final = b"HFSINDEX"
-FORMAT: Final = 2
+FORMAT: Final = 3  # 2 tore words of Indic scripts apart at their vowel signs
 
 
 class Kept(msgspec.Struct, array_like=True, forbid_unknown_fields=True):

@@ -239,3 +239,24 @@ def test_facets_are_counted_once_each_and_bounded() -> None:
         assert acme.search("fox", facets=["kind"] * 500).facets == {"kind": {"odd": 1}}
         with pytest.raises(LimitExceeded):
             acme.search("fox", facets=[f"kind{number}" for number in range(65)])
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "query"),
+    [
+        ("hi", "\u0915\u093f\u0924\u093e\u092c\u0947\u0902", "\u0915\u093f\u0924\u093e\u092c"),
+        ("ta", "\u0ba4\u0bae\u0bbf\u0bb4\u0bcd", "\u0ba4\u0bae\u0bbf\u0bb4\u0bcd"),
+        ("none", "\u09ac\u09be\u0982\u09b2\u09be", "\u09ac\u09be\u0982\u09b2\u09be"),
+        ("none", "\u05e9\u05b8\u05c1\u05dc\u05d5\u05b9\u05dd", "\u05e9\u05dc\u05d5\u05dd"),
+        ("none", "\u0130stanbul", "istanbul"),
+        ("ar", "\u0643\u0650\u062a\u064e\u0627\u0628\u064c", "\u0643\u062a\u0627\u0628"),
+    ],
+)
+def test_signs_belong_to_their_words(language: str, text: str, query: str) -> None:
+    with holdfast.open(":memory:", upkeep=False) as store:
+        acme = store.namespace("acme")
+        acme.index_rules([IndexRule()], language=language)
+        acme.put("a", f"one {text} two".encode())
+        found = acme.search(query, highlight=True)
+        assert found.hits[0].snippet == f"one **{text}** two"
+        assert acme.search(query[0]).total == 0
