@@ -50,8 +50,8 @@ FULL = Scale(
     large_many=1_024,
     large_reads=2_000,
     latency=600_000,
-    busy=12_000,
-    worn=200_000,
+    busy=3_000,
+    worn=60_000,
     documents=100_000,
     unabsorbed=1_000_000,
 )
