@@ -419,6 +419,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once."""
+        self._is_over = True
         if self._transport is not None:
             self._transport.abort()
 
