@@ -48,7 +48,7 @@ def lock(
     waiting as long as that always takes over the lock of a holder that died.
     """
     output = output_of(context, as_json=as_json)
-    with opened(path, settings_of(context).store, create=True) as store:
+    with opened(path, settings_of(context).store, create=True, output=output) as store:
         held = store.namespace(namespace).lock(key, ttl=parse_ttl(ttl), wait=wait)
         found = {"key": key, "id": held.id, "fence": held.fence}
     output.document(found, f"id {found['id']}\nfence {found['fence']}")
@@ -65,7 +65,7 @@ def unlock(
 ) -> None:
     """Give a lock back."""
     output = output_of(context, as_json=as_json)
-    with opened(path, settings_of(context).store) as store:
+    with opened(path, settings_of(context).store, output=output) as store:
         store.namespace(namespace).unlock(key, lock_id)
     output.document({"key": key, "unlocked": True}, f"{shown(key)}: unlocked")
 
@@ -88,7 +88,7 @@ def consumers(
     output = output_of(context, as_json=as_json)
     if change == "list" and ids:
         raise typer.BadParameter("list takes no ids", param_hint="IDS")
-    with opened(path, settings_of(context).store) as store:
+    with opened(path, settings_of(context).store, output=output) as store:
         objects = store.namespace(namespace)
         absent = [_text(consumer) for consumer in _change(objects, key, change, ids or [])]
         listed = [_text(consumer) for consumer in objects.consumers(key).list()]

@@ -89,7 +89,7 @@ def put(
     options = cast("PutOptions", {name: value for name, value in said.items() if value is not None})
     with (
         _source(file, text) as source,  # first: where it is missing, no store is made
-        opened(path, settings_of(context).store, create=True) as store,
+        opened(path, settings_of(context).store, create=True, output=output) as store,
     ):
         receipt = put_stream(store.namespace(namespace), key, source, options)
     lives = f", expires {time_text(receipt.expires_ns)}" if receipt.expires_ns else ""
@@ -114,7 +114,7 @@ def get(
     """Write a value to standard output or to a file."""
     output = output_of(context, as_json=as_json)
     span = parse_range(part) if part is not None else None
-    with opened(path, settings_of(context).store) as store:
+    with opened(path, settings_of(context).store, output=output) as store:
         value = _value(store.namespace(namespace), key, span)
         if file is not None:
             size = _write_to(file, value)
@@ -140,7 +140,7 @@ def append(
     output = output_of(context, as_json=as_json)
     with (
         _source(file, text) as source,
-        opened(path, settings_of(context).store, create=True) as store,
+        opened(path, settings_of(context).store, create=True, output=output) as store,
     ):
         size = store.namespace(namespace).append(key, source.read(-1))
     output.document({"key": key, "size": size}, f"{shown(key)}: {size} bytes now")
@@ -163,7 +163,7 @@ def rm(
     """Delete objects; goes on after a key that it must refuse, and fails at the end."""
     output = output_of(context, as_json=as_json)
     worst = ExitCode.OK
-    with opened(path, settings_of(context).store) as store:
+    with opened(path, settings_of(context).store, output=output) as store:
         objects = store.namespace(namespace)
         for key in keys:
             try:
@@ -199,7 +199,7 @@ def ls(
 ) -> None:
     """List keys in byte order; without a namespace, the namespaces."""
     output = output_of(context, as_json=as_json)
-    with opened(path, settings_of(context).store) as store:
+    with opened(path, settings_of(context).store, output=output) as store:
         if namespace is None:
             for name in store.namespaces():
                 output.item({"namespace": name}, name)
@@ -224,7 +224,7 @@ def stat(
 ) -> None:
     """Tell what is known of an object without reading it."""
     output = output_of(context, as_json=as_json)
-    with opened(path, settings_of(context).store) as store:
+    with opened(path, settings_of(context).store, output=output) as store:
         found = store.namespace(namespace).stat(key)
     output.document(found, facts_table(_stat_rows(found)))
 

@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING, TypedDict
 
 import typer
 
+from holdfast.bucket import bills
 from holdfast.cli.options import StoreOptions, Sync
 from holdfast.store import open_store
 from holdfast.store.ownership import NAME
+from holdfast.values import dollars
 
 if TYPE_CHECKING:
+    from holdfast.cli.output import Output
     from holdfast.store import Store
 
 
 @contextmanager
-def opened(path: Path, options: StoreOptions, *, create: bool = False) -> Iterator[Store]:
+def opened(
+    path: Path, options: StoreOptions, *, create: bool = False, output: Output | None = None
+) -> Iterator[Store]:
     """Open the store at ``path`` for one command, and close it after.
 
     Args:
@@ -26,6 +31,7 @@ def opened(path: Path, options: StoreOptions, *, create: bool = False) -> Iterat
         options: how to open it.
         create: make a new store where there is none; without it a mistyped path
             is a mistake of the command line and leaves nothing behind.
+        output: is told what the command cost, where it cost anything.
 
     Raises:
         typer.BadParameter: there is no store and none is to be made.
@@ -34,8 +40,11 @@ def opened(path: Path, options: StoreOptions, *, create: bool = False) -> Iterat
     if not create and not holds_store(path):
         message = f"there is no store at {str(path)!r}"
         raise typer.BadParameter(message, param_hint="PATH")
-    with open_store(str(path), **keywords(options)) as store:
+    with open_store(str(path), **keywords(options)) as store, bills.opened() as bill:
         yield store
+        cost_atto = bill.cost_atto
+    if output is not None and cost_atto:
+        output.remark(f"{'costs' if cost_atto > 0 else 'gives back'} {dollars(abs(cost_atto))}")
 
 
 def holds_store(path: Path) -> bool:

@@ -38,6 +38,7 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
+        self._is_within_line = False  # on a terminal, behind a value that does not end one
 
     def document(self, value: object, text: RenderableType) -> None:
         """Print the one result of a command."""
@@ -62,7 +63,8 @@ class Output:
     def remark(self, text: str) -> None:
         """Tell a person something beside the result; nothing under JSON."""
         if not self.as_json:
-            sys.stderr.write(f"{text}\n")
+            sys.stderr.write(f"\n{text}\n" if self._is_within_line else f"{text}\n")
+            self._is_within_line = False
 
     def error(self, error: BaseException) -> None:
         """Print what ended the command, or one part of it, on standard error."""
@@ -79,8 +81,11 @@ class Output:
     def bytes(self, chunks: Iterable[bytes]) -> None:
         """Copy a value to standard output as it is."""
         stream: BinaryIO = sys.stdout.buffer
-        stream.writelines(chunks)
+        last = b""
+        for last in chunks:
+            stream.write(last)
         stream.flush()
+        self._is_within_line = sys.stdout.isatty() and not last.endswith(b"\n")
 
 
 def console(stream: IO[str]) -> Console:

@@ -75,7 +75,7 @@ def key(
         message = f"there is no store at {str(path)!r}"
         raise typer.BadParameter(message, param_hint="PATH")
     if rotate:
-        with opened(path, settings_of(context).store) as store:
+        with opened(path, settings_of(context).store, output=output) as store:
             store.rotate_key()
     found = signing_key(OsDisk(), str(path.absolute()), SystemEntropy())
     public = found.public_pem().decode()
@@ -97,7 +97,7 @@ def prove(
 ) -> None:
     """Write the proof that an object is there as it is, or that there is none."""
     output = output_of(context, as_json=as_json)
-    with opened(path, settings_of(context).store) as store:
+    with opened(path, settings_of(context).store, output=output) as store:
         proven = store.namespace(namespace).prove(name)
     with writing(proof) as stream:
         stream.write(proven.proof)
@@ -204,7 +204,7 @@ def watched(
     """Compare the store with what was seen of it before; exit code 6 if it went back or forked."""
     output = output_of(context, as_json=as_json)
     before = watch.decode(_read(seen)) if seen.exists() else None
-    with opened(path, settings_of(context).store) as store:
+    with opened(path, settings_of(context).store, output=output) as store:
         trusted = store.public_key() if public_key is None else _read(public_key)
         now, found = _judged(store, before, trusted)
     if set(found) <= {DECLARED}:

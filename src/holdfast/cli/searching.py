@@ -40,7 +40,7 @@ def search(
 ) -> None:
     """Find objects by the words of what was made searchable (index-rules, or with their put)."""
     output = output_of(context, as_json=as_json)
-    with opened(path, settings_of(context).store) as store:
+    with opened(path, settings_of(context).store, output=output) as store:
         prefixes = [prefix] if prefix else None
         if namespace == EVERY:
             found = store.search(query, limit=limit, rank=rank)
@@ -89,7 +89,7 @@ def index_rules(
             told = msgspec.json.decode(rules, type=list[IndexRule])
         except msgspec.DecodeError as error:
             raise InvalidValue(argument="RULES", reason=str(error)) from None
-    with opened(path, settings_of(context).store) as store:
+    with opened(path, settings_of(context).store, output=output) as store:
         found = store.namespace(namespace).index_rules(told, language=language, keys=keys)
     text = msgspec.json.encode(found).decode()
     output.document(found, text)

@@ -78,7 +78,7 @@ def bring_in(
         _refuse_too_large(found, path)
         plan = _records_of(found, record, skip=skip)
         with (
-            opened(path, settings_of(context).store, create=True) as store,
+            opened(path, settings_of(context).store, create=True, output=output) as store,
             progress(output, "importing", plan.size, in_bytes=True) as advance,
         ):
             objects = store.namespace(namespace)
@@ -110,7 +110,7 @@ def take_out(
     output = output_of(context, as_json=as_json)
     if Path(os.path.realpath(target)).is_relative_to(os.path.realpath(path)):
         raise InvalidValue(argument="TARGET", path=str(target), reason="it lies in the store")
-    with opened(path, settings_of(context).store) as store:
+    with opened(path, settings_of(context).store, output=output) as store:
         objects = store.namespace(namespace)
         with target_at(target, form_of(target, form)) as writer:
             done, refused = _write_all(output, objects, writer, (prefix, record))

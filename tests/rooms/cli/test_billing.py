@@ -82,3 +82,17 @@ def test_a_statement_is_made_and_checked(run: Run, store: str, tmp_path: Path) -
 def test_nobody_moves_what_is_not_there(run: Run, store: str) -> None:
     said = run("account", "transfer", store, "reserve", "acme", "2", "--reference", "x")
     assert said.code == ExitCode.PAY
+
+
+def test_a_command_says_what_it_cost(run: Run, store: str) -> None:
+    assert run("tariff", "use", store, "acme", "enclave").code == 0
+    run("account", "transfer", store, "reserve", "acme", "0.5", "--reference", "x")
+    put = run("put", store, "acme", "k", "--text", "value", "--ttl", "30d")
+    assert put.err == "costs $0.00000014\n"  # six bytes for 30 days, and one operation
+    got = run("get", store, "acme", "k")
+    assert (got.raw, got.err) == (b"value", "costs $0.0000000022\n")
+    assert run("ls", store, "acme").err == "costs $0.000000018\n"
+    assert run("rm", store, "acme", "k").err.startswith("gives back $0.0000001")
+    assert run("get", store, "acme", "k").err.count("costs") == 0
+    assert run("--json", "put", store, "acme", "k", "--text", "v").err == ""
+    assert run("put", store, "free", "k", "--text", "v").err == ""
