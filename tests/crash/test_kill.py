@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 import holdfast
+from holdfast.values import CheckReport
 from tests.crash.writer import BUCKET_BYTES, WIDE_BYTES, operations
 
 KILLS = 50
@@ -41,18 +42,8 @@ def test_a_writer_is_killed_again_and_again(store_number: int, tmp_path: Path) -
     most = 0
     for number in range(KILLS // STORES):
         done = killed_after(folder, number, chance.randint(1, 200))
-        *acknowledged, unsure = islice(operations(number), done + 1)
-        for operation in acknowledged:
-            apply(expected, operation.after)
-        with holdfast.open(folder, bucket_bytes=BUCKET_BYTES, upkeep=False) as store:
-            found = {key: store.namespace("n").get(key) for key in store.namespace("n").list()}
-            after = dict(expected)
-            apply(after, unsure.after)
-            assert found in (expected, after), f"round {number}"
-            expected = found
-            report = store.check()
-            assert report.ok, report.problems
-            most = max(most, report.buckets)
+        report = left_behind(folder, number, done, expected, bucket_bytes=BUCKET_BYTES)
+        most = max(most, report.buckets)
     assert most >= 2  # it grew on the way, under upkeep that was killed too
 
 
@@ -62,17 +53,28 @@ def test_what_was_copied_into_memory_outlives_its_writer(tmp_path: Path) -> None
     expected: dict[str, bytes] = {}
     for number in range(3):
         done = killed_after(folder, number, chance.randint(200, 500), "never")
-        *acknowledged, unsure = islice(operations(number), done + 1)
-        for operation in acknowledged:
-            apply(expected, operation.after)
-        with holdfast.open(folder, bucket_bytes=WIDE_BYTES, upkeep=False) as store:
-            found = {key: store.namespace("n").get(key) for key in store.namespace("n").list()}
-            after = dict(expected)
-            apply(after, unsure.after)
-            assert found in (expected, after), f"round {number}"
-            expected = found
-            report = store.check()
-            assert report.ok, report.problems
+        left_behind(folder, number, done, expected, bucket_bytes=WIDE_BYTES)
+
+
+def left_behind(
+    folder: Path, number: int, done: int, expected: dict[str, bytes], *, bucket_bytes: int
+) -> CheckReport:
+    """Hold that a killed writer left what it was told of, and of its next operation all or none.
+
+    ``expected`` is what was there before its round, and becomes what is there now.
+    """
+    *acknowledged, unsure = islice(operations(number), done + 1)
+    for operation in acknowledged:
+        apply(expected, operation.after)
+    with holdfast.open(folder, bucket_bytes=bucket_bytes, upkeep=False) as store:
+        space = store.namespace("n")
+        found = {key: space.get(key) for key in space.list()}
+        if found != expected:
+            apply(expected, unsure.after)
+        assert found == expected, f"round {number}"
+        report = store.check()
+        assert report.ok, report.problems
+    return report
 
 
 def apply(expected: dict[str, bytes], after: dict[str, bytes | None]) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import holdfast
 from holdfast.testing.serving import Serving
 from holdfast.wire import protobuf
 from tests.doors.generated import tour_in_go, tour_in_python
@@ -65,15 +63,6 @@ with grpc.insecure_channel(address) as channel:
         raise AssertionError
 print("done")
 """
-
-
-@pytest.fixture
-def serving(tmp_path: Path) -> Iterator[Serving]:
-    with (
-        holdfast.open(tmp_path / "data", in_place=False) as store,
-        Serving(store, grpc_port=0) as running,
-    ):
-        yield running
 
 
 def arguments(serving: Serving) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,15 +53,6 @@ with grpc.insecure_channel(address) as channel:
         raise AssertionError
 print("done")
 """
-
-
-@pytest.fixture
-def serving(tmp_path: Path) -> Iterator[Serving]:
-    with (
-        holdfast.open(tmp_path / "data", in_place=False) as store,
-        Serving(store, grpc_port=0) as running,
-    ):
-        yield running
 
 
 def arguments(serving: Serving) -> list[str]:

@@ -21,12 +21,14 @@ import os
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from threading import Lock
 from typing import Final, ParamSpec, TypeVar
 
 from crc32c import crc32c
 
 from holdfast.client.box import Box, Queued
+from holdfast.engines.whole import sync_folder
 from holdfast.errors import Corrupt, FormatTooNew, InUse, StorageFailed
 from holdfast.limits import MIB
 from holdfast.store import forked
@@ -129,7 +131,7 @@ class Outbox(Box):
             _checked(os.ftruncate, self._file, 0)
             _write_at(self._file, _head(), 0)
             _checked(os.fdatasync, self._file)
-            _sync_folder(self.path)
+            _checked(sync_folder, Path(self.path).parent)
             return FILE.size
         magic, version, _, check = FILE.unpack_from(data)
         if magic != MAGIC or check != crc32c(data[: FILE.size - 4]):
@@ -178,7 +180,7 @@ class Outbox(Box):
         _write_at(file, content, 0)
         _checked(os.fdatasync, file)
         _checked(os.rename, beside, self.path)
-        _sync_folder(self.path)
+        _checked(sync_folder, Path(self.path).parent)
         with self._sync_lock:
             old, self._file = self._file, file
             self._end = self._synced = len(content)
@@ -299,11 +301,3 @@ def _write_at(file: int, data: bytes, at: int) -> None:
     while view:
         written = _checked(os.pwrite, file, view, at)
         view, at = view[written:], at + written
-
-
-def _sync_folder(path: str) -> None:
-    folder = _checked(os.open, os.path.dirname(path) or ".", os.O_RDONLY)  # noqa: PTH120
-    try:
-        _checked(os.fsync, folder)
-    finally:
-        os.close(folder)
