@@ -136,14 +136,16 @@ class Certifier:
         pieces = list(self._absorbing.absorbed.values())
         following.forget_all_but(piece.id for piece in pieces)
         for piece in pieces:
-            if following.yields(piece) and may_leave:
-                if following.is_due() and not enough():
-                    begun = following.begin()
-                    self._follow_slice(piece, pace, rest=True)
+            while not enough():
+                rest = following.yields(piece) and may_leave
+                if rest and not following.is_due():
+                    break
+                begun = following.begin()
+                more = self._follow_slice(piece, pace, rest=rest)
+                if rest:
                     following.rest(begun)
-                continue
-            while not enough() and self._follow_slice(piece, pace, rest=False):
-                pass
+                if rest or not more:
+                    break
 
     def _follow_slice(self, piece: Absorbed, pace: Pace, *, rest: bool) -> bool:
         """Read some of what one bucket's log says; whether there is more to read."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BEHIND: Final = 1_000_000  # records: a seal reads them in some seconds
 RESTS: Final = 9  # times as long as it worked
+QUIET_NS: Final = 500_000_000  # without a write; a slow disk keeps a writer waiting that long
 
 
 class Following:
@@ -31,15 +32,17 @@ class Following:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._worked = worked_ns(clock)
-        self._seen: dict[str, Position] = {}
+        self._seen: dict[str, tuple[Position, int]] = {}  # where a log ended, and since when
         self._due_ns = 0
 
     def yields(self, piece: Absorbed) -> bool:
         """Whether a tree has to wait for those who write to its bucket."""
-        published = piece.bucket.published
-        written = self._seen.get(piece.id) != published
-        self._seen[piece.id] = published
-        return written and piece.behind() < BEHIND
+        published, now = piece.bucket.published, self._clock.monotonic_ns()
+        seen, since = self._seen.get(piece.id, (None, now))
+        if seen != published:
+            self._seen[piece.id] = (published, now)
+            since = now
+        return now - since < QUIET_NS and piece.behind() < BEHIND
 
     def is_due(self) -> bool:
         """Whether it has rested as long as it has to beside writers."""
