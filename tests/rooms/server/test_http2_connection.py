@@ -198,7 +198,7 @@ def test_calls_that_cannot_be_begun(
 def test_metadata_that_unpack_to_too_much_end_their_call_alone(both: Served) -> None:
     with peer(both[0]) as one:
         kept = b"\x40" + coding.number(4, 7) + b"name" + coding.number(3_000, 7) + b"v" * 3_000
-        head = one.head(SERVICE + "Get") + kept + coding.number(62, 7, 0x80) * 100
+        head = one.head(SERVICE + "Get") + kept + coding.number(62, 7, 0x80) * 50
         one.say(frame(frames.HEADERS, BEGINS | ENDS, 1, head))
         assert one.answer(1)[1]["grpc-status"] == "8"
         again = one.head(SERVICE + "Get") + coding.number(62, 7, 0x80)

@@ -14,7 +14,7 @@ from holdfast.server.http2.frames import COMPRESSION_ERROR, Broken
 
 Field = tuple[bytes, bytes]
 FIELD_BYTES: Final = 32  # that a field takes beside name and value (section 4.1)
-BOMB_BYTES: Final = 1 << 20  # told in one block by numbers of the table: no caller means that
+BOMB_BYTES: Final = 1 << 18  # told in one block by numbers of the table: no caller means that
 OK_STATUS: Final = b"\x88"  # :status 200
 LAST_BIT, SEVEN = 0x80, 7
 
