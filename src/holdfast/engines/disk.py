@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from os import pread, preadv, pwrite, pwritev
 
 from holdfast.engines.port import Buffer, Disk, File, Mapped
+from holdfast.engines.whole import sync_folder
 
 # What one pwritev may gather: IOV_MAX of Linux, and the least that others offer.
 GATHER = 1024
@@ -181,11 +182,7 @@ class OsDisk(Disk):
         os.makedirs(path, mode=0o700, exist_ok=True)
 
     def sync_folder(self, path: str) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_folder(path)
 
     def free_bytes(self, path: str) -> int:
         figures = os.statvfs(path)
