@@ -46,7 +46,7 @@ CALLERS = 50
 STREAMS, DUE = 4, 32
 SERVICE = "holdfast.v1.Holdfast"
 TICKS = os.sysconf("SC_CLK_TCK")
-REST_S, RESTS = 0.2, 40
+REST_S, RESTS = 1.5, 10  # collecting is looked for once a second: what a turn left is its own
 
 
 class Server(NamedTuple):

@@ -128,6 +128,9 @@ class Access:
     def hand_on(self, principal: Principal, wanted: Grant, ask: Ask) -> Grant:
         """The grant that a principal may give away of what is wanted (``inherited``).
 
+        The operator's credential counts on the operator's machine; what they make with it
+        is for others, who may be anywhere.
+
         Args:
             principal: who gives.
             wanted: what.
@@ -138,7 +141,10 @@ class Access:
         """
         checked(wanted)
         given = self.given(wanted.namespace, who(principal))
-        for held in (*principal.grants, *(one.grant for one in given)):
+        own = principal.grants
+        if principal.kind == "operator":
+            own = tuple(msgspec.structs.replace(held, networks=()) for held in own)
+        for held in (*own, *(one.grant for one in given)):
             grant = inherited(held, wanted)
             if grant is not None:
                 return grant

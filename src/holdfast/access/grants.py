@@ -67,7 +67,7 @@ def _narrowed(grant: Grant, ask: Ask, now_ns: int) -> int:
         return 3
     if grant.key is not None and (ask.key != grant.key or ask.operation in SHOWING):
         return 3  # a list of what begins with the key would show others
-    if grant.networks and not _inside(grant.networks, ask.address):
+    if not counts_at(grant, ask.address):
         return 4
     if grant.bytes_max is not None and not _fits(grant.bytes_max, ask):
         return 5
@@ -81,9 +81,12 @@ def _fits(bytes_max: int, ask: Ask) -> bool:
     return ask.operation != "append" and UNKNOWN_SIZE < ask.size_bytes <= bytes_max
 
 
-def _inside(networks: tuple[str, ...], address: str) -> bool:
+def counts_at(grant: Grant, address: str) -> bool:
+    """Whether a grant counts for whoever asks from an address."""
+    if not grant.networks:
+        return True
     at = _address(address)
-    return at is not None and any(at in _network(network) for network in networks)
+    return at is not None and any(at in _network(network) for network in grant.networks)
 
 
 @lru_cache(4096)

@@ -205,7 +205,7 @@ class Run:
         request = self._request
         if request.principal is None:
             raise Unauthenticated(reason="missing")
-        if self._site.door.passes(request.principal, self._tenant.name, name):
+        if self._site.door.passes(request.principal, self._tenant.name, name, request.address):
             return
         ask = Ask(self._tenant.name, name, call.key, size, request.address)
         self._site.door.allow(request.principal, ask)

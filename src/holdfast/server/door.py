@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.access.decide import ANONYMOUS
-from holdfast.access.grants import EVERY, Ask
+from holdfast.access.grants import EVERY, Ask, counts_at
 from holdfast.access.rights import DELETES, READS, RIGHT_OF, WRITES
 from holdfast.errors import InvalidValue, Unauthenticated
 from holdfast.identity.issuers import Issuer, IssuerSettings, issuer_of
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from holdfast.store.store import Store
 
 BEARER = "bearer "
-OURS = frozenset(("token", "enclave"))  # whose grants are the store's own word
+OURS = frozenset(("token", "enclave", "operator"))  # whose grants are the store's own word
 HEADERS_KEPT, PASSES_KEPT = 1_000, 10_000
 QUICK = READS | WRITES | DELETES  # of which no audit tells where they are allowed
 
@@ -29,8 +29,8 @@ class Door(Protocol):
     def who(self, authorization: str | None, grant: str | None) -> Principal:
         """Whose credential this is; Unauthenticated where it does not verify."""
 
-    def passes(self, principal: Principal, namespace: str, operation: str) -> bool:
-        """Whether ``allow`` would return whatever the key, the size and the address are."""
+    def passes(self, principal: Principal, namespace: str, operation: str, address: str) -> bool:
+        """Whether ``allow`` would return, from this address, whatever key and size are."""
 
     def waits(self, principal: Principal, namespace: str) -> bool:
         """Whether ``allow`` may have to write, so that a thread must ask it."""
@@ -57,7 +57,7 @@ class StoreDoor:
         self.origins = self._access.origins
 
         self._headers: dict[str, str] = {}  # tokens by the header that showed them
-        self._passes: set[tuple[str, str, str]] = set()
+        self._passes: set[tuple[str, ...]] = set()  # with an address where networks narrow it
 
     def who(self, authorization: str | None, grant: str | None) -> Principal:
         """Who shows a token, in the header or in the link; nobody without one."""
@@ -73,30 +73,32 @@ class StoreDoor:
             return principal
         return self._tokens.verify(token)
 
-    def passes(self, principal: Principal, namespace: str, operation: str) -> bool:
-        """Whether a token of the store's own, or an enclave, has a grant that nothing narrows.
+    def passes(self, principal: Principal, namespace: str, operation: str, address: str) -> bool:
+        """Whether a token of the store's own, or an enclave, has a grant for all of a namespace.
 
-        What such a credential says never changes, so this is found out once; that it counts
-        still is found out by ``who``, each time.
+        What such a credential says never changes, so this is found out once (for each address
+        where networks narrow it); that it counts still is found out by ``who``, each time.
         """
         named = (principal.credential, namespace, operation)
-        if named in self._passes:
+        if named in self._passes or (*named, address) in self._passes:
             return True
         ours = principal.kind in OURS and "#" not in principal.credential
         if not ours or self._access.policies or operation not in QUICK:
             return False
         right = RIGHT_OF[operation]
-        if not any(_is_whole(grant, namespace, right) for grant in principal.grants):
+        whole = [grant for grant in principal.grants if _is_whole(grant, namespace, right)]
+        if not any(counts_at(grant, address) for grant in whole):
             return False
         if len(self._passes) >= PASSES_KEPT:
             self._passes.clear()
-        self._passes.add(named)
+        anywhere = any(not grant.networks for grant in whole)
+        self._passes.add(named if anywhere else (*named, address))
         return True
 
 
 def _is_whole(grant: Grant, namespace: str, right: Right) -> bool:
-    """Whether a grant holds for everything in a namespace, and nothing narrows it."""
-    whole = Grant(grant.namespace, grant.rights) == grant
+    """Whether a grant holds for everything in a namespace, and only networks narrow it."""
+    whole = Grant(grant.namespace, grant.rights, networks=grant.networks) == grant
     held = right in grant.rights or "admin" in grant.rights
     return whole and held and grant.namespace in {namespace, EVERY}
 

@@ -62,7 +62,7 @@ def _act(site: Site, request: Request, principal: Principal) -> Answer | None:
     request.key = asked.prefix if isinstance(asked, Listed) else asked.key
     namespace, size = site.tenant_of(request).name, len(request.body)
     # An enclave's own grant needs no counter, so the loop may ask (``Door.waits``).
-    if not site.door.passes(principal, namespace, name):
+    if not site.door.passes(principal, namespace, name, request.address):
         site.door.allow(principal, Ask(namespace, name, request.key, size, request.address))
     act, _ = ACTS[name]
     return act(site, request, asked, shape)

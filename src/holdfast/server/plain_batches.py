@@ -87,7 +87,8 @@ def plain_of(site: Site, request: Request, asked: Batch) -> Plain | None:
     tenant, principal = site.tenant_of(request), request.principal
     if verb not in VERBS or asked.atomic or principal is None:
         return None
-    if not site.door.passes(principal, tenant.name, verb) or not _are_plain(calls, verb):
+    passes = site.door.passes(principal, tenant.name, verb, request.address)
+    if not passes or not _are_plain(calls, verb):
         return None
     raw = [call.key.encode() for call in calls]
     sizes = list(map(len, raw))

@@ -124,7 +124,7 @@ class Repeats:
             return False
         self._misses = 0
         connection.since_s = connection.site.now_s
-        answer = _answer(connection.site, repeat, found) if repeat.is_plain_get else None
+        answer = _answer(connection, repeat, found) if repeat.is_plain_get else None
         if answer is not None:
             connection.transport.write(answer)
         else:
@@ -223,11 +223,12 @@ def _begin(connection: Connection, repeat: Repeat, found: Found) -> None:
     connection.take_whole(request)
 
 
-def _answer(site: Site, repeat: Repeat, found: Found) -> bytes | None:
+def _answer(connection: Connection, repeat: Repeat, found: Found) -> bytes | None:
     """The answer to a plain get of a value in memory, by somebody whom nothing narrows.
 
     None where there is more to it, and nothing was done: then it goes the way of all requests.
     """
+    site = connection.site
     if not site.is_quiet or repeat.namespace is None:
         return None
     began_ns = site.clock.monotonic_ns()
@@ -240,7 +241,8 @@ def _answer(site: Site, repeat: Repeat, found: Found) -> bytes | None:
         tenant = site.tenants.find(repeat.namespace)
         if tenant.name in site.charging.known:
             return None
-        if principal is None or not door.passes(principal, tenant.name, "load"):
+        passes, address = door.passes, connection.address
+        if principal is None or not passes(principal, tenant.name, "load", address):
             return None
         near = reading.look_at_row(site.corridor, tenant.space + found.key)
         row, value = near or (b"", None)

@@ -218,14 +218,17 @@ class Site:
                 raise Unauthenticated(reason="missing")
             return
         tenant = request.tenant
-        if tenant is not None and self.door.passes(principal, tenant.name, route.operation):
+        address = request.address
+        if tenant is not None and self.door.passes(
+            principal, tenant.name, route.operation, address
+        ):
             return
         namespace, key = tenant.name if tenant is not None else "", request.key
         if route.operation in SHOWING and request.face is None:
             key = decode_query(request.query).get("prefix", "")
         elif route.operation == "locate":
             namespace, key = located(request)
-        ask = Ask(namespace, route.operation, key, size, request.address)
+        ask = Ask(namespace, route.operation, key, size, address)
         if self.door.waits(principal, namespace):
             request.ask = ask  # a thread settles it, before the request is begun
         else:

@@ -47,6 +47,36 @@ def test_a_token_reaches_what_it_was_granted_and_no_more(
     assert json.loads(listed.body)["keys"] == ["in/a"]
 
 
+def test_networks_narrow_each_request_whoever_asked_before(
+    serving: Serving, connect: Dial, store: Store
+) -> None:
+    store.namespace("acme").put("a", b"1")
+    whole = ("read", "write")
+    here, elsewhere = serving.token("acme", whole, networks=("127.0.0.0/8",)), ("10.0.0.0/8",)
+    for token, status in (
+        (here, 200),
+        (serving.token("acme", whole, networks=elsewhere), 403),
+        (here, 200),
+    ):
+        raw = connect(serving)
+        raw.token = token
+        assert [raw.ask("GET", OBJECTS + "a").status for _ in range(3)] == [status] * 3
+
+
+def test_what_the_operator_makes_counts_elsewhere(
+    serving: Serving, connect: Dial, store: Store
+) -> None:
+    raw = connect(serving)
+    grant = Grant("*", ("read", "write", "delete", "admin"), networks=("127.0.0.0/8",))
+    raw.token = store.tokens.mint("local", [grant], 600, kind="operator").token
+    wanted = {"namespace": "acme", "rights": ["read"], "ttl": 60, "name": "bob"}
+    made = json.loads(raw.ask("POST", "/v1/tokens", json.dumps(wanted).encode()).body)
+    assert store.tokens.verify(made["token"]).grants == (Grant("acme", ("read",)),)
+    wanted |= {"networks": ["10.0.0.0/8"]}
+    made = json.loads(raw.ask("POST", "/v1/tokens", json.dumps(wanted).encode()).body)
+    assert store.tokens.verify(made["token"]).grants[0].networks == ("10.0.0.0/8",)
+
+
 def test_each_operation_of_a_batch_is_held_against_the_rights(
     serving: Serving, connect: Dial, store: Store
 ) -> None:

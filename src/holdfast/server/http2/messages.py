@@ -15,6 +15,7 @@ from holdfast.wire.protobuf.statuses import INTERNAL, RESOURCE_EXHAUSTED
 
 PREFIX: Final = Struct(">BL")
 PREFIX_BYTES: Final = PREFIX.size
+KEPT_BYTES: Final = 64  # that a message takes beside its own: many may hold nothing at all
 ANY_FORMAT: Final = zlib.MAX_WBITS + 32  # gzip and deflate are told apart by their heads
 
 
@@ -49,7 +50,7 @@ class Incoming:
         self._need = PREFIX_BYTES
         self.part_bytes = 0  # of a message that is not whole
         self.whole: deque[bytes] = deque()
-        self.held_bytes = 0  # of those that are
+        self.held_bytes = 0  # that those take which are
 
     def feed(self, data: bytes) -> None:
         """Take bytes.
@@ -90,7 +91,7 @@ class Incoming:
 
     def _add(self, message: bytes) -> None:
         self.whole.append(message)
-        self.held_bytes += len(message)
+        self.held_bytes += len(message) + KEPT_BYTES
 
     def _unpacked(self, message: bytes) -> bytes:
         unpacking = zlib.decompressobj(ANY_FORMAT)
@@ -107,5 +108,5 @@ class Incoming:
     def take(self) -> bytes:
         """The next message."""
         message = self.whole.popleft()
-        self.held_bytes -= len(message)
+        self.held_bytes -= len(message) + KEPT_BYTES
         return message

@@ -208,7 +208,8 @@ class Stream:
             return False
         tenant, principal = site.tenant_of(asked), asked.principal
         verb = "store" if plain.values else "load"
-        if principal is None or not site.door.passes(principal, tenant.name, verb):
+        passes = site.door.passes
+        if principal is None or not passes(principal, tenant.name, verb, asked.address):
             return False
         asked.plain, asked.kind = plain, "write" if plain.values else "read"
         return True
