@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.store.store import Store
 from holdfast.testing.serving import Serving
-from holdfast.values import Grant
+from holdfast.values import Grant, Right
 from tests.rooms.server.conftest import Serve
 from tests.rooms.server.raw import OBJECTS, Raw, Told
 
@@ -51,7 +51,7 @@ def test_networks_narrow_each_request_whoever_asked_before(
     serving: Serving, connect: Dial, store: Store
 ) -> None:
     store.namespace("acme").put("a", b"1")
-    whole = ("read", "write")
+    whole: tuple[Right, ...] = ("read", "write")
     here, elsewhere = serving.token("acme", whole, networks=("127.0.0.0/8",)), ("10.0.0.0/8",)
     for token, status in (
         (here, 200),
