@@ -29,6 +29,7 @@ from holdfast.server.answers import Answer, refused
 from holdfast.server.batches import Run
 from holdfast.server.http2.call import Ended
 from holdfast.server.lanes import Stores
+from holdfast.server.plain_batches import AT_ONCE
 from holdfast.server.requests import Request
 from holdfast.server.routes import Route
 from holdfast.server.rpc.called import BAD, Called, Context, refuse, trailers_of
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from holdfast.server.site import Site
     from holdfast.server.tenants import Tenant
 
-AT_ONCE: Final = 256  # operations that the loop answers by itself
 UNSENT_BYTES: Final = 1 << 20
 BESIDE_BYTES: Final = 8 << 20  # of stores that one stream has under way side by side
 Kind = Literal["read", "write", "alone"]
