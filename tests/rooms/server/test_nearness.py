@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,6 +97,34 @@ def test_who_looks_finds_cold_views_and_has_them_read(
     near.look()
     assert not only(absorbed).cold
     assert len(fetched) == 3
+
+
+def test_a_view_is_cold_when_some_of_it_left_memory_and_not_after_a_checkpoint(
+    absorbed: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearness, "fetch", lambda *_: None)  # nothing brings it back unasked
+    bucket, near = only(absorbed), Nearness(absorbed.placement.directory)
+    for turn in range(3):  # pages are freed, taken again, and some are written for the first time
+        keys = {f"{turn % 2}{n}": bytes(100) for n in range(2_000)}
+        absorbed.namespace("acme").put_many(keys)
+        checkpoint(bucket)
+        near.look()
+        assert not bucket.cold
+    forget(bucket.state.view.file or "")
+    near.look()
+    assert bucket.cold
+
+
+def forget(path: str) -> None:
+    """Have the system let go of a file; skipped where it does not."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
+    if cached.kept(path).missing == 0:
+        pytest.skip("this file stays in memory, or nobody knows")
 
 
 def test_a_view_in_memory_is_never_cold() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import grpc
 import pytest
 
+from holdfast.request import reading
 from holdfast.server.http2.frames import CANCEL, rst_stream
+from holdfast.server.rpc.batch import Asked, Stream
 from holdfast.testing.serving import Serving
 from tests.rooms.server.http2_peer import peer
-from tests.rooms.server.rpc_client import Caller, Said, problem, say, served
+from tests.rooms.server.rpc_client import WITHIN_S, Caller, Said, problem, say, served
 
 Served = tuple[Serving, Caller]
 MIB = 1 << 20
@@ -140,6 +143,37 @@ def test_an_answer_to_a_batch_that_is_too_large_comes_in_pieces(caller: Caller) 
     answers = caller.ask("Batch", namespace="c", operations=loads)
     assert [answer.more for answer in answers] == [True, False]
     assert sum(len(one.load.value) for answer in answers for one in answer.results) == 6 * MIB
+
+
+def test_a_stream_goes_back_to_the_loop_after_a_miss(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One batch of loads that has to wait sends none of those behind it to a thread."""
+    caller.ask("Put", namespace="e", key="k", value=b"v")
+    second, waited = threading.Event(), []
+    taken, load_many, gather = [0], reading.load_many, Stream._gather
+
+    def noted(stream: Stream, body: bytes) -> Asked | None:
+        taken[0] += 1
+        if taken[0] > 1:
+            second.set()
+        return gather(stream, body)
+
+    def missed_once(*arguments: Said, waits: bool) -> Said:
+        waited.append(waits)
+        if len(waited) == 1:
+            return None
+        if waits:  # until the next is there: it finds this one under way
+            assert second.wait(WITHIN_S)
+        return load_many(*arguments, waits=waits)
+
+    monkeypatch.setattr(Stream, "_gather", noted)
+    monkeypatch.setattr(reading, "load_many", missed_once)
+    load = say("Operation", load=say("LoadRequest", key="k"))
+    asked = [say("BatchRequest", namespace="e", operations=[load])] * 5
+    answers = caller.send("Batch", iter(asked))
+    assert [one.results[0].load.value for one in answers] == [b"v"] * 5
+    assert waited.count(False) == len(asked)
 
 
 def test_numbered_writes_are_applied_once(caller: Caller) -> None:

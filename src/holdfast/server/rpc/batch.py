@@ -149,8 +149,8 @@ class Stream:
             asked = self._gather(body)
             if asked is None:
                 continue
-            if asked.kind == "read" and not self._due:
-                await self._answer_now(asked)
+            if asked.kind == "read":
+                await self._read_in_turn(asked)
             else:
                 await self._begin_in_turn(asked)
         if self._gathered is not None:
@@ -225,8 +225,14 @@ class Stream:
 
     # -- carrying out -----------------------------------------------------------------------
 
-    async def _answer_now(self, asked: Asked) -> None:
-        """Answer loads whose values lie in memory; of others the thread's answer is waited for."""
+    async def _read_in_turn(self, asked: Asked) -> None:
+        """Answer loads whose values lie in memory; others are carried out on a thread.
+
+        Behind what is due they wait for it and are looked for then: were they sent to a
+        thread for that, a stream that is never idle would go there for ever after one miss.
+        """
+        while self._due:
+            await self._room_made()
         asked.began_ns = self._site.clock.monotonic_ns()
         answer = _look(self._site, asked)
         if answer is None:
@@ -238,8 +244,6 @@ class Stream:
 
     async def _begin_in_turn(self, asked: Asked) -> None:
         """Begin a batch, when what is under way may be beside it."""
-        if asked.kind == "read":  # it is not alone any more
-            asked.take_long()
         while self._due and not (asked.kind == "write" and self._may_join(asked)):
             await self._room_made()
         asked.owner = self
