@@ -17,7 +17,6 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
-from threading import Lock
 from typing import Final
 
 import Stemmer
@@ -25,6 +24,7 @@ import Stemmer
 from holdfast.errors import InvalidValue
 from holdfast.limits import SEARCH_TERM_CHARS
 from holdfast.search.stopwords import STOP_WORDS
+from holdfast.search.vocabulary import Vocabulary
 
 GAP: Final = ""  # stands where a word has no term
 KNOWN_WORDS: Final = 200_000  # of which one language keeps the terms in memory
@@ -111,33 +111,6 @@ class Words(dict[str, str]):
         return term
 
 
-class Vocabulary(dict[bytes, int]):
-    """Numbers of the terms of ASCII words, found out once; ``terms`` has each number's.
-
-    Words are numbered as they come and keep their numbers, so whoever has some may go on with
-    them while others are added. Safe for threads.
-
-    Args:
-        words: what each word's term is.
-    """
-
-    def __init__(self, words: Words) -> None:
-        super().__init__()
-        self.terms: list[str] = []
-        self._words = words
-        self._numbers: dict[str, int] = {}
-        self._lock = Lock()
-
-    def __missing__(self, word: bytes) -> int:
-        term = self._words[word.decode()]
-        with self._lock:
-            number = self._numbers.setdefault(term, len(self.terms))
-            if number == len(self.terms):
-                self.terms.append(term)
-            self[word] = number
-        return number
-
-
 class Analyzer:
     """Terms of texts in one language. Made by ``analyzer``; safe for threads.
 
@@ -149,13 +122,13 @@ class Analyzer:
     def __init__(self, language: str) -> None:
         self.language = language
         self.words = Words(language)
-        self._vocabulary = Vocabulary(self.words)
+        self._vocabulary = Vocabulary(self.words.__getitem__)
 
     @property
     def vocabulary(self) -> Vocabulary:
         """Numbers of terms, for who takes in many texts at once; a new one when it is full."""
         if len(self._vocabulary) > KNOWN_WORDS:
-            self._vocabulary = Vocabulary(self.words)
+            self._vocabulary = Vocabulary(self.words.__getitem__)
         return self._vocabulary
 
     def split(self, text: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
@@ -13,19 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from holdfast.search.analysis import GAP, Analyzer, Vocabulary
+from holdfast.search.analysis import GAP, Analyzer
 from holdfast.search.lists import NARROW, Lists, lists_of
 from holdfast.search.run import COVERED_FROM, HEAD, MAGIC, Run
+from holdfast.search.vocabulary import Vocabulary
 
 Numbers = NDArray[np.uint32]
 FIELD, MARK, END = "\x01", "\x02", "\x1f"
-PARTED: Final = b" \x00 "  # stands between two texts; none has a zero byte
-ZERO: Final = b"\x00"
 NO_WORDS: Final = np.empty(0, dtype=np.uint32)
 NO_SIZES: Final = np.empty(0, dtype=np.int64)
-RAW_WORDS: Final = bytes(  # as ASCII_WORDS of analysis.py, of bytes, and lower case
-    code if not code or chr(code).isalnum() else 32 for code in bytes(range(128)).lower()
-) + bytes(128)
 
 
 class Document(msgspec.Struct, gc=False):
@@ -118,7 +114,7 @@ class Builder:
         self,
         keys: Sequence[bytes],
         texts: Sequence[bytes],
-        expiries: Iterable[tuple[int, int]],
+        expiries: Sequence[int],
         analyzer: Analyzer,
     ) -> bool:
         """Take documents in that are nothing but a text each.
@@ -126,24 +122,19 @@ class Builder:
         Args:
             keys: theirs.
             texts: of ASCII without zero bytes; False, and nothing is done, where they are not.
-            expiries: bucket times, each with the place of its document among the keys.
+            expiries: of each its bucket time, or 0.
             analyzer: of the language.
         """
-        whole = PARTED.join(texts)
-        if not whole.isascii() or whole.count(ZERO) != len(texts) - 1:
-            return False
         known = self._vocabularies.get(analyzer.language)
         if known is None:
             known = self._vocabularies[analyzer.language] = analyzer.vocabulary
-        found = whole.translate(RAW_WORDS).split()
-        numbers = list(map(known.__getitem__, found))
-        words = np.array(numbers, dtype=np.uint32)
-        parts = known[ZERO]
-        ends = np.append(np.flatnonzero(words == parts), len(words))
-        sizes = np.diff(ends, prepend=-1) - 1
-        first = len(self._keys)
-        self._expiries += [(time, first + at) for time, at in expiries]
-        self._texts.append(_Texts(words[words != parts], sizes, known.terms))
+        found = known.numbers(texts)
+        if found is None:
+            return False
+        if any(expiries):
+            first = len(self._keys)
+            self._expiries += [(time, first + at) for at, time in enumerate(expiries) if time]
+        self._texts.append(_Texts(*found, known.terms))
         self._keys += keys
         return True
 
@@ -159,40 +150,15 @@ class Builder:
         number = np.empty(count, dtype=np.uint32)  # of a document, by when it came
         number[order] = np.arange(count, dtype=np.uint32)
         yield None
-        names, term, owner, place, lengths = self._occurrences(number)
-        yield None
-        if len(owner) and (owner[1:] < owner[:-1]).any():
-            by_owner = np.argsort(owner, kind="stable")
-            term, owner, place = term[by_owner], owner[by_owner], place[by_owner]
-            yield None
-        by_term = _order(term, len(names))
-        yield None
-        term, owner, place = term[by_term], owner[by_term], place[by_term]
-        yield None
-        for lists in lists_of(names, term, owner, place):
-            if lists is None:
-                yield None
-                continue
-            expiries = sorted((time, int(number[at])) for time, at in self._expiries)
-            yield assemble((keys, lengths), lists, expiries, self._numbers(number))
-
-    def _occurrences(
-        self, number: Numbers
-    ) -> tuple[list[bytes], Numbers, Numbers, Numbers, Numbers]:
-        """The terms; of each occurrence its term, document, position; how many each has."""
-        words = self._own()
+        met = self._meet()
         names = sorted(self._ids)
-        rank = np.empty(len(names), dtype=np.uint32)
+        rank = np.empty(len(names), dtype=np.uint32)  # of a term, by the builder's own number
         rank[[self._ids[name] for name in names]] = np.arange(len(names), dtype=np.uint32)
-        sizes = np.concatenate([NO_SIZES, *(texts.sizes for texts in self._texts)])
-        flat = rank[np.concatenate([NO_WORDS, *words])]
-        owner = np.repeat(number, sizes)
-        place = (np.arange(len(flat)) - np.repeat(np.cumsum(sizes) - sizes, sizes)).astype(
-            np.uint32
-        )
-        said = np.flatnonzero(flat)  # gaps have no term
-        term, owner, place = flat[said], owner[said], place[said]
-        lengths = np.bincount(owner, minlength=len(number)).astype(np.uint32)
+        yield None
+        words = self._ranked(rank, met)
+        term, owner, place = self._said(words, np.array(order, dtype=np.int64))
+        lengths = np.bincount(owner, minlength=count).astype(np.uint32)
+        yield None
         extra = [
             (t, at, position) for at, one in self._beside.items() for t, position in one.placed
         ]
@@ -201,19 +167,58 @@ class Builder:
             term = np.concatenate((term, rank[beside[:, 0]]))
             owner = np.concatenate((owner, number[beside[:, 1]]))
             place = np.concatenate((place, beside[:, 2]))
-        return [name.encode() for name in names], term, owner, place, lengths
+            by_owner = np.argsort(owner, kind="stable")
+            term, owner, place = term[by_owner], owner[by_owner], place[by_owner]
+            yield None
+        by_term = _order(term, len(names))
+        yield None
+        term, owner, place = term[by_term], owner[by_term], place[by_term]
+        yield None
+        for lists in lists_of([name.encode() for name in names], term, owner, place):
+            if lists is None:
+                yield None
+                continue
+            expiries = sorted((time, int(number[at])) for time, at in self._expiries)
+            yield assemble((keys, lengths), lists, expiries, self._numbers(number))
 
-    def _own(self) -> list[Numbers]:
-        """The words of all texts by the builder's own numbers of their terms."""
-        own: dict[int, Numbers] = {}
+    def _said(
+        self, words: Sequence[Numbers], order: NDArray[np.int64]
+    ) -> tuple[Numbers, Numbers, Numbers]:
+        """Of each occurrence in the texts its term's rank, its document and its position."""
+        sizes = np.concatenate([NO_SIZES, *(texts.sizes for texts in self._texts)])
+        term = np.concatenate([NO_WORDS, *words])
+        starts = np.cumsum(sizes) - sizes
+        if (order[1:] < order[:-1]).any():
+            sizes, moved = sizes[order], starts[order]
+            starts = np.cumsum(sizes) - sizes
+            term = term[np.arange(len(term)) + np.repeat(moved - starts, sizes)]
+        owner = np.repeat(np.arange(len(order), dtype=np.uint32), sizes)
+        place = np.arange(len(term), dtype=np.uint32) - np.repeat(starts.astype(np.uint32), sizes)
+        if term.all():
+            return term, owner, place
+        said = np.flatnonzero(term)  # gaps have no term
+        return term[said], owner[said], place[said]
+
+    def _meet(self) -> dict[int, tuple[list[str], NDArray[np.int64], list[int]]]:
+        """Of each vocabulary its terms, which of them are met, and the builder's own numbers."""
+        found = {}
         for known in self._vocabularies.values():
             terms = known.terms
             words = [texts.words for texts in self._texts if texts.terms is terms]
-            met = np.flatnonzero(np.bincount(np.concatenate(words)))
-            mapping = own[id(terms)] = np.zeros(len(terms), dtype=np.uint32)
-            mapping[met] = [self._ids[terms[number]] for number in met.tolist()]
+            met = np.flatnonzero(np.bincount(np.concatenate([NO_WORDS, *words])))
+            found[id(terms)] = terms, met, [self._ids[terms[number]] for number in met.tolist()]
+        return found
+
+    def _ranked(
+        self, rank: Numbers, met: dict[int, tuple[list[str], NDArray[np.int64], list[int]]]
+    ) -> list[Numbers]:
+        """The words of all texts by the ranks of their terms."""
+        ranks = {}
+        for key, (terms, numbers, own) in met.items():
+            ranks[key] = np.zeros(len(terms), dtype=np.uint32)
+            ranks[key][numbers] = rank[own]
         return [
-            texts.words if texts.terms is None else own[id(texts.terms)][texts.words]
+            rank[texts.words] if texts.terms is None else ranks[id(texts.terms)][texts.words]
             for texts in self._texts
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from struct import Struct
 from typing import Final
 
 import msgspec
@@ -15,6 +16,8 @@ VISIBLE, HIDDEN = b"\x00", b"\x01"  # what follows a namespace's name
 RESERVED: Final = b"!"  # names of the store's own begin with it, and no caller's do
 STORE: Final = int(Type.STORE)
 UNUSUAL: Final = int(Flag.MOVED | Flag.LARGE)
+SHAPE: Final = Struct("<BBHI4xI16xQ")  # HEAD's kind, flags, lengths and expiry
+VERSION_AT: Final = 16  # of a record's head
 
 Makers = Callable[[bytes], "Maker | None"]  # namespace -> what makes its documents
 
@@ -28,7 +31,8 @@ class Told(msgspec.Struct, gc=False):
 
 
 LOOK: Final = Told(b"", b"", -1)  # the object must be looked at
-Pending = dict[bytes, Told | None]  # composite key -> what it says now; None: removed
+Change = bytes | Told | None  # a value that nothing is said beside; what is told; removed
+Pending = dict[bytes, Change]  # by composite key
 
 
 class Changes:
@@ -50,12 +54,44 @@ class Changes:
 
     def read(self, group: Group) -> None:
         """Take in what a group's records say; texts are looked at later, the last one only."""
-        body, base, at = bytes(group.body), group.head.body, 0
-        pending, start, stop = self.pending, self._start, self._stop
-        space, says = b"\xff", False  # of the record before
+        body, count = bytes(group.body), group.head.records
         self.held_bytes += len(body)
+        if not count:
+            self.version = 0
+        elif not self._read_plain(body, count):
+            self._read_each(body, count, group.head.body)
+
+    def _read_plain(self, body: bytes, count: int) -> bool:
+        """Take in a group of nothing but values of one namespace; False where it is not that."""
+        unpack, at, begun = SHAPE.unpack_from, 0, 0
+        keys: list[bytes] = []
+        values: list[Change] = []
+        for _ in range(count):
+            kind, flags, wide, size, attrs, expires = unpack(body, at)
+            if kind != STORE or flags & UNUSUAL or attrs:
+                return False
+            begun = at
+            value_at = at + HEAD_BYTES + wide
+            keys.append(body[at + HEAD_BYTES : value_at])
+            at = value_at + size
+            value = body[value_at:at]
+            values.append(Told(value, b"", expires) if expires else value)
+            at += CHECK_BYTES
+        low, high = min(keys), max(keys)
+        space, says = self._may_say(low)
+        if not (high.startswith(space) and self._start <= low and high < self._stop):
+            return False
+        pending, told = self.pending, zip(keys, values, strict=True)
+        pending.update(told if says else [one for one in told if one[0] in pending])
+        self.version = int.from_bytes(body[begun + VERSION_AT : begun + VERSION_AT + 8], "little")
+        return True
+
+    def _read_each(self, body: bytes, count: int, base: int) -> None:
+        """Take in a group's records one by one."""
+        pending, start, stop, at = self.pending, self._start, self._stop, 0
+        space, says = b"\xff", False  # of the record before
         version = 0
-        for _ in range(group.head.records):
+        for _ in range(count):
             kind, flags, wide, size, _, attrs, version, _, expires = HEAD.unpack_from(body, at)
             if kind != STORE or flags & UNUSUAL:
                 record, at = decode(body, at, base)
@@ -72,9 +108,10 @@ class Changes:
             if not composite.startswith(space):
                 space, says = self._may_say(composite)
             if says or attrs or composite in pending:
+                value = body[value_at : value_at + size]
                 said = body[attrs_at:value_at]
-                pending[composite] = Told(body[value_at : value_at + size], said, expires)
-        self.version = version if group.head.records else 0
+                pending[composite] = Told(value, said, expires) if said or expires else value
+        self.version = version
 
     def _may_say(self, composite: bytes) -> tuple[bytes, bool]:
         """What keys of its namespace begin with; whether a plain store in it changes anything."""

@@ -30,6 +30,7 @@ from holdfast.search.changes import (
     LOOK,
     RESERVED,
     VISIBLE,
+    Change,
     Changes,
     Makers,
     Pending,
@@ -47,7 +48,7 @@ PAGE: Final = 500
 SLICE_RECORDS: Final = 20_000
 SLICE_BYTES: Final = 16 << 20
 ATTRS_LEN: Final = 6  # of an entry's fields
-LITTLE: Final = 64  # objects that are made documents between two looks at the clock
+LITTLE: Final = 128  # objects that are made documents between two looks at the clock
 ROUNDS: Final = 64
 RUNS: Final = 64  # of a namespace, before who absorbs makes fewer of them; upkeep does at once
 
@@ -380,17 +381,18 @@ class Index:
         self,
         builders: dict[bytes, Builder],
         makers: Seen,
-        changed: Sequence[tuple[bytes, Told | None]],
+        changed: Sequence[tuple[bytes, Change]],
     ) -> None:
         """Put objects into the runs of their namespaces; hide what is not searched any more."""
-        texts: dict[bytes, list[tuple[bytes, Told]]] = {}
+        texts: dict[bytes, list[tuple[bytes, bytes, int]]] = {}
         for composite, told in changed:
             namespace, _, key = composite.partition(VISIBLE)
-            maker = makers[namespace]
-            if told and told is not LOOK and not told.attrs and maker and maker.plain:
-                texts.setdefault(namespace, []).append((key, told))
+            if isinstance(told, bytes):
+                texts.setdefault(namespace, []).append((key, told, 0))
+            elif told and told is not LOOK and not told.attrs:
+                texts.setdefault(namespace, []).append((key, told.value, told.expires_ns))
             else:
-                self._take_one(builders, maker, composite, told)
+                self._take_one(builders, makers[namespace], composite, told)
         for namespace, some in texts.items():
             self._take_texts(builders, makers[namespace], namespace, some)
 
@@ -413,19 +415,16 @@ class Index:
         builders: dict[bytes, Builder],
         maker: Maker | None,
         namespace: bytes,
-        texts: Sequence[tuple[bytes, Told]],
+        texts: Sequence[tuple[bytes, bytes, int]],
     ) -> None:
         """Many at once where all are short ASCII text, else one by one."""
-        values = [one.value for _, one in texts]
-        analyzer = (
-            None if maker is None or max(map(len, values)) > SEARCH_TEXT_BYTES else maker.plain
-        )
-        expiries = [(one.expires_ns, at) for at, (_, one) in enumerate(texts) if one.expires_ns]
-        keys = [key for key, _ in texts]
+        keys, values, times = zip(*texts, strict=True)
+        long = max(map(len, values)) > SEARCH_TEXT_BYTES
+        plain = None if maker is None or long else maker.plain
         builder = builders.setdefault(namespace, Builder())
-        if analyzer is None or not builder.add_texts(keys, values, expiries, analyzer):
-            for key, told in texts:
-                self._take_one(builders, maker, namespace + VISIBLE + key, told)
+        if plain is None or not builder.add_texts(keys, values, times, plain):
+            for key, value, time in texts:
+                self._take_one(builders, maker, namespace + VISIBLE + key, Told(value, b"", time))
 
     def _shelf(self, namespace: bytes, maker: Maker | None) -> Shelf:
         """Where new runs of a namespace go; Unsettled where the others were read by other rules."""

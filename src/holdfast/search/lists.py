@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Final
@@ -23,8 +24,10 @@ from holdfast.search.run import BITMAP, WIDE
 Numbers = NDArray[np.uint32]
 Counts = NDArray[np.int64]
 MARK: Final = b"\x02"  # begins a term that has no position
+BEHIND_MARK: Final = b"\x03"
 SLICE: Final = 32  # posting lists between two looks at the clock
-FEW: Final = 16  # documents up to which a list of numbers is smaller than a bitmap
+FEW: Final = 16  # documents up to which a list of u32 is smaller than a bitmap
+FEW_NARROW: Final = 254  # the same of u16: a bitmap is no smaller, and dearer to make
 NARROW: Final = 1 << 16
 HEAD_BYTES: Final = 2  # of a list of few documents
 IS_LITTLE: Final = sys.byteorder == "little"
@@ -99,16 +102,17 @@ class _Batch:
         self.terms = [names[number] for number in present]
         self._pairs = np.diff(self._pair_of_term, append=len(pair_at))
         self._count = np.diff(self._at_of_term, append=len(term))
-        self.few = self._pairs <= FEW
+        last = self._documents[self._pair_of_term + self._pairs - 1]
+        self._document_bytes = np.where(last < NARROW, 2, 4)
+        self.few = self._pairs <= np.where(last < NARROW, FEW_NARROW, FEW)
         self._rows: dict[int, bytes] = {}
 
     def measure(self) -> None:
         """How wide the numbers of each term's list are, and how long the list of few is."""
-        is_placed = np.array([term[:1] != MARK for term in self.terms])
-        last = self._documents[self._pair_of_term + self._pairs - 1]
+        is_placed = np.ones(len(self.terms), dtype=bool)
+        is_placed[bisect_left(self.terms, MARK) : bisect_left(self.terms, BEHIND_MARK)] = False
         often = np.maximum.reduceat(self._often, self._pair_of_term)
         places = np.maximum.reduceat(self._places, self._at_of_term)
-        self._document_bytes = np.where(last < NARROW, 2, 4)
         repeats = is_placed & (self._count > self._pairs)
         self._often_bytes = np.where(repeats, _width(often), 0)
         self._place_bytes = np.where(is_placed, _width(places), 0)
@@ -215,7 +219,7 @@ def encode(documents: Numbers, counts: Numbers, positions: Numbers | None) -> by
 
 
 def _encode_documents(documents: Numbers) -> tuple[int, bytes]:
-    if len(documents) > FEW:
+    if len(documents) > (FEW_NARROW if documents[-1] < NARROW else FEW):
         bits = BitMap(array("I", documents.tobytes()))
         bits.run_optimize()
         told = bits.serialize()

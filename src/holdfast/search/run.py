@@ -39,6 +39,7 @@ import struct
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, overload
 
@@ -49,6 +50,7 @@ from pyroaring import BitMap
 from xxhash import xxh3_64_intdigest
 
 from holdfast.errors import Corrupt
+from holdfast.search.prints import prints_of
 from holdfast.values import Hit
 
 Array = NDArray[Any]
@@ -212,6 +214,13 @@ class Run:
         self.words = int(self.lengths.sum())
         self.shown = Shown(self.keys)
         self.by_key: Run | None = None  # the words of the keys, once somebody asked (matching.py)
+
+    @cached_property
+    def prints(self) -> tuple[Array, Array]:
+        """Prints of the keys, ascending, and the document of each."""
+        prints = prints_of(np.frombuffer(self.keys.ends, dtype=np.uint32), self.keys.data)
+        documents = np.argsort(prints).astype(np.uint32)
+        return prints[documents], documents
 
     def posting(self, term: str) -> Posting | None:
         """A term's posting list, or None."""

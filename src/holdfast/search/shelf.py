@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import numpy as np
 from pyroaring import BitMap
 
 from holdfast.search.run import Run
@@ -40,10 +41,10 @@ class Part:
         """Those of these documents that count."""
         return bits - self.hidden if self.hidden else bits
 
-    def find(self, key: bytes, start: int = 0) -> tuple[int, bool]:
+    def find(self, key: bytes) -> tuple[int, bool]:
         """Where a key stands or would, and whether it does."""
         keys = self.run.keys
-        at = bisect_left(keys, key, start)
+        at = bisect_left(keys, key)
         return at, at < len(keys) and keys[at] == key
 
     def hide(self, document: int) -> None:
@@ -97,7 +98,7 @@ class Shelf:
     def add(self, run: Run) -> None:
         """Take a newer run in; what it replaces is hidden."""
         for part in self.parts:
-            for document in _shared(part, run.keys):
+            for document in _shared(part, run):
                 part.hide(document)
         self.parts = [part for part in self.parts if part.count]
         if run.count:
@@ -137,16 +138,22 @@ class Shelf:
         return self.parts[first:]
 
 
-def _shared(part: Part, keys: Iterable[bytes]) -> Iterator[int]:
-    """The documents of a part whose keys are among these, which ascend."""
-    known = part.run.keys
-    if not part.run.count:
+def _shared(part: Part, run: Run) -> Iterator[int]:
+    """The documents of a part whose keys a run has too."""
+    theirs, keys = part.run, run.keys
+    if not (theirs.count and run.count) or keys[0] > theirs.keys[theirs.count - 1]:
         return
-    last = known[part.run.count - 1]
-    at = 0
-    for key in keys:
-        if key > last:
-            return
-        at, found = part.find(key, at)
+    known, owners = theirs.prints
+    prints, documents = run.prints
+    at = np.searchsorted(known, prints)
+    at[at == len(known)] = 0
+    met = np.flatnonzero(known[at] == prints)
+    pairs = zip(owners[at[met]].tolist(), documents[met].tolist(), strict=True)
+    for owner, document in pairs:
+        key = keys[document]
+        if theirs.keys[owner] == key:
+            yield owner
+            continue
+        place, found = part.find(key)  # two of its keys have this print
         if found:
-            yield at
+            yield place
