@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+from collections.abc import Callable
+from threading import Event, Thread
 
 import pytest
 from crc32c import crc32c
@@ -12,7 +15,14 @@ from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.settings import Sync
 from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Disk
-from holdfast.errors import Corrupt, FormatTooNew, NotFound, OutcomeUnknown, StorageFailed
+from holdfast.errors import (
+    Corrupt,
+    FormatTooNew,
+    HoldfastError,
+    NotFound,
+    OutcomeUnknown,
+    StorageFailed,
+)
 from holdfast.log.group import GROUP_HEAD_BYTES, Kind, scan, seal_head
 from holdfast.log.header import SEGMENT_HEAD_BYTES, unpack_head
 from holdfast.log.records import Type, encode
@@ -127,6 +137,55 @@ def quiet_calls(machine: Machine) -> int:
     disk = FailingDisk(MemoryDisk(copy_tree(machine.disk.root, {})), 0, kinds={"sync"})
     machine.open(disk)
     return disk.calls
+
+
+class Gate(FailingDisk):
+    """A disk that refuses one sync, but not before a test has looked at that moment."""
+
+    def __init__(self, inner: Disk) -> None:
+        super().__init__(inner, 0)
+        self.shut = False
+        self.entered = Event()
+        self.go = Event()
+
+    def before(self, kind: object) -> None:
+        if kind == "sync" and self.shut:
+            self.shut = False
+            self.entered.set()
+            assert self.go.wait(30)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_what_was_decided_on_a_group_that_failed_fails_with_it(machine: Machine) -> None:
+    disk = Gate(machine.disk)
+    store = machine.open(disk)
+    bucket, space = only(store), space_of(store)
+    told: list[object] = []
+
+    def write(work: Callable[[str, bytes], object], value: bytes) -> None:
+        try:
+            told.append(work("a", value))
+        except HoldfastError as error:
+            told.append(type(error))
+
+    disk.shut = True
+    threads = [Thread(target=write, args=(work, b"1")) for work in (space.put, space.append)]
+    threads[0].start()
+    assert disk.entered.wait(30)
+    threads[1].start()  # sees what the first will leave, and joins the group behind it
+    for _ in range(30_000):
+        if bucket.gathering is not None and bucket.gathering.count:
+            break
+        Event().wait(0.001)
+    disk.go.set()
+    for thread in threads:
+        thread.join(30)
+    assert told == [StorageFailed, StorageFailed]
+    assert not space.exists("a")
+    assert space.append("a", b"3") == 1
+    again = machine.open()
+    assert space_of(again).get("a") == b"3"
+    assert again.check().ok
 
 
 def test_a_version_that_failed_is_never_given_again(machine: Machine) -> None:

@@ -60,6 +60,16 @@ def test_reading_leaves_no_file(view: LmdbView, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_every_commit_is_synced_and_nothing_is_written_through_the_map(view: LmdbView) -> None:
+    """LMDB without sync can be corrupted by a power cut, by its own documentation."""
+    commit(view, numbered(1))
+    environment = view._readers.environment
+    assert environment
+    flags = environment.flags()
+    assert (flags["sync"], flags["metasync"]) == (True, True)
+    assert (flags["writemap"], flags["map_async"]) == (False, False)
+
+
 def test_the_files_are_where_the_format_says(view: LmdbView, tmp_path: Path) -> None:
     commit(view, [(b"a", b"1")])
     assert {path.name for path in (tmp_path / "view").iterdir()} == {
