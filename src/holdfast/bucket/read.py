@@ -159,6 +159,13 @@ class Reader:
             return row, value
         return row, None
 
+    def stands(self, key: bytes, row: bytes, base: object) -> bool:
+        """Whether an object's entry is still ``row``, which it was after ``base`` was read.
+
+        ``base`` is that of the bucket's state. Never waits; False where that is not known.
+        """
+        return self.start <= key < self.stop and self.state.stands(key, row, base)
+
     def _load_again(self, key: bytes, row: bytes) -> bytes | Entry:
         """The slow way of ``load``: read, and ask again where the object moved meanwhile."""
         while True:

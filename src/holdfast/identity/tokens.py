@@ -147,6 +147,7 @@ class Tokens:
         self._records = records
         self._lock = Lock()
         self._cache: dict[str, _Verified] = {}
+        self.epoch = 0  # another one whenever a token that counted may not count any more
         self._revoked: frozenset[str] = frozenset()
         own = jws.VerifyingKey("EdDSA", key.private.public_key(), key.id)
         self._issuers = {self.name: Issuer(self.name, self.name, (own,))}
@@ -309,6 +310,7 @@ class Tokens:
         with self._lock:
             self._issuers = wanted
             self._cache.clear()
+            self.epoch += 1
 
     def revoke(self, credential: str) -> None:
         """End a token, and all that was handed on by it, durably before this returns.
@@ -339,6 +341,7 @@ class Tokens:
         self._revoked = frozenset(revoked)
         for token in [t for t, one in self._cache.items() if not revoked.isdisjoint(one.ids)]:
             del self._cache[token]
+        self.epoch += 1
 
     def _prune(self) -> None:
         """Forget that tokens were revoked which ended long ago."""

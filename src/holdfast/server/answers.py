@@ -2,10 +2,10 @@
 
 HTTP/1.1 200 OK
 Date: ...                        once a second
+Holdfast-Request: ...
 Content-Length: ...              but for 204 and 304
 <headers of the answer>
 Holdfast-Cost: ...
-Holdfast-Request: ...
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from holdfast.errors import HoldfastError, RateLimited
 from holdfast.wire.problems import MEDIA_TYPE, problem_of
 from holdfast.wire.values import Form, encode
 
-NO_CONTENT, NOT_MODIFIED, UNAUTHORIZED = 204, 304, 401
+OK, NO_CONTENT, NOT_MODIFIED, UNAUTHORIZED = 200, 204, 304, 401
 WAITABLE = frozenset((429, 503))
 BODILESS = frozenset((NO_CONTENT, NOT_MODIFIED))
 RETRY_AFTER_S: Final = 1
@@ -31,10 +31,6 @@ STATUS: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode())
     for status in HTTPStatus
 }
-OF_VALUE: Final = (
-    b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n"
-    b"%bHoldfast-Cost: %d\r\nHoldfast-Request: %b\r\n\r\n"
-)
 
 
 class Answer(msgspec.Struct, gc=False):
@@ -61,22 +57,25 @@ def head_of(answer: Answer, date: bytes, number: bytes, *, close: bool) -> bytes
     else:
         known = answer.length
         length = b"Content-Length: %d\r\n" % (len(answer.body) if known is None else known)
-    return b"%b%b%b%bHoldfast-Cost: %d\r\nHoldfast-Request: %b\r\n%b\r\n" % (
+    return b"%b%bHoldfast-Request: %b\r\n%b%bHoldfast-Cost: %d\r\n%b\r\n" % (
         STATUS.get(status) or b"HTTP/1.1 %d -\r\n" % status,
         date,
+        number,
         length,
         answer.headers,
         answer.cost_atto,
-        number,
         b"Connection: close\r\n" if close else b"",
     )
 
 
-def head_of_value(  # noqa: PLR0917 - the parts of an answer
-    headers: bytes, date: bytes, cost_atto: int, number: bytes, value: bytes
-) -> bytes:
-    """A whole answer with a value, as it is sent: what ``head_of`` makes of it, and the value."""
-    return OF_VALUE % (date, len(value), headers, cost_atto, number) + value
+def begin_well(date: bytes, name: bytes) -> bytes:
+    """The beginning of an answer that tells what was asked for, up to the request's number."""
+    return b"%b%bHoldfast-Request: %b-" % (STATUS[OK], date, name)
+
+
+def rest_of_value(headers: bytes, value: bytes) -> bytes:
+    """What follows the request's name in a free answer with a value, as ``head_of`` makes it."""
+    return b"Content-Length: %d\r\n%bHoldfast-Cost: 0\r\n\r\n%b" % (len(value), headers, value)
 
 
 def told(value: object, form: Form = "json", status: int = 200, headers: bytes = b"") -> Answer:

@@ -112,8 +112,7 @@ class Connection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The caller sends no more, and may still read: answer what is whole, then close."""
-        self.ending = True
-        self.lingers = False
+        self.ending, self.lingers = True, False
         self._drop_unfinished()
         self._close_if_done()
         return True
@@ -189,8 +188,7 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             self.ending = True  # the request was answered as if it had not asked for it
         except httptools.HttpParserError:
-            if not self.ending:
-                self.refuse(plain(BAD_REQUEST, "invalid_request", "this is not HTTP/1.1"))
+            self._refuse_if(plain(BAD_REQUEST, "invalid_request", "this is not HTTP/1.1"))
         else:
             if self.stage is HEAD:
                 self._refuse_if(self.head.receive(len(data)))
@@ -199,6 +197,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        if self.ending:  # what stands behind a refused request is not answered
+            return
         self.site.requests += 1
         self.request = Request(self, self.site.requests)
         self.head.begin()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from holdfast.access.decide import ANONYMOUS
 from holdfast.access.grants import EVERY, Ask, counts_at
 from holdfast.access.rights import DELETES, READS, RIGHT_OF, WRITES
@@ -23,6 +25,16 @@ HEADERS_KEPT, PASSES_KEPT = 1_000, 10_000
 QUICK = READS | WRITES | DELETES  # of which no audit tells where they are allowed
 
 
+class Pass(msgspec.Struct, frozen=True, gc=False):
+    """A credential that verified, and lets its holder do something: until when, at the latest.
+
+    ``epoch`` is what the tokens' was before that (``Tokens.epoch``).
+    """
+
+    until_ns: int
+    epoch: int
+
+
 class Door(Protocol):
     """Settles who asks, and whether they may. On the loop nothing here may wait for the disk."""
 
@@ -31,6 +43,18 @@ class Door(Protocol):
 
     def passes(self, principal: Principal, namespace: str, operation: str, address: str) -> bool:
         """Whether ``allow`` would return, from this address, whatever key and size are."""
+
+    def hold(
+        self, authorization: str | None, namespace: str, operation: str, address: str
+    ) -> Pass | None:
+        """What says in short, of a credential that ``passes``, that it does; None of any other.
+
+        Raises:
+            Unauthenticated: as ``who``.
+        """
+
+    def counts(self, held: Pass) -> bool:
+        """Whether it still does: asked before each use."""
 
     def waits(self, principal: Principal, namespace: str) -> bool:
         """Whether ``allow`` may have to write, so that a thread must ask it."""
@@ -51,6 +75,7 @@ class StoreDoor:
 
     def __init__(self, store: Store) -> None:
         self._tokens = store.tokens
+        self._wall_ns = store.clock.wall_ns
         self._access = store.access
         self.waits = self._access.counts
         self.allow = self._access.decide
@@ -94,6 +119,21 @@ class StoreDoor:
         anywhere = any(not grant.networks for grant in whole)
         self._passes.add(named if anywhere else (*named, address))
         return True
+
+    def hold(
+        self, authorization: str | None, namespace: str, operation: str, address: str
+    ) -> Pass | None:
+        """A pass for a token of the store's own that has a grant for all of a namespace."""
+        epoch = self._tokens.epoch  # first: what is revoked from here on makes it another
+        principal = self.who(authorization, None)
+        until_ns = principal.until_ns
+        if until_ns is None or not self.passes(principal, namespace, operation, address):
+            return None
+        return Pass(until_ns, epoch)
+
+    def counts(self, held: Pass) -> bool:
+        """Whether it has not ended, and nothing was revoked since."""
+        return held.epoch == self._tokens.epoch and self._wall_ns() < held.until_ns
 
 
 def _is_whole(grant: Grant, namespace: str, right: Right) -> bool:

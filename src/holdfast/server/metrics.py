@@ -25,6 +25,21 @@ if TYPE_CHECKING:
     from holdfast.server.site import Site
 
 
+class Tally:
+    """Requests of one operation that ended with one status, and how long they took."""
+
+    __slots__ = ("_times", "count")
+
+    def __init__(self, times: Times) -> None:
+        self.count = 0
+        self._times = times
+
+    def add(self, took_ns: int) -> None:
+        """Count one."""
+        self.count += 1
+        self._times.add(took_ns)
+
+
 class Metrics:
     """The counters of one server. Used on its loop.
 
@@ -34,26 +49,28 @@ class Metrics:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._requests: dict[tuple[str, int], int] = {}
+        self._requests: dict[tuple[str, int], Tally] = {}
         self._times: dict[str, Times] = {}
         self._life = site.store.entropy.bytes(8).hex()
 
     def count(self, operation: str, status: int, took_ns: int) -> None:
         """Count one answered request."""
-        named = (operation, status)
-        self._requests[named] = self._requests.get(named, 0) + 1
-        times = self._times.get(operation)
-        if times is None:
-            times = self._times[operation] = Times()
-        times.add(took_ns)
+        tally = self._requests.get((operation, status)) or self.tally(operation, status)
+        tally.add(took_ns)
+
+    def tally(self, operation: str, status: int) -> Tally:
+        """Where requests of a kind are counted."""
+        times = self._times.setdefault(operation, Times())
+        return self._requests.setdefault((operation, status), Tally(times))
 
     def figures(self) -> Figures:
         """What this process has counted, and holds. Reads figures of the store: on a thread."""
         site = self._site
         buckets = list(site.corridor.directory)
         requests: dict[str, dict[int, int]] = {}
-        for (operation, status), count in list(self._requests.items()):
-            requests.setdefault(operation, {})[status] = count
+        for (operation, status), tally in list(self._requests.items()):
+            if tally.count:
+                requests.setdefault(operation, {})[status] = tally.count
         times = list(self._times.items())
         return Figures(
             self._life,

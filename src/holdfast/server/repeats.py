@@ -19,13 +19,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from holdfast.errors import HoldfastError
 from holdfast.limits import KEY_BYTES
-from holdfast.request import reading
 from holdfast.server import objects
-from holdfast.server.answers import head_of_value
 from holdfast.server.deadlines import IDLE
 from holdfast.server.enclave_callers import MARK
+from holdfast.server.gets import Gets, marked
 from holdfast.server.requests import Request
 from holdfast.server.routes import Route
 from holdfast.wire.paths import UNCHANGED
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 METHOD: Final = slice(4)  # tells methods apart: one request of each is remembered
 MOST_BYTES: Final = 8 << 10  # of a header that is remembered
 MISSES: Final = 16  # in a row, after which nothing is remembered of a connection any more
-OK: Final = 200
 LINE: Final = b" HTTP/1.1\r\n"
 END: Final = b"\r\n\r\n"
 SPACES: Final = b"/v1/namespaces/"
@@ -75,6 +72,11 @@ class Repeat(msgspec.Struct, frozen=True, gc=False):
     headers: dict[str, str]
     is_plain_get: bool
 
+    @property
+    def is_marked_get(self) -> bool:
+        """Whether an enclave's session has marked a get."""
+        return self.is_plain_get and self.middle != b""
+
     def find(self, data: bytes) -> Found | None:
         """What is another in a request that is like this one, whole and alone; else None."""
         if not data.startswith(self.before):
@@ -101,10 +103,11 @@ class Repeat(msgspec.Struct, frozen=True, gc=False):
 class Repeats:
     """The requests of one connection that others may be like."""
 
-    __slots__ = ("_known", "_misses")
+    __slots__ = ("_gets", "_known", "_misses")
 
     def __init__(self) -> None:
         self._known: dict[bytes, Repeat] = {}
+        self._gets: Gets | None = None
         self._misses = 0
 
     def serve(self, connection: Connection, data: bytes) -> bool:
@@ -114,17 +117,27 @@ class Repeats:
             connection: that they are of.
             data: all that came in.
         """
-        repeat = self._known.get(data[METHOD])
-        if repeat is None or connection.stage is not IDLE or not connection.is_clear:
+        if connection.stage is not IDLE or connection.due or connection.parked:
             return False
         if connection.sending is not None or connection.choked_since_s is not None:
             return False
-        found = repeat.find(data)
-        if found is None:
+        gets = self._gets
+        answer = gets.answer(data) if gets is not None else None
+        if answer is None:
+            return self._serve_other(connection, data)
+        self._misses = 0
+        connection.since_s = connection.site.now_s
+        connection.transport.write(answer)
+        return True
+
+    def _serve_other(self, connection: Connection, data: bytes) -> bool:
+        repeat = self._known.get(data[METHOD])
+        found = repeat.find(data) if repeat is not None else None
+        if repeat is None or found is None:
             return False
         self._misses = 0
         connection.since_s = connection.site.now_s
-        answer = _answer(connection, repeat, found) if repeat.is_plain_get else None
+        answer = marked(connection, repeat, found) if repeat.is_marked_get else None
         if answer is not None:
             connection.transport.write(answer)
         else:
@@ -142,6 +155,8 @@ class Repeats:
         repeat = _repeat_of(connection.site, request, data)
         if repeat is not None:
             self._known[data[METHOD]] = repeat
+            if repeat.is_plain_get and repeat.namespace is not None and not repeat.middle:
+                self._gets = Gets(connection, repeat, repeat.namespace)
 
 
 def _repeat_of(site: Site, request: Request, data: bytes) -> Repeat | None:
@@ -221,39 +236,3 @@ def _begin(connection: Connection, repeat: Repeat, found: Found) -> None:
     if refusal is not None:
         request.reply = refusal
     connection.take_whole(request)
-
-
-def _answer(connection: Connection, repeat: Repeat, found: Found) -> bytes | None:
-    """The answer to a plain get of a value in memory, by somebody whom nothing narrows.
-
-    None where there is more to it, and nothing was done: then it goes the way of all requests.
-    """
-    site = connection.site
-    if not site.is_quiet or repeat.namespace is None:
-        return None
-    began_ns = site.clock.monotonic_ns()
-    door, callers, mark = site.door, site.callers, found.mark.decode()
-    try:
-        if mark:
-            principal = callers.in_session(mark)
-        else:
-            principal = door.who(repeat.headers.get("authorization"), None)
-        tenant = site.tenants.find(repeat.namespace)
-        if tenant.name in site.charging.known:
-            return None
-        passes, address = door.passes, connection.address
-        if principal is None or not passes(principal, tenant.name, "load", address):
-            return None
-        near = reading.look_at_row(site.corridor, tenant.space + found.key)
-        row, value = near or (b"", None)
-        if value is None:
-            return None
-        if mark:  # last, for a mark counts once
-            callers.spend(mark, repeat.method, repeat.path + found.key)
-    except HoldfastError:
-        return None
-    site.requests += 1
-    site.metrics.count("load", OK, site.clock.monotonic_ns() - began_ns)
-    site.count(tenant, (0, len(value)))
-    headers = objects.headers_of_row(row)
-    return head_of_value(headers, site.date, 0, site.name_at(site.requests), value)

@@ -50,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tenant_requests: requests of one namespace under way at once.
         queued_bytes: of values that wait for their commit, all together.
         gathered_bytes: of bodies that came in and are not answered, all together.
+        kept_bytes: of small objects in memory for who asks for them again, all together, in each
+            process; 0 keeps none.
         attestation: what is believed of enclaves.
         key_document: a file with the attestation document of the enclave that the server runs
             in, which binds the store's signing key; told beside signed roots, read each time.
@@ -79,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tenant_requests: Count = 1024
     queued_bytes: Count = 64 * MIB
     gathered_bytes: Count = 256 * MIB
+    kept_bytes: Annotated[int, msgspec.Meta(ge=0)] = 64 * MIB
     attestation: AttestationSettings = AttestationSettings()
     key_document: str | None = None
     issuers: tuple[IssuerSettings, ...] = ()

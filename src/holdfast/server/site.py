@@ -28,7 +28,7 @@ from holdfast.errors import (
 from holdfast.limits import VALUE_RECORD_BYTES
 from holdfast.metering import Rates, Usage
 from holdfast.operations import Operation
-from holdfast.server.answers import Answer, plain, refused
+from holdfast.server.answers import OK, Answer, begin_well, plain, refused
 from holdfast.server.behind import Behind
 from holdfast.server.bodies import bound
 from holdfast.server.browsers import SELDOM, meet, namespace_in
@@ -37,6 +37,7 @@ from holdfast.server.conditions import refuse_untaken
 from holdfast.server.direct import located
 from holdfast.server.door import Door
 from holdfast.server.enclave_callers import MARK, Callers
+from holdfast.server.kept import Kept
 from holdfast.server.lanes import Lanes, Settle
 from holdfast.server.logs import request_logger
 from holdfast.server.metrics import Metrics
@@ -89,11 +90,13 @@ class Site:
         self.tenants = Tenants(settings.tenant_requests)
         self.loop = asyncio.get_running_loop()
         self.now_s = self.loop.time()
-        self.date = b""
+        self.date = self.beginning = b""
         self.requests = 0
         self.gathered_bytes = 0  # of bodies that came in and are not answered
         self.draining = False
         self.metrics = Metrics(self)
+        self.loads = self.metrics.tally("load", OK)
+        self.kept = Kept(store.placement.directory, settings.kept_bytes)
         self.usage = Usage(store.clock.wall_ns)
         self.rates = Rates(store.clock.wall_ns)
         self.charging = Charging(store)
@@ -101,6 +104,8 @@ class Site:
         self.connections: Callable[[], int] = lambda: 0
         self._log = request_logger(settings.log)
         self._span = span_maker()
+        # Whether nobody is told of requests that went well, beyond their count.
+        self.is_quiet = self._span is None and settings.log != "all"
         self.lanes = Lanes(store.corridor, store.clock, settings.queued_bytes)
         self._readers = ThreadPoolExecutor(READERS, "holdfast-read")
         self._workers = ThreadPoolExecutor(WORKERS, "holdfast-work")
@@ -112,7 +117,9 @@ class Site:
         self.settings = settings
         self.tenants.most = settings.tenant_requests
         self.lanes.most_bytes = settings.queued_bytes
+        self.kept.bound(settings.kept_bytes)
         self._log = request_logger(settings.log)
+        self.is_quiet = self._span is None and settings.log != "all"
 
     # -- time ----------------------------------------------------------------------
 
@@ -123,15 +130,11 @@ class Site:
         self.charging.tick()
         stamp = formatdate(self.clock.wall_ns() / 1e9, usegmt=True)
         self.date = b"Date: %b\r\n" % stamp.encode()
+        self.beginning = begin_well(self.date, self._name)
 
     def name_at(self, number: int) -> bytes:
         """What ``Holdfast-Request`` calls a request by its number."""
         return b"%b-%x" % (self._name, number)
-
-    @property
-    def is_quiet(self) -> bool:
-        """Whether nobody is told of requests that went well, beyond their count."""
-        return self._span is None and self.settings.log != "all"
 
     # -- admitting -------------------------------------------------------------------
 
@@ -457,16 +460,12 @@ class Site:
             out_bytes = len(answer.body) if answer.length is None else answer.length
             told_bytes = request.sent_bytes  # no price is asked of an envelope
             self.charging.charge(request, answer, out_bytes if told_bytes is None else told_bytes)
-            self.count(tenant, (request.size_bytes, out_bytes), answer.cost_atto)
+            in_bytes, cost = request.size_bytes, answer.cost_atto
+            self.usage.count(tenant.name, in_bytes=in_bytes, out_bytes=out_bytes, cost_atto=cost)
         if self._log is not None:
             self._log(request, answer, took_ns, self.name_at(request.number).decode())
         if self._span is not None:
             self._span(request, answer, self.clock.wall_ns(), took_ns)
-
-    def count(self, tenant: Tenant, sizes: tuple[int, int], cost: int = 0) -> None:
-        """Count bytes in and out of a request, and what it cost."""
-        in_bytes, out_bytes = sizes
-        self.usage.count(tenant.name, in_bytes=in_bytes, out_bytes=out_bytes, cost_atto=cost)
 
     def gather(self, request: Request, size: int) -> Answer | None:
         """Make room for a piece of a body; a refusal where bodies together take too much."""

@@ -169,10 +169,15 @@ class Overlay:
 
 
 class State:
-    """The layered rows of one bucket. Writers hold the bucket's lock; readers need none."""
+    """The layered rows of one bucket. Writers hold the bucket's lock; readers need none.
+
+    ``base`` stands for the rows of the view: as long as it is the same, so is what lies there
+    under a key that no overlay has.
+    """
 
     def __init__(self, view: View) -> None:
         self.view = view
+        self.base = object()
         self.active = Overlay()
         self.keys = self.active.keys
         self.frozen: tuple[Overlay, ...] = ()
@@ -188,6 +193,21 @@ class State:
             else:
                 return self._viewed(Table.KEYS, key)
         return found or None
+
+    def stands(self, key: bytes, row: bytes, base: object) -> bool:
+        """Whether ``entry`` would still give the row that it gave after ``base`` was read.
+
+        Never asks the view; False where only that could tell.
+        """
+        found = self.keys.get(key)
+        if found is None:
+            for layer in self.frozen:
+                found = layer.keys.get(key)
+                if found is not None:
+                    break
+            else:
+                return self.base is base
+        return found == row
 
     def holds(self, keys: Iterable[bytes]) -> bool:
         """Whether overlays say of all keys what there is, so that the view need not be asked."""
@@ -321,6 +341,7 @@ class State:
     def thaw(self, absorbed: Iterable[Overlay]) -> None:
         """Let go of overlays that the view has committed."""
         gone = set(map(id, absorbed))
+        self.base = object()  # before they go: who does not meet them any more sees that
         self.frozen = tuple(layer for layer in self.frozen if id(layer) not in gone)
 
     def page(

@@ -54,6 +54,16 @@ def test_a_byte_at_a_time_does_not_buy_more_time(serve: Serve, connect: Dial) ->
     assert raw.unread.startswith(b"HTTP/1.1 408") or raw.rest().startswith(b"HTTP/1.1 408")
 
 
+def test_nothing_behind_a_refused_header_is_carried_out(
+    serve: Serve, connect: Dial, store: Store
+) -> None:
+    raw = connect(serve(header_bytes=1_000))
+    put = raw.request("PUT", OBJECTS + "a", b"never")
+    raw.say(raw.request("GET", OBJECTS + "b", X="x" * 1_001) + put)
+    assert raw.rest().count(b"HTTP/1.1 ") == 1
+    assert not store.namespace("acme").exists("a")
+
+
 @pytest.mark.parametrize("size", [100, 5 * MIB])
 def test_a_body_that_stops_coming_ends_the_request(
     serve: Serve, connect: Dial, store: Store, size: int

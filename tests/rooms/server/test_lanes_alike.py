@@ -1,0 +1,181 @@
+"""What a connection that has asked before answers is what one that has not answers, byte for byte.
+
+Requests like the one before are not parsed (server/repeats.py) and plain gets are answered in one
+go (server/gets.py). Whatever is sent behind such requests must mean to the server what it means
+to the parser.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator, Sequence
+from random import Random
+
+import pytest
+
+from holdfast.store.store import Store
+from holdfast.testing.serving import Serving
+from tests.rooms.server.conftest import Serve
+from tests.rooms.server.raw import OBJECTS, Raw
+from tests.rooms.server.test_admin import Dial
+
+OWN = re.compile(rb"(?m)^(Date: |Holdfast-Request: )[^\r]*\r\n")
+ASKED = 3  # before what is compared
+ROUNDS = 150
+
+
+@pytest.fixture
+def serving(serve: Serve, store: Store) -> Serving:
+    space = store.namespace("acme")
+    for number in range(5):
+        space.put(f"k{number}", b"%d" % number * 50)
+    space.put("A", b"percent")
+    space.put("short", b"s", ttl=3600)
+    space.put("typed", b"t", content_type="text/plain")
+    space.put("large", bytes(100_000))
+    return serve()
+
+
+def whole(raw: Raw, pieces: Sequence[bytes]) -> bytes:
+    """All that is answered to bytes, which are the last that are sent; but what is always new."""
+    try:
+        for piece in pieces:
+            raw.say(piece)
+        raw.socket.shutdown(socket.SHUT_WR)
+    except OSError:  # it was refused before all was sent
+        pass
+    return OWN.sub(b"", raw.rest())
+
+
+class Lanes:
+    """Two connections at a time: one that has asked before, and one that has not."""
+
+    def __init__(self, serving: Serving, connect: Dial) -> None:
+        self._serving = serving
+        self._connect = connect
+        raw = connect(serving)
+        self.token = raw.token
+        self.plain = raw.request("GET", OBJECTS + "k1")
+        raw.socket.close()
+
+    def get(self, key: str, **headers: str) -> bytes:
+        """A get as bytes."""
+        return self.plain.replace(b"objects/k1 ", b"objects/%b " % key.encode("latin-1")).replace(
+            b"\r\n\r\n",
+            b"".join(b"\r\n%b: %b" % (n.encode(), h.encode()) for n, h in headers.items())
+            + b"\r\n\r\n",
+        )
+
+    def compare(self, *pieces: bytes) -> bytes:
+        """Hold that both are answered the same, and return it."""
+        first, later = (self._connect(self._serving) for _ in range(2))
+        for number in range(ASKED):
+            later.say(self.get(f"k{number}"))
+            assert later.hear().body == b"%d" % number * 50
+        told, again = whole(first, pieces), whole(later, pieces)
+        assert again == told, pieces
+        for raw in (first, later):
+            raw.socket.close()
+        return told
+
+
+@pytest.fixture
+def lanes(serving: Serving, connect: Dial) -> Lanes:
+    return Lanes(serving, connect)
+
+
+def crafted(lanes: Lanes) -> Iterator[tuple[int, bytes]]:
+    """Bytes that are nearly a plain get, and how many answers with a value they may have."""
+    plain = lanes.plain
+    head, host = plain.split(b"\r\n", 1)
+    yield 1, plain
+    yield 2, plain * 2
+    yield 20, plain * 20
+    yield 0, plain[:-1]
+    yield 1, plain + b"\r\n"
+    yield 2, plain + b"\r\n\r\n" + plain
+    yield 0, head + b"\r\n folded: yes\r\n" + host
+    yield 0, plain.replace(b"Host: h\r\n", b"Host: h\r\nHost: h\r\n")
+    yield 0, plain.replace(b"Host: h\r\n", b"Host: h\r\n folded\r\n")
+    yield 0, plain.replace(b"Host: h\r\n", b"")
+    yield 0, plain.replace(b"\r\n", b"\n")
+    yield 0, plain.replace(b"Host: h\r\n", b"Host: h\n")
+    yield 0, plain.replace(b"\r\n\r\n", b"\n\n")
+    yield 0, plain.replace(b"\r\n\r\n", b"\r\n\n")
+    yield 0, plain.replace(b"\r\n\r\n", b"\n\n") + plain
+    yield 0, plain.replace(b"\r\n\r\n", b"\r\r\n")
+    yield 0, plain.replace(b"Host: h", b"Host: h\0")
+    yield 0, plain.replace(b"k1", b"k\x001")
+    yield 1, plain.replace(b"k1", b"k1 HTTP/1.1\r\nHost: h\r\n\r\nGET " + OBJECTS.encode() + b"k2")
+    yield 1, plain.replace(b"/v1/", b"http://h/v1/", 1)
+    yield 0, plain.replace(b" HTTP/1.1", b" HTTP/1.2")
+    yield 1, plain.replace(b" HTTP/1.1", b" HTTP/1.0")
+    yield 1, plain.replace(b" HTTP/1.1", b"  HTTP/1.1")
+    yield 0, plain.replace(b" HTTP/1.1", b"\tHTTP/1.1")
+    yield 0, plain.replace(b"GET", b"get")
+    yield 0, plain.replace(b"Bearer ", b"Bearer x")
+    yield 0, plain.replace(b"acme", b"other")
+    yield 1, plain.replace(b"acme", b"%61cme")
+
+
+KEYS = ("A", "%41", "%4", "%zz", "%2E%2E", "..", ".", "k1/", "/k1", "//", "k1?", "k1?proof=no")
+OTHERS = ("k1#x", "k%31", "typed", "short", "large", "none", "é", "k*", "x" * 1_024, "x" * 1_025)
+HEADERS = {
+    "Range": "bytes=1-3",
+    "If-None-Match": "*",
+    "If-Match": '"7"',
+    "Content-Length": "0",
+    "Transfer-Encoding": "chunked",
+    "Connection": "close",
+    "Upgrade": "h2c",
+    "Expect": "100-continue",
+    "Origin": "http://elsewhere",
+    "Holdfast-Enclave": "0;1;00",
+    "Holdfast-Fence": "1",
+    "X-Unknown": "1",
+    "X-Long": "x" * 40_000,
+}
+
+
+def test_nearly_the_same_is_read_by_the_parser(lanes: Lanes) -> None:
+    for most, data in crafted(lanes):
+        told = lanes.compare(data)
+        assert told.count(b"HTTP/1.1 200 OK\r\n") <= most, data
+
+
+@pytest.mark.parametrize("key", [*KEYS, *OTHERS])
+def test_keys_mean_the_same(lanes: Lanes, key: str) -> None:
+    assert lanes.compare(lanes.get(key)).startswith(b"HTTP/1.1 ")
+
+
+@pytest.mark.parametrize("name", sorted(HEADERS))
+def test_headers_mean_the_same(lanes: Lanes, name: str) -> None:
+    lanes.compare(lanes.get("k1", **{name: HEADERS[name]}))
+    lanes.compare(lanes.get("k1", **{name: HEADERS[name]}), lanes.get("k2"))
+
+
+def test_split_at_every_byte(lanes: Lanes) -> None:
+    both = lanes.get("k2") + lanes.get("k3")
+    told = lanes.compare(both)
+    assert told.count(b"HTTP/1.1 200 OK\r\n") == 2
+    for at in range(1, len(both), 1 + len(both) // 60):
+        assert lanes.compare(both[:at], both[at:]) == told
+
+
+def test_bytes_changed_by_chance(lanes: Lanes) -> None:
+    chance = Random(6)
+    words = (b"\r\n", b"\n", b"\0", b" ", b":", b"\r\n\r\n", b"GET ", b"/", b"%", b"\r", b"\xff")
+    for _ in range(ROUNDS):
+        data = bytearray(lanes.get(chance.choice(["k1", "k2", "typed"])))
+        at = chance.randrange(len(data))
+        match chance.randrange(4):
+            case 0:
+                data[at] ^= 1 << chance.randrange(8)
+            case 1:
+                data[at:at] = chance.choice(words)
+            case 2:
+                del data[at : at + chance.randrange(1, 5)]
+            case _:
+                data[at:at] = data[: chance.randrange(len(data))]
+        lanes.compare(bytes(data))
