@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -76,3 +77,26 @@ def uses(module: ast.Module) -> Iterator[tuple[str, ast.AST]]:
             yield known[first] + dot + rest, node
         elif not dot:
             yield name, node
+
+
+TEST = re.compile(r"^ *(?:async )?def (test\w*)\(", re.MULTILINE)
+
+
+@cache
+def _tests_of(file: Path) -> frozenset[str]:
+    return frozenset(TEST.findall(file.read_text()))
+
+
+@cache
+def tests_in(path: Path) -> frozenset[str]:
+    """The names of the tests that a file, or a folder, has: its own, and those of our suites."""
+    own = path.rglob("*.py") if path.is_dir() else [path]
+    return frozenset().union(*map(_tests_of, [*own, *(PACKAGE / "testing").rglob("*.py")]))
+
+
+def is_a_test(name: str) -> bool:
+    """Whether there is a test of this name, as pytest takes it, below the folder of tests."""
+    place, _, rest = name.partition("::")
+    path = ROOT / "tests" / place
+    wanted = rest.partition("[")[0].rpartition("::")[2]
+    return path.exists() and (wanted in tests_in(path) or wanted[:1] in {"", "T"})

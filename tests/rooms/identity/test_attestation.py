@@ -172,6 +172,10 @@ def test_a_bundle_without_the_root_in_front_is_refused() -> None:
     assert reason_of(AUTHORITY.document(NOW_NS, cabundle=AUTHORITY.cabundle[::-1])) == "root"
 
 
+def test_an_empty_bundle_makes_no_leaf_its_own_root() -> None:
+    assert reason_of(AUTHORITY.document(NOW_NS, cabundle=[])) == "encoding"
+
+
 WRONG_CERTIFICATES: dict[str, tuple[int, dict[str, object]]] = {
     "an authority that is none": (2, {"ca": False}),
     "constraints that are not critical": (2, {"constraints_critical": False}),
