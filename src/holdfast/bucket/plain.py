@@ -16,8 +16,16 @@ from crc32c import crc32c
 from holdfast.bucket import commit
 from holdfast.bucket.group import Gathering
 from holdfast.limits import OVERLAY_RECORDS
-from holdfast.log.entry import ENTRY, ENTRY_BYTES
-from holdfast.log.records import CHECK, CHECK_BYTES, FOLD, HEAD, HEAD_BYTES, OVERHEAD, Type
+from holdfast.log.entry import ENTRY, ENTRY_BYTES, PLAIN_ENTRY
+from holdfast.log.records import (
+    CHECK,
+    CHECK_BYTES,
+    FOLD,
+    HEAD_BYTES,
+    OVERHEAD,
+    PLAIN_HEAD,
+    Type,
+)
 from holdfast.operations import Store
 from holdfast.values import Receipt
 
@@ -28,6 +36,7 @@ Batch = tuple[
     Sequence[bytes], Sequence[str], Sequence[bytes | memoryview]
 ]  # composite keys, names, values
 STORE = int(Type.STORE)
+_pack_head, _pack_entry, _pack_check = PLAIN_HEAD.pack, PLAIN_ENTRY.pack, CHECK.pack
 
 
 def plan(
@@ -39,7 +48,7 @@ def plan(
     """
     keys, names, values = batch
     now, segment, buffers = bucket.time.now_ns(), group.segment, group.buffers
-    pack_head, pack_row, pack_check = HEAD.pack, ENTRY.pack, CHECK.pack
+    pack_head, pack_entry, pack_check = _pack_head, _pack_entry, _pack_check
     versions = range(bucket.version + 1, bucket.version + 1 + len(keys))
     at = group.base + group.length
     rows: list[bytes] = []
@@ -49,13 +58,13 @@ def plan(
         folded = version if version <= FOLD else (version ^ (version >> 32)) & FOLD
         check = crc32c(key, crc ^ folded)
         buffers += (
-            pack_head(STORE, 0, wide, size, crc, 0, version, now, 0),
+            pack_head(STORE, wide, size, crc, version, now),
             key,
             value,
             pack_check(check),
         )
         at += HEAD_BYTES + wide
-        add(pack_row(version, now, 0, size, crc, 0, 0, segment, at))
+        add(pack_entry(version, now, size, crc, segment, at))
         at += size + CHECK_BYTES
     bucket.version += len(keys)
     bucket.highest = max(bucket.highest, high)
@@ -119,16 +128,13 @@ def _publish_one(bucket: Bucket, key: bytes, row: bytes, number: int, *, length:
     """Make one plain store visible whose record takes so many bytes of a segment."""
     active = bucket.state.active
     keys, tally = active.keys, active.tally
-    old = keys.get(key)
+    if key in keys:
+        tally.count_out(key, keys[key])
     keys[key] = row
-    noted = bucket.noted.get(number)
-    if noted is not None:
-        noted[key] = row
-    if old:
-        tally.count(key, old, -1)
+    if number in bucket.noted:
+        bucket.noted[number][key] = row
     tally.keys += 1
-    live = tally.live
-    live[number] = live.get(number, 0) + length
+    tally.live[number] += length
     active.payload += ENTRY_BYTES + len(key)
 
 
@@ -154,28 +160,25 @@ def store_one(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) 
         now, size, wide, crc = bucket.time.now_ns(), len(value), len(key), crc32c(value)
         folded = version if version <= FOLD else (version ^ (version >> 32)) & FOLD
         check = crc32c(key, crc ^ folded)
-        head = HEAD.pack(STORE, 0, wide, size, crc, 0, version, now, 0)
+        head = _pack_head(STORE, wide, size, crc, version, now)
         try:
-            place = log.append_body(b"".join((head, key, value, CHECK.pack(check))), 1)
+            place = log.append_single(b"".join((head, key, value, _pack_check(check))))
         except OSError as error:
             raise commit.refuse(bucket, error) from error
         except BaseException:
             bucket.broken = commit.INTERRUPTED
             raise
         number, at = log.number, place + HEAD_BYTES + wide
-        row = ENTRY.pack(version, now, 0, size, crc, 0, 0, number, at)
-        length = OVERHEAD + wide + size
         active = bucket.state.active  # from here on as ``_publish_one`` does it
         keys, tally = active.keys, active.tally
-        old = keys.get(key)
-        keys[key] = row
-        noted = bucket.noted.get(number)
-        if noted is not None:
-            noted[key] = row
-        if old:
-            tally.count(key, old, -1)
+        if key in keys:
+            tally.count_out(key, keys[key])
+        keys[key] = row = _pack_entry(version, now, size, crc, number, at)
+        if number in bucket.noted:
+            bucket.noted[number][key] = row
         tally.keys += 1
-        tally.live[number] = tally.live.get(number, 0) + length
+        length = OVERHEAD + wide + size
+        tally.live[number] += length
         active.payload += ENTRY_BYTES + wide
         if key > bucket.highest:  # noqa: PLR1730 - a call to max costs more than the rest
             bucket.highest = key
@@ -223,10 +226,10 @@ def _plan_one(bucket: Bucket, group: Gathering, key: bytes, value: bytes | memor
     now, size, wide, crc = bucket.time.now_ns(), len(value), len(key), crc32c(value)
     folded = version if version <= FOLD else (version ^ (version >> 32)) & FOLD
     check = crc32c(key, crc ^ folded)
-    head = HEAD.pack(STORE, 0, wide, size, crc, 0, version, now, 0)
-    group.buffers = [head, key, value, CHECK.pack(check)]
+    head = _pack_head(STORE, wide, size, crc, version, now)
+    group.buffers = [head, key, value, _pack_check(check)]
     at = group.base + HEAD_BYTES + wide
-    group.pending[key] = ENTRY.pack(version, now, 0, size, crc, 0, 0, group.segment, at)
+    group.pending[key] = _pack_entry(version, now, size, crc, group.segment, at)
     group.count = 1
     group.length = OVERHEAD + wide + size
     if key > bucket.highest:  # noqa: PLR1730 - a call to max costs more than the rest

@@ -118,6 +118,7 @@ class FileSegment(Segment):
     """
 
     __slots__ = (
+        "_appending",
         "_descriptors",
         "_disk",
         "_durable",
@@ -125,7 +126,6 @@ class FileSegment(Segment):
         "_file",
         "_map",
         "_name_is_durable",
-        "_steps",
         "lent",
         "path",
         "size",
@@ -146,23 +146,23 @@ class FileSegment(Segment):
         self._map: Mapped | None = None
         self._name_is_durable = name_is_durable
         self.lent: tuple[dict[int, Mapped], int] | None = None
-        self._steps = 0  # two per append: odd while one is under way
+        self._appending = False
 
     # -- the port ------------------------------------------------------------------
 
     def append(self, buffers: Sequence[Buffer]) -> None:
-        # The step comes before the look at the file, and close_if_durable takes
-        # the file before it looks at the steps: one of the two sees the other.
-        # A lock would say the same for twice the time, and a Ctrl-C between its
-        # acquire and the try would leave it locked.
-        self._steps += 1
+        # This is said before the look at the file, and close_if_durable takes the
+        # file before it asks: one of the two sees the other. A lock would say the
+        # same for twice the time, and a Ctrl-C between its acquire and the try
+        # would leave it locked.
+        self._appending = True
         try:
             file = self._file
             if file is None or self._failure is not None:
                 file = self._to_write()
             self.size += file.write(self.size, buffers)
         finally:
-            self._steps += 1
+            self._appending = False
 
     def sync(self) -> None:
         self.used = True
@@ -249,7 +249,7 @@ class FileSegment(Segment):
 
     def _is_durable(self) -> bool:
         """Whether no failed write-back would go unheard if the file were closed now."""
-        return self._failure is not None or (self._durable == self.size and self._steps % 2 == 0)
+        return self._failure is not None or (self._durable == self.size and not self._appending)
 
     def _close_file_if_durable(self) -> bool:
         file, self._file = self._file, None

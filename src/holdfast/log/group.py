@@ -53,6 +53,11 @@ class Kind(IntEnum):
     CONTROL = 3  # records about the log itself; only these are read to settle it
 
 
+# The head of a group of one record, but for its digest: what it begins with, and the rest.
+SINGLE = struct.Struct("<12sII4xQQ")
+BEGINNING = _pack(MAGIC, Kind.RECORDS, 0, 0, 1, 0, 0, 0, 0, 0)[:12]
+
+
 class GroupHead(msgspec.Struct, frozen=True, gc=False):
     """A verified group header at ``start``; the body runs from ``body`` to ``stop``."""
 

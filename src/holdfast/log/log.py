@@ -17,12 +17,16 @@ from typing import NamedTuple
 
 import msgspec
 from crc32c import crc32c
+from xxhash import xxh3_64_intdigest
 
 from holdfast.engines.port import Buffer, LeftBehind, Mapped, Segment, Segments
 from holdfast.errors import Corrupt, StorageFailed
 from holdfast.limits import GIB
 from holdfast.log.group import (
+    BEGINNING,
+    DIGEST,
     GROUP_HEAD_BYTES,
+    SINGLE,
     Group,
     Kind,
     Scan,
@@ -43,18 +47,13 @@ from holdfast.log.header import (
     unpack_head,
 )
 from holdfast.log.keyblock import KeyBlock
-from holdfast.log.records import (
-    CHECK,
-    CHECK_BYTES,
-    Type,
-    check_of,
-    encode,
-)
+from holdfast.log.records import CHECK, CHECK_BYTES, Type, check_of, encode
 
 GROUP_OF_RECORDS = int(Kind.RECORDS)
 SMALL_BYTES = 1 << 16
 FIRST = 1  # segment of every log
 UNKNOWN = -(1 << 62)  # a count of records, and still one after any number was added
+_pack_single, _pack_digest = SINGLE.pack, DIGEST.pack  # looked up once, not for every group
 JOIN_BYTES = 1 << 14  # a group of larger buffers is written gathered instead of joined
 
 
@@ -176,6 +175,21 @@ class Log:
         if kind == GROUP_OF_RECORDS:
             self.records += count
         return start - length
+
+    def append_single(self, record: bytes) -> int:
+        """Write a group of one record; where that begins. As ``append_body``, quicker."""
+        length = len(record)
+        if length >= JOIN_BYTES:
+            return self.append_body(record, 1)
+        head = _pack_single(BEGINNING, length, crc32c(record), self.synced, self.digest)
+        digest = xxh3_64_intdigest(head)
+        self.active.append((b"".join((head, _pack_digest(digest), record)),))
+        self.digest = digest
+        self.last = start = self.stop
+        self.records += 1
+        start += GROUP_HEAD_BYTES
+        self.stop = start + length
+        return start
 
     def append(
         self, buffers: Sequence[Buffer], count: int, length: int, kind: int = Kind.RECORDS

@@ -34,6 +34,7 @@ from crc32c import crc32c
 
 HEAD = struct.Struct("<BBHIIIQQQ")
 HEAD_BYTES = HEAD.size
+PLAIN_HEAD = struct.Struct("<HHII4xQQ8x")  # of no flags, no attributes and no expiry
 CHECK = struct.Struct("<I")
 CHECK_BYTES = CHECK.size
 OVERHEAD = HEAD_BYTES + CHECK_BYTES

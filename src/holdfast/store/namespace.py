@@ -28,6 +28,7 @@ from holdfast.values import Prove, Proven, ProvenParts, Receipt, Stat
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
     from holdfast.log.entry import Entry
+    from holdfast.operations import StoreOptions
     from holdfast.store.store import Store as HoldfastStore
 
 LOCK_POLL_S = 0.01
@@ -132,19 +133,25 @@ class Namespace(Metered, Pricing, Proving, Searching, Sharing):
             Busy: the store is catching up; later.
             StorageFailed: not stored. OutcomeUnknown: perhaps stored.
         """
-        plain_object = content_type is None is index and tags is None is consumers
-        unasked = ttl is None is if_version and fence is None
-        if plain_object and unasked and not (keep_ttl or if_absent or permanent):
+        if (  # None by None: half of what asking for all at once takes
+            (ttl is None and if_version is None and fence is None and consumers is None)
+            and (content_type is None and index is None and tags is None)
+            and not (keep_ttl or if_absent or permanent)
+        ):
             if type(data) is bytes and len(data) <= VALUE_RECORD_BYTES:
-                plain: Receipt = self._corridor.store(self._composite(key), key, data)
-                return plain
-            options = None
-        else:
-            options = put_options(
-                *(ttl, keep_ttl, if_absent, if_version, fence, consumers, permanent, content_type),
-                index=index,
-                tags=tags,
-            )
+                try:
+                    composite = self._space + key.encode()
+                except (AttributeError, UnicodeEncodeError):
+                    composite = b""
+                if not self._least < len(composite) <= self._most:
+                    composite = arguments.compose(self._space, key)
+                return self._corridor.store(composite, key, data)  # type: ignore[no-any-return]
+            return self._put(key, data, None)
+        asked = ttl, keep_ttl, if_absent, if_version, fence, consumers, permanent, content_type
+        return self._put(key, data, put_options(*asked, index=index, tags=tags))
+
+    def _put(self, key: str, data: object, options: StoreOptions | None) -> Receipt:
+        """Create or replace an object that is more than a few bytes without options."""
         composite = arguments.compose(self._space, key)
         operation = Store(composite, key, arguments.payload(data), options)
         if len(operation.value) > VALUE_RECORD_BYTES:
@@ -215,16 +222,6 @@ class Namespace(Metered, Pricing, Proving, Searching, Sharing):
             if bucket.start <= composite < bucket.stop:
                 return bucket
             self._directory.look_again()
-
-    def _composite(self, key: str) -> bytes:
-        """A caller's key as a composite one, checked; the quick way of ``compose``."""
-        try:
-            composite = self._space + key.encode()
-        except (AttributeError, UnicodeEncodeError):
-            return arguments.compose(self._space, key)
-        if self._least < len(composite) <= self._most:
-            return composite
-        return arguments.compose(self._space, key)
 
     def _composites(self, names: Sequence[str]) -> builtins.list[bytes]:
         """Callers' keys as composite ones, checked."""

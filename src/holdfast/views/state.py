@@ -9,6 +9,7 @@ Deleted rows stay in an overlay as ``DELETED`` until they are absorbed.
 from __future__ import annotations
 
 import struct
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from heapq import heappush
 from itertools import islice
@@ -46,7 +47,7 @@ class Tally:
     def __init__(self, keys: int = 0, special: int = 0, live: dict[int, int] | None = None):
         self.keys = keys
         self.special = special
-        self.live: dict[int, int] = live or {}
+        self.live: dict[int, int] = defaultdict(int, live or {})
 
     def count(self, key: bytes, row: bytes, sign: int) -> None:
         """Count an object in (``sign`` 1) or out (-1)."""
@@ -57,21 +58,26 @@ class Tally:
             if flags & CAREFUL:
                 self.special += sign
             for at, taken in live_bytes(key, entry):
-                self.live[at] = self.live.get(at, 0) + sign * taken
+                self.live[at] += sign * taken
         else:
             taken = OVERHEAD + len(key) + attrs_len + size
-            self.live[segment] = self.live.get(segment, 0) + sign * taken
+            self.live[segment] += sign * taken
+
+    def count_out(self, key: bytes, row: bytes) -> None:
+        """Count an object out that is replaced, unless it was removed already."""
+        if row:
+            self.count(key, row, -1)
 
     def count_bytes(self, segment: int, taken: int) -> None:
         """Count bytes of a segment in, or out where negative."""
-        self.live[segment] = self.live.get(segment, 0) + taken
+        self.live[segment] += taken
 
     def add(self, other: Tally) -> None:
         """Take another tally's counts in."""
         self.keys += other.keys
         self.special += other.special
         for segment, taken in other.live.items():
-            self.live[segment] = self.live.get(segment, 0) + taken
+            self.live[segment] += taken
 
     def total(self) -> int:
         """Live bytes over all segments."""
