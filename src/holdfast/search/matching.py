@@ -7,7 +7,7 @@ word's does, moved by their distance.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -31,6 +31,7 @@ from holdfast.search.query import (
     Or,
     Query,
     Range,
+    Wanted,
     Words,
 )
 from holdfast.search.run import NEAR, Array, Plan, Posting, Run
@@ -44,45 +45,43 @@ def matches(query: Query, run: Run) -> BitMap:
     return _ANSWERS[type(query)](query, run)
 
 
-def first_of_all(terms: tuple[str, ...], run: Run, most: int) -> tuple[int, Iterable[int]]:
+def first_of_all(wanted: Wanted, run: Run) -> tuple[int, Iterable[int]]:
     """How many documents have all of several terms, and the first of them.
 
     A run does not change, so how many they are, and where to look for the first, is found out
     once; the documents themselves each time.
     """
-    plan = run.plans.get((most, terms))
+    plan = run.plans.get(wanted.name)
     if plan is None:
-        plan = _planned(terms, run, most)
+        plan = _planned(wanted, run)
     bits = plan.one & plan.other
     for other in plan.others:
         bits &= other
-    return plan.total, islice(bits, most)
+    return plan.total, islice(bits, wanted.most)
 
 
-def _planned(terms: tuple[str, ...], run: Run, most: int) -> Plan:
+def _planned(wanted: Wanted, run: Run) -> Plan:
     if len(run.plans) >= KNOWN_PLANS:
         run.plans.clear()
-    plan = run.plans[most, terms] = _plan([run.posting(term) for term in terms], most, run.count)
+    plan = _plan([run.posting(term) for term in wanted.terms], run, wanted.most)
+    run.plans[wanted.name] = plan
     return plan
 
 
-def _plan(lists: Sequence[Posting | None], most: int, count: int) -> Plan:
+def _plan(lists: Sequence[Posting | None], run: Run, most: int) -> Plan:
     found = sorted((one for one in lists if one is not None), key=lambda one: len(one.bits))
     if len(found) < len(lists):
         return Plan(0, ABSENT.bits, ABSENT.bits)
-    rarest, *others = found
-    if len(others) != 1:
-        bits = [posting.bits for posting in others] or [rarest.bits]
-        total = len(BitMap.intersection(rarest.bits, *bits))
-        return Plan(total, rarest.bits, bits[0], tuple(bits[1:]))
-    common = others[0]
-    total = rarest.bits.intersection_cardinality(common.bits)
-    near = list(zip(rarest.near, common.near, strict=False))
-    expected = most * count // (total or 1)  # of how many documents, if they lie evenly
-    for one, other in near[bisect_left(NEAR, expected) :]:
-        if one.intersection_cardinality(other) >= most:
-            return Plan(total, one, other)
-    return Plan(total, rarest.bits, common.bits)
+    found = found if len(found) > 1 else found * 2
+    every = found[0].bits & found[1].bits
+    for other in found[2:]:
+        every &= other.bits
+    total = len(every)
+    bits = [one.bits for one in found]
+    if run.count > NEAR[-1] and total >= most > 0:
+        step = bisect_right(NEAR, every[most - 1])  # among so many documents are the first
+        bits = [run.near(one, step) for one in found]
+    return Plan(total, bits[0], bits[1], tuple(bits[2:]))
 
 
 def words_of(words: Words, run: Run) -> Posting:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -48,6 +49,7 @@ TOKEN: Final = re.compile(
     |(?P<word>[^\s()"]+))""",
     re.VERBOSE,
 )
+PLAIN: Final = re.compile(r"[a-z0-9]+(?: [a-z0-9]+)*")  # nothing but words
 KEY, TYPE, TAG = "key", "type", "tag"
 OWN_FIELDS: Final = frozenset((KEY, TYPE, TAG))
 
@@ -71,10 +73,24 @@ def parse(text: str, schema: Schema) -> Query:
     """
     if len(text) > SEARCH_QUERY_CHARS:
         raise InvalidQuery(position=SEARCH_QUERY_CHARS, reason="too long")
+    words = text.split(" ")
+    if PLAIN.fullmatch(text) and len(words) <= SEARCH_QUERY_PARTS:
+        return _all_of(words, [analyzer(language).words for language in schema.languages])
     parser = _Parser(text, schema)
     found = parser.query(None, 0)
     parser.finish()
     return Nothing() if found is None else found
+
+
+def _all_of(words: Sequence[str], languages: Sequence[Mapping[str, str]]) -> Query:
+    """What the parser makes of nothing but words."""
+    parts = []
+    for word in words:
+        terms = dict.fromkeys([terms[word] for terms in languages])
+        rows = tuple([(Element(term, 0),) for term in terms if term != GAP])
+        if rows:
+            parts.append(Words(rows))
+    return parts[0] if len(parts) == 1 else And(tuple(parts)) if parts else Nothing()
 
 
 class _Parser:

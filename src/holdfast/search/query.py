@@ -82,6 +82,14 @@ Query = Everything | Nothing | Leaf | And | Or | Not
 Rank = Literal["bm25", "key"]
 
 
+class Wanted(msgspec.Struct, frozen=True, gc=False):
+    """The first so many documents that have all of several terms; ``name`` says both."""
+
+    terms: tuple[str, ...]
+    most: int
+    name: str
+
+
 def scored(query: Query) -> Iterator[Words]:
     """The words that a ranking counts: those that are asked for, not those that are excluded."""
     if isinstance(query, Words):
@@ -104,16 +112,16 @@ def beginnings(query: Query) -> Iterator[str]:
         yield query.term
 
 
-def plain_terms(query: Query) -> tuple[str, ...]:
-    """The terms of a query that asks for all of several words and nothing else; else none."""
+def all_of_several(query: Query, most: int) -> Wanted | None:
+    """What a query wants that asks for all of several words and nothing else; else None."""
     if not isinstance(query, And):
-        return ()
+        return None
     terms = []
     for part in query.parts:
         if not isinstance(part, Words) or len(part.rows) != 1 or len(part.rows[0]) != 1:
-            return ()
+            return None
         element = part.rows[0][0]
         if element.open:
-            return ()
+            return None
         terms.append(element.term)
-    return tuple(terms)
+    return Wanted(tuple(terms), most, f"{most} {' '.join(terms)}")

@@ -37,9 +37,10 @@ from __future__ import annotations
 
 import struct
 import sys
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, overload
 
@@ -54,6 +55,7 @@ from holdfast.search.prints import prints_of
 from holdfast.values import Hit
 
 Array = NDArray[Any]
+Told = tuple[Array | None, Array | None]  # counts and positions of a posting
 
 MAGIC: Final = b"HFSRUN" + (b"<1" if sys.byteorder == "little" else b">1")
 HEAD: Final = struct.Struct("=8sQII9Q")
@@ -66,6 +68,7 @@ WIDE: Final = 255
 COMMON: Final = 128  # of so many documents one has a common term
 NEAR: Final = tuple(int(512 * 1.25**step) for step in range(20))  # documents, the first of a run
 FIRST: Final = tuple(BitMap(range(count)) for count in NEAR)
+STRIDE: Final = 16  # terms between two that are in memory
 KNOWN_HITS: Final = 20_000
 KNOWN_LISTS: Final = 4_000_000  # documents in decoded lists that one run keeps
 
@@ -90,19 +93,43 @@ class Posting:
         bits: the documents.
         counts: how often in each, in order; None where it is once.
         positions: all positions, document by document; None where it has none.
+        unread: gives both, once somebody wants to know.
     """
 
-    __slots__ = ("_documents", "_places", "bits", "counts", "near", "positions")
+    __slots__ = ("_counts", "_documents", "_places", "_positions", "_unread", "bits", "near")
 
     def __init__(
-        self, bits: BitMap, counts: Array | None = None, positions: Array | None = None
+        self,
+        bits: BitMap,
+        counts: Array | None = None,
+        positions: Array | None = None,
+        unread: Callable[[], Told] | None = None,
     ) -> None:
         self.bits = bits
-        self.counts = counts
-        self.positions = positions
-        self.near: tuple[BitMap, ...] = ()  # of a common term: those of the first documents
+        self._counts = counts
+        self._positions = positions
+        self._unread = unread
+        self.near: dict[int, BitMap] = {}  # of a common term: those of the run's first documents
         self._documents: Array | None = None
         self._places: Array | None = None
+
+    def _read(self) -> None:
+        unread = self._unread
+        if unread is not None:
+            self._counts, self._positions = unread()
+            self._unread = None  # only now: others may read too
+
+    @property
+    def counts(self) -> Array | None:
+        """How often in each document, in order; None where it is once."""
+        self._read()
+        return self._counts
+
+    @property
+    def positions(self) -> Array | None:
+        """All positions, document by document; None where it has none."""
+        self._read()
+        return self._positions
 
     @property
     def documents(self) -> Array:
@@ -151,6 +178,20 @@ class Rows(Sequence[bytes]):
             return [self[i] for i in range(*at.indices(len(self)))]
         ends = self.ends
         return bytes(self.data[ends[at] : ends[at + 1]])
+
+
+def _told(data: memoryview, kind: int, count: int) -> Told:
+    """Counts and positions of a posting of so many documents, which stand behind those."""
+    counts = positions = None
+    start, total, code = 0, count, CODES[kind >> 2 & 3]
+    if code:
+        start = count * SIZES[code]
+        counts = np.frombuffer(data[:start], dtype=code)
+        total = int(counts.sum())
+    code = CODES[kind >> 4 & 3]
+    if code:
+        positions = np.frombuffer(data[start : start + total * SIZES[code]], dtype=code)
+    return counts, positions
 
 
 class Shown(dict[int, Hit]):
@@ -207,9 +248,10 @@ class Run:
         self.terms = Rows(terms_at.cast("I"), words)
         self._lists_at = lists_at.cast("Q")
         self._numbers = numbers
-        self.plans: dict[tuple[int, tuple[str, ...]], Plan] = {}
+        self.plans: dict[str, Plan] = {}
         self._known: dict[str, Posting | None] = {}
         self._unions: dict[str, Posting] = {}
+        self._signs: list[bytes] | None = None  # every so many terms, once one was looked for
         self._weight = 0
         self.words = int(self.lengths.sum())
         self.shown = Shown(self.keys)
@@ -228,17 +270,22 @@ class Run:
         if term in known:
             return known[term]
         raw = term.encode()
-        at = bisect_left(self.terms, raw)
-        found, weight = None, 0
+        at = self._place(raw)
+        found = None
         if at < len(self.terms) and self.terms[at] == raw:
             found = self.posting_at(at)
-            weight = len(found.bits)
-            if len(found.bits) * COMMON >= self.count > NEAR[-1]:
-                found.near = tuple([found.bits & first for first in FIRST])
-                weight += sum(map(len, found.near))
-        self._make_room(weight + 1)
+        self._make_room(1 if found is None else len(found.bits) + 1)
         known[term] = found
         return found
+
+    def _place(self, raw: bytes) -> int:
+        """Where a term stands or would."""
+        if self._signs is None:
+            self._signs = self.terms[::STRIDE]
+        behind = bisect_left(self._signs, raw) * STRIDE
+        return bisect_left(
+            self.terms, raw, max(behind - STRIDE, 0), min(behind + 1, len(self.terms))
+        )
 
     def posting_at(self, at: int) -> Posting:
         """The posting list of the term in this place."""
@@ -252,20 +299,19 @@ class Run:
             bits = BitMap.deserialize(bytes(data[start : start + size]))
         else:
             size = count * (4 if kind & 3 else 2)
-            bits = BitMap(data[start : start + size].cast("I" if kind & 3 else "H").tolist())
-        start += size
-        counts = positions = None
-        code = CODES[kind >> 2 & 3]
-        total = count
-        if code:
-            end = start + count * SIZES[code]
-            counts = np.frombuffer(data[start:end], dtype=code)
-            start, total = end, int(counts.sum())
-        code = CODES[kind >> 4 & 3]
-        if code:
-            end = start + total * SIZES[code]
-            positions = np.frombuffer(data[start:end], dtype=code)
-        return Posting(bits, counts, positions)
+            numbers = np.frombuffer(data[start : start + size], dtype="I" if kind & 3 else "H")
+            bits = BitMap(array("I", numbers.astype(np.uint32).tobytes()), optimize=False)
+        return Posting(bits, unread=partial(_told, data[start + size :], kind, count))
+
+    def near(self, one: Posting, step: int) -> BitMap:
+        """A posting's documents, at least those among so many first ones as this step has."""
+        if step == len(NEAR) or len(one.bits) * COMMON < self.count:
+            return one.bits
+        known = one.near.get(step)
+        if known is None:
+            known = one.near[step] = one.bits & FIRST[step]
+            self._make_room(len(known))
+        return known
 
     def count_from(self, prefix: str) -> int:
         """How many terms begin with a prefix."""

@@ -25,7 +25,7 @@ from holdfast.search.changes import VISIBLE
 from holdfast.search.documents import Maker
 from holdfast.search.index import Index
 from holdfast.search.parse import TAG
-from holdfast.search.query import Query, Words, beginnings, plain_terms, scored
+from holdfast.search.query import Query, Wanted, Words, all_of_several, beginnings, scored
 from holdfast.search.ranking import Counts, Found, Scored, Weights
 from holdfast.search.shelf import Part
 from holdfast.store.cursors import key_cursor, read_cursor, score_cursor
@@ -48,9 +48,9 @@ KEY_OF: Final = attrgetter("key")
 class Asked(msgspec.Struct, frozen=True, gc=False):
     """A question that was understood.
 
-    ``terms``: where everything is wanted, by key, that has all of these and nothing else is
-    asked. ``weights`` are those of the first page. ``most`` hits are looked for: one more than
-    are told. ``begun`` are beginnings of words.
+    ``wanted``: where everything is wanted, by key, that has all of several words and nothing
+    else is asked. ``weights`` are those of the first page. ``most`` hits are looked for: one
+    more than are told. ``begun`` are beginnings of words.
     """
 
     question: Question
@@ -60,7 +60,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     after: Scored | None
     weights: Weights | None
     words: tuple[Words, ...]
-    terms: tuple[str, ...]
+    wanted: Wanted | None
     most: int
     in_order: bool
     begun: tuple[str, ...]
@@ -103,9 +103,19 @@ class Answering:
         self._searcher = searcher
         self._asked: dict[tuple[str, str, int, str], Asked] = {}
 
-    def known(self, namespace: str, query: str, limit: int, rank: str) -> Asked | None:
-        """A plain question that was understood before."""
-        return self._asked.get((namespace, query, limit, rank))
+    def again(self, namespace: str, query: str, limit: int, rank: str) -> Hits | None:
+        """The answer to a plain question, where it was understood before; else None."""
+        asked = self._asked.get((namespace, query, limit, rank))
+        if asked is None:
+            return None
+        if asked.wanted is not None:
+            try:
+                found = self._at_once(asked.wanted, asked.space)
+            except Moved:
+                found = None
+            if found is not None:
+                return found
+        return self.answer(asked)
 
     def forget(self) -> None:
         """Fields and languages have changed: every question is to be understood anew."""
@@ -126,7 +136,8 @@ class Answering:
         is_plain = question.is_plain
         words = tuple(scored(tree)) if rank == "bm25" else ()
         after, weights = read_cursor(question.after, rank, len(words))
-        terms = plain_terms(tree) if is_plain and rank == "key" else ()
+        by_key = is_plain and rank == "key"
+        wanted = all_of_several(tree, question.limit) if by_key else None
         space = question.namespace.encode()
         asked = Asked(
             question,
@@ -136,7 +147,7 @@ class Answering:
             after,
             weights,
             words,
-            terms,
+            wanted,
             question.limit + 1,
             rank == "key",
             tuple(dict.fromkeys(beginnings(tree))),
@@ -157,9 +168,6 @@ class Answering:
         for attempt in range(ATTEMPTS):
             try:
                 told = self._searcher.gathered(asked.space)
-                found = self._at_once(asked, told) if asked.terms else None
-                if found is not None:
-                    return found
                 behind = 0
                 for index in told.indexes:
                     if not index.is_new():
@@ -215,39 +223,37 @@ class Answering:
 
     # -- by key, all in this process -------------------------------------------------------
 
-    @staticmethod
-    def _at_once(asked: Asked, told: Gathered) -> Hits | None:
+    def _at_once(self, wanted: Wanted, space: bytes) -> Hits | None:
         """The same as ``_in_order`` of one whole run; None where it is not that simple."""
+        told = self._searcher.gathered(space)
         if len(told.indexes) != 1 or told.others:
             return None
         index = told.indexes[0]
         with index.lock:
-            shelf = index.shelves.get(asked.space)
+            shelf = index.shelves.get(space)
             if shelf is None or index.bucket.may_expire or not index.is_new():
                 return None
-            if (index.start, index.stop) != told.spans[0]:
-                return None
+            start, stop = told.spans[0]
             parts = shelf.parts
-            if len(parts) != 1 or parts[0].hidden:
+            if len(parts) != 1 or parts[0].hidden or index.start != start or index.stop != stop:
                 return None
-            run, most = parts[0].run, asked.most
-            total, first = matching.first_of_all(asked.terms, run, most)
+            run = parts[0].run
+            total, first = matching.first_of_all(wanted, run)
             hits = tuple(map(run.shown.__getitem__, first))
-        if len(hits) < most:
-            return Hits(total, hits)
-        hits = hits[:-1]
-        return Hits(total, hits, key_cursor(hits[-1].key) if hits else None)
+        if total > wanted.most > 0:
+            return Hits(total, hits, key_cursor(hits[-1].key))
+        return Hits(total, hits)
 
     def _in_order(self, asked: Asked, told: Gathered, behind: int) -> Hits:
         total = 0
         hits: list[Hit] = []
         facets: dict[str, dict[str, int]] = {}
-        terms, most = asked.terms, asked.most
+        wanted, most = asked.wanted, asked.most
         for index, span in zip(told.indexes, told.spans, strict=True):
             with index.lock:
                 for part in self._parts(index, span, asked):
-                    if terms and not part.hidden:
-                        count, first = matching.first_of_all(terms, part.run, most)
+                    if wanted is not None and not part.hidden:
+                        count, first = matching.first_of_all(wanted, part.run)
                     else:
                         count, first = _first(part, asked, facets)
                     if count:
@@ -255,7 +261,8 @@ class Answering:
                         hits = sorted(hits + found, key=KEY_OF)[:most] if total else found
                         total += count
         limit = most - 1
-        following = key_cursor(hits[limit - 1].key) if len(hits) > limit > 0 else None
+        is_more = (len(hits) if wanted is None else total) > limit > 0
+        following = key_cursor(hits[limit - 1].key) if is_more else None
         shown = tuple(hits[:limit])
         if asked.question.highlight:
             shown = tuple(self._with_snippet(asked, hit) for hit in shown)

@@ -94,9 +94,9 @@ class Searching:
         is_plain = fresh is True and highlight is False and not facets
         is_first = after is None and max_wait is None and prefixes is None
         if is_plain and is_first and type(query) is str and type(limit) is int:
-            asked = answering.known(self.name, query, limit, rank)
-            if asked is not None:
-                return self._found(answering.answer(asked))
+            found = answering.again(self.name, query, limit, rank)
+            if found is not None:
+                return self._found(found)
         question = Question(
             self.name,
             query,

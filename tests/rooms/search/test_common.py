@@ -7,6 +7,7 @@ import pytest
 from holdfast.search.analysis import analyzer
 from holdfast.search.build import Builder, Document
 from holdfast.search.matching import first_of_all
+from holdfast.search.query import Wanted
 from holdfast.search.run import NEAR, Run
 
 COUNT = NEAR[-1] + 2_000
@@ -53,5 +54,5 @@ def test_all_of_several_words_are_counted_and_the_first_told(
     ]
     for most in (0, 1, 11, 101, 1_001, COUNT):
         for _ in range(2):  # found out, and known
-            total, first = first_of_all(terms, run, most)
+            total, first = first_of_all(Wanted(terms, most, f"{most} {terms}"), run)
             assert (total, list(first)) == (len(wanted), wanted[:most])
