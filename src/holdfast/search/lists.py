@@ -164,7 +164,7 @@ class _Batch:
     def _put(self, begins: Counts, counts: Counts, widths: Counts, values: Numbers) -> None:
         """Put so many values of so many bytes from each place on."""
         width = np.repeat(widths, counts)
-        at = np.repeat(begins, counts) + _within(counts) * width
+        at = np.repeat(begins, counts) + within(counts) * width
         for byte in range(int(widths.max(initial=0))):
             wide = np.flatnonzero(width > byte)
             place = at[wide] + (byte if IS_LITTLE else width[wide] - 1 - byte)
@@ -182,15 +182,15 @@ def _width(most: Any) -> Counts:  # noqa: ANN401 - an array of any integers
     return np.where(most < WIDE, 1, np.where(most < NARROW, 2, 4))
 
 
-def _within(counts: Counts) -> Counts:
-    """0, 1, 2, ... of each count."""
+def within(counts: Counts) -> Counts:
+    """0, 1, 2, ... below each count."""
     ends = np.cumsum(counts)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
 
 
 def _ranges(starts: Counts, counts: Counts) -> Counts:
     """All numbers of several ranges."""
-    return np.repeat(starts, counts) + _within(counts)
+    return np.repeat(starts, counts) + within(counts)
 
 
 def encode(documents: Numbers, counts: Numbers, positions: Numbers | None) -> bytes:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import heapq
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import groupby
-from operator import itemgetter
 from typing import Final
 
 import numpy as np
 
 from holdfast.search.build import Numbers, assemble
-from holdfast.search.lists import encode, side_by_side
-from holdfast.search.run import Array, Posting, Run
+from holdfast.search.lists import Lists, lists_of
+from holdfast.search.occurrences import Occurrences, occurrences
+from holdfast.search.run import Run
 from holdfast.search.shelf import Part, Shelf
 
-SLICE: Final = 8  # terms between two looks at the clock
+CHUNK_BYTES: Final = 1 << 17  # of one run's lists that are put beside those of others at once
 NONE: Final = 0xFFFFFFFF
 
 
@@ -27,22 +27,21 @@ def merged(parts: Sequence[Part]) -> Iterator[Run | None]:
     """
     keys, numbers = _order(parts)
     yield None
-    rows: list[tuple[bytes, bytes]] = []
-    streams = [_terms(part, at) for at, part in enumerate(parts)]
-    for count, (term, found) in enumerate(groupby(heapq.merge(*streams), key=itemgetter(0))):
-        lists = [(at, parts[at].run.posting_at(place)) for _, at, place in found]
-        row = _joined(lists, numbers)
-        if row is not None:
-            rows.append((term, row))
-        if count % SLICE == SLICE - 1:
-            yield None
+    terms: list[bytes] = []
+    begins = [0]
+    pieces: list[bytes] = []
+    for found in _lists(parts, numbers):
+        if found is not None:
+            terms += found.terms
+            begins += (np.frombuffer(found.begins, dtype=np.uint64)[1:] + begins[-1]).tolist()
+            pieces.append(found.data)
+        yield None
+    lists = Lists(terms, array("Q", begins).tobytes(), b"".join(pieces))
     lengths = np.zeros(len(keys), dtype=np.uint32)
     for part, renumbered in zip(parts, numbers, strict=True):
         kept = renumbered != NONE
         lengths[renumbered[kept]] = part.run.lengths[kept]
-    yield assemble(
-        (keys, lengths), side_by_side(rows), _expiries(parts, numbers), _values(parts, numbers)
-    )
+    yield assemble((keys, lengths), lists, _expiries(parts, numbers), _values(parts, numbers))
 
 
 def merge_on(shelf: Shelf, old: list[Part]) -> Iterator[None]:
@@ -64,53 +63,74 @@ def merge_on(shelf: Shelf, old: list[Part]) -> Iterator[None]:
 
 def _order(parts: Sequence[Part]) -> tuple[list[bytes], list[Numbers]]:
     """All keys that count, ascending, and by part the new number of each document."""
-    every = sorted(
-        (key, at, document)
-        for at, part in enumerate(parts)
-        for document, key in enumerate(part.run.keys)
-        if document not in part.hidden
-    )
-    numbers = [np.full(part.run.count, NONE, dtype=np.uint32) for part in parts]
-    for number, (_, at, document) in enumerate(every):
-        numbers[at][document] = number
-    return [key for key, _, _ in every], numbers
+    keys: list[bytes] = []
+    counting = []
+    for part in parts:
+        kept = np.ones(part.run.count, dtype=bool)
+        kept[part.hidden.to_array()] = False
+        documents = np.flatnonzero(kept)
+        every = part.run.keys[:]
+        keys += [every[document] for document in documents.tolist()] if part.hidden else every
+        counting.append(documents)
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    ranks = np.empty(len(keys), dtype=np.uint32)
+    ranks[order] = np.arange(len(keys), dtype=np.uint32)
+    numbers, first = [], 0
+    for part, documents in zip(parts, counting, strict=True):
+        renumbered = np.full(part.run.count, NONE, dtype=np.uint32)
+        renumbered[documents] = ranks[first : first + len(documents)]
+        numbers.append(renumbered)
+        first += len(documents)
+    return [keys[at] for at in order], numbers
 
 
-def _terms(part: Part, at: int) -> Iterator[tuple[bytes, int, int]]:
-    for place, term in enumerate(part.run.terms):
-        yield term, at, place
+def _lists(parts: Sequence[Part], numbers: Sequence[Numbers]) -> Iterator[Lists | None]:
+    """The lists of all terms, ascending, so many at a time; None between slices of work."""
+    marks = sorted({mark for part in parts for mark in _marks(part.run)})
+    yield None
+    low = [0] * len(parts)
+    for mark in (*marks, None):
+        high = [
+            len(terms) if mark is None else bisect_left(terms, mark)
+            for terms in (part.run.terms for part in parts)
+        ]
+        yield from _joined(parts, numbers, list(zip(low, high, strict=True)))
+        low = high
 
 
-def _joined(lists: Sequence[tuple[int, Posting]], numbers: Sequence[Numbers]) -> bytes | None:
-    """One posting list of several; None where nothing of it counts."""
-    renumbered = [_renumbered(posting, numbers[at]) for at, posting in lists]
-    documents = np.concatenate([one[0] for one in renumbered])
-    if not len(documents):
-        return None
-    counts = np.concatenate([one[1] for one in renumbered])
-    told = [one[2] for one in renumbered if one[2] is not None]
-    positions = np.concatenate(told) if told else None
-    if len(renumbered) > 1 and (documents[1:] < documents[:-1]).any():
-        order = np.argsort(documents, kind="stable")
-        if positions is not None:
-            owners = np.repeat(documents, counts)
-            positions = positions[np.argsort(owners, kind="stable")]
-        documents, counts = documents[order], counts[order]
-    return encode(documents, counts, positions)
+def _marks(run: Run) -> Iterator[bytes]:
+    """Terms with about so many bytes of lists between them."""
+    ends = np.frombuffer(run.lists_at, dtype=np.uint64)
+    steps = np.arange(CHUNK_BYTES, int(ends[-1]), CHUNK_BYTES, dtype=np.uint64)
+    for place in np.unique(np.searchsorted(ends, steps)).tolist():
+        if place < len(run.terms):
+            yield run.terms[place]
 
 
-def _renumbered(posting: Posting, numbers: Numbers) -> tuple[Numbers, Numbers, Array | None]:
-    """Documents under their new numbers, counts and positions of those that count."""
-    documents = numbers[posting.documents]
-    counts = np.ones(len(documents), np.uint32) if posting.counts is None else posting.counts
-    counts = counts.astype(np.uint32)
-    positions = None if posting.positions is None else posting.positions.astype(np.uint32)
-    kept = documents != NONE
-    if kept.all():
-        return documents, counts, positions
-    if positions is not None:
-        positions = positions[np.repeat(kept, counts)]
-    return documents[kept], counts[kept], positions
+def _joined(
+    parts: Sequence[Part], numbers: Sequence[Numbers], spans: Sequence[tuple[int, int]]
+) -> Iterator[Lists | None]:
+    """The lists of a range of terms, which stands in each run in a span of places."""
+    rows = [part.run.terms[low:high] for part, (low, high) in zip(parts, spans, strict=True)]
+    names = sorted({name for row in rows for name in row})
+    number = {name: at for at, name in enumerate(names)}
+    columns: list[Occurrences] = []
+    for part, renumbered, row, (low, high) in zip(parts, numbers, rows, spans, strict=True):
+        if low < high:
+            term, owner, place = occurrences(part.run, low, high)
+            owner = renumbered[owner]
+            kept = owner != NONE
+            ranks = np.array([number[name] for name in row], dtype=np.uint32)
+            columns.append((ranks[term - low][kept], owner[kept], place[kept]))
+            yield None
+    if not columns:
+        return
+    term, owner, place = (np.concatenate(column) for column in zip(*columns, strict=True))
+    if len(columns) > 1:
+        order = np.argsort(term.astype(np.uint64) << 32 | owner, kind="stable")
+        term, owner, place = term[order], owner[order], place[order]
+    yield None
+    yield from lists_of(names, term, owner, place)
 
 
 def _expiries(parts: Sequence[Part], numbers: Sequence[Numbers]) -> list[tuple[int, int]]:

@@ -41,6 +41,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, overload
 
@@ -174,9 +175,15 @@ class Rows(Sequence[bytes]):
     def __getitem__(self, at: slice) -> list[bytes]: ...
 
     def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
-        if isinstance(at, slice):
-            return [self[i] for i in range(*at.indices(len(self)))]
         ends = self.ends
+        if isinstance(at, slice):
+            places = range(*at.indices(len(self)))
+            if places.step != 1 or not places:
+                return [self[i] for i in places]
+            every = ends[places.start : places.stop + 1].tolist()
+            first = every[0]
+            data = bytes(self.data[first : every[-1]])
+            return [data[low - first : high - first] for low, high in pairwise(every)]
         return bytes(self.data[ends[at] : ends[at + 1]])
 
 
@@ -239,14 +246,14 @@ class Run:
             view[HEAD.size + start : HEAD.size + end]
             for start, end in zip((0, *ends), ends, strict=False)
         ]
-        keys_at, keys, lengths, expiries, terms_at, words, lists_at, self._lists, numbers = pieces
+        keys_at, keys, lengths, expiries, terms_at, words, lists_at, self.lists, numbers = pieces
         self.keys = Rows(keys_at.cast("I"), keys)
         self.lengths = np.frombuffer(lengths, dtype=np.uint32)
         half = len(expiries) // 12 * 8
         self.expires_ns = expiries[:half].cast("Q")
         self.expiring = expiries[half:].cast("I")
         self.terms = Rows(terms_at.cast("I"), words)
-        self._lists_at = lists_at.cast("Q")
+        self.lists_at = lists_at.cast("Q")
         self._numbers = numbers
         self.plans: dict[str, Plan] = {}
         self._known: dict[str, Posting | None] = {}
@@ -289,7 +296,7 @@ class Run:
 
     def posting_at(self, at: int) -> Posting:
         """The posting list of the term in this place."""
-        data = self._lists[self._lists_at[at] : self._lists_at[at + 1]]
+        data = self.lists[self.lists_at[at] : self.lists_at[at + 1]]
         kind, count, start = data[0], data[1], 2
         if count == WIDE:
             (count,), start = struct.unpack_from("=I", data, 2), 6
