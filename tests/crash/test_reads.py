@@ -131,6 +131,22 @@ def test_who_must_not_wait_is_told_when_it_is_time() -> None:
     assert not done  # no bucket holds any
 
 
+def test_half_way_whoever_charges_beside_the_readers_is_called_once() -> None:
+    called: list[int] = []
+    lag = Lag(b"acme", 10, lambda *_: None, lambda: called.append(number))
+    for _ in range(10):
+        number = lag.draw()
+        if number >= lag.heed_at:
+            lag.heed(number)
+    assert called == [5]
+    lag.catch_up()  # draws number 10
+    for _ in range(20):
+        number = lag.draw()
+        if number >= lag.heed_at:
+            lag.heed(number)
+    assert called == [5, 15, 26]  # the read of number 20 charged all there was, at number 21
+
+
 @pytest.mark.parametrize("lines", [7, 60])
 def test_a_reader_is_killed(tmp_path: Path, lines: int) -> None:
     folder = tmp_path / "data"

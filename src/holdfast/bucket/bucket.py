@@ -55,6 +55,7 @@ class Bucket(Reader):
     heed_at = 0  # where the next segment, or a sync beside the writers, is to be seen to
     forked_at: Position | None = None  # where its log began, if a split made it just now,
     forked_from = ""  # and the id of the bucket that was split
+    damage: Corrupt | None = None  # of a log that does not verify (repair.py)
     presence: Presence | None = None  # where somebody asked what a store replaces
 
     def __init__(
@@ -77,9 +78,10 @@ class Bucket(Reader):
         self.growing: Prints | None = None
         self.grown_to = b""
         self.view_tally = Tally()
-        # Rows of plain stores by segment, as they were written, for its key block (seal.py).
-        # A segment that holds others too, or a key twice, has more records than rows here.
+        # Rows of plain stores by segment, as they were written, for its key block (seal.py), and
+        # where groups of others lie. A segment that holds a key twice has more records than these.
         self.noted: dict[int, dict[bytes, bytes]] = {} if log.records else {log.number: {}}
+        self.mixed: dict[int, list[plain.Span]] = {}
         self.kept: dict[int, int] = {}  # bytes of evacuated removals, by segment
         self.locks = Locks(settings.clock)
         self.sessions = Sessions(settings.identity)
@@ -100,7 +102,6 @@ class Bucket(Reader):
         self.closed_at: Position | None = None
         self.born_at = self.frozen_at = log.position
         self.broken: str | None = None
-        self.damage: Corrupt | None = None  # of a log that does not verify (repair.py)
         self.closed = self.leading = self.crowded = self.may_expire = False
         self.weight = self.special = self.opened_version = self.time_mark = 0
         self.marked_at = log.stop  # where the log ended when its last mark was written
@@ -308,6 +309,7 @@ class Bucket(Reader):
         self.wrote(group.length)
 
     def _publish_changes(self, group: Gathering) -> None:
+        plain.pass_over(self, group)
         for table, key, row in group.changes:
             if table is Table.KEYS:
                 self.state.put_entry(key, row)

@@ -108,8 +108,8 @@ def count(bucket: Bucket, key: bytes, kind: Kind, egress_bytes: int, *, waits: b
 def _number(bucket: Bucket, lag: Lag, *, waits: bool) -> None:
     lag.last = number = lag.draw()
     if waits:
-        if number >= lag.until:
-            lag.catch_up(number)
+        if number >= lag.heed_at:
+            lag.heed(number)
         return
     if lag.is_near():
         bucket.settings.lags.near()
@@ -157,8 +157,8 @@ def loader(bucket: Bucket) -> Callable[[bytes], bytes | Entry]:
         if OPENED and take is not _pass:
             _note(bucket, key.partition(VISIBLE)[0], "C", size)
         number = lag.draw()
-        if number >= lag.until:
-            lag.catch_up(number)
+        if number >= lag.heed_at:
+            lag.heed(number)
         return value
 
     return load_here

@@ -2,8 +2,9 @@
 
 A read is counted in memory and charged later, so a crash loses what was not charged yet. Each
 read draws a number; whoever draws one that is too far behind the last charge has everything
-charged before it is answered. So the bound holds whatever upkeep is busy with. Time is
-bounded by whoever charges twice a second (``upkeep/charger.py``).
+charged before it is answered. So the bound holds whatever upkeep is busy with. Half way there
+whoever charges beside the readers (``upkeep/charger.py``) is called, so that none of them
+waits for the disk, and where few read it looks twice a second, which bounds the time.
 """
 
 from __future__ import annotations
@@ -24,20 +25,30 @@ READS_MOST: Final = 10_000  # of a namespace that a crash may lose, in all proce
 Charge = Callable[["Bucket", bytes], object]
 
 
+def _nobody() -> None:
+    """Nobody charges by the clock: ticks do."""
+
+
 class Lag:
     """The reads of one namespace, in all buckets of this process, since they were charged last.
 
-    ``draw`` numbers a read that was counted; from the number ``until`` on ``catch_up`` is due.
+    ``draw`` numbers a read that was counted; from the number ``heed_at`` on ``heed`` is due, and
+    from ``until`` on nobody is answered before ``catch_up``.
 
     Args:
         namespace: whose.
         most: reads that may be behind.
         charge: charges what a bucket has counted, durably.
+        near: calls whoever charges beside the readers.
     """
 
-    def __init__(self, namespace: bytes, most: int, charge: Charge) -> None:
+    def __init__(
+        self, namespace: bytes, most: int, charge: Charge, near: Callable[[], object] = _nobody
+    ) -> None:
         self.draw = count().__next__
         self.until = self._most = most
+        self.heed_at = most // 2
+        self._near = near
         self.last = 0  # number that was drawn last, as far as who cannot wait has to know
         self._namespace = namespace
         self._charge = charge
@@ -47,6 +58,14 @@ class Lag:
     def hold(self, bucket: Bucket) -> None:
         """Charge what this bucket counts, too."""
         self._buckets[bucket.id] = bucket
+
+    def heed(self, number: int) -> None:
+        """Have it charged beside the readers; where that did not come in time, wait for it."""
+        if number >= self.until:
+            self.catch_up(number)
+        else:
+            self.heed_at = self.until  # called once; if another was just charged, not for that
+            self._near()
 
     def is_near(self) -> bool:
         """Whether it is time to charge, for who cannot wait for it later."""
@@ -69,6 +88,7 @@ class Lag:
                 with suppress(HoldfastError):
                     self._charge(bucket, self._namespace)
             self.until = begun + self._most
+            self.heed_at = begun + self._most // 2
             self.last = begun
 
 
@@ -93,17 +113,16 @@ class Lags(dict[bytes, Lag]):
             is_first = not self
             lag = self.get(namespace)
             if lag is None:
-                lag = self[namespace] = Lag(namespace, self.most, self._charge)
+                lag = self[namespace] = Lag(namespace, self.most, self._charge, self._call)
             lag.hold(bucket)
         if is_first:
             self.begun()
         return lag
 
+    def _call(self) -> None:
+        self.near()
+
     def catch_up(self) -> None:
         """Charge all that was counted."""
         for lag in list(self.values()):
             lag.catch_up()
-
-
-def _nobody() -> None:
-    """Nobody charges by the clock: ticks do."""

@@ -17,6 +17,7 @@ from holdfast.bucket import commit
 from holdfast.bucket.group import Gathering
 from holdfast.limits import OVERLAY_RECORDS
 from holdfast.log.entry import ENTRY, ENTRY_BYTES, PLAIN_ENTRY
+from holdfast.log.group import GROUP_HEAD_BYTES
 from holdfast.log.records import (
     CHECK,
     CHECK_BYTES,
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 Batch = tuple[
     Sequence[bytes], Sequence[str], Sequence[bytes | memoryview]
 ]  # composite keys, names, values
+Span = tuple[int, int, int]  # where a group begins and stops in its segment; its records
 STORE = int(Type.STORE)
+MIXED_MOST = 1_000  # groups in a segment beside those of plain stores: more, and all of it is read
 _pack_head, _pack_entry, _pack_check = PLAIN_HEAD.pack, PLAIN_ENTRY.pack, CHECK.pack
 
 
@@ -122,6 +125,17 @@ def publish(bucket: Bucket, group: Gathering) -> None:
     noted = bucket.noted.get(group.segment)
     if noted is not None:
         noted.update(rows)
+
+
+def pass_over(bucket: Bucket, group: Gathering) -> None:
+    """Note where a published group lies that holds other records, too: its rows are not noted."""
+    number = group.segment
+    if number not in bucket.noted:
+        return
+    spans = bucket.mixed.setdefault(number, [])
+    spans.append((group.base - GROUP_HEAD_BYTES, group.base + group.length, group.count))
+    if len(spans) > MIXED_MOST:
+        del bucket.noted[number], bucket.mixed[number]
 
 
 def _publish_one(bucket: Bucket, key: bytes, row: bytes, number: int, *, length: int) -> None:

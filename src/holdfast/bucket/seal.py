@@ -7,22 +7,27 @@ until a collector moves what is alive in it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from holdfast.bucket.checkpoint import Pace, never, no_pace
-from holdfast.log.columns import runs
+from holdfast.log.columns import Run, runs
+from holdfast.log.entry import ENTRY
 from holdfast.log.group import Kind
 from holdfast.log.keyblock import Columns, build, columns
 from holdfast.log.ordering import in_order
 from holdfast.log.records import Type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from holdfast.bucket.bucket import Bucket
+    from holdfast.bucket.plain import Span
     from holdfast.log.log import Log
 
+Listed = tuple[bytes, int, int, bytes]  # as ``Row``
 SLICE = 150
 STORE = int(Type.STORE)
 
@@ -52,16 +57,36 @@ def seal(bucket: Bucket, number: int, pace: Pace = no_pace) -> None:
 
 
 def _noted(bucket: Bucket, number: int, pace: Pace) -> Iterator[Columns] | None:
-    """The rows of a segment that holds nothing but noted ones, each key once; else None."""
-    noted = bucket.noted.pop(number, None)
-    if bucket.log.counts.pop(number, 0) != len(noted or ()) or not noted:
+    """The rows of a segment of which nearly all are noted, and its other groups read; else None."""
+    noted, spans = bucket.noted.pop(number, None), bucket.mixed.pop(number, [])
+    known = len(noted or ()) + sum(records for _, _, records in spans)
+    if bucket.log.counts.pop(number, 0) != known or not noted:
         return None
-    return ((run.keys, [STORE] * len(run.keys), run.rows) for run in runs(noted, pace))
+    return _merged(runs(noted, pace), _listed(_rows_at(bucket.log, number, spans, pace), pace))
+
+
+def _merged(noted: Iterable[Run], others: Sequence[Listed]) -> Iterator[Columns]:
+    """Rows of plain stores in order, with others, in order too, where they belong."""
+    at = 0
+    for run in noted:
+        stop = bisect_right(others, run.keys[-1], at, key=itemgetter(0))
+        if stop == at:
+            yield run.keys, [STORE] * len(run.keys), run.rows
+        else:
+            versions = [ENTRY.unpack_from(row)[0] for row in run.rows]
+            own = zip(run.keys, versions, repeat(STORE), run.rows, strict=False)
+            yield columns(sorted([*own, *others[at:stop]]))
+        at = stop
+    yield from [columns(others[at:])] if at < len(others) else ()
 
 
 def _read(log: Log, number: int, pace: Pace) -> Iterator[Columns]:
     """The rows of a segment, read and verified."""
     return map(columns, in_order(list(_rows(log, number, pace)), pace, itemgetter(0)))
+
+
+def _listed(rows: Iterable[Listed], pace: Pace) -> list[Listed]:
+    return [row for run in in_order(list(rows), pace, itemgetter(0)) for row in run]
 
 
 def seal_all(bucket: Bucket, pace: Pace = no_pace, enough: Callable[[], bool] = never) -> bool:
@@ -73,7 +98,13 @@ def seal_all(bucket: Bucket, pace: Pace = no_pace, enough: Callable[[], bool] = 
     return True
 
 
-def _rows(log: Log, number: int, pace: Pace) -> Iterator[tuple[bytes, int, int, bytes]]:
+def _rows_at(log: Log, number: int, spans: Sequence[Span], pace: Pace) -> Iterator[Listed]:
+    for start, stop, _ in spans:
+        yield from log.group(number, start, stop).rows(number)
+        pace()
+
+
+def _rows(log: Log, number: int, pace: Pace) -> Iterator[Listed]:
     seen = 0
     for group in log.groups(number):
         if group.head.kind == Kind.RECORDS:

@@ -27,6 +27,7 @@ from holdfast.certify.pages import Damaged, Files, Standing
 from holdfast.certify.tree import LEAF, leaf_digest
 from holdfast.certify.trie import Trie
 from holdfast.errors import Changed, Corrupt, Moved, NotFound, StorageFailed
+from holdfast.limits import GIB
 from holdfast.log.entry import ATTRIBUTES, Entry, unpack
 from holdfast.log.group import Group, Kind
 from holdfast.log.log import Position
@@ -45,6 +46,7 @@ from holdfast.log.records import (
 PAGE: Final = 1_000
 SLICE: Final = 20_000  # changes that are put into the tree at once, when they come in order;
 WAITING: Final = 500_000  # that wait for a seal at most, else as many as the tree has labels
+READ_BYTES: Final = 1 << 20  # of the log at once, for a slice
 SLICE_MOST: Final = 1_000_000  # of a seal: every time that pages are made anew costs most of it
 ROUNDS: Final = 64
 STORE: Final = int(Type.STORE)
@@ -288,7 +290,7 @@ class Absorbed:
         """Read the log up to ``end``, or about so many records of it; whether there is more."""
         left, room = most, SLICE_MOST if most is None else self._waiting()
         try:
-            for number, group in self._groups(end):
+            for number, group in self._groups(end, GIB if most is None else READ_BYTES):
                 self._absorb(self._changes, self._unsaid, group)
                 head = group.head
                 self._at = Position(number, head.start, head.stop, head.digest)
@@ -307,14 +309,17 @@ class Absorbed:
         self._at = end
         return False
 
-    def _groups(self, end: Position) -> Iterator[tuple[int, Group]]:
-        """The groups between what was read and a position, each with its segment's number."""
+    def _groups(self, end: Position, read_bytes: int) -> Iterator[tuple[int, Group]]:
+        """The groups between what was read and a position, each with its segment's number.
+
+        About ``read_bytes`` are read at a time: whoever takes a slice needs no whole segment.
+        """
         log, at = self.bucket.log, self._at
         if at is None:
             return
         behind = sorted(number for number in log.ended if at.segment <= number < end.segment)
         for number in dict.fromkeys((*behind, end.segment)):
-            for group in log.groups(number, at):
+            for group in log.groups(number, at, read_bytes):
                 if number == end.segment and group.head.stop > end.stop:
                     return
                 if group.head.kind == Kind.RECORDS:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 
 import pytest
 
-from holdfast.bucket import seal
+from holdfast.bucket import plain, seal
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import checkpoint, no_pace
 from holdfast.engines.memory import MemoryDisk
-from holdfast.errors import Busy
+from holdfast.errors import Busy, Corrupt
 from holdfast.log import columns
 from holdfast.log.keyblock import build
+from holdfast.store.namespace import Namespace
 from holdfast.store.store import Store
 from holdfast.views.state import Tally
 from tests.growth.growing import in_memory
@@ -73,27 +74,77 @@ def test_a_key_block_from_kept_rows_is_the_one_that_reading_makes(store: Store) 
     assert not bucket.noted.keys() & set(bucket.log.ended)
 
 
-@pytest.mark.parametrize("change", ["delete", "overwrite", "append", "options"])
-def test_a_segment_that_holds_more_than_was_kept_is_read(store: Store, change: str) -> None:
+def ended(store: Store, change: Callable[[Namespace], object]) -> int:
+    """A segment that ended after a change."""
     ns = store.namespace("acme")
     ns.put_many([("a", b"1"), ("b", b"2")])
-    if change == "delete":
-        ns.delete("a")
-    elif change == "overwrite":
-        ns.put("a", b"3")
-    elif change == "append":
-        ns.append("a", b"3")
-    else:
-        ns.put("c", b"3", ttl=9)
+    change(ns)
     bucket = the_bucket(store)
     number = bucket.log.number
     while bucket.log.number == number:
         fill(store)
+    return number
+
+
+def delete_and_store(ns: Namespace) -> None:
+    ns.delete("a")
+    ns.put("a", b"3", ttl=9)
+    ns.put("k00000", b"below what is noted", content_type="text/plain")
+    ns.put("z", b"behind all that is noted", if_absent=True)
+
+
+CHANGES: dict[str, Callable[[Namespace], object]] = {
+    "delete": lambda ns: ns.delete("a"),
+    "append": lambda ns: ns.append("a", b"3"),
+    "options": lambda ns: ns.put("c", b"3", ttl=9),
+    "consumers": lambda ns: ns.consumers("a").append([b"one"]),
+    "lock": lambda ns: ns.lock("a"),
+    "several": delete_and_store,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_of_a_segment_where_little_is_not_kept_only_that_is_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch, change: Callable[[Namespace], object]
+) -> None:
+    number = ended(store, change)
+    bucket = the_bucket(store)
+    read = list(seal._read(bucket.log, number, no_pace))
+    monkeypatch.setattr(seal, "_read", None)
+    kept = seal._noted(bucket, number, no_pace)
+    assert kept is not None
+    assert build(kept) == build(read)
+    assert number not in bucket.mixed
+
+
+def test_a_segment_that_holds_a_kept_key_twice_is_read(store: Store) -> None:
+    number = ended(store, lambda ns: ns.put("a", b"3"))
+    bucket = the_bucket(store)
     assert seal._noted(bucket, number, no_pace) is None
     seal.seal_all(bucket)
     block = bucket.log.key_block(number)
     assert block is not None
     assert block.holds(b"acme\0a")
+
+
+def test_where_much_is_not_kept_nothing_is(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "MIXED_MOST", 1)
+    number = ended(store, delete_and_store)
+    bucket = the_bucket(store)
+    assert number not in bucket.noted
+    assert number not in bucket.mixed
+    assert seal._noted(bucket, number, no_pace) is None
+
+
+def test_a_group_that_was_not_kept_and_does_not_verify_is_damage(store: Store) -> None:
+    bucket = the_bucket(store)
+    number, start = bucket.log.number, bucket.log.stop
+    store.namespace("acme").put("c", b"3", ttl=9)
+    stop = bucket.log.stop
+    assert len(list(bucket.log.group(number, start, stop).records())) == 1
+    for first, last in ((start, stop - 1), (start + 1, stop)):
+        with pytest.raises(Corrupt):
+            bucket.log.group(number, first, last)
 
 
 def test_counts_are_exact_after_absorbing_new_and_old_keys(store: Store) -> None:

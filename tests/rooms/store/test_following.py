@@ -130,6 +130,26 @@ def test_beside_writers_nothing_is_put_into_the_tree(
     stands(store)
 
 
+def test_a_slice_reads_no_more_of_the_log_than_it_takes_in(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.certify.absorb.READ_BYTES", 8_192)
+    write(store)
+    log = the_tree(store).bucket.log
+    read: list[int] = []
+    take = log._bytes
+
+    def counted(number: int, start: int, stop: int) -> bytes:
+        read.append(stop - start)
+        return take(number, start, stop)
+
+    monkeypatch.setattr(log, "_bytes", counted)
+    store.tick()
+    assert the_tree(store).behind() == 0
+    assert log.stop <= sum(read) < 2 * log.stop
+    stands(store)
+
+
 def test_whoever_calls_a_tick_has_all_of_it_read(store: Store) -> None:
     write(store)
     store.tick()
