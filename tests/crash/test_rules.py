@@ -10,7 +10,7 @@ import pytest
 import holdfast
 from holdfast.bucket.checkpoint import checkpoint
 from holdfast.engines.memory import MemoryDisk
-from holdfast.errors import LockHeld, NotFound, StorageFailed
+from holdfast.errors import Corrupt, LockHeld, NotFound, StorageFailed
 from holdfast.limits import TIME_MARK_NS
 from holdfast.store import Store
 from holdfast.store.opening import open_on
@@ -111,6 +111,26 @@ def test_a_view_without_a_mark_is_thrown_away(machine: Machine) -> None:
     store = machine.open()
     assert dict(store.namespace("n").mapping()) == VALUES
     assert store.check().ok
+
+
+# -- rule 5: what a checkpoint vouches for -----------------------------------------------------
+
+
+def test_damage_that_a_checkpoint_vouches_for_is_no_torn_tail(machine: Machine) -> None:
+    """Nothing was written behind the last group; only the view knows that it was durable."""
+    store = machine.open()
+    store.namespace("n").put("a", b"1")
+    absorb(store)
+    (bucket,) = store.placement.directory
+    place = bucket.log.position
+    crashed = machine.branch()
+    file = crashed.disk.open(f"store/log/{bucket.id}/{place.segment:016x}.seg")
+    file.write(place.stop - 5, [b"?"])
+    lost = crashed.branch()
+    lost.shelf = Shelf()
+    assert not lost.open().namespace("n").exists("a")  # nobody vouches: it is the end
+    with pytest.raises(Corrupt):
+        crashed.open().namespace("n").get("a")
 
 
 # -- rule 7: time --------------------------------------------------------------------------

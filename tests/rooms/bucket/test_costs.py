@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from holdfast.bucket.collect import Collected, candidates, collect, prepare
+from holdfast.bucket.seal import seal_all
 from holdfast.engines.memory import MemoryDisk
 from holdfast.limits import KIB, MIB
 from holdfast.store.store import Store
@@ -91,6 +92,19 @@ def test_a_read_reads_what_it_needs(house: House) -> None:
     house.disk.reset()
     assert len(house.ns.get("object", range=(MIB, MIB + 10))) == 10
     assert house.disk.bytes["read"] <= MIB + 100
+
+
+def test_a_rebuild_reads_key_blocks_and_no_values(house: House) -> None:
+    house.ns.put_many((f"k{number:04}", bytes(60 * KIB)) for number in range(100))
+    for bucket in house.store.placement.directory:
+        with bucket.lock:
+            bucket.log.switch(bucket.segment_state())
+        seal_all(bucket)
+        bucket.log.park()
+    house.disk.reset()
+    house.store.rebuild()
+    assert house.disk.bytes["read"] < 100 * KIB
+    assert house.ns.get("k0007") == bytes(60 * KIB)
 
 
 def test_what_two_halves_of_a_fork_collect_leaves_the_other_as_it_was() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast import BalanceEmpty, Exists, LimitExceeded, NotFound
+from holdfast.bucket import commit
 from holdfast.bucket.bills import OPEN, Bill
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.dividing import held
@@ -256,6 +257,20 @@ def test_what_is_in_a_purse_outlives_the_process(
         again.rebuild()
         assert purse_of(again).kept() == before
         assert is_exact(next(iter(again.placement.directory)))
+
+
+def test_what_is_in_a_purse_outlives_the_segment_that_said_so(opener: Opener) -> None:
+    """The next segment's beginning says all of it; nothing is read of those before."""
+    with opener() as store:
+        acme = metered(store)
+        acme.put_many((f"k{i}", b"v" * i) for i in range(20))
+        (bucket,) = store.placement.directory
+        with commit.alone(bucket):
+            commit.switch(bucket)
+        acme.put("k3", b"other")
+        before = purse_of(store).kept()
+    with opener() as again:
+        assert purse_of(again).kept() == before
 
 
 def test_splits_and_merges_keep_every_sum(opener: Opener, clock: ManualClock) -> None:

@@ -45,6 +45,25 @@ def before_the_view_is_asked(view: View, change: Callable[[], object]) -> None:
     view.get = get  # type: ignore[method-assign]
 
 
+def test_a_page_misses_nothing_that_is_absorbed_while_it_is_made() -> None:
+    """Overlays are looked at before the view, so what goes down meanwhile is met on its way."""
+    with in_memory() as (store, _):
+        fill(store)
+        bucket = only(store)
+        scan = bucket.view.scan
+
+        def absorbed(*asked: object, **more: object) -> list[tuple[bytes, bytes]]:
+            bucket.view.scan = scan  # type: ignore[method-assign]
+            found: list[tuple[bytes, bytes]] = scan(*asked, **more)  # type: ignore[arg-type]
+            checkpoint(bucket)
+            return found
+
+        bucket.view.scan = absorbed  # type: ignore[method-assign]
+        page, _ = bucket.state.page(Table.KEYS, bucket.start, bucket.stop, 100)
+        assert len(page) == len(KEYS)
+        assert bucket.state.frozen == ()
+
+
 @pytest.mark.parametrize("table", [Table.KEYS, Table.CONSUMERS])
 def test_a_child_that_took_over_lost_nothing_for_who_still_asks_the_parents_view(
     table: Table,

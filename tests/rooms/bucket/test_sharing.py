@@ -9,6 +9,7 @@ import pytest
 
 import holdfast
 from holdfast.errors import LimitExceeded
+from holdfast.operations import Store as StoreOperation
 from holdfast.store.namespace import Namespace
 from holdfast.store.store import Store
 from tests.growth.growing import LEAST, in_memory
@@ -89,6 +90,16 @@ def test_a_batch_takes_as_many_as_there_is_room_for(store: Store) -> None:
         ns.put_many([(key, key[-6:].encode()) for key in KEYS])
     assert len(list(ns.list())) == 1_000
     assert store.check().ok
+
+
+def test_those_of_a_group_on_its_way_are_counted() -> None:
+    """Asked of the bucket itself: a door counts before, perhaps at the same time as others."""
+    with in_memory(bucket_bytes=64 << 20) as (store, _):
+        (bucket,) = store.placement.directory
+        asked = [StoreOperation(b"acme\x00" + key.encode(), key, b"") for key in KEYS]
+        *taken, refused = bucket.apply(asked)
+        assert all(isinstance(receipt, holdfast.Receipt) for receipt in taken)
+        assert isinstance(refused, LimitExceeded)
 
 
 def test_locks_share_rows_too() -> None:

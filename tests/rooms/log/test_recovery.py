@@ -31,6 +31,7 @@ from holdfast.store.opening import open_on
 from holdfast.testing.clock import SECOND_NS, ManualClock, SeededEntropy
 from holdfast.testing.disk import FOREVER, FailingDisk
 from holdfast.testing.platter import copy_tree
+from holdfast.upkeep.upkeep import QUIET_S
 
 BUCKET_BYTES = 64 << 10
 
@@ -250,6 +251,23 @@ def test_a_full_disk_answers_by_name(machine: Machine) -> None:
     assert space_of(store).get("a") == b"2"
 
 
+@pytest.mark.parametrize("sync", ["interval", "never"])
+def test_what_was_answered_is_saved_before_a_failed_write_cuts_the_log(sync: Sync) -> None:
+    machine = Machine(sync)
+    machine.open().close()
+    calls = FailingDisk(MemoryDisk(copy_tree(machine.disk.root, {})), 0, kinds={"write"})
+    machine.open(calls)
+    disk = FailingDisk(machine.disk, calls.calls + 2, kinds={"write"})
+    store = machine.open(disk)
+    space_of(store).put("answered", b"1")
+    with pytest.raises(StorageFailed):
+        space_of(store).put("failed", b"2")
+    space_of(store).put("next", b"3")
+    again = machine.open()
+    assert dict(space_of(again).mapping()) == {"answered": b"1", "next": b"3"}
+    assert again.check().ok
+
+
 # -- rule 5: torn tail or damage ----------------------------------------------------------
 
 
@@ -307,6 +325,21 @@ def test_an_idle_bucket_vouches_for_its_last_group(machine: Machine) -> None:
     )
     machine.flip(path, stop - 3)
     assert f"offset {start}" in str(damage(machine).position)
+
+
+def test_an_idle_bucket_vouches_within_a_second(machine: Machine) -> None:
+    """However late upkeep looks first, and as seldom as it looks where all is quiet."""
+    store = machine.open()
+    for first_ns in range(0, round(QUIET_S * SECOND_NS), SECOND_NS // 50):
+        space_of(store).put("a", b"1")
+        written = only(store).log.position
+        machine.clock.advance(first_ns)
+        passed_ns = first_ns
+        while only(store).log.position == written:
+            store.tick()
+            machine.clock.advance(round(QUIET_S * SECOND_NS))
+            passed_ns += round(QUIET_S * SECOND_NS)
+        assert passed_ns - round(QUIET_S * SECOND_NS) <= SECOND_NS
 
 
 def test_a_close_vouches_for_everything(machine: Machine) -> None:

@@ -1,0 +1,82 @@
+"""A place that the index names is never trusted: the record there confirms it, or it is damage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from xxhash import xxh3_64_intdigest
+
+from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.checkpoint import checkpoint, no_pace
+from holdfast.bucket.printing import PRINTS_LEAST, grow_prints
+from holdfast.bucket.seal import seal_all
+from holdfast.engines.memory import MemoryDisk
+from holdfast.errors import Corrupt
+from holdfast.log.entry import ENTRY
+from holdfast.store.store import Store
+from holdfast.views.prints import ABSENT
+from tests.growth.growing import in_memory
+
+ONE, OTHER = b"acme\x00one", b"acme\x00two"
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with in_memory(MemoryDisk(), bucket_bytes=1 << 24) as (store, _):
+        store.namespace("acme").put_many([("one", b"11111"), ("two", b"22222")])
+        yield store
+
+
+def only(store: Store) -> Bucket:
+    (bucket,) = store.placement.directory
+    return bucket
+
+
+def mislead(bucket: Bucket) -> None:
+    """Have the index say of one key that its value lies where the other's is."""
+    one, other = (ENTRY.unpack(bucket.state.keys[key]) for key in (ONE, OTHER))
+    bucket.state.keys[ONE] = ENTRY.pack(*one[:7], *other[7:])
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_an_entry_that_leads_elsewhere_gives_no_other_value(store: Store, *, mapped: bool) -> None:
+    bucket = only(store)
+    if mapped:
+        with bucket.lock:
+            bucket.log.switch(bucket.segment_state())
+        seal_all(bucket)
+        assert bucket.load(ONE) == b"11111"
+        assert bucket.log.maps
+    mislead(bucket)
+    for read in (bucket.load, lambda key: bucket.read_extents(key, bucket.object(key).entry, 0, 5)):
+        with pytest.raises(Corrupt):
+            read(ONE)
+    assert bucket.load(OTHER) == b"22222"
+
+
+def test_what_must_not_wait_believes_it_no_more(store: Store) -> None:
+    bucket = only(store)
+    assert bucket.load_now(ONE) == (bucket.row(ONE), b"11111")
+    mislead(bucket)
+    assert bucket.load_now(ONE) == (bucket.row(ONE), None)
+    assert bucket.load_now(OTHER) == (bucket.row(OTHER), b"22222")
+
+
+def test_a_fingerprint_is_a_guess(store: Store) -> None:
+    space = store.namespace("acme")
+    pairs = [(f"k{number:05}", b"%05d" % number) for number in range(PRINTS_LEAST)]
+    space.put_many(pairs)
+    bucket = only(store)
+    with bucket.lock:
+        bucket.log.switch(bucket.segment_state())
+    seal_all(bucket)
+    checkpoint(bucket)
+    grow_prints(bucket, no_pace)
+    prints = bucket.prints
+    assert prints is not None
+    assert [space.get(key) for key, _ in pairs[:2]] == [b"00000", b"00001"]
+    places = [xxh3_64_intdigest(b"acme\x00" + key.encode(), prints.seed) >> 1 for key, _ in pairs]
+    assert ABSENT not in map(prints.find, places, [ABSENT] * len(places))
+    prints._map[places[0]] = prints.find(places[1], ABSENT)
+    assert [space.get(key) for key, _ in pairs[:2]] == [b"00000", b"00001"]
