@@ -139,7 +139,7 @@ class MoneyBase(RuleBasedStateMachine):
 
     def want(self, name: str, key: str, after: Kept, cost: int) -> None:
         """Take note of what a write needs before it is asked for."""
-        there = self.objects[name].get(key)
+        there = self.objects[name].get(key) if self.version(name, key) else None
         more = after.size - (there.size if there is not None else 0)
         self.wanted = Wanted(cost, more, there is None)
 
