@@ -258,6 +258,7 @@ def test_numbered_writes_are_the_model() -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(7_200)
 def test_numbered_writes_are_the_model_all_night() -> None:
     run_state_machine_as_test(NumberedMachine, settings=nightly_settings())
 
