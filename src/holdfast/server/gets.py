@@ -60,19 +60,21 @@ class Gets:
         before, after = self._before, self._after
         if not (data.startswith(before) and data.endswith(after)):
             return None
-        key = data[len(before) : len(data) - self._behind]
-        if not 0 < len(key) <= KEY_BYTES or key.translate(None, UNCHANGED):
-            return None
         site = self._site
         began_ns = site.clock.monotonic_ns()
+        key = data[len(before) : len(data) - self._behind]
         try:
             if not self._may():
                 return None
-            key = self._space + key
-            seen = site.kept.find(key) or site.kept.read(key)
+            seen = site.kept.find(self._space + key) or self._read(key)
         except HoldfastError:
             return None
         return None if seen is None else told(site, self._name, seen, began_ns)
+
+    def _read(self, key: bytes) -> Seen | None:
+        if not 0 < len(key) <= KEY_BYTES or key.translate(None, UNCHANGED):
+            return None
+        return self._site.kept.read(self._space + key)
 
     def _may(self) -> bool:
         """Whether the caller may read all of the namespace, and nobody counts what it costs."""

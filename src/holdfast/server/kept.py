@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from holdfast.placement.directory import Directory
 
 VALUE_BYTES: Final = 16 << 10  # of what is kept: of larger ones the copies cost more than the read
+ONE_IN: Final = 8  # is kept where another must go: so who reads everything pushes little out
 OVERHEAD_BYTES: Final = 240  # of one beside its bytes: 222 were measured
 
 
@@ -37,7 +38,9 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
 
 
 class Kept:
-    """The objects that were told last, up to some bytes. Used on the loop.
+    """Objects that were told, up to some bytes. Used on the loop.
+
+    It has only keys that stand in a path as they are: who finds one need not look at its bytes.
 
     Args:
         directory: of the store.
@@ -48,6 +51,7 @@ class Kept:
         self.most_bytes = most_bytes
         self.held_bytes = 0
         self._directory = directory
+        self._passed = 0  # that were not kept, one after the other
         self._seen: OrderedDict[bytes, Seen] = OrderedDict()
 
     def find(self, key: bytes) -> Seen | None:
@@ -63,7 +67,9 @@ class Kept:
         return None
 
     def read(self, key: bytes) -> Seen | None:
-        """An object that lies in memory, read; kept if it is small. None of any other.
+        """An object that lies in memory, read; kept if it is small, and room is made for it.
+
+        None where it does not lie there. The key is one that stands in a path as it is.
 
         Raises:
             NotFound, Moved.
@@ -88,12 +94,17 @@ class Kept:
             self.held_bytes -= _weight(key, seen)
 
     def _keep(self, key: bytes, seen: Seen) -> None:
+        held_bytes = self.held_bytes + _weight(key, seen)
+        if held_bytes > self.most_bytes and self._passed + 1 < ONE_IN:
+            self._passed += 1
+            return
         before = self._seen.get(key)
         if before is not None:
-            self.held_bytes -= _weight(key, before)
+            held_bytes -= _weight(key, before)
+        self._passed = 0
         self._seen[key] = seen
-        self.held_bytes += _weight(key, seen)
-        if self.held_bytes > self.most_bytes:
+        self.held_bytes = held_bytes
+        if held_bytes > self.most_bytes:
             self.bound(self.most_bytes)
 
 
