@@ -73,9 +73,9 @@ def begin_well(date: bytes, name: bytes) -> bytes:
     return b"%b%bHoldfast-Request: %b-" % (STATUS[OK], date, name)
 
 
-def rest_of_value(headers: bytes, value: bytes) -> bytes:
-    """What follows the request's name in a free answer with a value, as ``head_of`` makes it."""
-    return b"Content-Length: %d\r\n%bHoldfast-Cost: 0\r\n\r\n%b" % (len(value), headers, value)
+def rest_of(headers: bytes, body: bytes) -> bytes:
+    """What follows the request's name in a free answer, as ``head_of`` makes it."""
+    return b"Content-Length: %d\r\n%bHoldfast-Cost: 0\r\n\r\n%b" % (len(body), headers, body)
 
 
 def told(value: object, form: Form = "json", status: int = 200, headers: bytes = b"") -> Answer:

@@ -25,12 +25,13 @@ HEADERS_KEPT, PASSES_KEPT = 1_000, 10_000
 QUICK = READS | WRITES | DELETES  # of which no audit tells where they are allowed
 
 
-class Pass(msgspec.Struct, frozen=True, gc=False):
+class Pass(msgspec.Struct, frozen=True):
     """A credential that verified, and lets its holder do something: until when, at the latest.
 
     ``epoch`` is what the tokens' was before that (``Tokens.epoch``).
     """
 
+    principal: Principal
     until_ns: int
     epoch: int
 
@@ -129,7 +130,7 @@ class StoreDoor:
         until_ns = principal.until_ns
         if until_ns is None or not self.passes(principal, namespace, operation, address):
             return None
-        return Pass(until_ns, epoch)
+        return Pass(principal, until_ns, epoch)
 
     def counts(self, held: Pass) -> bool:
         """Whether it has not ended, and nothing was revoked since."""

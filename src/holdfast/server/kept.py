@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from holdfast.bucket.read import EXPIRES_SLICE, NEVER
-from holdfast.server.answers import rest_of_value
+from holdfast.server.answers import rest_of
 from holdfast.server.objects import headers_of_row
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Kept:
         row, value = bucket.load_now(key) or (b"", None)
         if value is None:
             return None
-        seen = Seen(row, base, rest_of_value(headers_of_row(row), value), len(value))
+        seen = Seen(row, base, rest_of(headers_of_row(row), value), len(value))
         if len(value) <= VALUE_BYTES and row[EXPIRES_SLICE] == NEVER:
             self._keep(key, seen)
         return seen

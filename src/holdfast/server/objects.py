@@ -71,17 +71,22 @@ def stored(request: Request, receipt: object) -> Answer:
     """A receipt, as the answer to a put."""
     if not isinstance(receipt, Receipt):
         raise TypeError(receipt)
+    headers = headers_of_receipt(receipt)
+    if request.form == "msgpack":
+        headers = headers.replace(JSON_TYPE, b"Content-Type: application/msgpack\r\n", 1)
+    return Answer(200, headers, encode(receipt, request.form), cost_atto=receipt.cost_atto)
+
+
+def headers_of_receipt(receipt: Receipt) -> bytes:
+    """The headers of an answer with a receipt as JSON."""
     version, expires = receipt.version, receipt.expires_ns
-    headers = b'%bETag: "%d"\r\nHoldfast-Version: %d\r\nHoldfast-Bucket: %b\r\n%b' % (
+    return b'%bETag: "%d"\r\nHoldfast-Version: %d\r\nHoldfast-Bucket: %b\r\n%b' % (
         JSON_TYPE,
         version,
         version,
         receipt.bucket.encode(),
         b"Holdfast-Expires: %d\r\n" % expires if expires is not None else b"",
     )
-    if request.form == "msgpack":
-        headers = headers.replace(JSON_TYPE, b"Content-Type: application/msgpack\r\n", 1)
-    return Answer(200, headers, encode(receipt, request.form), cost_atto=receipt.cost_atto)
 
 
 # -- get ---------------------------------------------------------------------------------

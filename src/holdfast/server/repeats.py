@@ -24,6 +24,7 @@ from holdfast.server import objects
 from holdfast.server.deadlines import IDLE
 from holdfast.server.enclave_callers import MARK
 from holdfast.server.gets import Gets, marked
+from holdfast.server.puts import Puts
 from holdfast.server.requests import Request
 from holdfast.server.routes import Route
 from holdfast.wire.paths import UNCHANGED
@@ -43,6 +44,7 @@ APART: Final = frozenset(("transfer-encoding", "expect", "origin"))
 MARK_BYTES: Final = b"0123456789abcdef;"
 # With these alone a get is answered with the whole object, in the plain way.
 PLAIN: Final = frozenset(("host", "authorization", "accept", "content-type", MARK))
+PLAIN_PUT: Final = frozenset(("host", "authorization", "accept", "content-length"))
 
 
 class Found(NamedTuple):
@@ -58,7 +60,8 @@ class Repeat(msgspec.Struct, frozen=True, gc=False):
 
     ``before`` is what stands before the key, ``middle`` from there to the mark of an enclave's
     session, which is another each time, and empty where there is none; ``after`` is the rest of
-    the header, ``size`` the body's bytes. ``path`` goes up to the key.
+    the header, ``size`` the body's bytes. ``path`` goes up to the key. ``is_plain``: a get that is
+    answered with the whole object, or a put that asks for nothing but to store.
     """
 
     before: bytes
@@ -70,12 +73,12 @@ class Repeat(msgspec.Struct, frozen=True, gc=False):
     namespace: bytes | None
     route: Route
     headers: dict[str, str]
-    is_plain_get: bool
+    is_plain: bool
 
     @property
     def is_marked_get(self) -> bool:
         """Whether an enclave's session has marked a get."""
-        return self.is_plain_get and self.middle != b""
+        return self.is_plain and self.middle != b""
 
     def find(self, data: bytes) -> Found | None:
         """What is another in a request that is like this one, whole and alone; else None."""
@@ -103,11 +106,12 @@ class Repeat(msgspec.Struct, frozen=True, gc=False):
 class Repeats:
     """The requests of one connection that others may be like."""
 
-    __slots__ = ("_gets", "_known", "_misses")
+    __slots__ = ("_gets", "_known", "_misses", "_puts")
 
     def __init__(self) -> None:
         self._known: dict[bytes, Repeat] = {}
         self._gets: Gets | None = None
+        self._puts: Puts | None = None
         self._misses = 0
 
     def serve(self, connection: Connection, data: bytes) -> bool:
@@ -137,6 +141,9 @@ class Repeats:
             return False
         self._misses = 0
         connection.since_s = connection.site.now_s
+        puts = self._puts
+        if puts is not None and puts.repeat is repeat and puts.take(connection, found):
+            return True
         answer = marked(connection, repeat, found) if repeat.is_marked_get else None
         if answer is not None:
             connection.transport.write(answer)
@@ -155,8 +162,15 @@ class Repeats:
         repeat = _repeat_of(connection.site, request, data)
         if repeat is not None:
             self._known[data[METHOD]] = repeat
-            if repeat.is_plain_get and repeat.namespace is not None and not repeat.middle:
-                self._gets = Gets(connection, repeat, repeat.namespace)
+            self._note_plain(connection, repeat)
+
+    def _note_plain(self, connection: Connection, repeat: Repeat) -> None:
+        if repeat.namespace is None or repeat.middle or not repeat.is_plain:
+            return
+        if repeat.route.handle is objects.get:
+            self._gets = Gets(connection, repeat, repeat.namespace)
+        elif repeat.route.handle is objects.put:
+            self._puts = Puts(connection, repeat, repeat.namespace)
 
 
 def _repeat_of(site: Site, request: Request, data: bytes) -> Repeat | None:
@@ -187,9 +201,16 @@ def _repeat_of(site: Site, request: Request, data: bytes) -> Repeat | None:
         namespace=namespace,
         route=route,
         headers=headers,
-        is_plain_get=route.handle is objects.get
-        and request.method == "GET"
-        and PLAIN.issuperset(headers),
+        is_plain=_is_plain(request),
+    )
+
+
+def _is_plain(request: Request) -> bool:
+    handle = request.route.handle if request.route is not None else None
+    if handle is objects.get:
+        return request.method == "GET" and PLAIN.issuperset(request.headers)
+    return (
+        handle is objects.put and PLAIN_PUT.issuperset(request.headers) and request.form == "json"
     )
 
 

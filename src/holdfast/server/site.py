@@ -95,7 +95,7 @@ class Site:
         self.gathered_bytes = 0  # of bodies that came in and are not answered
         self.draining = False
         self.metrics = Metrics(self)
-        self.loads = self.metrics.tally("load", OK)
+        self.loads, self.stores = (self.metrics.tally(name, OK) for name in ("load", "store"))
         self.kept = Kept(store.placement.directory, settings.kept_bytes)
         self.usage = Usage(store.clock.wall_ns)
         self.rates = Rates(store.clock.wall_ns)

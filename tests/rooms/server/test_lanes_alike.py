@@ -20,7 +20,9 @@ from tests.rooms.server.conftest import Serve
 from tests.rooms.server.raw import OBJECTS, Raw
 from tests.rooms.server.test_admin import Dial
 
-OWN = re.compile(rb"(?m)^(Date: |Holdfast-Request: )[^\r]*\r\n")
+# What is another each time; and who closes first may say so, or not have to.
+OWN = re.compile(rb"(?m)^(Date: |Holdfast-Request: |Connection: close)[^\r]*\r\n")
+STATUS = re.compile(rb"HTTP/1.1 ([0-9]+) ")
 ASKED = 3  # before what is compared
 ROUNDS = 150
 
@@ -34,6 +36,7 @@ def serving(serve: Serve, store: Store) -> Serving:
     space.put("short", b"s", ttl=3600)
     space.put("typed", b"t", content_type="text/plain")
     space.put("large", bytes(100_000))
+    space.put("fixed", b"f", permanent=True)
     return serve()
 
 
@@ -58,6 +61,10 @@ class Lanes:
         self.token = raw.token
         self.plain = raw.request("GET", OBJECTS + "k1")
         raw.socket.close()
+
+    def dial(self) -> Raw:
+        """Another connection."""
+        return self._connect(self._serving)
 
     def get(self, key: str, **headers: str) -> bytes:
         """A get as bytes."""
@@ -136,6 +143,73 @@ HEADERS = {
     "X-Unknown": "1",
     "X-Long": "x" * 40_000,
 }
+
+
+def put_of(lanes: Lanes, key: str, body: bytes, **headers: str) -> bytes:
+    """A put as bytes."""
+    length = headers.pop("Content_Length", str(len(body)))
+    lines = lanes.get(key).replace(b"GET", b"PUT", 1).removesuffix(b"\r\n")
+    lines += b"Content-Length: %b\r\n" % length.encode()
+    named = {name.replace("_", "-").encode(): text.encode() for name, text in headers.items()}
+    return lines + b"".join(b"%b: %b\r\n" % pair for pair in named.items()) + b"\r\n" + body
+
+
+PUTS: tuple[tuple[str, bytes, dict[str, str]], ...] = (
+    ("k1", b"a" * 20, {}),
+    ("%41", b"b" * 20, {}),
+    ("..", b"c" * 20, {}),
+    ("k1", b"d" * 19, {}),
+    ("k1", b"e" * 20 + b"\r\n", {"Content_Length": "20"}),
+    ("k1", b"f" * 19, {"Content_Length": "20"}),
+    ("k1", b"g" * 20, {"Content_Length": "+20"}),
+    ("k1", b"h" * 20, {"Content_Length": "20, 20"}),
+    ("k1", b"i" * 20, {"Accept": "application/msgpack"}),
+    ("k1", b"j" * 20, {"Accept": "*/*"}),
+    ("k1", b"k" * 20, {"Holdfast_TTL": "60"}),
+    ("k1", b"l" * 20, {"If_None_Match": "*"}),
+    ("k1", b"m" * 20, {"If_Match": '"0"'}),
+    ("k1", b"n" * 20, {"Content_Type": "text/plain"}),
+    ("k1", b"o" * 20, {"Holdfast_Timeout": "0"}),
+    ("k1", b"p" * 20, {"Expect": "100-continue"}),
+    ("x" * 1_025, b"q" * 20, {}),
+    ("fixed", b"r" * 20, {}),
+)
+
+
+@pytest.mark.parametrize("asked", PUTS)
+def test_puts_mean_the_same(
+    lanes: Lanes, store: Store, asked: tuple[str, bytes, dict[str, str]]
+) -> None:
+    key, body, headers = asked
+    data = put_of(lanes, key, body, **headers)
+    told = []
+    for before in (0, 3):
+        store.namespace("acme").put("k1", b"before")
+        raw = lanes.dial()
+        for number in range(before):
+            raw.say(put_of(lanes, f"other{number}", b"%d" % number * 20))
+            assert raw.hear().status == 200
+        answers = whole(raw, (data + lanes.get("k1"),))
+        # Versions and times are others, and msgpack has them as they are.
+        words = b"" if "Accept" in headers else re.sub(rb"[0-9]+", b"-", answers)
+        told.append((STATUS.findall(answers), store.namespace("acme").get("k1"), words))
+    assert told[0] == told[1]
+
+
+def test_puts_and_gets_behind_one_another_are_answered_in_order(lanes: Lanes, store: Store) -> None:
+    raw = lanes.dial()
+    for number in range(40):
+        body = b"%020d" % number
+        raw.say(put_of(lanes, "k1", body))
+        if number % 3 == 0:
+            raw.say(lanes.get("k1") + put_of(lanes, "k2", body))
+        assert raw.hear().status == 200
+        if number % 3 == 0:
+            assert raw.hear().body == body
+            assert raw.hear().status == 200
+            assert store.namespace("acme").get("k2") == body
+    raw.say(put_of(lanes, "k3", bytes(20)))
+    assert whole(raw, ()).startswith(b"HTTP/1.1 200 OK\r\n")  # due when the caller ended
 
 
 def test_nearly_the_same_is_read_by_the_parser(lanes: Lanes) -> None:

@@ -33,6 +33,18 @@ def asked(raw: Raw, method: str, path: str, body: object = None) -> Any:  # noqa
     return json.loads(answer.body)
 
 
+def test_requests_like_those_before_cost_from_the_moment_on(raw: Raw, store: Store) -> None:
+    store.accounts.deposit("acme", 10**18, "invoice 1")
+    for _ in range(3):
+        assert cost_of(raw.ask("PUT", f"{SPACE}/objects/k", b"v" * 99)) == 0
+        assert cost_of(raw.ask("GET", f"{SPACE}/objects/k")) == 0
+    asked(raw, "PUT", f"{SPACE}/metering", {"tariff": "enclave"})
+    noted(raw, store)
+    for _ in range(3):
+        assert cost_of(raw.ask("PUT", f"{SPACE}/objects/k", b"v" * 99)) > 0
+        assert cost_of(raw.ask("GET", f"{SPACE}/objects/k")) == C + 99 * 90_000_000
+
+
 def cost_of(answer: Told) -> int:
     return int(answer.headers["holdfast-cost"])
 

@@ -10,6 +10,8 @@ from random import Random
 import pytest
 
 from holdfast.identity.enclaves import AttestationSettings
+from holdfast.server.gets import Gets
+from holdfast.server.puts import Puts
 from holdfast.server.repeats import Found, Repeat
 from holdfast.server.routes import Route
 from holdfast.store.store import Store
@@ -36,7 +38,7 @@ def test_only_the_same_bytes_but_for_the_key_are_alike() -> None:
         namespace=b"acme",
         route=Route("load", lambda *_: None),
         headers={"host": "h"},
-        is_plain_get=True,
+        is_plain=True,
     )
     whole = repeat.before + b"a/b" + repeat.after
     assert repeat.find(whole) == Found(b"a/b", b"", b"")
@@ -65,7 +67,7 @@ def test_a_mark_and_a_body_are_found_where_they_were() -> None:
         namespace=None,
         route=Route("load", lambda *_: None, late=True),
         headers={},
-        is_plain_get=False,
+        is_plain=False,
     )
     whole = repeat.before + repeat.middle + MARKED + repeat.after + b"\r\n\r"
     assert repeat.find(whole) == Found(b"", MARKED, b"\r\n\r")
@@ -166,6 +168,51 @@ def test_who_asks_is_settled_each_time(serve: Serve, connect: Dial, store: Store
         assert raw.ask("GET", OBJECTS + "k1").status == 401
     raw.token = serving.token("acme", ("read",), uses=3)
     assert [raw.ask("GET", OBJECTS + "k1").status for _ in range(5)] == [200] * 3 + [403] * 2
+
+
+@pytest.mark.usefixtures("filled")
+def test_plain_requests_go_the_short_way(
+    serve: Serve, connect: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[object] = []
+
+    def note(of: type, name: str) -> None:
+        way = getattr(of, name)
+
+        def noted(*given: object) -> object:
+            taken.append(way(*given))
+            return taken[-1]
+
+        monkeypatch.setattr(of, name, noted)
+
+    note(Gets, "answer")
+    note(Puts, "take")
+    raw = connect(serve())
+    for method in ("GET", "PUT"):
+        taken.clear()
+        for _ in range(3):
+            assert raw.ask(method, OBJECTS + "k1", b"" if method == "GET" else b"v").status == 200
+        assert [bool(one) for one in taken if one is not None] == [True] * 2
+
+
+@pytest.mark.usefixtures("filled")
+def test_who_writes_is_settled_each_time(serve: Serve, connect: Dial, store: Store) -> None:
+    serving = serve()
+    raw = connect(serving)
+    raw.token = serving.token("acme", ("read", "write"))
+    for number in range(5):
+        assert raw.ask("PUT", OBJECTS + "k1", b"%d" % number).status == 200
+    assert raw.ask("PUT", "/v1/namespaces/other/objects/k1", b"5").status == 403
+    store.tokens.revoke(store.tokens.verify(raw.token).credential)
+    for _ in range(3):
+        assert raw.ask("PUT", OBJECTS + "k1", b"6").status == 401
+    raw.token = serving.token("acme", ("read",))
+    for _ in range(3):
+        assert raw.ask("PUT", OBJECTS + "k1", b"7").status == 403
+        assert raw.ask("GET", OBJECTS + "k1").body == b"4"
+    raw.token = serving.token("acme", ("read", "write"))
+    for number in range(5):
+        assert raw.ask("PUT", OBJECTS + "k1", b"%d" % number).status == 200
 
 
 @pytest.mark.parametrize("body", [b"", b"v" * 9])
