@@ -290,11 +290,9 @@ class Log:
 
     def read_now(self, number: int, offset: int, length: int) -> tuple[bytes, int] | None:
         """As ``read_value``, or None where it would have to wait for the disk (rule 12)."""
-        segment = self._open.get(number)
-        if segment is None:
-            return None
+        segment, stop = self._open.get(number), offset + length + CHECK_BYTES
         try:
-            data = segment.read_now(offset, offset + length + CHECK_BYTES)
+            data = segment.read_now(offset, stop) if segment is not None else None
         except OSError:
             return None  # whoever asks again, and waits, is told
         if data is None or len(data) != length + CHECK_BYTES:
@@ -486,12 +484,8 @@ class Log:
 
     def contains(self, position: Position) -> bool:
         """Whether this log has exactly this position (segment, place and digest)."""
-        if position.segment == self.number:
-            stop = self.stop
-        elif position.segment in self.ended:
-            stop = self.ended[position.segment].stop
-        else:
-            return False
+        ended = self.ended.get(position.segment)
+        stop = self.stop if position.segment == self.number else ended.stop if ended else 0
         if position.stop > stop:
             return False
         if position.start == position.stop:
