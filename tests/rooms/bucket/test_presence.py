@@ -7,11 +7,14 @@ from random import Random
 
 import pytest
 
+from holdfast.bucket import fork
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.checkpoint import checkpoint
+from holdfast.bucket.checkpoint import checkpoint, no_pace
+from holdfast.bucket.printing import grow_presence
 from holdfast.engines.memory import MemoryDisk
 from holdfast.log.entry import unpack
 from holdfast.store.store import Store
+from holdfast.views import presence
 from holdfast.views.memory_view import MemoryView
 from holdfast.views.port import Table
 from holdfast.views.presence import Presence
@@ -60,7 +63,11 @@ def batch(numbers: Sequence[int], size_bytes: int) -> list[tuple[str, bytes]]:
     return [(f"k{number:05d}", b"v" * size_bytes) for number in numbers]
 
 
-def test_what_batches_replace_is_counted_out_wherever_it_lies(store: Store) -> None:
+@pytest.mark.parametrize("at_once", [0, 1_000])
+def test_what_batches_replace_is_counted_out_wherever_it_lies(
+    store: Store, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(presence, "AT_ONCE", at_once)
     chance, space = Random(4), store.namespace(NAME)
     for turn in range(60):
         space.put_many(batch(chance.sample(range(900), 40), turn))
@@ -71,9 +78,67 @@ def test_what_batches_replace_is_counted_out_wherever_it_lies(store: Store) -> N
         if turn % 7 == 2:
             store.tick(60)
         used_is_what_is_there(store)
-    presence = the_bucket(store).presence
-    assert presence is not None
-    assert presence.whole
+    known = the_bucket(store).presence
+    assert known is not None
+    assert known.whole
+
+
+@pytest.mark.parametrize("at_once", [0, 1_000])
+def test_what_was_in_memory_before_is_looked_for_until_it_is_absorbed(
+    store: Store, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(presence, "AT_ONCE", at_once)
+    bucket, space = the_bucket(store), store.namespace(NAME)
+    for number in range(30):
+        space.put(f"k{number:05d}", b"one by one, which nobody has to know")
+    assert the_bucket(store).presence is None
+    space.put_many(batch(range(20, 40), 3))
+    store.upkeep._go_on(None, lambda: None)  # nothing is in the view
+    known = bucket.presence
+    assert known is not None
+    assert known.whole
+    assert bool(known.apart) == (at_once == 0)
+    space.put_many(batch(range(50), 5))
+    used_is_what_is_there(store)
+    checkpoint(bucket)
+    space.put_many(batch(range(60), 7))
+    assert not known.apart
+    used_is_what_is_there(store)
+
+
+def test_what_a_merge_brings_is_known(store: Store) -> None:
+    space = store.namespace(NAME)
+    space.put_many(batch(range(200), 9))
+    store.tick(60)
+    left, placement = the_bucket(store), store.placement
+    with placement.changing:
+        right = fork.split(left, placement.new_id(), NAME.encode() + b"\0k00100")
+        assert right is not None
+        placement.directory.add(right)
+    right.finish_birth()
+    space.put_many(batch(range(150, 250), 9))
+    space.put_many(batch(range(50), 9))
+    grow_presence(left, no_pace)
+    assert left.presence is not None
+    assert left.presence.whole
+    assert store.placement.shrink()
+    assert list(store.placement.directory) == [left]
+    space.put_many(batch(range(90, 300), 11))
+    used_is_what_is_there(store)
+
+
+def test_batches_of_who_pays_nothing_go_the_quick_way_beside_who_pays(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.namespace(NAME).put_many(batch(range(20), 9))
+    free = store.namespace("free")
+    with monkeypatch.context() as patched:
+        patched.setattr(Bucket, "apply", None)  # decides one by one
+        receipts = free.put_many(batch(range(20), 5))
+    assert [receipt.cost_atto for receipt in receipts] == [0] * 20
+    assert free.get("k00007") == b"v" * 5
+    used_is_what_is_there(store)
+    assert store.namespace(NAME).usage().objects == 20
 
 
 def test_new_keys_are_not_looked_for(store: Store, asked: list[bytes]) -> None:
@@ -113,7 +178,7 @@ def test_a_hash_that_another_key_has_costs_a_look_and_no_more() -> None:
         def __hash__(self) -> int:
             return 7
 
-    presence = Presence(b"")
-    presence.add([Sly(b"a")])
-    assert presence.among([b"b", Sly(b"c")]) == [b"c"]
-    assert presence.among([b"b"]) == []
+    known = Presence(b"")
+    known.add([Sly(b"a")])
+    assert known.among([b"b", Sly(b"c")]) == [b"c"]
+    assert known.among([b"b"]) == []
