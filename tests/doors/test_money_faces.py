@@ -195,3 +195,92 @@ def test_a_day_costs_the_same_over_grpc() -> None:
 
     with holdfast.open(":memory:") as store, Serving(store, grpc_port=0) as serving:
         asyncio.run(told(store, serving))
+
+
+@asynccontextmanager
+async def grpc(store: holdfast.Store) -> AsyncIterator[Any]:
+    with (
+        Serving(store, grpc_port=0) as serving,
+        holdfast.connect(serving.rpc_url, token=serving.token()) as remote,
+    ):
+        yield remote
+
+
+@asynccontextmanager
+async def grpc_async(store: holdfast.Store) -> AsyncIterator[Any]:
+    with Serving(store, grpc_port=0) as serving:
+        async with holdfast.aconnect(serving.rpc_url, token=serving.token()) as remote:
+            yield remote
+
+
+MANY = 300  # more than the loop decides by itself
+
+
+def numbered(first: int, count: int = MANY) -> dict[str, bytes]:
+    return {f"k{number:04d}": b"v" * (number % 9) for number in range(first, first + count)}
+
+
+async def batches(acme: Any, used: Callable[[], int]) -> None:  # noqa: ANN401 - of a face
+    """Receipts say what the bill says, and the bill what is charged."""
+    stored: list[tuple[dict[str, bytes], dict[str, Any]]] = [
+        ({"alone": b"1"}, {}),
+        (numbered(0, 9), {}),
+        (numbered(0), {}),  # replaces some
+        (numbered(MANY // 2), {"ttl": 3600}),
+        (numbered(MANY), {"content_type": "text/plain"}),  # replaces what expires
+        (numbered(0, 9), {"atomic": True}),
+    ]
+    for pairs, options in stored:
+        before = used()
+        with acme.bill() as bill:
+            receipts = await now(acme.put_many(pairs, **options))
+        assert bill.cost_atto == sum(receipt.cost_atto for receipt in receipts) != 0
+        assert used() - before == bill.cost_atto
+    before = used()
+    with acme.bill() as bill:
+        await now(acme.get_many([*numbered(0), "none"]))
+    sent = sum(map(len, numbered(0).values()))
+    assert bill.cost_atto == used() - before == MANY * OPERATION + sent * EGRESS
+
+
+async def queued(store: Any, acme: Any, used: Callable[[], int]) -> None:  # noqa: ANN401 - a face
+    """What is stored soon is stored by another: it is charged, and on no bill."""
+    before = used()
+    with acme.bill() as bill:
+        await now(acme.put_soon("soon", b"1"))
+        await now(store.flush())
+    assert (bill.cost_atto, used() - before) == (0, OPERATION)
+
+
+async def all_of_it(store: holdfast.Store, seen: Any) -> None:  # noqa: ANN401 - a face
+    store.tariffs.set("prepaid", f"operation = {OPERATION}\negress = {EGRESS}")
+    store.accounts.deposit("acme", FUNDS, "bank")
+    acme, space = seen.namespace("acme"), store.namespace("acme")
+
+    def used() -> int:
+        return space.usage().cost_atto
+
+    space.configure(tariff="prepaid")
+    await noted(acme)
+    await batches(acme, used)
+    await queued(seen, acme, used)
+
+
+@pytest.mark.parametrize("face", [embedded, http, http_async, grpc, grpc_async])
+def test_receipts_sum_up_to_the_bill_and_bills_to_what_is_charged(
+    face: Callable[[holdfast.Store], Any],
+) -> None:
+    async def told() -> None:
+        with holdfast.open(":memory:") as store:
+            async with face(store) as seen:
+                await all_of_it(store, seen)
+
+    asyncio.run(told())
+
+
+def test_receipts_sum_up_to_the_bill_through_the_twin() -> None:
+    async def told() -> None:
+        async with holdfast.aopen(":memory:") as store:
+            await all_of_it(store._inner, store)
+
+    asyncio.run(told())

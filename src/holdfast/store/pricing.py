@@ -48,6 +48,9 @@ class Pricing:
     def bill(self) -> Iterator[Bill]:
         """What is charged inside, in this thread or task: ``cost_atto`` of what it gives.
 
+        What ``put_soon`` queues is stored by another thread, perhaps later: it is on no bill,
+        and in ``usage()`` once it is stored.
+
         Example:
             >>> import holdfast
             >>> with holdfast.open(":memory:") as store:
