@@ -7,12 +7,16 @@ import-linter and by tests/house).
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
 from typing import Protocol
 
 from holdfast.limits import CLOCK_DRAW_PERCENT, CLOCK_STEP_NS
+
+log = logging.getLogger("holdfast.clock")
+SECOND_NS = 1_000_000_000
 
 
 class Clock(Protocol):
@@ -68,6 +72,7 @@ class BucketTime:
 
     def __init__(self, clock: Clock) -> None:
         self.steps = 0
+        self._apart = 0  # how far wall time was from this when it was drawn last
         self._clock = clock
         self._now = clock.monotonic_ns
         self._monotonic = clock.monotonic_ns()
@@ -87,18 +92,23 @@ class BucketTime:
         behind = floor_ns - self.now_ns()
         if behind > 0:
             self._offset += behind
+            self._apart -= behind
 
     def draw(self) -> None:
         """Follow wall time by at most 5 % of the time passed since the last call.
 
-        A difference over 5 s is a step: counted in ``steps``, and followed no
-        faster than any other.
+        Where wall time was set by over 5 s since, that is an event: logged, counted in
+        ``steps``, and followed no faster than any other difference.
         """
         monotonic = self._clock.monotonic_ns()
         passed = monotonic - self._monotonic
         self._monotonic = monotonic
         apart = self._clock.wall_ns() - (monotonic + self._offset)
-        if abs(apart) > CLOCK_STEP_NS:
+        stepped = apart - self._apart
+        if abs(stepped) > CLOCK_STEP_NS:
             self.steps += 1
+            log.warning("wall time was set by %.1f s; bucket time goes on", stepped / SECOND_NS)
         most = passed * CLOCK_DRAW_PERCENT // 100
-        self._offset += max(-most, min(most, apart))
+        drawn = max(-most, min(most, apart))
+        self._offset += drawn
+        self._apart = apart - drawn

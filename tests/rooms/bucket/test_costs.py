@@ -94,6 +94,16 @@ def test_a_read_reads_what_it_needs(house: House) -> None:
     assert house.disk.bytes["read"] <= MIB + 100
 
 
+def test_the_operations_of_a_batch_in_one_bucket_are_one_group() -> None:
+    disk = CountingDisk(MemoryDisk())
+    with in_memory(disk, bucket_bytes=1 << 24, sync="always") as (store, _):
+        ns = store.namespace("acme")
+        ns.put("a", b"", ttl=9)
+        disk.reset()
+        ns.put_many([(f"k{number}", b"x") for number in range(20)], ttl=9)
+        assert disk.calls == {"write": 1, "sync": 1}
+
+
 def test_a_rebuild_reads_key_blocks_and_no_values(house: House) -> None:
     house.ns.put_many((f"k{number:04}", bytes(60 * KIB)) for number in range(100))
     for bucket in house.store.placement.directory:

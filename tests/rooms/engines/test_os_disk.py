@@ -68,6 +68,25 @@ def test_a_kernel_that_takes_nothing_is_an_error(
         file.write(0, buffers)
 
 
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="this kernel cannot be asked so")
+def test_who_must_not_wait_asks_the_kernel_not_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def noted(fd: int, buffers: Sequence[bytearray], offset: int, flags: int = 0) -> int:
+        asked.append(flags)
+        return os.preadv(fd, buffers, offset, flags)
+
+    monkeypatch.setattr(module, "preadv", noted)
+    file = OsDisk().open(str(tmp_path / "file"), create=True)
+    file.write(0, [b"kept"])
+    assert file.read_now(0, 4) == b"kept"
+    assert file.read_now(2, 4) is None
+    assert asked == [os.RWF_NOWAIT] * 2
+    file.close()
+
+
 @pytest.mark.parametrize("most", [1 << 30, 50_000])
 @pytest.mark.parametrize("start", [0, 88, PIECE_BYTES, 1_000_003])
 def test_a_large_buffer_goes_in_aligned_pieces(

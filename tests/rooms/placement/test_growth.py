@@ -112,6 +112,15 @@ def test_versions_begin_above_those_of_the_parents(order: str) -> None:
             put(key, b"after")
 
 
+def test_one_key_is_one_bucket_however_large_it_is() -> None:
+    with in_memory() as (store, clock):
+        ns = store.namespace("acme")
+        for _ in range(5):
+            ns.put("a", bytes(3 * LEAST))
+            tick_on(store, clock, 2)
+            assert len(store.status().buckets) == 1
+
+
 def test_one_huge_object_does_not_split() -> None:
     with in_memory() as (store, _):
         ns = store.namespace("acme")

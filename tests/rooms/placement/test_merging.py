@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from holdfast.engines.memory import MemoryDisk
+from holdfast.errors import LockHeld
 from holdfast.operations import Store
 from tests.growth.growing import (
     LEAST,
     ORDERS,
+    SECOND_NS,
     hold_contents,
     hold_tiling,
     in_memory,
@@ -85,6 +87,25 @@ def test_what_was_deleted_behind_a_split_stays_deleted_after_the_merge(*, rebuil
             store.rebuild()
         assert list(ns.list()) == [key for key in keys if key not in above]
         assert store.check().problems == ()
+
+
+def test_a_lock_of_the_right_one_is_held_on() -> None:
+    """Though the left one was opened longer ago than the lock lasts."""
+    keys = [f"k{number:05d}" for number in range(300)]
+    with in_memory() as (store, clock):
+        ns = store.namespace("acme")
+        ns.put_many([(key, VALUE) for key in keys])
+        tick_on(store, clock, 3)
+        assert len(store.status().buckets) > 1
+        clock.advance(1_000 * SECOND_NS)
+        lock = ns.lock(keys[-1], ttl=60)
+        for key in keys:
+            ns.delete(key)
+        store.collect()
+        assert len(store.status().buckets) == 1
+        with pytest.raises(LockHeld):
+            ns.lock(keys[-1])
+        ns.put(keys[-1], b"fenced", fence=lock.fence)
 
 
 def test_two_buckets_with_long_keys_of_one_head_stay_two() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 import threading
@@ -19,6 +20,8 @@ from holdfast.limits import MIB
 from holdfast.testing.around import Around, Kind
 from holdfast.testing.disk import FailingDisk, FullDisk
 from tests.growth.growing import in_memory
+
+LARGE_BYTES = 9_000  # an eighth of the smallest bucket, and more
 
 
 class GatedDisk(Around):
@@ -103,6 +106,36 @@ def test_a_disk_that_fails_for_a_moment_loses_nothing(kind: Kind, sync: str) -> 
                     assert store.flush() == []
             assert store.flush() == []
             assert [ns.get(f"{key}") for key in range(3)] == [b"27", b"28", b"29"]
+
+
+class OnceRefused(GatedDisk):
+    """Refuses one write, the first after it was told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses = False
+
+    def write(self, file: File, offset: int, buffers: Sequence[Buffer]) -> int:
+        assert self.gate.wait(30)
+        if self.refuses and sum(map(len, buffers)) > LARGE_BYTES:
+            self.refuses = False
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().write(file, offset, buffers)
+
+
+def test_what_is_tried_again_never_follows_what_is_newer() -> None:
+    disk = OnceRefused()
+    with in_memory(disk, sync="always") as (store, _):
+        ns = store.namespace("acme")
+        disk.gate.clear()
+        ns.put_soon("z", b"")  # the worker waits with it, while the next two gather
+        ns.put_soon("a", b"o" * (LARGE_BYTES + 1))  # each so large that it is a group of its own
+        ns.put_soon("a", b"n" * (LARGE_BYTES + 1))
+        disk.refuses = True
+        disk.gate.set()
+        assert store.flush() == []
+        assert not disk.refuses
+        assert ns.get("a") == b"n" * (LARGE_BYTES + 1)
 
 
 def test_a_full_disk_is_told_in_letters() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import SupportsIndex
 
+import holdfast
 from holdfast.clock import SystemClock
 from holdfast.upkeep.pacing import SECOND_NS, Pacer, Turns
 
@@ -56,6 +58,24 @@ def test_within_a_slice_nobody_is_asked() -> None:
         clock.now += 10
         turns()
     assert clock.slept == []
+
+
+def test_a_slice_is_followed_by_a_rest_at_least_as_long() -> None:
+    clock = Watched()
+    pacer = Pacer(clock.thread_ns, clock.sleep)
+    for worked_ns in (1_000, 200_000, 300_000, 5_000_000):
+        clock.worked += worked_ns
+        pacer()
+        assert float(clock.slept[-1]) >= max(worked_ns / SECOND_NS, pacer.LEAST_S)
+
+
+def test_the_thread_of_upkeep_rests_between_its_slices() -> None:
+    with holdfast.open(":memory:") as store:
+        for _ in range(30_000):
+            if store.upkeep._pace is store.upkeep._pacer:
+                break
+            Event().wait(0.001)
+        assert store.upkeep._pace is store.upkeep._pacer
 
 
 def test_where_a_writer_waits_short_slices_do_not_rest() -> None:

@@ -127,6 +127,8 @@ class BatchTests(SuiteBase):
         assert list(ns.list()) == ["b"]
         assert ns.stat("b") == before
         assert list(ns.consumers("b").list()) == ["x"]
+        ns.put("d", b"4")  # and nothing of it comes along with what is written next
+        assert list(ns.list()) == ["b", "d"]
 
     def test_a_repeated_key_in_an_atomic_batch(self, ns: NamespaceFace) -> None:
         with pytest.raises(Exists):
