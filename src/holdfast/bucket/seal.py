@@ -16,7 +16,7 @@ from holdfast.bucket.checkpoint import Pace, never, no_pace
 from holdfast.log.columns import Run, runs
 from holdfast.log.entry import ENTRY
 from holdfast.log.group import Kind
-from holdfast.log.keyblock import Columns, build, columns
+from holdfast.log.keyblock import Columns, build, build_plain, columns
 from holdfast.log.ordering import in_order
 from holdfast.log.records import Type
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Listed = tuple[bytes, int, int, bytes]  # as ``Row``
 SLICE = 150
+WAITING_SEGMENTS = 4
+WAITING_ROWS = 250_000  # noted in memory, as many as an overlay has when it is absorbed
 STORE = int(Type.STORE)
 
 
@@ -50,19 +52,34 @@ def seal(bucket: Bucket, number: int, pace: Pace = no_pace) -> None:
     """Write an ended segment's key block, from what is noted or by reading; never a second one."""
     if not may_seal(bucket.log, number):
         return
-    body, count = build(_noted(bucket, number, pace) or _read(bucket.log, number, pace))
+    made = _from_noted(bucket, number, pace)
+    body, count = build(_read(bucket.log, number, pace)) if made is None else made
     with bucket.sealing:
         if number in bucket.log.ended and number not in bucket.log.sealed:
             bucket.log.seal(number, body, count)
 
 
-def _noted(bucket: Bucket, number: int, pace: Pace) -> Iterator[Columns] | None:
-    """The rows of a segment of which nearly all are noted, and its other groups read; else None."""
+def may_wait(bucket: Bucket) -> bool:
+    """Whether so little waits for key blocks that who writes much may go on first.
+
+    A load of a few segments is over before any is sealed; what goes on is sealed all the same.
+    """
+    log, noted = bucket.log, bucket.noted
+    waiting = log.ended.keys() - log.sealed
+    rows = sum(len(noted.get(number, ())) for number in waiting)
+    return len(waiting) < WAITING_SEGMENTS and rows < WAITING_ROWS
+
+
+def _from_noted(bucket: Bucket, number: int, pace: Pace) -> tuple[bytes, int] | None:
+    """A key block where nearly all rows are noted, other groups are read; None where not."""
     noted, spans = bucket.noted.pop(number, None), bucket.mixed.pop(number, [])
     known = len(noted or ()) + sum(records for _, _, records in spans)
     if bucket.log.counts.pop(number, 0) != known or not noted:
         return None
-    return _merged(runs(noted, pace), _listed(_rows_at(bucket.log, number, spans, pace), pace))
+    if not spans:
+        return build_plain(noted, STORE, pace)
+    others = _listed(_rows_at(bucket.log, number, spans, pace), pace)
+    return build(_merged(runs(noted, pace), others))
 
 
 def _merged(noted: Iterable[Run], others: Sequence[Listed]) -> Iterator[Columns]:

@@ -11,11 +11,12 @@ read values; a row costs about 60 bytes and its key.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, repeat
 from operator import add
 from typing import NamedTuple
 
+from holdfast.log.columns import laid_out, runs
 from holdfast.log.entry import ENTRY
 from holdfast.log.records import Flag, Record
 
@@ -76,6 +77,25 @@ def build(runs: Iterable[Columns]) -> tuple[bytes, int]:
     length = stops.pop()
     offsets = struct.pack(f"<{len(stops)}I", *stops)
     return b"".join((BLOCK.pack(len(stops), length), *parts, offsets)), len(stops)
+
+
+def build_plain(
+    rows: Mapping[bytes, bytes], kind: int, pace: Callable[[], None]
+) -> tuple[bytes, int]:
+    """As ``build``, of entries by key that are all of one type and width.
+
+    Args:
+        rows: nobody changes them meanwhile.
+        kind: their type.
+        pace: called between slices of work; may sleep.
+    """
+    width = len(next(iter(rows.values())))
+    parts = laid_out(rows, lambda length: ROW.pack(kind, 0, length, width), pace)
+    if parts is None:
+        return build((run.keys, [kind] * len(run.keys), run.rows) for run in runs(rows, pace))
+    bodies, starts = [part.body for part in parts], [part.starts for part in parts]
+    length = sum(map(len, bodies))
+    return b"".join((BLOCK.pack(len(rows), length), *bodies, *starts)), len(rows)
 
 
 def _heads(types: Sequence[int], lengths: list[int], widths: list[int]) -> Iterator[bytes]:

@@ -53,7 +53,6 @@ GROUP_OF_RECORDS = int(Kind.RECORDS)
 SMALL_BYTES = 1 << 16
 FIRST = 1  # segment of every log
 UNKNOWN = -(1 << 62)  # a count of records, and still one after any number was added
-_pack_single, _pack_digest = SINGLE.pack, DIGEST.pack  # looked up once, not for every group
 JOIN_BYTES = 1 << 14  # a group of larger buffers is written gathered instead of joined
 
 
@@ -172,8 +171,7 @@ class Log:
         self.active.append((head + body,) if length < JOIN_BYTES else (head, body))
         self.last, self.digest = start, digest
         self.stop = start = start + GROUP_HEAD_BYTES + length
-        if kind == GROUP_OF_RECORDS:
-            self.records += count
+        self.records += count if kind == GROUP_OF_RECORDS else 0
         return start - length
 
     def append_single(self, record: bytes) -> int:
@@ -181,14 +179,12 @@ class Log:
         length = len(record)
         if length >= JOIN_BYTES:
             return self.append_body(record, 1)
-        head = _pack_single(BEGINNING, length, crc32c(record), self.synced, self.digest)
+        head = SINGLE.pack(BEGINNING, length, crc32c(record), self.synced, self.digest)
         digest = xxh3_64_intdigest(head)
-        self.active.append((b"".join((head, _pack_digest(digest), record)),))
-        self.digest = digest
-        self.last = start = self.stop
+        self.active.append((b"".join((head, DIGEST.pack(digest), record)),))
+        start = self.stop + GROUP_HEAD_BYTES
+        self.last, self.digest, self.stop = self.stop, digest, start + length
         self.records += 1
-        start += GROUP_HEAD_BYTES
-        self.stop = start + length
         return start
 
     def append(

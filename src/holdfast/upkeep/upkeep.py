@@ -19,7 +19,7 @@ from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
 from holdfast.bucket.dormant import Dormant
 from holdfast.bucket.fork import finish_moves
 from holdfast.bucket.printing import grow_presence, grow_prints
-from holdfast.bucket.seal import seal_all
+from holdfast.bucket.seal import may_wait, seal_all
 from holdfast.bucket.settling import charge_reads
 from holdfast.clock import worked_ns
 from holdfast.errors import Closed, HoldfastError
@@ -48,7 +48,8 @@ IDLE_S = 0.05
 QUIET_S = 0.25  # where nothing waits for it: each look takes the interpreter from readers
 SETTLE_RECORDS = 1_000  # an open replays so many in a moment
 SETTLE_BYTES = 1 << 20
-LOADED_BYTES = 4 << 20  # of a log between two looks: what is built for reading would not last
+BUSY_BYTES = 1 << 19  # of a log between two looks: its key blocks may wait
+LOADED_BYTES = 4 << 20  # the same: what is built for reading would not last
 SWEEP_NS = 60 * SECOND_NS  # between two looks for parts that nobody needs
 WAKE_REST = 4  # times as long as the opening of one bucket took: it is one long slice
 LOOKS = 16  # at idle buckets between two sleeps
@@ -83,7 +84,7 @@ class Upkeep:
         self._asked: list[None] = []  # callers that wait for their turn
         self._pace: Pace = no_pace
         self._moved = True  # something will be due before long
-        self._seen: dict[str, Position] = {}  # where a bucket's log ended when it was looked at
+        self._seen: dict[str, tuple[Position, bool]] = {}  # where a log ended, and was all sealed
         self._absorbed: dict[str, tuple[Position | None, int]] = {}  # and the version then
         self._expiry = expire.Watch()
         self._reclaim = Reclaim(corridor.placement)
@@ -274,16 +275,16 @@ class Upkeep:
                 finish_moves(bucket)
         if checkpoint_due(bucket):
             checkpoint(bucket, self._pace)
-        published, seen = bucket.published, self._seen.get(bucket.id)
-        if seen != published:
-            if seal_all(bucket, self._pace, partial(checkpoint_due, bucket)):
-                self._seen[bucket.id] = published  # only now: what is not sealed is still due
-            else:
-                self._moved = True
+        published, (seen, sealed) = bucket.published, self._seen.get(bucket.id, (None, False))
+        growth = 0 if seen is None else grown(seen, published)
+        if not sealed or seen != published:
+            sealed = not (growth > BUSY_BYTES and may_wait(bucket))
+            sealed = sealed and seal_all(bucket, self._pace, partial(checkpoint_due, bucket))
+            self._moved |= not sealed
         elif bucket.log.records:
             bucket.noted.clear()  # nobody writes: what is ended is sealed, and the rest may be read
-        loaded = seen is not None and wrote_much(seen, published)  # prints would not last
-        if bucket.prints is None and not loaded and not self._stop.is_set():
+        self._seen[bucket.id] = published, sealed
+        if bucket.prints is None and growth <= LOADED_BYTES and not self._stop.is_set():
             grow_prints(bucket, self._pace)
         grow_presence(bucket, self._pace)
 
@@ -430,9 +431,9 @@ def is_awaited(bucket: Bucket) -> bool:
     return bucket.marked_at != bucket.log.stop or any(map(len, bucket.reads.values()))
 
 
-def wrote_much(before: Position, now: Position) -> bool:
-    """Whether a log grew between two looks as it does under a load."""
-    return before.segment != now.segment or now.stop - before.stop > LOADED_BYTES
+def grown(before: Position, now: Position) -> int:
+    """Bytes by which a log grew between two looks; no fewer than that in a new segment."""
+    return now.stop + (UNABSORBED_BYTES if before.segment != now.segment else -before.stop)
 
 
 def settle(bucket: Bucket) -> None:

@@ -66,10 +66,10 @@ def test_a_key_block_from_kept_rows_is_the_one_that_reading_makes(store: Store) 
     noted = 0
     for number in seal.unsealed(bucket):
         read = list(seal._read(bucket.log, number, no_pace))
-        kept = seal._noted(bucket, number, no_pace)
+        kept = seal._from_noted(bucket, number, no_pace)
         if kept is not None:
             noted += 1
-            assert build(kept) == build(read)
+            assert kept == build(read)
     assert noted
     assert not bucket.noted.keys() & set(bucket.log.ended)
 
@@ -111,16 +111,16 @@ def test_of_a_segment_where_little_is_not_kept_only_that_is_read(
     bucket = the_bucket(store)
     read = list(seal._read(bucket.log, number, no_pace))
     monkeypatch.setattr(seal, "_read", None)
-    kept = seal._noted(bucket, number, no_pace)
+    kept = seal._from_noted(bucket, number, no_pace)
     assert kept is not None
-    assert build(kept) == build(read)
+    assert kept == build(read)
     assert number not in bucket.mixed
 
 
 def test_a_segment_that_holds_a_kept_key_twice_is_read(store: Store) -> None:
     number = ended(store, lambda ns: ns.put("a", b"3"))
     bucket = the_bucket(store)
-    assert seal._noted(bucket, number, no_pace) is None
+    assert seal._from_noted(bucket, number, no_pace) is None
     seal.seal_all(bucket)
     block = bucket.log.key_block(number)
     assert block is not None
@@ -133,7 +133,7 @@ def test_where_much_is_not_kept_nothing_is(store: Store, monkeypatch: pytest.Mon
     bucket = the_bucket(store)
     assert number not in bucket.noted
     assert number not in bucket.mixed
-    assert seal._noted(bucket, number, no_pace) is None
+    assert seal._from_noted(bucket, number, no_pace) is None
 
 
 def test_a_group_that_was_not_kept_and_does_not_verify_is_damage(store: Store) -> None:
@@ -195,3 +195,25 @@ def test_counts_are_exact_after_an_absorption_that_failed(store: Store) -> None:
     checkpoint(bucket)
     assert exact(bucket) == derived(bucket)
     assert bucket.view_tally.keys == MANY + MANY // 2
+
+
+def test_key_blocks_wait_for_a_load_and_no_longer() -> None:
+    with in_memory(MemoryDisk(), bucket_bytes=4 << 20) as (store, _):
+        bucket = the_bucket(store)
+        store.tick()
+        fill_segments(store, seal.WAITING_SEGMENTS - 1)
+        store.tick()
+        assert len(seal.unsealed(bucket)) == seal.WAITING_SEGMENTS - 1
+        store.tick()  # nobody wrote since
+        assert not seal.unsealed(bucket)
+        fill_segments(store, seal.WAITING_SEGMENTS)
+        store.tick()  # too many to wait
+        assert not seal.unsealed(bucket)
+
+
+def fill_segments(store: Store, count: int) -> None:
+    """Write until so many segments more have ended."""
+    log, ns = the_bucket(store).log, store.namespace("acme")
+    last = log.number + count
+    while log.number < last:
+        ns.put_many([(f"{log.number}/{log.stop}/{n}", bytes(1_000)) for n in range(20)])

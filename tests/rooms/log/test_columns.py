@@ -8,6 +8,7 @@ import pytest
 
 from holdfast.log import columns
 from holdfast.log.columns import runs
+from holdfast.log.keyblock import KeyBlock, build, build_plain
 
 WIDTH = 52
 
@@ -56,6 +57,18 @@ def test_columns_serve_plain_rows_and_only_those() -> None:
     assert columns._copied(table | {b"acme\0more": bytes(WIDTH + 9)}, no_pace) is None
     assert columns._copied(table | {b"acme\0zero\0": bytes(WIDTH)}, no_pace) is None
     assert columns._copied(table | {b"acme\0" + b"k" * 900: bytes(WIDTH)}, no_pace) is None
+
+
+@pytest.mark.parametrize("widest", [1, 8, 22, 300])
+@pytest.mark.parametrize("count", [1, 2, 300, 9_001])
+def test_a_key_block_by_columns_is_the_one_that_is_made_row_by_row(widest: int, count: int) -> None:
+    chance = Random(count)
+    keys = {chance.randbytes(chance.randint(1, widest)) for _ in range(count)}
+    rows = table_of({key for key in keys if not key.endswith(b"\0")} or {b"k"}, count)
+    order = sorted(rows)
+    told = build([(order, [1] * len(order), [rows[key] for key in order])])
+    assert build_plain(rows, 1, no_pace) == told
+    assert [row.key for row in KeyBlock(told[0], 3)] == order
 
 
 @pytest.mark.parametrize("odd", [b"", bytes(WIDTH + 9)])
