@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -202,6 +202,17 @@ class Callers:
         except REFUSALS as error:
             _tell_refused(request, error)
             raise
+
+    def shown(self, headers: Mapping[str, str]) -> Principal | None:
+        """Who shows a document that was verified before, where that needs no record.
+
+        Raises:
+            Unauthenticated, Forbidden: it does not count here, or its image holds nothing.
+        """
+        document, space = headers.get(DOCUMENT, ""), headers.get(SPACE)
+        if not self._enclaves.knows_document(document, space):
+            return None
+        return self._enclaves.by_document(document, space)
 
     def in_session(self, mark: str) -> Principal | None:
         """Who could mark a request so, where that needs no record; nothing is proven yet."""

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from holdfast.limits import KEY_BYTES
-from holdfast.server import objects
+from holdfast.server import loads, objects
 from holdfast.server.deadlines import IDLE
-from holdfast.server.enclave_callers import MARK
+from holdfast.server.enclave_callers import DOCUMENT, MARK, SPACE
 from holdfast.server.gets import Gets, marked
 from holdfast.server.puts import Puts
 from holdfast.server.requests import Request
@@ -44,6 +44,10 @@ APART: Final = frozenset(("transfer-encoding", "expect", "origin"))
 MARK_BYTES: Final = b"0123456789abcdef;"
 # With these alone a get is answered with the whole object, in the plain way.
 PLAIN: Final = frozenset(("host", "authorization", "accept", "content-type", MARK))
+LOAD: Final = b"/load"
+PLAIN_LOAD: Final = frozenset(
+    ("host", DOCUMENT, SPACE, "accept", "authorization", "content-type", "content-length")
+)
 PLAIN_PUT: Final = frozenset(("host", "authorization", "accept", "content-length"))
 
 
@@ -144,7 +148,7 @@ class Repeats:
         puts = self._puts
         if puts is not None and puts.repeat is repeat and puts.take(connection, found):
             return True
-        answer = marked(connection, repeat, found) if repeat.is_marked_get else None
+        answer = _answer(connection, repeat, found)
         if answer is not None:
             connection.transport.write(answer)
         else:
@@ -171,6 +175,15 @@ class Repeats:
             self._gets = Gets(connection, repeat, repeat.namespace)
         elif repeat.route.handle is objects.put:
             self._puts = Puts(connection, repeat, repeat.namespace)
+
+
+def _answer(connection: Connection, repeat: Repeat, found: Found) -> bytes | None:
+    """The answer to what an enclave asks that is told in one go; None to all else."""
+    if repeat.is_marked_get:
+        return marked(connection, repeat, found)
+    if repeat.path == LOAD and not repeat.middle and PLAIN_LOAD.issuperset(repeat.headers):
+        return loads.answer(connection, repeat, found.body)
+    return None
 
 
 def _repeat_of(site: Site, request: Request, data: bytes) -> Repeat | None:

@@ -7,6 +7,7 @@ to the parser.
 
 from __future__ import annotations
 
+import base64
 import re
 import socket
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,10 @@ from random import Random
 
 import pytest
 
+from holdfast.identity.enclaves import AttestationSettings
 from holdfast.store.store import Store
+from holdfast.testing.authority import MockAuthority, image
+from holdfast.testing.enclave import MockEnclave
 from holdfast.testing.serving import Serving
 from tests.rooms.server.conftest import Serve
 from tests.rooms.server.raw import OBJECTS, Raw
@@ -227,6 +231,43 @@ def test_keys_mean_the_same(lanes: Lanes, key: str) -> None:
 def test_headers_mean_the_same(lanes: Lanes, name: str) -> None:
     lanes.compare(lanes.get("k1", **{name: HEADERS[name]}))
     lanes.compare(lanes.get("k1", **{name: HEADERS[name]}), lanes.get("k2"))
+
+
+LOADS = (
+    b'{"key": "k1"}',
+    b'{"data": "k1"}',
+    b'{"key": "none"}',
+    b'{"key": "raw", "encoding": "base64"}',
+    b'{"key": "raw"}',
+    b'{"key": ""}',
+    b'{"key": 1}',
+    b'{"kez": "k1"}',
+    b"[]",
+    b"\xff",
+    b'{"key": "short"}',
+)
+
+
+def test_loads_by_a_document_mean_the_same(serve: Serve, connect: Dial, store: Store) -> None:
+    authority = MockAuthority(store.entropy, now_ns=store.clock.wall_ns())
+    serving = serve(attestation=AttestationSettings(mode="bearer", roots=(authority.pem,)))
+    enclave = MockEnclave(authority, store.clock, store.entropy, image(1))
+    space = store.namespace(enclave.image_id)
+    space.put("k1", b"one")
+    space.put("raw", b"\xff\0")
+    space.put("short", b"s", ttl=3600)
+    document = base64.b64encode(enclave.document()).decode()
+    other = MockEnclave(authority, store.clock, store.entropy, image(2))
+    unheld = {"Attestation": document, "Holdfast_Namespace": other.image_id}
+    for body in LOADS:
+        for shown in ({"Attestation": document}, unheld, {"Attestation": document[:-8]}, {}):
+            first, later = connect(serving), connect(serving)
+            asked = first.request("POST", "/load", body, **shown)
+            told = whole(first, (asked,))
+            for _ in range(3):
+                later.say(asked)
+                assert later.hear().status == int(told.split(b" ")[1])
+            assert whole(later, (asked,)) == told
 
 
 def test_split_at_every_byte(lanes: Lanes) -> None:

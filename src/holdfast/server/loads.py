@@ -1,0 +1,70 @@
+"""Loads of the enclave API like one before on their connection, answered in one go.
+
+By who shows the same document, verified before. Whether it counts still, whether its image
+holds the namespace, and the object's entry are looked at each time; whatever is not at hand, or
+is to be refused, is left to the way of all requests, with nothing done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.errors import HoldfastError
+from holdfast.request import arguments, reading
+from holdfast.server.answers import JSON_TYPE, rest_of
+from holdfast.wire import enclave as wire
+from holdfast.wire.enclave import Keyed
+
+if TYPE_CHECKING:
+    from holdfast.server.connection import Connection
+    from holdfast.server.repeats import Repeat
+    from holdfast.server.site import Site
+    from holdfast.server.tenants import Tenant
+
+LOAD = "load"
+
+
+def answer(connection: Connection, repeat: Repeat, body: bytes) -> bytes | None:
+    """The answer to a load, of a value that is at hand, by somebody who is known.
+
+    Args:
+        connection: that it came by; nothing is due there.
+        repeat: what the one before it was.
+        body: what is asked.
+    """
+    site = connection.site
+    began_ns = site.clock.monotonic_ns()
+    try:
+        tenant = _asking(connection, repeat) if site.is_quiet else None
+        told = _told(site, tenant, body) if tenant is not None else None
+    except HoldfastError:
+        return None
+    if tenant is None or told is None:
+        return None
+    number = site.requests = site.requests + 1
+    site.loads.add(site.clock.monotonic_ns() - began_ns)
+    site.usage.count(tenant.name, in_bytes=len(body), out_bytes=len(told), cost_atto=0)
+    return b"%b%x\r\n%b" % (site.beginning, number, rest_of(JSON_TYPE, told))
+
+
+def _asking(connection: Connection, repeat: Repeat) -> Tenant | None:
+    """The namespace that the caller may load all of for nothing, if that is known."""
+    site = connection.site
+    principal = site.callers.shown(repeat.headers)
+    if principal is None:
+        return None
+    tenant = site.tenants.find(principal.grants[0].namespace.encode())
+    if tenant.name in site.charging.known:
+        return None
+    may = site.door.passes(principal, tenant.name, LOAD, connection.address)
+    return tenant if may else None
+
+
+def _told(site: Site, tenant: Tenant, body: bytes) -> bytes | None:
+    asked, shape = wire.asked(LOAD, body)
+    if not isinstance(asked, Keyed):
+        return None
+    near = reading.look_at_row(site.corridor, arguments.compose(tenant.space, asked.key))
+    if near is None or near[1] is None:
+        return None
+    return wire.told_value(near[1], shape, asked.encoding)
