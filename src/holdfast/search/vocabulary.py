@@ -25,7 +25,8 @@ RAW_WORDS: Final = bytes(  # as ASCII_WORDS of analysis.py, of bytes, and lower 
 SPACE: Final = 32
 SHORT: Final = 2 * WORD_BYTES  # bytes of the longest word that the table holds
 LEAST_BITS: Final = 14  # of the table's places
-MOST_BITS: Final = 19
+MOST_BITS: Final = 18
+SPARSE: Final = 3  # bits of places for each word: those that push each other out are few
 OTHER: Final = np.uint64(0xC2B2AE3D27D4EB4F)
 
 
@@ -90,7 +91,7 @@ class Vocabulary:
             found[at] = self._one_by_one(whole, starts[at], lengths[at])
             at = at[lengths[at] <= SHORT]
             self._table[places[at]] = np.stack((low[at], high[at], found[at]), axis=1)
-            if len(self) > 1 << (self._bits - 1) and self._bits < MOST_BITS:
+            if len(self) << SPARSE > 1 << self._bits and self._bits < MOST_BITS:
                 self._make_table(min(self._bits + 2, MOST_BITS))
         return found
 

@@ -13,6 +13,7 @@ from holdfast.limits import SEARCH_FACETS, SEARCH_PAGE
 from holdfast.request import arguments
 from holdfast.store.parts import StorePart
 from holdfast.store.question import Question
+from holdfast.store.tenancy import StoreRecords
 from holdfast.upkeep.upkeep import nothing
 from holdfast.values import Hits, IndexRule, SearchRules, SearchStatus
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.store.searching import Searcher
     from holdfast.store.store import Store
 
+FOLDER = "search/"  # where the rules of each namespace stand among the store's records
 SECOND_NS = 1_000_000_000
 DAY_S = 86_400.0  # longer than any search waits
 
@@ -181,6 +183,19 @@ class SearchingAll(StorePart):
                 self.wings.append(self._searcher.close)
                 self._searcher.resume()
             return self._searcher
+
+    def forget_rules(self, namespace: str) -> None:
+        """Forget what was said of searching a namespace that is dropped."""
+        store = self._opened()
+        records = StoreRecords(store)
+        if records.get(FOLDER + namespace) is None:
+            return
+        try:
+            store.searcher.unsay(namespace)
+        except Unavailable:
+            if self._searcher is not None:  # another process does not answer
+                raise
+            records.delete(FOLDER + namespace)
 
     def search_behind(self) -> dict[str, int]:
         """By bucket: how many records its index lacks, where there is one."""

@@ -30,6 +30,7 @@ from holdfast.search.index import Index
 from holdfast.search.parse import TAG
 from holdfast.store.absorbing import index_folder
 from holdfast.store.answering import ATTEMPTS, Answering, Gathered, rest_s
+from holdfast.store.finding import FOLDER
 from holdfast.store.question import RENEW, STATUS
 from holdfast.store.tenancy import StoreRecords
 from holdfast.upkeep.upkeep import nothing
@@ -38,7 +39,6 @@ from holdfast.values import SearchRules, SearchStatus
 if TYPE_CHECKING:
     from holdfast.store.store import Store
 
-FOLDER: Final = "search/"
 UNSAVED: Final = 20_000  # documents that are not on disk, before upkeep writes an index
 SLICE_NS: Final = 20_000_000  # that an index far behind is worked at before a rest
 TURN_NS: Final = 250_000_000  # before upkeep looks after the rest
@@ -81,10 +81,22 @@ class Searcher:
         """
         _check(rules)
         arguments.namespace_bytes(namespace)
+        encoded = msgspec.json.encode(rules)
+        self._change(namespace, lambda: self._records.put(FOLDER + namespace, encoded))
+
+    def unsay(self, namespace: str) -> None:
+        """Forget what was said of a namespace: whoever has the name next says it anew.
+
+        Raises:
+            Unavailable: as ``configure``.
+        """
+        self._change(namespace, lambda: self._records.delete(FOLDER + namespace))
+
+    def _change(self, namespace: str, write: Callable[[], object]) -> None:
         self._tell(namespace)
         with self._lock:  # no index of this process begins between the two
             self.renew(namespace)
-            self._records.put(FOLDER + namespace, msgspec.json.encode(rules))
+            write()
             self.renew(namespace)
         self._tell(namespace)
 

@@ -139,6 +139,7 @@ class Store(Money, SearchingAll):
             self.corridor, reserved + arguments.VISIBLE, reserved + arguments.HIDDEN
         ):
             self.access.forget(name)  # first: whoever has the name next begins with nothing given
+            self.forget_rules(name)
         for page in listing.rows(self.corridor, start, stop):
             cut = len(start)
             self.corridor.write_many(

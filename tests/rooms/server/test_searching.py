@@ -9,7 +9,9 @@ import pytest
 import holdfast
 from holdfast import Forbidden, IndexRule, InvalidQuery, InvalidValue
 from holdfast.testing.serving import Serving
+from tests.rooms.server.enclaves import dialled
 
+UNCLEAR = (("fox AND (dog", 12), ("fox colour:red", 4), ('fox "open', 4), ("fox OR", 6), (")", 0))
 DOORS = pytest.mark.parametrize("door", ["http", "grpc"])
 
 
@@ -35,9 +37,10 @@ def test_a_client_searches_as_the_store_does(door: str) -> None:
             assert (found.total, found.hits[0].key) == (3, "docs/1")
             assert found.facets == {"kind": {"\u6771=x": 1}}
             assert acme.search("fox", rank="key", after=found.next).hits[0].key == "docs/2"
-            with pytest.raises(InvalidQuery) as refused:
-                acme.search("fox AND (dog")
-            assert refused.value.position == 12
+            for query, position in UNCLEAR:
+                with pytest.raises(InvalidQuery) as refused:
+                    acme.search(query)
+                assert refused.value.position == position
             behind = acme.search("fox", fresh=False, max_wait=2)
             assert (behind.total, behind.behind) == (3, 0)
             for nonsense in ({"rank": "best"}, {"limit": -1}):
@@ -74,3 +77,21 @@ def test_an_awaited_client_and_every_namespace(door: str) -> None:
         every = store.search("fox")
         assert every.total == 2
         assert {hit.namespace for hit in every.hits} == {"acme", "beta"}
+
+
+@DOORS
+def test_every_namespace_is_searched_only_by_who_has_them_all(door: str) -> None:
+    with holdfast.open(":memory:") as store, Serving(store, grpc_port=0) as serving:
+        for name in ("acme", "beta"):
+            store.namespace(name).put("k", b"fox", index=True)
+        with holdfast.connect(url_of(serving, door), token=serving.token("acme")) as client:
+            assert client.namespace("acme").search("fox").total == 1
+            with pytest.raises(Forbidden):
+                client.namespace("beta").search("fox")
+        if door == "http":
+            for token, status in ((serving.token("acme"), 403), (serving.token(), 200)):
+                with dialled(serving) as raw:
+                    raw.token = token
+                    told = raw.ask("GET", "/v1/search?query=fox")
+                    assert told.status == status
+                    assert b"beta" not in told.body or status == 200
