@@ -7,6 +7,7 @@
     python3 do.py check    format, lint, types, layers
     python3 do.py bench    the benchmarks, rivals in the same run
     python3 do.py nightly  the long tests, then the benchmarks at full size
+    python3 do.py mutate   break the source line by line: does a test notice?
 
 Words after the command are handed on: ``python3 do.py test -k lock``. Setting
 up means a virtual environment in ``.venv`` with this checkout and what it
@@ -58,6 +59,7 @@ COMMANDS = {
             [PYTHON, "-m", "bench.run", "--nightly"],
         ],
     ),
+    "mutate": (HOUSE, [[PYTHON, "-m", "tests.mutations.run"]]),
 }
 
 
