@@ -302,9 +302,6 @@ class Bucket(Reader):
             plain.publish(self, group)
         else:
             self._publish_changes(group)
-        presence = self.presence
-        if presence is not None:
-            presence.add(group.pending)
         if group.bookings:
             purse.publish(group)
         if group.noted:

@@ -180,9 +180,8 @@ def _bring_forward(bucket: Bucket, keys: list[bytes], run: list[tuple[bytes, byt
     """Tell what stands in front of the view what it will hold."""
     if bucket.growing is not None:
         bucket.growing.put(run)
-    presence = bucket.presence
-    if presence is not None and presence.apart:  # else it has what is in memory
-        presence.add(keys)
+    if bucket.presence is not None:
+        bucket.presence.add(keys)
 
 
 def _rest_prints(bucket: Bucket, overlay: Overlay) -> None:
@@ -192,8 +191,7 @@ def _rest_prints(bucket: Bucket, overlay: Overlay) -> None:
     """
     if bucket.growing is not None and len(overlay.keys) * PRINTS_PART > len(bucket.growing):
         bucket.prints = bucket.growing = None
-    layers = (bucket.state.active, *bucket.state.frozen)
-    keys = bucket.view_tally.keys + sum(len(layer.keys) for layer in layers)
+    keys = bucket.view_tally.keys + len(overlay.keys)
     if bucket.presence is not None and len(bucket.presence) > 2 * max(keys, PRESENCE_LEAST):
         bucket.presence = None  # most of it went: who asks next begins anew
 

@@ -409,8 +409,6 @@ def _put_rows(
     renumbered: dict[int, int],
 ) -> None:
     """The right's rows in the left's overlay, their segments under the new numbers."""
-    if left.presence is not None:
-        left.presence.add(key for table, key, _ in rows if table is Table.KEYS)
     for table, key, row in rows:
         if table is Table.KEYS:
             left.special += needs_care(row)

@@ -276,37 +276,29 @@ def store_many(
 def _standing(bucket: Bucket, keys: Sequence[bytes]) -> dict[bytes, bytes]:
     """The entries of those keys that have one, pending groups included."""
     found: dict[bytes, bytes] = {}
-    groups = [g.pending for g in (bucket.gathering, bucket.inflight) if g is not None and g.pending]
-    memory = [layer.keys for layer in (bucket.state.active, *bucket.state.frozen)]
-    left = _sought(found, list(keys), groups)
-    known = _known(bucket, memory)
-    if known is not None:
-        left = known.among(left)
-    left = _sought(found, left, memory)
-    if left and (bucket.view_tally.keys or bucket.lender is not None):
-        found.update(bucket.state.view.get_many(Table.KEYS, sorted(left)))
-    return {key: row for key, row in found.items() if row} if found else found
-
-
-def _sought(
-    found: dict[bytes, bytes], keys: list[bytes], layers: Sequence[dict[bytes, bytes]]
-) -> list[bytes]:
-    """Those of some keys that no layer has; what one has, the first of them, is ``found``."""
+    left = list(keys)
+    layers = [g.pending for g in (bucket.gathering, bucket.inflight) if g is not None and g.pending]
+    layers += [layer.keys for layer in (bucket.state.active, *bucket.state.frozen) if layer.keys]
     for layer in layers:
-        if keys and not layer.keys().isdisjoint(keys):
-            found.update((key, layer[key]) for key in keys if key in layer)
-            keys = [key for key in keys if key not in found]
-    return keys
+        if not layer.keys().isdisjoint(left):
+            found.update((key, layer[key]) for key in left if key in layer)
+            left = [key for key in left if key not in found]
+    left = _viewed(bucket, left)
+    if left:
+        found.update(bucket.state.view.get_many(Table.KEYS, sorted(left)))
+    return {key: row for key, row in found.items() if row}
 
 
-def _known(bucket: Bucket, memory: Sequence[dict[bytes, bytes]]) -> Presence | None:
-    """What knows every key that is published; None as long as nothing does."""
+def _viewed(bucket: Bucket, keys: list[bytes]) -> list[bytes]:
+    """Those of some keys that the view may hold, which is what a look into it costs."""
     if bucket.lender is not None:
-        return None
+        return keys
     presence = bucket.presence
     if presence is None:
-        presence = bucket.presence = Presence(bucket.start, memory)  # upkeep goes on with it
-    return presence if presence.covers(memory) else None
+        presence = bucket.presence = Presence(bucket.start)  # upkeep goes on with it
+    if presence.whole:
+        return presence.among(keys)
+    return keys if bucket.view_tally.keys else []
 
 
 def _write(bucket: Bucket, group: Gathering, booking: Booking) -> None:

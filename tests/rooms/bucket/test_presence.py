@@ -14,7 +14,6 @@ from holdfast.bucket.printing import grow_presence
 from holdfast.engines.memory import MemoryDisk
 from holdfast.log.entry import unpack
 from holdfast.store.store import Store
-from holdfast.views import presence
 from holdfast.views.memory_view import MemoryView
 from holdfast.views.port import Table
 from holdfast.views.presence import Presence
@@ -63,11 +62,7 @@ def batch(numbers: Sequence[int], size_bytes: int) -> list[tuple[str, bytes]]:
     return [(f"k{number:05d}", b"v" * size_bytes) for number in numbers]
 
 
-@pytest.mark.parametrize("at_once", [0, 1_000])
-def test_what_batches_replace_is_counted_out_wherever_it_lies(
-    store: Store, monkeypatch: pytest.MonkeyPatch, at_once: int
-) -> None:
-    monkeypatch.setattr(presence, "AT_ONCE", at_once)
+def test_what_batches_replace_is_counted_out_wherever_it_lies(store: Store) -> None:
     chance, space = Random(4), store.namespace(NAME)
     for turn in range(60):
         space.put_many(batch(chance.sample(range(900), 40), turn))
@@ -81,29 +76,6 @@ def test_what_batches_replace_is_counted_out_wherever_it_lies(
     known = the_bucket(store).presence
     assert known is not None
     assert known.whole
-
-
-@pytest.mark.parametrize("at_once", [0, 1_000])
-def test_what_was_in_memory_before_is_looked_for_until_it_is_absorbed(
-    store: Store, monkeypatch: pytest.MonkeyPatch, at_once: int
-) -> None:
-    monkeypatch.setattr(presence, "AT_ONCE", at_once)
-    bucket, space = the_bucket(store), store.namespace(NAME)
-    for number in range(30):
-        space.put(f"k{number:05d}", b"one by one, which nobody has to know")
-    assert the_bucket(store).presence is None
-    space.put_many(batch(range(20, 40), 3))
-    store.upkeep._go_on(None, lambda: None)  # nothing is in the view
-    known = bucket.presence
-    assert known is not None
-    assert known.whole
-    assert bool(known.apart) == (at_once == 0)
-    space.put_many(batch(range(50), 5))
-    used_is_what_is_there(store)
-    checkpoint(bucket)
-    space.put_many(batch(range(60), 7))
-    assert not known.apart
-    used_is_what_is_there(store)
 
 
 def test_what_a_merge_brings_is_known(store: Store) -> None:
