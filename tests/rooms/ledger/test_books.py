@@ -14,7 +14,7 @@ from holdfast.charges import Charge, Line
 from holdfast.errors import BalanceEmpty, Busy, Corrupt, HoldfastError, InvalidValue
 from holdfast.ledger import entries, keeping
 from holdfast.ledger.books import DAY_NS, Books, replay
-from holdfast.ledger.entries import Charged, Deposit, Fund, TopUp
+from holdfast.ledger.entries import Charged, Deposit, Fund, Returned, TopUp
 from holdfast.ledger.ledger import KEEP_PAGES, Ledger, Report
 from tests.rooms.ledger.keeping import (
     DISK,
@@ -289,6 +289,33 @@ def test_a_transfer_to_a_bucket_that_is_gone_comes_back() -> None:
     ledger.void("acme", "b", 1)
     account = ledger.account("acme")
     assert (account.balance, account.transit, account.float_) == (70, 0, 30)
+
+
+def test_a_number_of_a_transfer_counts_once() -> None:
+    ledger, _, _ = a_ledger()
+    ledger.deposit("acme", 100, "r")
+    ledger.fund("acme", "b", 30)
+    ledger.report([Report("acme", "b", 1, ((2, 10),))])
+    before = ledger.account("acme")
+    for again in (
+        Fund(account="acme", bucket="b", transfer=1, amount=5),
+        Fund(account="acme", bucket="b", transfer=3, amount=5),
+        Returned(account="acme", bucket="b", transfer=2, amount=10),
+        Returned(account="acme", bucket="b", transfer=1, amount=10),
+    ):
+        with pytest.raises(InvalidValue):
+            ledger.commit(lambda _, entry=again: [entry])  # type: ignore[misc]
+    assert ledger.account("acme") == before
+
+
+def test_money_that_nobody_paid_in_is_noticed() -> None:
+    ledger, _, _ = a_ledger()
+    ledger.deposit("acme", 100, "r")
+    books = ledger.books()
+    books.check()
+    books.deposited += 1
+    with pytest.raises(Corrupt):
+        books.check()
 
 
 def funded() -> tuple[Ledger, PagesInMemory, Clock]:
