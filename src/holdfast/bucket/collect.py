@@ -11,7 +11,9 @@ another bucket or a backup shares is only let go of, never changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from itertools import chain, islice
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -20,22 +22,26 @@ from holdfast.bucket.checkpoint import Pace, checkpoint, never, no_pace
 from holdfast.bucket.replay import segment_rows
 from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.bucket.rows import unpack_row
-from holdfast.bucket.seal import seal
+from holdfast.bucket.seal import read_rows, seal
 from holdfast.errors import HoldfastError, Moved
-from holdfast.log.entry import ENTRY, ENTRY_BYTES, unpack
-from holdfast.log.keyblock import KeyBlock, Row, build, columns
+from holdfast.log.entry import ENTRY, ENTRY_BYTES, tells_of, unpack
+from holdfast.log.keyblock import KeyBlock, Plain, Row, build, columns
+from holdfast.log.ordering import in_order
 from holdfast.log.records import REMOVALS, Flag, Type
 from holdfast.operations import Evacuate
 from holdfast.views.port import Table
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
-    from holdfast.views.state import State
 
+T = TypeVar("T")
 BATCH_BYTES = 1 << 20
 BATCH_ROWS = 100
 CHUNK = 256  # segments dropped by one record
-LOOKS = 150  # rows between two calls of pace
+LOT = 64  # rows that are looked up together
+LOTS = 3  # of them between two calls of pace
+LOOKS = 1_000  # rows that are only looked at between two
+KEPT_ROWS = 100_000  # of segments without a key block, so that they are read once
 SEEK_ROWS = 8  # rows of a key block that are passed over in the time of one search
 HALF = 0.5
 DEAD_PART = 4  # of a segment that must be dead before the active one is ended for it
@@ -213,11 +219,7 @@ def _evacuate(bucket: Bucket, number: int, endings: Endings, pace: Pace) -> int:
     """Write a segment's live records again; the bytes of their values."""
     batch: list[Evacuate] = []
     size = moved = 0
-    for index, row in enumerate(segment_rows(bucket.log, number)):
-        if index % LOOKS == LOOKS - 1:
-            pace()
-        if not bucket.start <= row.key < bucket.stop or not _worth(bucket, row, number, endings):
-            continue
+    for row in _alive(bucket, number, endings):
         operation = _operation(bucket, row, number)
         batch.append(operation)
         size += len(operation.value)
@@ -228,30 +230,62 @@ def _evacuate(bucket: Bucket, number: int, endings: Endings, pace: Pace) -> int:
     return moved + _move(bucket, batch)
 
 
-def _worth(bucket: Bucket, row: Row, number: int, endings: Endings) -> bool:
-    """Whether a record must be written again, judged without reading its value."""
-    if row.type in ENDINGS:
-        return endings.is_needed(row)
+def _alive(bucket: Bucket, number: int, endings: Endings) -> Iterator[Row]:
+    """The rows of records that must be written again, in the order of their keys.
+
+    They are judged without reading a value, many at a time: most are dead, and get no object.
+    """
+    block = bucket.log.key_block(number)
+    rows = endings.read(number) if block is None else block.plain()
+    lots = iter(lambda: list(islice(rows, LOT)), [])
+    worth = chain.from_iterable(
+        _worth(bucket, lot, number, endings) for lot in endings.paced(lots, LOTS)
+    )
+    if block is not None:
+        yield from worth
+        return
+    for run in in_order(list(worth), endings.pace, itemgetter(0)):
+        yield from run
+
+
+def _worth(bucket: Bucket, lot: list[Plain], number: int, endings: Endings) -> list[Row]:
+    """Those of some records that must be written again."""
     # Under the lock: while the view is derived again, the state knows nothing.
     with bucket.lock:
-        return _is_alive(bucket.state, row, number)
+        entries = bucket.state.entries([key for key, _, _, _ in lot])
+    found = []
+    for row, entry in zip(lot, entries, strict=True):
+        key, _, kind, told = row
+        alive: bool | None = entry is not None
+        if kind != Type.STORE:
+            alive = None
+        elif entry is not None:
+            alive = tells_of(entry, told)
+        if alive is None:
+            alive = _is_worth(bucket, Row._make(row), entry, number, endings)
+        if alive and bucket.start <= key < bucket.stop:
+            found.append(Row._make(row))
+    return found
 
 
-def _is_alive(state: State, row: Row, number: int) -> bool:
-    """Whether a record is what the published state says of its key.
+def _is_worth(  # noqa: PLR0917 - a record, and what is known of its key
+    bucket: Bucket, row: Row, entry: bytes | None, number: int, endings: Endings
+) -> bool:
+    """Whether the published state or what stays behind needs a record.
 
     Not what groups on their way will make of it: those may fail.
     """
+    if row.type in ENDINGS:
+        return endings.is_needed(row, entry)
     table = SIDE_TABLES.get(Type(row.type), Table.KEYS)
-    known = state.entry(row.key) if table is Table.KEYS else state.get(table, row.key)
-    if known is None:
-        return False
     if table is not Table.KEYS:
-        side = unpack_row(known)
-        return (side.version, side.segment) == (row.version, number)
-    extents = unpack(known).extents
+        with bucket.lock:
+            known = bucket.state.get(table, row.key)
+        side = None if known is None else unpack_row(known)
+        return side is not None and (side.version, side.segment) == (row.version, number)
+    extents = () if entry is None else unpack(entry).extents
     if row.type == Type.RELEASE:
-        return extents[0].version < row.version
+        return bool(extents) and extents[0].version < row.version
     return any((extent.version, extent.segment) == (row.version, number) for extent in extents)
 
 
@@ -266,18 +300,19 @@ class Endings:
     def __init__(self, bucket: Bucket, pace: Pace) -> None:
         self._bucket = bucket
         self.pace = pace
+        self._kept: dict[int, list[Plain]] = {}  # rows of segments without a key block
         self._unwritten: dict[int, KeyBlock] = {}  # of segments that are not sealed yet
         self._oldest: dict[int, int] = {}  # by segment: the lowest version it could revive
         self._older: dict[tuple[bytes, bool], int] = {}
 
     def look(self, going: list[int]) -> None:
         """Find what stays behind when these segments are dropped together."""
-        self._older = {}
+        self._older, self._kept = {}, {}
         asked: dict[bytes, int] = {}
         for number in going:
-            for row in self._paced(segment_rows(self._bucket.log, number)):
-                if row.type in ENDINGS:
-                    asked[row.key] = max(row.version, asked.get(row.key, 0))
+            for key, version, kind, _ in self._rows(number):
+                if kind in ENDINGS:
+                    asked[key] = max(version, asked.get(key, 0))
         if not asked:
             return
         latest = max(asked.values())
@@ -285,25 +320,45 @@ class Endings:
             if self._oldest_in(number) < latest:
                 block = self._block(number)
                 few = len(asked) * SEEK_ROWS < block.count
-                for row in self._paced(_found(block, asked) if few else block):
+                found = _found(block, asked) if few else block.plain(REVIVED, self.pace)
+                for row in self.paced(found, LOOKS):
                     self._note(row, asked)
 
-    def is_needed(self, row: Row) -> bool:
-        """Whether a segment that stays holds what this record ended."""
+    def is_needed(self, row: Row, entry: bytes | None) -> bool:
+        """Whether a segment that stays holds what this record ended; ``entry`` is its key's."""
         unlocks = row.type == Type.UNLOCK
         if self._older.get((row.key, unlocks), NEVER) >= row.version:
             return False
-        if unlocks:
-            return True
-        with self._bucket.lock:
-            entry = self._bucket.state.entry(row.key)
         # The object that came after it says as much.
-        return entry is None or unpack(entry).extents[0].version < row.version
+        return unlocks or entry is None or unpack(entry).extents[0].version < row.version
 
-    def _note(self, row: Row, asked: dict[bytes, int]) -> None:
-        if row.type in REVIVED and row.version < asked.get(row.key, 0):
-            name = (row.key, row.type in LOCKS)
-            self._older[name] = min(row.version, self._older.get(name, NEVER))
+    def read(self, number: int) -> Iterator[Plain]:
+        """The rows of a segment without a key block, as they were written."""
+        kept = self._kept.pop(number, None)
+        return read_rows(self._bucket.log, number, self.pace) if kept is None else iter(kept)
+
+    def paced(self, items: Iterable[T], slice_items: int) -> Iterator[T]:
+        """The items, with a pause behind each slice of so many."""
+        for index, item in enumerate(items, 1):
+            yield item
+            if not index % slice_items:
+                self.pace()
+
+    def _rows(self, number: int) -> Iterable[Plain]:
+        """The rows of a segment that goes, its endings at the least; read once if they are few."""
+        block = self._bucket.log.key_block(number)
+        if block is not None:
+            return block.plain(ENDINGS, self.pace)
+        rows = list(read_rows(self._bucket.log, number, self.pace))
+        if len(rows) + sum(map(len, self._kept.values())) <= KEPT_ROWS:
+            self._kept[number] = rows
+        return self.paced(rows, LOOKS)
+
+    def _note(self, row: Plain, asked: dict[bytes, int]) -> None:
+        key, version, kind, _ = row
+        if kind in REVIVED and version < asked.get(key, 0):
+            name = (key, kind in LOCKS)
+            self._older[name] = min(version, self._older.get(name, NEVER))
 
     def _block(self, number: int) -> KeyBlock:
         block = self._bucket.log.key_block(number) or self._unwritten.get(number)
@@ -315,16 +370,10 @@ class Endings:
     def _oldest_in(self, number: int) -> int:
         oldest = self._oldest.get(number)
         if oldest is None:
-            rows = self._paced(self._block(number))
-            oldest = min((row.version for row in rows if row.type in REVIVED), default=NEVER)
+            rows = self._block(number).plain(REVIVED, self.pace)
+            oldest = min((version for _, version, _, _ in rows), default=NEVER)
             self._oldest[number] = oldest
         return oldest
-
-    def _paced(self, rows: Iterable[Row]) -> Iterator[Row]:
-        for index, row in enumerate(rows):
-            if index % LOOKS == LOOKS - 1:
-                self.pace()
-            yield row
 
 
 def _found(block: KeyBlock, keys: Iterable[bytes]) -> Iterator[Row]:

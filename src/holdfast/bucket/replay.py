@@ -14,7 +14,7 @@ from holdfast.errors import FormatTooNew
 from holdfast.log.entry import DELETED, ENTRY, ENTRY_BYTES, Entry, fold, pack, unpack
 from holdfast.log.group import Group, Kind
 from holdfast.log.header import Birth, Merge
-from holdfast.log.keyblock import Row, moved, sorted_rows
+from holdfast.log.keyblock import Plain, Row, moved, sorted_rows
 from holdfast.log.records import BESIDE, REMOVALS, Flag, Type, record_bytes
 from holdfast.log.runs import Runs, Stores, plain_bytes, runs_of_block, runs_of_groups
 from holdfast.views.port import Table
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 READ_BYTES = 1 << 22
 ASIDE = BESIDE | dividing.TELLING  # records of what the state keeps beside keys
-Plain = tuple[bytes, int, int, bytes]  # a Row, or the same without its names
 KEY_TYPES = REMOVALS | {Type.STORE, Type.APPEND, Type.RELEASE, Type.JOIN}
 
 

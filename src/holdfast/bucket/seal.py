@@ -16,7 +16,7 @@ from holdfast.bucket.checkpoint import Pace, never, no_pace
 from holdfast.log.columns import Run, runs
 from holdfast.log.entry import ENTRY
 from holdfast.log.group import Kind
-from holdfast.log.keyblock import Columns, build, build_plain, columns
+from holdfast.log.keyblock import Columns, Plain, build, build_plain, columns
 from holdfast.log.ordering import in_order
 from holdfast.log.records import Type
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from holdfast.bucket.plain import Span
     from holdfast.log.log import Log
 
-Listed = tuple[bytes, int, int, bytes]  # as ``Row``
 SLICE = 150
 WAITING_SEGMENTS = 4
 WAITING_ROWS = 250_000  # noted in memory, as many as an overlay has when it is absorbed
@@ -82,7 +81,7 @@ def _from_noted(bucket: Bucket, number: int, pace: Pace) -> tuple[bytes, int] | 
     return build(_merged(runs(noted, pace), others))
 
 
-def _merged(noted: Iterable[Run], others: Sequence[Listed]) -> Iterator[Columns]:
+def _merged(noted: Iterable[Run], others: Sequence[Plain]) -> Iterator[Columns]:
     """Rows of plain stores in order, with others, in order too, where they belong."""
     at = 0
     for run in noted:
@@ -99,10 +98,10 @@ def _merged(noted: Iterable[Run], others: Sequence[Listed]) -> Iterator[Columns]
 
 def _read(log: Log, number: int, pace: Pace) -> Iterator[Columns]:
     """The rows of a segment, read and verified."""
-    return map(columns, in_order(list(_rows(log, number, pace)), pace, itemgetter(0)))
+    return map(columns, in_order(list(read_rows(log, number, pace)), pace, itemgetter(0)))
 
 
-def _listed(rows: Iterable[Listed], pace: Pace) -> list[Listed]:
+def _listed(rows: Iterable[Plain], pace: Pace) -> list[Plain]:
     return [row for run in in_order(list(rows), pace, itemgetter(0)) for row in run]
 
 
@@ -115,13 +114,14 @@ def seal_all(bucket: Bucket, pace: Pace = no_pace, enough: Callable[[], bool] = 
     return True
 
 
-def _rows_at(log: Log, number: int, spans: Sequence[Span], pace: Pace) -> Iterator[Listed]:
+def _rows_at(log: Log, number: int, spans: Sequence[Span], pace: Pace) -> Iterator[Plain]:
     for start, stop, _ in spans:
         yield from log.group(number, start, stop).rows(number)
         pace()
 
 
-def _rows(log: Log, number: int, pace: Pace) -> Iterator[Listed]:
+def read_rows(log: Log, number: int, pace: Pace) -> Iterator[Plain]:
+    """The rows of an ended segment as they were written: every group of it is verified."""
     seen = 0
     for group in log.groups(number):
         if group.head.kind == Kind.RECORDS:

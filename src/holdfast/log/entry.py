@@ -39,6 +39,8 @@ COUNT = struct.Struct("<H")
 EXTENSION = struct.Struct("<QIQ")
 EXTENTS_FLAG = 256
 SPECIAL = EXTENTS_FLAG | Flag.LARGE
+VERSION_SLICE, SEGMENT_SLICE = slice(8), slice(40, 44)
+EXTENTS_AT = 37  # the byte of the flags that has EXTENTS, as its lowest bit
 DELETED = b""
 
 
@@ -148,6 +150,16 @@ def unpack(data: bytes) -> Entry:
         listed = data[at + COUNT.size : at + COUNT.size + count * EXTENT.size]
         extents = tuple(map(Extent._make, EXTENT.iter_unpack(listed)))
     return Entry(version, modified, expires, size, crc, flags, attrs, extents)
+
+
+def tells_of(entry: bytes, row: bytes) -> bool | None:
+    """Whether an entry keeps the record of a STORE's row alive: one version, one segment.
+
+    None where it has extents, among which it is to be looked for.
+    """
+    if entry[EXTENTS_AT] & 1:
+        return None
+    return entry[VERSION_SLICE] == row[VERSION_SLICE] and entry[SEGMENT_SLICE] == row[SEGMENT_SLICE]
 
 
 def live_bytes(key: bytes, entry: Entry) -> list[tuple[int, int]]:
