@@ -17,6 +17,7 @@ from holdfast.errors import (
     Unauthenticated,
     Unavailable,
 )
+from holdfast.testing.clock import ManualClock
 from holdfast.testing.proxy import Proxy
 from holdfast.testing.serving import Serving
 from tests.doors.test_client import authority
@@ -79,6 +80,18 @@ def test_a_server_that_is_not_there_did_nothing() -> None:
             pytest.raises(Unavailable),
         ):
             store.namespace("acme").put("a", b"1")
+
+
+def test_a_server_that_is_slow_to_greet_is_there(served: Serving) -> None:
+    """A connection is given up after five seconds, not when it may be tried again: here at once."""
+    with (
+        Proxy(http(served.rpc_url)) as proxy,
+        holdfast.connect(rpc(proxy.url), token=served.token(), clock=ManualClock()) as store,
+    ):
+        proxy.delay_s = 0.3
+        ns = store.namespace("acme")
+        ns.put("a", b"1")
+        assert ns.get("a") == b"1"
 
 
 def test_under_tls_the_server_is_held_to_its_name(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from operator import itemgetter
 
 import msgspec
 
-from holdfast.bucket import commit, replay
+from holdfast.bucket import commit, noting, replay
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import (
     CHECKPOINT,
@@ -76,6 +76,7 @@ def _opened(settings: Settings, bucket: str, numbers: list[int], view: View) -> 
     opened = Bucket(settings, found.log, found.state, view)
     replay.apply_controls(opened, found.groups)
     _restore(opened, found, mark)
+    noting.resume(opened, found.groups)
     _drop_orphans(opened, numbers)
     opened.opened_version = opened.version
     if found.torn or max(opened.log.ended, default=0) > opened.log.number:

@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from holdfast.bucket import commit
+from holdfast.bucket import commit, noting
 from holdfast.bucket.checkpoint import Pace, checkpoint, never, no_pace
-from holdfast.bucket.replay import segment_rows
 from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.bucket.rows import unpack_row
-from holdfast.bucket.seal import read_rows, seal
+from holdfast.bucket.seal import read, read_rows, seal
 from holdfast.errors import HoldfastError, Moved
 from holdfast.log.entry import ENTRY, ENTRY_BYTES, tells_of, unpack
-from holdfast.log.keyblock import KeyBlock, Plain, Row, build, columns
+from holdfast.log.keyblock import KeyBlock, Plain, Row, build
 from holdfast.log.ordering import in_order
 from holdfast.log.records import REMOVALS, Flag, Type
 from holdfast.operations import Evacuate
@@ -182,6 +181,7 @@ def _collect_chunk(bucket: Bucket, chunk: list[int], endings: Endings, done: Col
             done.dropped[info.origin, info.origin_number] = sizes[number]
     for number in chunk:
         bucket.kept.pop(number, None)
+        noting.forget(bucket, number)
         log.drop(number)
         pace()
     done.segments += len(chunk)
@@ -333,9 +333,9 @@ class Endings:
         return unlocks or entry is None or unpack(entry).extents[0].version < row.version
 
     def read(self, number: int) -> Iterator[Plain]:
-        """The rows of a segment without a key block, as they were written."""
-        kept = self._kept.pop(number, None)
-        return read_rows(self._bucket.log, number, self.pace) if kept is None else iter(kept)
+        """Rows of a segment without a key block, all that live among them; in no order."""
+        rows = self._kept.pop(number, None) or noting.rows_of(self._bucket, number, self.pace)
+        return iter(rows or read_rows(self._bucket.log, number, self.pace))
 
     def paced(self, items: Iterable[T], slice_items: int) -> Iterator[T]:
         """The items, with a pause behind each slice of so many."""
@@ -349,7 +349,7 @@ class Endings:
         block = self._bucket.log.key_block(number)
         if block is not None:
             return block.plain(ENDINGS, self.pace)
-        rows = list(read_rows(self._bucket.log, number, self.pace))
+        rows = list(self.read(number))
         if len(rows) + sum(map(len, self._kept.values())) <= KEPT_ROWS:
             self._kept[number] = rows
         return self.paced(rows, LOOKS)
@@ -363,7 +363,7 @@ class Endings:
     def _block(self, number: int) -> KeyBlock:
         block = self._bucket.log.key_block(number) or self._unwritten.get(number)
         if block is None:
-            body, _ = build([columns(segment_rows(self._bucket.log, number))])
+            body, _ = build(read(self._bucket.log, number, self.pace))
             block = self._unwritten[number] = KeyBlock(body, number)
         return block
 

@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from holdfast.bucket.checkpoint import Pace, never, no_pace
+from holdfast.bucket.noting import rest, rows_at
 from holdfast.log.columns import Run, runs
 from holdfast.log.entry import ENTRY
 from holdfast.log.group import Kind
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from holdfast.bucket.bucket import Bucket
-    from holdfast.bucket.plain import Span
     from holdfast.log.log import Log
 
 SLICE = 150
 WAITING_SEGMENTS = 4
 WAITING_ROWS = 250_000  # noted in memory, as many as an overlay has when it is absorbed
+QUIET_NS = 60 * 10**9  # without a write: nobody is about to write over what is half dead
 STORE = int(Type.STORE)
 
 
@@ -52,7 +53,7 @@ def seal(bucket: Bucket, number: int, pace: Pace = no_pace) -> None:
     if not may_seal(bucket.log, number):
         return
     made = _from_noted(bucket, number, pace)
-    body, count = build(_read(bucket.log, number, pace)) if made is None else made
+    body, count = build(read(bucket.log, number, pace)) if made is None else made
     with bucket.sealing:
         if number in bucket.log.ended and number not in bucket.log.sealed:
             bucket.log.seal(number, body, count)
@@ -77,7 +78,7 @@ def _from_noted(bucket: Bucket, number: int, pace: Pace) -> tuple[bytes, int] | 
         return None
     if not spans:
         return build_plain(noted, STORE, pace)
-    others = _listed(_rows_at(bucket.log, number, spans, pace), pace)
+    others = _listed(rows_at(bucket.log, number, spans, pace), pace)
     return build(_merged(runs(noted, pace), others))
 
 
@@ -96,7 +97,7 @@ def _merged(noted: Iterable[Run], others: Sequence[Plain]) -> Iterator[Columns]:
     yield from [columns(others[at:])] if at < len(others) else ()
 
 
-def _read(log: Log, number: int, pace: Pace) -> Iterator[Columns]:
+def read(log: Log, number: int, pace: Pace) -> Iterator[Columns]:
     """The rows of a segment, read and verified."""
     return map(columns, in_order(list(read_rows(log, number, pace)), pace, itemgetter(0)))
 
@@ -107,17 +108,34 @@ def _listed(rows: Iterable[Plain], pace: Pace) -> list[Plain]:
 
 def seal_all(bucket: Bucket, pace: Pace = no_pace, enough: Callable[[], bool] = never) -> bool:
     """Seal whatever has ended, until there is ``enough``: asked behind each; whether all is."""
-    for number in unsealed(bucket):
+    return _seal(bucket, unsealed(bucket), pace, enough)
+
+
+def seal_due(bucket: Bucket, pace: Pace, enough: Callable[[], bool]) -> bool:
+    """Seal what has ended but for what is more than half dead; whether that was done.
+
+    That is left for a collector, who drops it: what is noted of it is all that one has to know.
+    """
+    numbers, live, ended = unsealed(bucket), bucket.tally().live, bucket.log.ended
+    worth = [n for n in numbers if n in ended and 2 * live.get(n, 0) >= ended[n].stop]
+    return _seal(bucket, worth, pace, enough)
+
+
+def seal_rest(bucket: Bucket, pace: Pace, now_ns: int) -> None:
+    """Where nobody writes: keep little in memory; after a while seal what no collector took."""
+    stop, since_ns = bucket.idle_since
+    if stop != bucket.log.stop or now_ns - since_ns < QUIET_NS:
+        rest(bucket)
+    elif seal_all(bucket, pace) and bucket.log.records:
+        rest(bucket, 0)
+
+
+def _seal(bucket: Bucket, numbers: list[int], pace: Pace, enough: Callable[[], bool]) -> bool:
+    for number in numbers:
         seal(bucket, number, pace)
         if enough():
             return False
     return True
-
-
-def _rows_at(log: Log, number: int, spans: Sequence[Span], pace: Pace) -> Iterator[Plain]:
-    for start, stop, _ in spans:
-        yield from log.group(number, start, stop).rows(number)
-        pace()
 
 
 def read_rows(log: Log, number: int, pace: Pace) -> Iterator[Plain]:

@@ -55,7 +55,7 @@ CHANNEL: Final = (
     ("grpc.enable_http_proxy", 0),  # proxies that the environment names are not used
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5_000),  # for a connection: a busy server is no absent one
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
 

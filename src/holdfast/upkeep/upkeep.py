@@ -19,7 +19,7 @@ from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
 from holdfast.bucket.dormant import Dormant
 from holdfast.bucket.fork import finish_moves
 from holdfast.bucket.printing import grow_presence, grow_prints
-from holdfast.bucket.seal import may_wait, seal_all
+from holdfast.bucket.seal import may_wait, seal_all, seal_due, seal_rest
 from holdfast.bucket.settling import charge_reads
 from holdfast.clock import worked_ns
 from holdfast.errors import Closed, HoldfastError
@@ -279,10 +279,10 @@ class Upkeep:
         growth = 0 if seen is None else grown(seen, published)
         if not sealed or seen != published:
             sealed = not (growth > BUSY_BYTES and may_wait(bucket))
-            sealed = sealed and seal_all(bucket, self._pace, partial(checkpoint_due, bucket))
+            sealed = sealed and seal_due(bucket, self._pace, partial(checkpoint_due, bucket))
             self._moved |= not sealed
-        elif bucket.log.records:
-            bucket.noted.clear()  # nobody writes: what is ended is sealed, and the rest may be read
+        else:
+            seal_rest(bucket, self._pace, self._clock.monotonic_ns())
         self._seen[bucket.id] = published, sealed
         if bucket.prints is None and growth <= LOADED_BYTES and not self._stop.is_set():
             grow_prints(bucket, self._pace)

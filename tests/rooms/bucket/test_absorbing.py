@@ -65,7 +65,7 @@ def test_a_key_block_from_kept_rows_is_the_one_that_reading_makes(store: Store) 
     bucket = the_bucket(store)
     noted = 0
     for number in seal.unsealed(bucket):
-        read = list(seal._read(bucket.log, number, no_pace))
+        read = list(seal.read(bucket.log, number, no_pace))
         kept = seal._from_noted(bucket, number, no_pace)
         if kept is not None:
             noted += 1
@@ -109,8 +109,8 @@ def test_of_a_segment_where_little_is_not_kept_only_that_is_read(
 ) -> None:
     number = ended(store, change)
     bucket = the_bucket(store)
-    read = list(seal._read(bucket.log, number, no_pace))
-    monkeypatch.setattr(seal, "_read", None)
+    read = list(seal.read(bucket.log, number, no_pace))
+    monkeypatch.setattr(seal, "read", None)
     kept = seal._from_noted(bucket, number, no_pace)
     assert kept is not None
     assert kept == build(read)

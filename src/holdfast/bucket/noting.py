@@ -1,0 +1,87 @@
+"""What is kept in memory of a segment's records, so that nobody has to read all of it again.
+
+    noted     of plain stores the last row of each key, as groups are published (plain.py)
+    mixed     where the groups lie that hold anything else: these are read
+
+Together they are a segment's key block, where no key was stored there twice (seal.py). And
+they are all that a collector needs, however often keys were: what was there before is dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from holdfast.bucket.checkpoint import Pace
+from holdfast.log.entry import ENTRY
+from holdfast.log.group import Group, Kind
+from holdfast.log.keyblock import VERSION, Plain
+from holdfast.log.records import Type
+
+if TYPE_CHECKING:
+    from holdfast.bucket.bucket import Bucket
+    from holdfast.bucket.plain import Span
+    from holdfast.log.log import Log
+
+FEW: Final = 10_000  # rows of a segment that are kept where nobody writes
+LITTLE: Final = 1_000  # records of a recovered segment that are looked at once more
+STORE: Final = int(Type.STORE)
+
+
+def rows_at(log: Log, number: int, spans: Sequence[Span], pace: Pace) -> Iterator[Plain]:
+    """The rows of some groups of a segment, read and verified."""
+    for start, stop, _ in spans:
+        yield from log.group(number, start, stop).rows(number)
+        pace()
+
+
+def rows_of(bucket: Bucket, number: int, pace: Pace) -> Iterator[Plain] | None:
+    """Rows among which are all that live, and all that ended something, of an ended segment.
+
+    They are in no order. None where nobody knows: too much was written, or some was cut back.
+    """
+    noted, spans = bucket.noted.get(number), bucket.mixed.get(number, [])
+    known = len(noted or ()) + sum(records for _, _, records in spans)
+    if noted is None or bucket.log.counts.get(number, -1) < known:
+        return None
+    plain = ((key, VERSION.unpack_from(row)[0], STORE, row) for key, row in list(noted.items()))
+    return chain(plain, rows_at(bucket.log, number, spans, pace))
+
+
+def resume(bucket: Bucket, groups: Sequence[Group]) -> None:
+    """Go on with a segment that was recovered, if little is in it, as if it had been published."""
+    told = [group for group in groups if group.head.kind == Kind.RECORDS]
+    if len(told) > LITTLE or sum(group.head.records for group in told) > LITTLE:
+        return
+    noted: dict[bytes, bytes] = {}
+    spans: list[Span] = []
+    number = bucket.log.number
+    count = 0
+    for group in told:
+        rows = list(group.rows(number))
+        if all(_is_plain(kind, row) for _, _, kind, row in rows):
+            noted.update((key, row) for key, _, _, row in rows)
+            count += len(rows)
+        else:
+            spans.append((group.head.start, group.head.stop, group.head.records))
+            count += group.head.records
+    bucket.noted[number], bucket.mixed[number], bucket.log.records = noted, spans, count
+
+
+def _is_plain(kind: int, row: bytes) -> bool:
+    _, _, expires, _, _, flags, attrs, _, _ = ENTRY.unpack_from(row)
+    return kind == STORE and not (expires or flags or attrs)
+
+
+def forget(bucket: Bucket, number: int) -> None:
+    """Keep nothing of a segment any more."""
+    bucket.noted.pop(number, None)
+    bucket.mixed.pop(number, None)
+    bucket.log.counts.pop(number, None)
+
+
+def rest(bucket: Bucket, most_rows: int = FEW) -> None:
+    """Keep no more than a few rows of a segment: nobody writes to the bucket."""
+    for number in [number for number, rows in list(bucket.noted.items()) if len(rows) > most_rows]:
+        forget(bucket, number)
