@@ -42,7 +42,7 @@ HEAD = struct.Struct("<4sBBHIIIIQQ")
 DIGEST = struct.Struct("<Q")
 SEALED = struct.Struct(HEAD.format + "Q")  # with its digest
 GROUP_HEAD_BYTES = SEALED.size
-_pack, _pack_digest = HEAD.pack, DIGEST.pack  # looked up once, not for every group
+_pack, pack_digest = HEAD.pack, DIGEST.pack  # looked up once, not for every group
 
 
 class Kind(IntEnum):
@@ -55,6 +55,7 @@ class Kind(IntEnum):
 
 # The head of a group of one record, but for its digest: what it begins with, and the rest.
 SINGLE = struct.Struct("<12sII4xQQ")
+pack_single = SINGLE.pack
 BEGINNING = _pack(MAGIC, Kind.RECORDS, 0, 0, 1, 0, 0, 0, 0, 0)[:12]
 
 
@@ -139,7 +140,7 @@ def seal_head(  # noqa: PLR0917 - a header has this many fields
     """A group's header and the chain digest after it."""
     head = _pack(MAGIC, kind, 0, 0, count, length, body_crc, 0, synced_to, previous)
     digest = xxh3_64_intdigest(head)
-    return head + _pack_digest(digest), digest
+    return head + pack_digest(digest), digest
 
 
 def read_head(data: bytes | memoryview, at: int, start: int) -> GroupHead | None:

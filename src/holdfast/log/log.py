@@ -24,13 +24,13 @@ from holdfast.errors import Corrupt, StorageFailed
 from holdfast.limits import GIB
 from holdfast.log.group import (
     BEGINNING,
-    DIGEST,
     GROUP_HEAD_BYTES,
-    SINGLE,
     Group,
     Kind,
     Scan,
     T,
+    pack_digest,
+    pack_single,
     read_head,
     scan,
     scan_pieces,
@@ -179,9 +179,9 @@ class Log:
         length = len(record)
         if length >= JOIN_BYTES:
             return self.append_body(record, 1)
-        head = SINGLE.pack(BEGINNING, length, crc32c(record), self.synced, self.digest)
+        head = pack_single(BEGINNING, length, crc32c(record), self.synced, self.digest)
         digest = xxh3_64_intdigest(head)
-        self.active.append((b"".join((head, DIGEST.pack(digest), record)),))
+        self.active.append((b"".join((head, pack_digest(digest), record)),))
         start = self.stop + GROUP_HEAD_BYTES
         self.last, self.digest, self.stop = self.stop, digest, start + length
         self.records += 1
