@@ -216,15 +216,19 @@ class Callers:
 
     def in_session(self, mark: str) -> Principal | None:
         """Who could mark a request so, where that needs no record; nothing is proven yet."""
-        session = self._enclaves.sessions.named(mark)
-        if session is None or not self._enclaves.knows_session(mark):
+        session, handovers = self._enclaves.sessions.named(mark), self._enclaves.handovers
+        if session is None or not handovers.knows(session.namespace):
             return None
-        self._enclaves.handovers.require(session.image_id, session.namespace)
+        handovers.require(session.image_id, session.namespace)
         return session.principal
 
     def spend(self, mark: str, method: str, path: bytes) -> None:
-        """Take a mark of a request without a body; Unauthenticated where it is not right."""
-        self._enclaves.by_session(mark, method, path.decode("latin-1"), EMPTY)
+        """Take a mark that is ``in_session``, of a request without a body.
+
+        Raises:
+            Unauthenticated: it is not right.
+        """
+        self._enclaves.sessions.find(mark, method, path.decode("latin-1"), EMPTY)
 
     def _marked(self, request: Request) -> Principal:
         """Whose session marked a request; a document alone is not enough."""

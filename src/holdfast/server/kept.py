@@ -36,6 +36,11 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     rest: bytes
     size: int
 
+    @property
+    def value(self) -> bytes:
+        """The object's value."""
+        return self.rest[len(self.rest) - self.size :]
+
 
 class Kept:
     """Objects that were told, up to some bytes. Used on the loop.

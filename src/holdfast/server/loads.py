@@ -14,6 +14,7 @@ from holdfast.request import arguments, reading
 from holdfast.server.answers import JSON_TYPE, rest_of
 from holdfast.wire import enclave as wire
 from holdfast.wire.enclave import Keyed
+from holdfast.wire.paths import UNCHANGED
 
 if TYPE_CHECKING:
     from holdfast.server.connection import Connection
@@ -64,7 +65,14 @@ def _told(site: Site, tenant: Tenant, body: bytes) -> bytes | None:
     asked, shape = wire.asked(LOAD, body)
     if not isinstance(asked, Keyed):
         return None
-    near = reading.look_at_row(site.corridor, arguments.compose(tenant.space, asked.key))
-    if near is None or near[1] is None:
-        return None
-    return wire.told_value(near[1], shape, asked.encoding)
+    value = _value(site, tenant.space, arguments.compose(tenant.space, asked.key))
+    return None if value is None else wire.told_value(value, shape, asked.encoding)
+
+
+def _value(site: Site, space: bytes, key: bytes) -> bytes | None:
+    """What is at hand under a composite key."""
+    if key[len(space) :].translate(None, UNCHANGED):  # not one that is kept
+        near = reading.look_at_row(site.corridor, key)
+        return None if near is None else near[1]
+    seen = site.kept.find(key) or site.kept.read(key)
+    return None if seen is None else seen.value

@@ -245,6 +245,8 @@ LOADS = (
     b"[]",
     b"\xff",
     b'{"key": "short"}',
+    b'{"key": "empty"}',
+    '{"key": "k ü"}'.encode(),
 )
 
 
@@ -254,6 +256,8 @@ def test_loads_by_a_document_mean_the_same(serve: Serve, connect: Dial, store: S
     enclave = MockEnclave(authority, store.clock, store.entropy, image(1))
     space = store.namespace(enclave.image_id)
     space.put("k1", b"one")
+    space.put("k ü", b"another")
+    space.put("empty", b"")
     space.put("raw", b"\xff\0")
     space.put("short", b"s", ttl=3600)
     document = base64.b64encode(enclave.document()).decode()
@@ -268,6 +272,19 @@ def test_loads_by_a_document_mean_the_same(serve: Serve, connect: Dial, store: S
                 later.say(asked)
                 assert later.hear().status == int(told.split(b" ")[1])
             assert whole(later, (asked,)) == told
+
+
+def test_a_load_tells_what_was_stored_last(serve: Serve, connect: Dial, store: Store) -> None:
+    authority = MockAuthority(store.entropy, now_ns=store.clock.wall_ns())
+    serving = serve(attestation=AttestationSettings(mode="bearer", roots=(authority.pem,)))
+    enclave = MockEnclave(authority, store.clock, store.entropy, image(1))
+    document = base64.b64encode(enclave.document()).decode()
+    later = connect(serving)
+    for value in (b"one", b"two", b"", b"three"):
+        store.namespace(enclave.image_id).put("k1", value)
+        for _ in range(3):
+            later.say(later.request("POST", "/load", b'{"key": "k1"}', Attestation=document))
+            assert later.hear().body == b'{"value":"%b"}' % value
 
 
 def test_split_at_every_byte(lanes: Lanes) -> None:
