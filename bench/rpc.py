@@ -34,6 +34,7 @@ import grpc.aio
 import uvloop
 
 import holdfast
+from bench.resting import busy_s, rest
 from holdfast.access.grants import RIGHTS
 from holdfast.limits import TOKEN_TTL_S
 from holdfast.values import Grant
@@ -45,8 +46,6 @@ VALUE = os.urandom(1024)
 CALLERS = 50
 STREAMS, DUE = 4, 32
 SERVICE = "holdfast.v1.Holdfast"
-TICKS = os.sysconf("SC_CLK_TCK")
-REST_S, RESTS = 1.5, 10  # collecting is looked for once a second: what a turn left is its own
 
 
 class Server(NamedTuple):
@@ -55,11 +54,6 @@ class Server(NamedTuple):
     target: str
     token: str
     pid: int
-
-    def busy_s(self) -> float:
-        """Processor seconds that it took so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 class Rate(NamedTuple):
@@ -218,21 +212,12 @@ async def turn(
     caller: Caller, way: Callable[[Caller, float], Coroutine[Any, Any, int]], seconds: float
 ) -> Rate:
     """One server's turn: it begins and ends at rest."""
-    begun, busy_s, done = time.perf_counter(), caller.server.busy_s(), 0
+    begun, before_s, done = time.perf_counter(), busy_s(caller.server.pid), 0
     while not done:  # on a busy machine even a second may go by for nothing
         done = await way(caller, time.perf_counter() + seconds)
     took_s = time.perf_counter() - begun
-    await rest(caller.server)
-    return Rate(done / (caller.server.busy_s() - busy_s), done / took_s)
-
-
-async def rest(server: Server) -> None:
-    """Wait until a server has nothing left to do, for at most some seconds."""
-    for _ in range(RESTS):
-        busy_s = server.busy_s()
-        await asyncio.sleep(REST_S)
-        if server.busy_s() - busy_s <= 2 / TICKS:
-            return
+    await asyncio.to_thread(rest, caller.server.pid)
+    return Rate(done / (busy_s(caller.server.pid) - before_s), done / took_s)
 
 
 def main() -> None:

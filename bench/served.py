@@ -6,7 +6,8 @@ Needs ``wrk``, ``redis-server`` and ``redis-benchmark`` on the path. Ours checks
 request; both sync each durable write before they answer it. Both load generators are compiled
 and send one request at a time on each connection.
 
-Beside the gets, in the same run, a constant answered by a bare protocol on the same event loop:
+Gets come twice: *behind* the puts, with what those leave upkeep to do, and when that is done.
+Beside the latter, in the same run, a constant answered by a bare protocol on the same event loop:
 what is slow there too is the machine.
 
 Behind them gets of attested enclaves beside gets with a token, all from files, a thread of the
@@ -32,6 +33,7 @@ import msgspec
 
 import holdfast
 from bench import attested
+from bench.resting import rest
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.store.tenancy import signing_alone
 from holdfast.values import Grant
@@ -63,11 +65,12 @@ Pairs = dict[str, list[tuple["Rate", "Rate"]]]
 
 
 class Served(NamedTuple):
-    """Where a server of ours answers, the operator's token and a tenant's."""
+    """Where a server of ours answers, the operator's token and a tenant's, its process."""
 
     url: str
     operator: str
     token: str
+    pid: int
 
 
 class Rate(NamedTuple):
@@ -91,7 +94,7 @@ def ours(folder: Path, roots: str) -> Iterator[Served]:
                 raise RuntimeError("the server tells nothing")
             url = process.stdout.readline().split()[-1]
             operator = (folder / "data" / "admin-token").read_text().strip()
-            yield Served(url, operator, token_of(folder / "data"))
+            yield Served(url, operator, token_of(folder / "data"), process.pid)
         finally:
             process.terminate()
 
@@ -104,7 +107,7 @@ def constant() -> Iterator[Served]:
         try:
             if process.stdout is None:
                 raise RuntimeError("the server tells nothing")
-            yield Served(process.stdout.readline().split()[-1], "", "none")
+            yield Served(process.stdout.readline().split()[-1], "", "none", process.pid)
         finally:
             process.terminate()
 
@@ -179,6 +182,7 @@ def scripts(folder: Path) -> dict[str, Path]:
         "get": GET.format(path=PATH, keys=KEYS, digits=DIGITS),
         "batch": MANY.format(path=PATH, body=body),
     }
+    texts["behind"] = texts["get"]
     made = {}
     for name, text in texts.items():
         made[name] = folder / f"{name}.lua"
@@ -204,9 +208,12 @@ def measure(rounds: int, seconds: int) -> tuple[Pairs, Pairs]:
             for _ in range(rounds):
                 for what, count, command in (
                     ("put", 6_000, ["set", "key:__rand_int__", value]),
+                    ("behind", 40_000, ["get", "key:__rand_int__"]),
                     ("get", 40_000, ["get", "key:__rand_int__"]),
                     ("batch", 1_000, mget),
                 ):
+                    if what == "get":
+                        rest(served.pid)
                     mine = wrk(served, asked[what], seconds)
                     theirs = redis_benchmark(count * seconds, *command)
                     pairs.setdefault(what, []).append((mine, theirs))
