@@ -9,7 +9,7 @@ they are all that a collector needs, however often keys were: what was there bef
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -36,14 +36,18 @@ def rows_at(log: Log, number: int, spans: Sequence[Span], pace: Pace) -> Iterato
         pace()
 
 
+def count_of(noted: Sized | None, spans: Sequence[Span]) -> int:
+    """How many records are noted, and lie in groups that are read."""
+    return len(noted or ()) + sum(records for _, _, records in spans)
+
+
 def rows_of(bucket: Bucket, number: int, pace: Pace) -> Iterator[Plain] | None:
     """Rows among which are all that live, and all that ended something, of an ended segment.
 
     They are in no order. None where nobody knows: too much was written, or some was cut back.
     """
     noted, spans = bucket.noted.get(number), bucket.mixed.get(number, [])
-    known = len(noted or ()) + sum(records for _, _, records in spans)
-    if noted is None or bucket.log.counts.get(number, -1) < known:
+    if noted is None or bucket.log.counts.get(number, -1) < count_of(noted, spans):
         return None
     plain = ((key, VERSION.unpack_from(row)[0], STORE, row) for key, row in list(noted.items()))
     return chain(plain, rows_at(bucket.log, number, spans, pace))

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from holdfast.bucket.checkpoint import Pace, never, no_pace
-from holdfast.bucket.noting import rest, rows_at
+from holdfast.bucket.noting import count_of, forget, rest, rows_at
 from holdfast.log.columns import Run, runs
 from holdfast.log.entry import ENTRY
 from holdfast.log.group import Kind
@@ -72,9 +72,10 @@ def may_wait(bucket: Bucket) -> bool:
 
 def _from_noted(bucket: Bucket, number: int, pace: Pace) -> tuple[bytes, int] | None:
     """A key block where nearly all rows are noted, other groups are read; None where not."""
-    noted, spans = bucket.noted.pop(number, None), bucket.mixed.pop(number, [])
-    known = len(noted or ()) + sum(records for _, _, records in spans)
-    if bucket.log.counts.pop(number, 0) != known or not noted:
+    noted, spans = bucket.noted.get(number), bucket.mixed.get(number, [])
+    count = bucket.log.counts.get(number, 0)
+    forget(bucket, number)
+    if count != count_of(noted, spans) or not noted:
         return None
     if not spans:
         return build_plain(noted, STORE, pace)

@@ -43,7 +43,9 @@ class Gets(Alike):
             seen = site.kept.find(self.space + key) or self._read(key)
         except HoldfastError:
             return None
-        return None if seen is None else told(site, self.name, seen, began_ns)
+        if seen is None:
+            return None
+        return told(site, self.name, seen.rest, began_ns, out_bytes=seen.size)
 
     def _read(self, key: bytes) -> Seen | None:
         if not 0 < len(key) <= KEY_BYTES or key.translate(None, UNCHANGED):
@@ -73,12 +75,14 @@ def marked(connection: Connection, repeat: Repeat, found: Found) -> bytes | None
         callers.spend(mark, repeat.method, repeat.path + found.key)
     except HoldfastError:
         return None
-    return told(site, tenant.name, seen, began_ns)
+    return told(site, tenant.name, seen.rest, began_ns, out_bytes=seen.size)
 
 
-def told(site: Site, namespace: str, seen: Seen, began_ns: int) -> bytes:
-    """An object as an answer, which is counted."""
+def told(
+    site: Site, namespace: str, rest: bytes, began_ns: int, *, out_bytes: int, in_bytes: int = 0
+) -> bytes:
+    """The answer to a load that cost nothing, from its length on ``rest``; it is counted."""
     number = site.requests = site.requests + 1
     site.loads.add(site.clock.monotonic_ns() - began_ns)
-    site.usage.count(namespace, in_bytes=0, out_bytes=seen.size, cost_atto=0)
-    return b"%b%x\r\n%b" % (site.beginning, number, seen.rest)
+    site.usage.count(namespace, in_bytes=in_bytes, out_bytes=out_bytes, cost_atto=0)
+    return b"%b%x\r\n%b" % (site.beginning, number, rest)

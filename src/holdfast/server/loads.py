@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from holdfast.errors import HoldfastError
 from holdfast.request import arguments, reading
 from holdfast.server.answers import JSON_TYPE, rest_of
+from holdfast.server.gets import told
 from holdfast.wire import enclave as wire
 from holdfast.wire.enclave import Keyed
 from holdfast.wire.paths import UNCHANGED
@@ -37,15 +38,13 @@ def answer(connection: Connection, repeat: Repeat, body: bytes) -> bytes | None:
     began_ns = site.clock.monotonic_ns()
     try:
         tenant = _asking(connection, repeat) if site.is_quiet else None
-        told = _told(site, tenant, body) if tenant is not None else None
+        found = _found(site, tenant, body) if tenant is not None else None
     except HoldfastError:
         return None
-    if tenant is None or told is None:
+    if tenant is None or found is None:
         return None
-    number = site.requests = site.requests + 1
-    site.loads.add(site.clock.monotonic_ns() - began_ns)
-    site.usage.count(tenant.name, in_bytes=len(body), out_bytes=len(told), cost_atto=0)
-    return b"%b%x\r\n%b" % (site.beginning, number, rest_of(JSON_TYPE, told))
+    rest, out_bytes = rest_of(JSON_TYPE, found), len(found)
+    return told(site, tenant.name, rest, began_ns, out_bytes=out_bytes, in_bytes=len(body))
 
 
 def _asking(connection: Connection, repeat: Repeat) -> Tenant | None:
@@ -61,7 +60,7 @@ def _asking(connection: Connection, repeat: Repeat) -> Tenant | None:
     return tenant if may else None
 
 
-def _told(site: Site, tenant: Tenant, body: bytes) -> bytes | None:
+def _found(site: Site, tenant: Tenant, body: bytes) -> bytes | None:
     asked, shape = wire.asked(LOAD, body)
     if not isinstance(asked, Keyed):
         return None

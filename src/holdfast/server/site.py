@@ -102,10 +102,8 @@ class Site:
         self.charging = Charging(store)
         self.behind = Behind()
         self.connections: Callable[[], int] = lambda: 0
-        self._log = request_logger(settings.log)
         self._span = span_maker()
-        # Whether nobody is told of requests that went well, beyond their count.
-        self.is_quiet = self._span is None and settings.log != "all"
+        self._tell_as(settings)
         self.lanes = Lanes(store.corridor, store.clock, settings.queued_bytes)
         self._readers = ThreadPoolExecutor(READERS, "holdfast-read")
         self._workers = ThreadPoolExecutor(WORKERS, "holdfast-work")
@@ -118,7 +116,11 @@ class Site:
         self.tenants.most = settings.tenant_requests
         self.lanes.most_bytes = settings.queued_bytes
         self.kept.bound(settings.kept_bytes)
+        self._tell_as(settings)
+
+    def _tell_as(self, settings: Settings) -> None:
         self._log = request_logger(settings.log)
+        # Whether nobody is told of requests that went well, beyond their count.
         self.is_quiet = self._span is None and settings.log != "all"
 
     # -- time ----------------------------------------------------------------------

@@ -190,30 +190,26 @@ class State:
 
     def entry(self, key: bytes) -> bytes | None:
         """The index entry of a composite key, or None."""
-        found = self.keys.get(key)
-        if found is None:
-            for layer in self.frozen:
-                found = layer.keys.get(key)
-                if found is not None:
-                    break
-            else:
-                return self._viewed(Table.KEYS, key)
-        return found or None
+        found = self._overlaid(key)
+        return self._viewed(Table.KEYS, key) if found is None else found or None
 
     def stands(self, key: bytes, row: bytes, base: object) -> bool:
         """Whether ``entry`` would still give the row that it gave after ``base`` was read.
 
         Never asks the view; False where only that could tell.
         """
+        found = self._overlaid(key)
+        return self.base is base if found is None else found == row
+
+    def _overlaid(self, key: bytes) -> bytes | None:
+        """What the first overlay that has a key says of it; None where none has."""
         found = self.keys.get(key)
         if found is None:
             for layer in self.frozen:
                 found = layer.keys.get(key)
                 if found is not None:
                     break
-            else:
-                return self.base is base
-        return found == row
+        return found
 
     def holds(self, keys: Iterable[bytes]) -> bool:
         """Whether overlays say of all keys what there is, so that the view need not be asked."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from holdfast.server import nearness
 from holdfast.server.nearness import FETCH_BYTES, Nearness
 from holdfast.store.store import Store
 from holdfast.testing.serving import Serving
+from tests.rooms.engines.test_cached import forgotten
 from tests.rooms.server.raw import Raw
 
 Dial = Callable[[Serving], Raw]
@@ -110,21 +110,9 @@ def test_a_view_is_cold_when_some_of_it_left_memory_and_not_after_a_checkpoint(
         checkpoint(bucket)
         near.look()
         assert not bucket.cold
-    forget(bucket.state.view.file or "")
+    forgotten(Path(bucket.state.view.file or ""))
     near.look()
     assert bucket.cold
-
-
-def forget(path: str) -> None:
-    """Have the system let go of a file; skipped where it does not."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(fd)
-    if cached.kept(path).missing == 0:
-        pytest.skip("this file stays in memory, or nobody knows")
 
 
 def test_a_view_in_memory_is_never_cold() -> None:
