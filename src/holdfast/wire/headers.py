@@ -17,7 +17,7 @@ from holdfast.errors import InvalidExpiry, InvalidValue
 from holdfast.limits import TTL_NS
 from holdfast.operations import StoreOptions
 from holdfast.request.arguments import SECOND_NS, content_type, duration_ns, index, tags
-from holdfast.wire.values import consumer_ids, told_ids
+from holdfast.wire.values import consumer_ids, decode, told_ids
 
 TTL, KEEP_TTL = "holdfast-ttl", "holdfast-keep-ttl"
 FENCE, CONSUMERS, PERMANENT = "holdfast-fence", "holdfast-consumers", "holdfast-permanent"
@@ -106,8 +106,8 @@ def _if_absent(headers: Mapping[str, str]) -> bool:
 
 def _consumers_of(text: str) -> tuple[bytes, ...]:
     try:
-        told = msgspec.json.decode(text.encode("latin-1"), type=list[str | dict[str, str]])
-    except (msgspec.DecodeError, UnicodeEncodeError):
+        told = decode(text.encode("latin-1"), list[str | dict[str, str]])
+    except (InvalidValue, UnicodeEncodeError):
         raise InvalidValue(argument=CONSUMERS, reason="not a JSON list of ids") from None
     return encode_ids(consumer_ids(told))
 

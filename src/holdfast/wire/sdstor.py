@@ -135,10 +135,10 @@ def references_asked(body: bytes) -> tuple[tuple[str, ...], Shape]:
         >>> references_asked(b'["a"]'), references_asked(b'{"references": []}')
         ((('a',), 'list'), ((), 'object'))
     """
-    if body.lstrip().startswith(b"["):
-        ids, shape = decode(body, tuple[str, ...]), LIST
-    else:
+    if body.lstrip().startswith(b"{"):
         ids, shape = decode(body, References).references, OBJECT
+    else:
+        ids, shape = decode(body, tuple[str, ...]), LIST
     check_references(ids)
     return ids, shape
 

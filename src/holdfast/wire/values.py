@@ -1,7 +1,8 @@
 """Values as JSON and as msgpack: receipts, stats, places, reports, pages, lists of ids.
 
 A struct becomes an object with its fields; bytes are bytes in msgpack. A consumer id is a
-string, or ``{"base64": "..."}`` for bytes, in both forms.
+string, or ``{"base64": "..."}`` for bytes, in both forms. Null where a list is due is the
+empty list: programs in Go write a slice of nothing so.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from holdfast.errors import InvalidValue
 from holdfast.values import Stat
@@ -70,17 +72,46 @@ def encode(value: object, form: Form = "json") -> bytes:
 
 
 def decode(body: bytes | memoryview, kind: type[T], form: Form = "json") -> T:
-    """A value of a kind from bytes that came in.
+    """A value of a kind from bytes that came in; null where a list is due is the empty one.
 
     Raises:
         InvalidValue: they are not of that form, or say something else (status 400).
+
+    Example:
+        >>> decode(b'{"consumers": null}', Consumers)
+        Consumers(consumers=())
     """
     try:
-        if form == "json":
-            return msgspec.json.decode(body, type=kind)
-        return msgspec.msgpack.decode(body, type=kind)
+        try:
+            return _read(body, kind, form)
+        except msgspec.ValidationError:  # looked at again only then: nearly nobody writes so
+            told = _read(body, object, form)
+            listed = _listed(told, inspect.type_info(kind))
+            if listed == told:
+                raise
+            return msgspec.convert(listed, kind)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise unreadable(_reason(error)) from None
+
+
+def _read(body: bytes | memoryview, kind: type[T], form: Form) -> T:
+    if form == "json":
+        return msgspec.json.decode(body, type=kind)
+    return msgspec.msgpack.decode(body, type=kind)
+
+
+def _listed(told: object, kind: inspect.Type) -> object:
+    """The same, with empty lists for null wherever ``kind`` has a list."""
+    if isinstance(kind, inspect.Metadata):
+        return _listed(told, kind.type)
+    if isinstance(kind, inspect.ListType | inspect.VarTupleType):
+        if isinstance(told, list):
+            return [_listed(one, kind.item_type) for one in told]
+        return [] if told is None else told
+    if not isinstance(kind, inspect.StructType) or not isinstance(told, dict):
+        return told
+    kinds = {field.encode_name: field.type for field in kind.fields}
+    return {name: _listed(one, kinds[name]) if name in kinds else one for name, one in told.items()}
 
 
 def _reason(error: Exception) -> str:

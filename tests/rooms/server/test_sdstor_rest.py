@@ -89,6 +89,19 @@ def test_an_object_is_overwritten_and_keeps_its_references(client: Client) -> No
     assert (told["data"], told["referenceList"]) == ("MjI=", ["a"])
 
 
+def test_null_is_the_list_of_nothing_that_programs_in_go_write(client: Client) -> None:
+    client.create("one", b"1", ["a"])
+    asked = {"id": "one", "data": "Mg==", "referenceList": None}
+    assert client.ask("POST", OBJECTS, asked) == (201, asked)
+    assert client.ask("GET", f"{OBJECTS}/one")[1]["referenceList"] == ["a"]
+    assert client.ask("GET", f"{SPACE}/check", {"ids": None}) == (200, [])
+    for body, echo in ((b"null", []), (b'{"references": null}', {"references": []})):
+        client.create("one", b"1", ["a"])
+        told = client.raw.ask("PUT", f"{OBJECTS}/one/references", body)
+        assert (told.status, json.loads(told.body)) == (200, echo)
+        assert client.ask("GET", f"{OBJECTS}/one")[1]["referenceList"] == []
+
+
 def test_figures(client: Client) -> None:
     client.create("one", b"x" * MIB)
     client.create("two", b"x" * (MIB // 2))
