@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from holdfast.cli.opening import opened
+from holdfast.cli.opening import opened, refuse_invalid
 from holdfast.cli.options import (
     AsJson,
     KeyName,
@@ -18,6 +18,7 @@ from holdfast.cli.options import (
 )
 from holdfast.cli.output import shown
 from holdfast.limits import LOCK_TTL_S
+from holdfast.request import arguments
 
 if TYPE_CHECKING:
     from holdfast.store import Namespace
@@ -48,8 +49,10 @@ def lock(
     waiting as long as that always takes over the lock of a holder that died.
     """
     output = output_of(context, as_json=as_json)
+    wait, life = arguments.seconds(wait, "wait"), parse_ttl(ttl)
+    refuse_invalid(namespace, [key], {"ttl": life})
     with opened(path, settings_of(context).store, create=True, output=output) as store:
-        held = store.namespace(namespace).lock(key, ttl=parse_ttl(ttl), wait=wait)
+        held = store.namespace(namespace).lock(key, ttl=life, wait=wait)
         found = {"key": key, "id": held.id, "fence": held.fence}
     output.document(found, f"id {found['id']}\nfence {found['fence']}")
 

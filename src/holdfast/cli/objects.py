@@ -13,7 +13,7 @@ import typer
 
 from holdfast.cli.exits import ExitCode, exit_code
 from holdfast.cli.files import STANDARD, Readable, pieces, reading, writing
-from holdfast.cli.opening import opened
+from holdfast.cli.opening import opened, refuse_invalid
 from holdfast.cli.options import (
     AsJson,
     Fence,
@@ -87,6 +87,7 @@ def put(
         "content_type": content_type,
     }
     options = cast("PutOptions", {name: value for name, value in said.items() if value is not None})
+    refuse_invalid(namespace, [key], options)
     with (
         _source(file, text) as source,  # first: where it is missing, no store is made
         opened(path, settings_of(context).store, create=True, output=output) as store,
@@ -138,6 +139,7 @@ def append(
 ) -> None:
     """Add a file, standard input or a text to the end of a value."""
     output = output_of(context, as_json=as_json)
+    refuse_invalid(namespace, [key], {})
     with (
         _source(file, text) as source,
         opened(path, settings_of(context).store, create=True, output=output) as store,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -11,12 +11,15 @@ import typer
 
 from holdfast.bucket import bills
 from holdfast.cli.options import StoreOptions, Sync
+from holdfast.request import arguments
+from holdfast.request.options import put_options
 from holdfast.store import open_store
 from holdfast.store.ownership import NAME
 from holdfast.values import dollars
 
 if TYPE_CHECKING:
     from holdfast.cli.output import Output
+    from holdfast.cli.streams import PutOptions
     from holdfast.store import Store
 
 
@@ -45,6 +48,18 @@ def opened(
         cost_atto = bill.cost_atto
     if output is not None and cost_atto:
         output.remark(f"{'costs' if cost_atto > 0 else 'gives back'} {dollars(abs(cost_atto))}")
+
+
+def refuse_invalid(namespace: str, keys: Iterable[str], options: PutOptions) -> None:
+    """Refuse what the store would refuse, before one is made: bad input leaves nothing behind.
+
+    Raises:
+        InvalidNamespace, InvalidKey, InvalidExpiry, InvalidValue, LimitExceeded: as of a put.
+    """
+    space = arguments.namespace_bytes(namespace) + arguments.VISIBLE
+    for key in keys:
+        arguments.compose(space, key)
+    put_options(**options)
 
 
 def holds_store(path: Path) -> bool:

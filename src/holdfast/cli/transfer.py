@@ -13,7 +13,7 @@ import typer
 
 from holdfast.cli.files import pieces
 from holdfast.cli.names import Refusal, told
-from holdfast.cli.opening import opened
+from holdfast.cli.opening import opened, refuse_invalid
 from holdfast.cli.options import (
     AsJson,
     NamespaceName,
@@ -73,6 +73,7 @@ def bring_in(
     options: PutOptions = {} if ttl is None else {"ttl": parse_ttl(ttl)}
     if record != "files" and options:
         raise InvalidValue(argument="--ttl", reason="a record of 0-stor lives until it is removed")
+    refuse_invalid(namespace, (), options)  # the plan looks at the keys
     with planned(source, prefix=prefix, store=path) as found:
         _refuse_unless(found.refused, skip=skip, error=InvalidKey)
         _refuse_too_large(found, path)

@@ -68,7 +68,7 @@ def marked(connection: Connection, repeat: Repeat, found: Found) -> bytes | None
         if not site.door.passes(principal, tenant.name, "load", connection.address):
             return None
         key = tenant.space + found.key
-        seen = site.kept.find(key) or site.kept.read(key)
+        seen = site.kept.seen(key)
         if seen is None:
             return None
         # Last, for a mark counts once.

@@ -91,6 +91,13 @@ class Kept:
             self._keep(key, seen)
         return seen
 
+    def seen(self, key: bytes) -> Seen | None:
+        """An object that is kept, or lies in memory, in that order; None and errors as of ``read``.
+
+        Who has not looked at the key's bytes asks ``find`` first, and looks before ``read``.
+        """
+        return self.find(key) or self.read(key)
+
     def bound(self, most_bytes: int) -> None:
         """Keep no more than so many bytes from here on."""
         self.most_bytes = most_bytes

@@ -73,5 +73,5 @@ def _value(site: Site, space: bytes, key: bytes) -> bytes | None:
     if key[len(space) :].translate(None, UNCHANGED):  # not one that is kept
         near = reading.look_at_row(site.corridor, key)
         return None if near is None else near[1]
-    seen = site.kept.find(key) or site.kept.read(key)
+    seen = site.kept.seen(key)
     return None if seen is None else seen.value

@@ -250,14 +250,6 @@ class State:
             if row is not None or self.view is view:
                 return row
 
-    def below(self, key: bytes) -> bytes | None:
-        """The entry that the active overlay's row stands in front of, or None."""
-        for layer in self.frozen:
-            found = layer.keys.get(key)
-            if found is not None:
-                return found or None
-        return self.view.get(Table.KEYS, key)
-
     def get(self, table: Table, key: bytes) -> bytes | None:
         """A row of any table, or None."""
         for layer in (self.active, *self.frozen):

@@ -277,3 +277,32 @@ def test_an_unexpected_failure_shows_where(run: Run, monkeypatch: pytest.MonkeyP
     assert "Traceback" in failed.err
     told = run("ls", "data", "--json")
     assert (told.code, told.error["kind"]) == (1, "ZeroDivisionError")
+
+
+TOO_LONG = "k" * 1025
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["put", "data", "no/name", "k", "--text", "v"], "invalid_namespace"),
+        (["put", "data", "acme", TOO_LONG, "--text", "v"], "invalid_key"),
+        (["put", "data", "acme", "k", "--text", "v", "--ttl", "soon"], "invalid_expiry"),
+        (["put", "data", "acme", "k", "--text", "v", "--consumer", "c" * 17], "invalid_value"),
+        (["append", "data", "no/name", "k", "--text", "v"], "invalid_namespace"),
+        (["append", "data", "acme", TOO_LONG, "--text", "v"], "invalid_key"),
+        (["lock", "data", "no/name", "k"], "invalid_namespace"),
+        (["lock", "data", "acme", TOO_LONG], "invalid_key"),
+        (["lock", "data", "acme", "k", "--ttl", "0"], "invalid_expiry"),
+        (["lock", "data", "acme", "k", "--wait", "inf"], "invalid_value"),
+        (["import", "data", "no/name", "in.json"], "invalid_namespace"),
+        (["import", "data", "acme", "in.json", "--ttl", "soon"], "invalid_expiry"),
+    ],
+)
+def test_what_is_refused_makes_no_store(
+    run: Run, tmp_path: Path, words: list[str], error: str
+) -> None:
+    (tmp_path / "in.json").write_text('{"a": "b"}')
+    refused = run(*words, "--json")
+    assert (refused.code, refused.error["error"]) == (3, error)
+    assert not (tmp_path / "data").exists()

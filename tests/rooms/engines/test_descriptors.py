@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 
 import pytest
 
@@ -14,6 +14,7 @@ from holdfast.engines.files import FileSegments
 from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Disk, File, Segment
 from holdfast.testing.disk import Around, AroundFile, CountingDisk, FailingDisk
+from tests.rooms.gate import Gate
 
 
 def descriptors(folder: Path) -> int:
@@ -204,24 +205,9 @@ def test_parking_syncs_and_says_what_failed() -> None:
     assert second.read(512, 600) == b"kept"
 
 
-class Gate(FailingDisk):
-    """A disk whose writes wait in the middle, for a test to look at that moment."""
-
-    def __init__(self, inner: Disk) -> None:
-        super().__init__(inner, 0)
-        self.shut = False
-        self.entered = Event()
-        self.go = Event()
-
-    def before(self, kind: object) -> None:
-        if kind == "write" and self.shut:
-            self.entered.set()
-            assert self.go.wait(10)
-
-
 def test_a_file_that_is_being_written_is_not_closed(tmp_path: Path) -> None:
     counting = CountingDisk(OsDisk())
-    disk = Gate(counting)
+    disk = Gate(counting, "write")
     segments = many(disk, str(tmp_path), 4, 1)
     segments[0].read(0, 8)
     before = descriptors(tmp_path)
@@ -233,7 +219,6 @@ def test_a_file_that_is_being_written_is_not_closed(tmp_path: Path) -> None:
         during = descriptors(tmp_path)
         disk.go.set()
     assert during == before + 1  # one over the bound, as long as the write lasts
-    disk.shut = False
     counting.reset()
     segments[0].sync()
     assert counting.calls == {"sync": 1}  # by the very descriptor that wrote

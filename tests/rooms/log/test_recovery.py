@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable
 from threading import Event, Thread
 
@@ -32,6 +31,7 @@ from holdfast.testing.clock import SECOND_NS, ManualClock, SeededEntropy
 from holdfast.testing.disk import FOREVER, FailingDisk
 from holdfast.testing.platter import copy_tree
 from holdfast.upkeep.upkeep import QUIET_S
+from tests.rooms.gate import Gate
 
 BUCKET_BYTES = 64 << 10
 
@@ -140,25 +140,8 @@ def quiet_calls(machine: Machine) -> int:
     return disk.calls
 
 
-class Gate(FailingDisk):
-    """A disk that refuses one sync, but not before a test has looked at that moment."""
-
-    def __init__(self, inner: Disk) -> None:
-        super().__init__(inner, 0)
-        self.shut = False
-        self.entered = Event()
-        self.go = Event()
-
-    def before(self, kind: object) -> None:
-        if kind == "sync" and self.shut:
-            self.shut = False
-            self.entered.set()
-            assert self.go.wait(30)
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-
 def test_what_was_decided_on_a_group_that_failed_fails_with_it(machine: Machine) -> None:
-    disk = Gate(machine.disk)
+    disk = Gate(machine.disk, "sync", refuses=True)
     store = machine.open(disk)
     bucket, space = only(store), space_of(store)
     told: list[object] = []

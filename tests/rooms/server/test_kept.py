@@ -40,7 +40,7 @@ def told(kept: Kept, key: str) -> bytes | None:
     """The value that an answer would have, kept or read; None where there is none."""
     composite = SPACE + key.encode()
     try:
-        seen = kept.find(composite) or kept.read(composite)
+        seen = kept.seen(composite)
     except NotFound:
         return None
     assert seen is not None
