@@ -13,7 +13,7 @@ import msgspec
 from holdfast.access.grants import Ask
 from holdfast.errors import InvalidValue
 from holdfast.identity.tokens import Noted
-from holdfast.server.answers import GONE, Answer, told
+from holdfast.server.answers import Answer, gone, told
 from holdfast.server.listing import flag
 from holdfast.server.metrics import text_of
 from holdfast.server.searching import options_of
@@ -174,7 +174,7 @@ def drop(asked: Asked) -> Answer:
     """Remove everything in a namespace."""
     asked.may("drop", asked.namespace)
     asked.store.drop_namespace(asked.namespace)
-    return GONE
+    return gone()
 
 
 def grants(asked: Asked) -> Answer:
@@ -281,7 +281,7 @@ def issued(asked: Asked) -> Answer:
 def revoke(asked: Asked) -> Answer:
     """End a token."""
     revoke_by(asked.store, asked.principal, asked.path["id"], address=asked.address)
-    return GONE
+    return gone()
 
 
 # -- operation ---------------------------------------------------------------------------------
@@ -318,7 +318,7 @@ def rebuild(asked: Asked) -> Answer:
     """Derive every view again."""
     asked.may("rebuild")
     asked.whole.rebuild()
-    return GONE
+    return gone()
 
 
 def tick(asked: Asked) -> Answer:
@@ -332,7 +332,7 @@ def tick(asked: Asked) -> Answer:
     if not 0 <= budget_s <= MOST_BUDGET_S:
         raise InvalidValue(argument="budget_s", reason="0 to 60")
     asked.whole.tick(budget_s)
-    return GONE
+    return gone()
 
 
 def flush(asked: Asked) -> Answer:
@@ -354,7 +354,7 @@ def backup(asked: Asked) -> Answer:
     if not path or "\0" in path:
         raise InvalidValue(argument="path", reason="not a folder's name")
     asked.whole.backup(path)
-    return GONE
+    return gone()
 
 
 def metrics(asked: Asked) -> Answer:

@@ -119,5 +119,11 @@ def plain(status: int, code: str, title: str) -> Answer:
     return Answer(status, headers, encode(problem), code=code)
 
 
-EMPTY = Answer()
-GONE = Answer(NO_CONTENT)
+def done() -> Answer:
+    """That it was done: nothing to tell, but what the request cost, so each has its own."""
+    return Answer()
+
+
+def gone() -> Answer:
+    """The same, where the status says that nothing is told."""
+    return Answer(NO_CONTENT)

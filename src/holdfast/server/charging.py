@@ -2,8 +2,8 @@
 
 Writes are charged by the bucket that takes them; reads are counted here, where what is sent
 is known, unless the house has counted them on their way. Bounds on rate and on requests under
-way hold for all processes together (bounds.py). Nothing here waits: what is known of a namespace
-is what upkeep last saw, about a second ago.
+way hold for all processes together (bounds.py). Nothing here waits: how a namespace is metered
+is known as soon as it was configured, what it has left as upkeep last saw it, about a second ago.
 """
 
 from __future__ import annotations
@@ -46,9 +46,11 @@ class Charging:
         self._directory = store.placement.directory
         self.known: Mapping[str, Configured] = {}
         self._balances: Mapping[str, int] = {}
+        store.metering_changed = self.tick
+        store.begin_metering()
 
     def tick(self) -> None:
-        """Take note of what is metered."""
+        """Take note of what is metered: at times, and whenever it was configured."""
         self.known, self._balances = self._store.seen_meters()
 
     def hold(self, tenant: Tenant, operation: str) -> None:

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 
 
 def locate(site: Site, request: Request) -> None:
-    """Where a key lives, or would."""
-    look = partial(site.store.locate, *located(request))
-    site.ask(request, look, lambda place: told(place, request.form))
+    """Where a key lives, or would; who pays for it is not named in the path."""
+
+    def found(place: object) -> Answer:
+        answer = told(place, request.form)
+        answer.cost_atto = request.cost_atto
+        return answer
+
+    site.ask(request, partial(site.store.locate, *located(request)), found)
 
 
 def located(request: Request) -> tuple[str, str]:

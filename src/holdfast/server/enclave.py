@@ -17,7 +17,7 @@ from holdfast.errors import InvalidValue, LimitExceeded, NotFound
 from holdfast.limits import ENCLAVE_LIST, LOCK_ID_BYTES, LOCK_TTL_S, VALUE_RECORD_BYTES
 from holdfast.operations import Delete, Lock, Store, StoreOptions, Unlock
 from holdfast.request import arguments, reading
-from holdfast.server.answers import EMPTY, JSON_TYPE, Answer
+from holdfast.server.answers import JSON_TYPE, Answer, done
 from holdfast.server.enclave_callers import Callers
 from holdfast.server.requests import Request
 from holdfast.server.routes import Methods, Route
@@ -129,7 +129,7 @@ def _stored(receipt: object) -> Answer:
 
 def _delete(site: Site, request: Request, asked: Keyed, shape: Shape) -> None:
     del shape
-    site.commit(request, Delete(_composite(site, request), asked.key), lambda _: EMPTY, 0)
+    site.commit(request, Delete(_composite(site, request), asked.key), lambda _: done(), 0)
 
 
 # -- looking --------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def _lock(site: Site, request: Request, asked: Keyed, shape: Shape) -> None:
 def _unlock(site: Site, request: Request, asked: Unlocked, shape: Shape) -> None:
     del shape
     operation = Unlock(_composite(site, request), asked.key, asked.id)
-    site.commit(request, operation, lambda _: EMPTY, 0)
+    site.commit(request, operation, lambda _: done(), 0)
 
 
 WRITES = frozenset(("store", "delete", "lock", "unlock"))

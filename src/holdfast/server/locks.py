@@ -9,7 +9,7 @@ import msgspec
 from holdfast.limits import LOCK_ID_BYTES, LOCK_TTL_S
 from holdfast.operations import Lock, Renew, Unlock
 from holdfast.request import arguments
-from holdfast.server.answers import GONE, Answer, told
+from holdfast.server.answers import Answer, gone, told
 from holdfast.server.requests import Request
 from holdfast.wire.values import Locked, decode, form_of
 
@@ -57,7 +57,7 @@ def renew(site: Site, request: Request) -> None:
 def unlock(site: Site, request: Request) -> None:
     """Give a lease back."""
     held = arguments.lock_id(_body(request, Held).lock_id)
-    site.commit(request, Unlock(_key(site, request), request.key, held), lambda _: GONE, 0)
+    site.commit(request, Unlock(_key(site, request), request.key, held), lambda _: gone(), 0)
 
 
 def _key(site: Site, request: Request) -> bytes:

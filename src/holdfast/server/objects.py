@@ -13,7 +13,7 @@ from holdfast.operations import Append, Delete, Release, Store, StoreOptions
 from holdfast.request import large, reading
 from holdfast.request.arguments import CONTROLS
 from holdfast.server import proofs
-from holdfast.server.answers import GONE, JSON_TYPE, NOT_MODIFIED, Answer, refused, told
+from holdfast.server.answers import JSON_TYPE, NOT_MODIFIED, Answer, gone, refused, told
 from holdfast.server.conditions import names
 from holdfast.server.listing import flag
 from holdfast.server.numbers import numbered, space_of
@@ -271,4 +271,4 @@ def _size_told(request: Request, size: object) -> Answer:
 def release(site: Site, request: Request) -> None:
     """Lift ``permanent``."""
     key = site.tenant_of(request).space + request.key.encode()
-    site.commit(request, Release(key, request.key), lambda _: GONE, 0)
+    site.commit(request, Release(key, request.key), lambda _: gone(), 0)

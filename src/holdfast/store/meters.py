@@ -137,7 +137,7 @@ class Meters:
         with self._lock:
             self._known = {**(self._known or {}), space: told}
         one = self.metering_of(name)
-        self.funding.keep(one)
+        self._keep(one)
         if self.whole is not None:
             self.whole.configured(one)
         return told
@@ -161,7 +161,13 @@ class Meters:
         """Another process has set how a namespace is metered: go by that."""
         with self._lock:
             self._known = None
-        self.funding.keep(self.metering_of(name))
+        self._keep(self.metering_of(name))
+
+    def _keep(self, one: Metering) -> None:
+        """A namespace was configured: who serves it knows at once."""
+        self.funding.keep(one)
+        self.balances = {**self.balances, one.account: self._left(one)}
+        self._store.metering_changed()
 
     def _metering(self, space: bytes, told: Configured) -> Metering:
         return Metering(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from holdfast.request import arguments, listing
 from holdfast.store.parts import StorePart
 
 if TYPE_CHECKING:
@@ -65,6 +66,17 @@ class Money(StorePart):
         store = self._opened()
         if self._meters is not None or any(bucket.purses for bucket in store.placement.directory):
             self.meters.follow(pace, enough)
+
+    def begin_metering(self) -> None:
+        """Know what is metered before anybody is let in.
+
+        Of a shared store upkeep learns it, as nobody may answer yet who holds the records.
+        """
+        store, records = self._opened(), arguments.RESERVED + arguments.VISIBLE + b"metering/"
+        if store.placement.directory.others():
+            return
+        if listing.any_below(store.corridor, records, listing.successor(records)):
+            self.meters.metered()
 
     def seen_meters(self) -> tuple[Mapping[str, Configured], Mapping[str, int]]:
         """What upkeep last saw of metered namespaces, and their balances; asks nobody."""

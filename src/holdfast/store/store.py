@@ -94,6 +94,7 @@ class Store(Money, SearchingAll):
         self._owner = owner
         self._closed = False
         self.rights_changed: Callable[[], object] = _nothing  # tells other processes of the store
+        self.metering_changed: Callable[[], object] = _nothing  # tells who serves it here
         self.address = "local"  # where others reach this process, once a door says so
         told = left.buckets if left is not None else ()
         if left is not None:

@@ -39,7 +39,6 @@ def test_requests_like_those_before_cost_from_the_moment_on(raw: Raw, store: Sto
         assert cost_of(raw.ask("PUT", f"{SPACE}/objects/k", b"v" * 99)) == 0
         assert cost_of(raw.ask("GET", f"{SPACE}/objects/k")) == 0
     asked(raw, "PUT", f"{SPACE}/metering", {"tariff": "enclave"})
-    noted(raw, store)
     for _ in range(3):
         assert cost_of(raw.ask("PUT", f"{SPACE}/objects/k", b"v" * 99)) > 0
         assert cost_of(raw.ask("GET", f"{SPACE}/objects/k")) == C + 99 * 90_000_000
@@ -73,6 +72,42 @@ def test_answers_tell_what_they_cost(raw: Raw, store: Store) -> None:
     used = asked(raw, "GET", f"{SPACE}/usage")
     assert (used["objects"], used["live_bytes"]) == (0, 0)
     assert int(used["balance_atto"]) + int(used["cost_atto"]) == 10**18
+
+
+def test_who_is_let_in_after_a_restart_pays_from_the_first_read_on(
+    serve: Serve, store: Store, connect: Dial
+) -> None:
+    """Upkeep may not have looked yet; where a server stood before, it knew."""
+    store.accounts.deposit("acme", 10**18, "invoice 1")
+    store.namespace("acme").configure(tariff="enclave", requests_per_s=2)
+    store.namespace("acme").put("k", b"v")
+    raw = connect(serve())
+    answers = [raw.ask("GET", f"{SPACE}/objects/k") for _ in range(3)]
+    assert [cost_of(answer) for answer in answers] == [C + 90_000_000, C + 90_000_000, 0]
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert all("holdfast-balance" in answer.headers for answer in answers)
+
+
+def test_an_answer_that_tells_nothing_else_tells_its_own_cost(raw: Raw, store: Store) -> None:
+    """Answers without a body are made for each request: what one cost is not told with another."""
+    store.accounts.deposit("acme", 10**18, "invoice 1")
+    for name in ("acme", "free"):
+        store.namespace(name).put("k", b"v")
+    asked(raw, "PUT", f"{SPACE}/metering", {"tariff": "enclave"})
+    for _ in range(3):
+        answer = raw.ask("POST", f"{SPACE}/release/k")
+        assert (answer.status, cost_of(answer)) == (204, C)
+        assert answer.headers["holdfast-balance"].isdigit()
+        answer = raw.ask("POST", "/v1/namespaces/free/release/k")
+        assert (answer.status, cost_of(answer)) == (204, 0)
+        assert "holdfast-balance" not in answer.headers
+
+
+def test_where_a_key_lives_is_told_with_its_cost(raw: Raw, store: Store) -> None:
+    store.accounts.deposit("acme", 10**18, "invoice 1")
+    store.namespace("acme").configure(tariff="enclave")
+    assert cost_of(raw.ask("GET", "/v1/locate?namespace=acme&key=k")) == C
+    assert cost_of(raw.ask("GET", "/v1/locate?namespace=free&key=k")) == 0
 
 
 @pytest.mark.parametrize("path", ["objects/k", "stat/k", "exists/k", "objects?prefix=k"])

@@ -206,9 +206,6 @@ def on_thread(site: Site, work: Callable[[], object]) -> Awaitable[Any]:
     return done
 
 
-ALLOWED: Final = Answer()
-
-
 def allowed(_site: Site, _request: Request) -> Answer:
     """Answers a call that goes on as a stream, once it is allowed."""
-    return ALLOWED
+    return Answer()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import InvalidValue, LimitExceeded
 from holdfast.limits import BATCH_OPERATIONS, MIB
-from holdfast.server.answers import GONE, JSON_TYPE, Answer, told
+from holdfast.server.answers import JSON_TYPE, Answer, gone, told
 from holdfast.server.requests import Request
 from holdfast.server.routes import Handler, Methods, Route
 from holdfast.server.sdstor import writing
@@ -176,7 +176,7 @@ def _create(site: Site, request: Request) -> None:
 
 def _delete(site: Site, request: Request) -> None:
     shelf = _shelf(site, request, writes=True)
-    site.work(request, partial(shelf.delete, request.key), lambda _: GONE)
+    site.work(request, partial(shelf.delete, request.key), lambda _: gone())
 
 
 def _references(site: Site, request: Request) -> None:
