@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from holdfast.bucket.bucket import Bucket
-from holdfast.clock import Clock
+from holdfast.clock import MACHINE, Clock
 
 SLACK_PART: Final = 4  # of its bound a bucket may pass it by, less ...
 SLACK_LESS: Final = 4 << 20  # ... so many bytes, while upkeep gets it ready to be split
@@ -34,10 +34,10 @@ class Brake:
     """Slows the writers of buckets that fill faster than they are split.
 
     Args:
-        clock: that tells when a bucket may be written to again, and waits.
+        clock: the machine's, which tells when a bucket may be written to again, and waits.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock = MACHINE) -> None:
         self._clock = clock
         self._free_ns: dict[str, int] = {}  # when what a bucket was brought is paid for
 

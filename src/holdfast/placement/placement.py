@@ -63,7 +63,7 @@ class Placement:
         self.share = share
         self.changing = RLock()  # one change of ranges at a time
         self.reserve = Reserve(settings)
-        self.brake = Brake(settings.clock)
+        self.brake = Brake()
         self._usual = -(-settings.bucket_bytes // settings.segment_bytes)
         self.split_soon: Callable[[Bucket], object] = self.split_full
         self.beside = False  # upkeep sets both where it splits beside the writers

@@ -154,7 +154,7 @@ class Parts:
     def _bring(self, path: str) -> bytes:
         noted, self._noted = self._noted, []
         store = self._store
-        pace = paced(store.clock)
+        pace = paced()
         target = Target(OsDisk(), path, links=True, pace=pace)
         try:
             return encode(target.bring(noted, store.placement.settings.identity))

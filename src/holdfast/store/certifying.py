@@ -212,7 +212,7 @@ class Certifier:
             if attempt and directory.shared:  # a bucket is on its way between two processes
                 self._store.clock.sleep(WAIT_S)
             try:
-                own = self._absorbing.catch_up(Turns(self._store.clock))
+                own = self._absorbing.catch_up(Turns())
                 others = self._takings.take()
             except Moved:
                 directory.look_again()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from holdfast.clock import Clock, worked_ns
+from holdfast.clock import MACHINE, Clock
 
 if TYPE_CHECKING:
     from holdfast.certify.absorb import Absorbed
@@ -26,12 +26,12 @@ class Following:
     """How far each tree is to be followed now. For upkeep's thread alone.
 
     Args:
-        clock: tells time, and how long a thread worked.
+        clock: tells time; how long a thread worked, the machine does.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._worked = worked_ns(clock)
+        self._worked = MACHINE.thread_ns
         self._seen: dict[str, tuple[Position, int]] = {}  # where a log ended, and since when
         self._due_ns = 0
 

@@ -69,7 +69,6 @@ class Handing:
 
     def __init__(self, store: Store) -> None:
         self._entropy = store.entropy
-        self._clock = store.clock
         self._absorbing = Absorbing(store)
         self._lock = Lock()  # over what was absorbed
         store.upkeep.lazy.append(self._keep)
@@ -88,7 +87,7 @@ class Handing:
         now: dict[str, Kept] = {}
         spans = []
         with self._lock:
-            pieces = self._absorbing.catch_up(Turns(self._clock))
+            pieces = self._absorbing.catch_up(Turns())
         for piece in pieces:
             name = piece.bucket.id
             kept = self._now.get(name)

@@ -310,7 +310,7 @@ class Store(Money, SearchingAll):
         if isinstance(disk, OsDisk):
             target = os.path.abspath(target)  # noqa: PTH100 - plain paths
         refuse_inside(target, [os.path.join(self.path, d) for d in self.file.data_dirs])  # noqa: PTH118
-        back_up(self.placement, disk, target, own_disk=disk is self.disk, pace=paced(self.clock))
+        back_up(self.placement, disk, target, own_disk=disk is self.disk, pace=paced())
 
     def tick(self, budget_s: float = 0.05) -> None:
         """Run upkeep that is due, for about ``budget_s`` seconds.

@@ -1,10 +1,14 @@
-"""How long work shares the interpreter: upkeep rests as long as it worked (rule 11)."""
+"""How long work shares the interpreter: upkeep rests as long as it worked (rule 11).
+
+Rests are the machine's affair and go by its own clock, never by the store's: one that is moved by
+hand would be moved by them, and an object would expire before anybody let its time pass.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from holdfast.clock import Clock, worked_ns
+from holdfast.clock import MACHINE, SystemClock
 
 SECOND_NS = 1_000_000_000
 
@@ -50,16 +54,16 @@ class Turns:
     as long as the interpreter lets a thread go on, twice for each group.
 
     Args:
-        clock: tells both.
+        clock: the machine's, which tells both.
     """
 
     SLICE_NS = 500_000
     WAITED_NS = 100_000
     TURNS = 32  # after a slice that had to wait
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: SystemClock = MACHINE) -> None:
         self._clock = clock
-        self._worked = worked_ns(clock)
+        self._worked = clock.thread_ns
         self._left = 0
         self._since, self._spent = clock.monotonic_ns(), self._worked()
 
@@ -76,6 +80,6 @@ class Turns:
         self._since, self._spent = self._clock.monotonic_ns(), self._worked()
 
 
-def paced(clock: Clock) -> Pacer:
+def paced() -> Pacer:
     """What a caller's own long work rests by, on the thread that does it."""
-    return Pacer(clock.monotonic_ns, clock.sleep)
+    return Pacer(MACHINE.monotonic_ns, MACHINE.sleep)

@@ -21,7 +21,7 @@ from holdfast.bucket.fork import finish_moves
 from holdfast.bucket.printing import grow_presence, grow_prints
 from holdfast.bucket.seal import may_wait, seal_all, seal_due, seal_rest
 from holdfast.bucket.settling import charge_reads
-from holdfast.clock import worked_ns
+from holdfast.clock import MACHINE
 from holdfast.errors import Closed, HoldfastError
 from holdfast.limits import (
     INTERVAL_SYNC_S,
@@ -76,7 +76,7 @@ class Upkeep:
         self._wake = Event()
         self._thread: Thread | None = None
         self._syncing: Syncing | None = None
-        self._pacer = Pacer(worked_ns(self._clock), self._clock.sleep)
+        self._pacer = Pacer(MACHINE.thread_ns, MACHINE.sleep)
         self._synced_ns = self._shrunk_ns = self._clock.monotonic_ns()
         self._swept_ns = self._synced_ns - SWEEP_NS  # after an open there may be something
         self._round: Iterator[None] | None = None  # what a tick left for the next

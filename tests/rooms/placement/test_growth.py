@@ -7,7 +7,7 @@ import pytest
 import holdfast
 from holdfast.bucket.bucket import Bucket
 from holdfast.errors import Moved
-from holdfast.placement.bounds import WAIT_S
+from holdfast.placement.bounds import WAIT_S, Brake
 from holdfast.store import Store
 from holdfast.testing import ManualClock
 from tests.growth.growing import (
@@ -143,6 +143,7 @@ def crowd(store: Store) -> list[Bucket]:
 def test_a_writer_leaves_a_split_to_upkeep_and_is_slowed_by_moments_until_it_came() -> None:
     clock = ManualClock()
     with holdfast.open(":memory:", bucket_bytes=BOUND, upkeep=False, clock=clock) as store:
+        store.placement.brake = Brake(clock)
         asked = crowd(store)
         ns = store.namespace("acme")
         (crowded,) = {bucket.id: bucket for bucket in asked}.values()

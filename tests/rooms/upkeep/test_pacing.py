@@ -7,6 +7,7 @@ from typing import SupportsIndex
 
 import holdfast
 from holdfast.clock import SystemClock
+from holdfast.testing import ManualClock
 from holdfast.upkeep.pacing import SECOND_NS, Pacer, Turns
 
 
@@ -76,6 +77,20 @@ def test_the_thread_of_upkeep_rests_between_its_slices() -> None:
                 break
             Event().wait(0.001)
         assert store.upkeep._pace is store.upkeep._pacer
+
+
+def test_a_clock_that_is_moved_by_hand_is_moved_by_nobody_else() -> None:
+    clock = ManualClock()
+    with holdfast.open(":memory:", clock=clock, bucket_bytes=1 << 16) as store:
+        namespace = store.namespace("acme")
+        begun = clock.monotonic_ns()
+        clock.advance(60 * SECOND_NS)
+        store.upkeep._pacer()  # what its thread did between two rounds is no work
+        store.placement.brake.wait(store.placement.directory.find(b""), 1 << 20)
+        for number in range(200):
+            namespace.put(f"k{number}", bytes(1_000))
+        store.certifier.seal()
+        assert clock.monotonic_ns() == begun + 60 * SECOND_NS
 
 
 def test_where_a_writer_waits_short_slices_do_not_rest() -> None:
