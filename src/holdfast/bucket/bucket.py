@@ -55,6 +55,7 @@ class Bucket(Reader):
     heed_at = 0  # where the next segment, or a sync beside the writers, is to be seen to
     forked_at: Position | None = None  # where its log began, if a split made it just now,
     forked_from = ""  # and the id of the bucket that was split
+    searched = False  # a put asked for it since the bucket was opened
     damage: Corrupt | None = None  # of a log that does not verify (repair.py)
     presence: Presence | None = None  # where somebody asked what a store replaces
 

@@ -88,7 +88,7 @@ def _fork(bucket: Bucket, child: str, start: bytes, segments: tuple[SegmentInfo,
     born = _deliver(bucket, birth)
     born.forked_at, born.forked_from = born.log.position, bucket.id
     born.opened_version = bucket.opened_version
-    born.may_expire = bucket.may_expire
+    born.may_expire, born.searched = bucket.may_expire, bucket.searched
     bucket.births = (*bucket.births, birth)
     bucket.stop = start
     bucket.locks.leave(start)
@@ -383,6 +383,7 @@ def _take_in(left: Bucket, right: Bucket, taken: PursedMerge) -> None:
     right.closed = True
     left.weight += right.weight
     left.may_expire |= right.may_expire
+    left.searched |= right.searched
     # What either began since it was opened is still being written.
     left.opened_version = min(left.opened_version, right.opened_version)
     try:

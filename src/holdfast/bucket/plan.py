@@ -104,6 +104,8 @@ def _store_asking(bucket: Bucket, operation: Store, group: Gathering) -> Receipt
     parts = options.parts
     crc = crc32c(value)
     attrs = encode_attributes(_attributes(options, options.terms if expires else 0))
+    if options.index:
+        bucket.searched = True
     flags = Flag.PERMANENT if options.permanent else 0
     flags |= alive.flags & KEPT if alive is not None else Flag.FRESH
     if parts is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from holdfast.bucket.bucket import Bucket
-from holdfast.limits import SEARCH_BEHIND
 from holdfast.log.group import Group
 from holdfast.log.log import Position
 from holdfast.log.records import REMOVALS, Flag, Type, decode
@@ -60,7 +59,7 @@ class Lacking:
 def unread(
     bucket: Bucket, span: tuple[bytes, bytes], namespace: bytes, prefixes: Sequence[bytes]
 ) -> int:
-    """How many keys a range holds of which nothing was read yet, SEARCH_BEHIND or so at most.
+    """How many keys a range holds of which nothing was read yet.
 
     Raises:
         Moved: the bucket no longer holds the range.
@@ -70,7 +69,7 @@ def unread(
         begin = namespace + VISIBLE + prefix
         at: bytes | None = max(span[0], begin)
         stop = min(span[1], above_prefix(begin) or span[1])
-        while at is not None and at < stop and count < SEARCH_BEHIND:
+        while at is not None and at < stop:
             rows, at = bucket.page(at, stop, PAGE)
             count += len(rows)
     return count

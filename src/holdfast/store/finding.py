@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +21,7 @@ from holdfast.values import Hits, IndexRule, SearchRules, SearchStatus
 if TYPE_CHECKING:
     from threading import Lock
 
+    from holdfast.bucket.bucket import Bucket
     from holdfast.store.searching import Searcher
     from holdfast.store.store import Store
 
@@ -30,9 +32,25 @@ DAY_S = 86_400.0  # longer than any search waits
 
 def resume(store: Store, pace: Pace, is_spent: Callable[[], bool]) -> None:
     """The first time that upkeep looks: follow what was searched before the store was opened."""
-    store.upkeep.index = nothing
+    store.upkeep.index = partial(begin, store)
     if _was_searched(store):
         store.searcher.follow(pace, is_spent)
+    else:
+        begin(store, pace, is_spent)
+
+
+def begin(store: Store, pace: Pace, is_spent: Callable[[], bool]) -> None:
+    """Until somebody searches: follow as soon as puts asked for it."""
+    if any(wanting(store)):
+        try:
+            store.searcher.follow(pace, is_spent)
+        except Unavailable:  # without holdfast[search] nothing follows
+            store.upkeep.index = nothing
+
+
+def wanting(store: Store) -> Iterator[Bucket]:
+    """The buckets of which puts asked since they were opened that their texts be searched."""
+    return (bucket for bucket in store.placement.directory if bucket.searched)
 
 
 def _was_searched(store: Store) -> bool:

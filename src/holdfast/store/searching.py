@@ -30,7 +30,7 @@ from holdfast.search.index import Index
 from holdfast.search.parse import TAG
 from holdfast.store.absorbing import index_folder
 from holdfast.store.answering import ATTEMPTS, Answering, Gathered, rest_s
-from holdfast.store.finding import FOLDER
+from holdfast.store.finding import FOLDER, wanting
 from holdfast.store.question import RENEW, STATUS
 from holdfast.store.tenancy import StoreRecords
 from holdfast.upkeep.upkeep import nothing
@@ -227,11 +227,9 @@ class Searcher:
 
         The thread of upkeep does so for a turn at a time: writers may need its other chores.
         Who is far behind has turns as long as those chores take.
-        A tick goes on until all indexes together lack no more than SEARCH_BEHIND records.
+        A tick goes on until all indexes together lack fewer than SEARCH_BEHIND records.
         """
-        for name, maker in list(self._known.items()):
-            if maker.rules.rules:
-                self.gather(name + VISIBLE, name + arguments.HIDDEN)
+        self._meet()
         lag = sum(self.behind().values())
         clock = self._store.clock
         begun = since = clock.monotonic_ns()
@@ -250,6 +248,14 @@ class Searcher:
             lag += index.behind() - before
         self._forget_others()
         self._left_ns = clock.monotonic_ns()
+
+    def _meet(self) -> None:
+        """Begin an index wherever rules, or puts, want something searched."""
+        for name, maker in list(self._known.items()):
+            if maker.rules.rules:
+                self.gather(name + VISIBLE, name + arguments.HIDDEN)
+        for bucket in wanting(self._store):
+            self.index_of(bucket)
 
     def _pause(self, pace: Pace, lag: int, since: int) -> int:
         """Rest, once a slice has taken its time; when the next slice began.
@@ -270,7 +276,7 @@ class Searcher:
             rest = begun - self._left_ns if lag > SEARCH_BEHIND // 2 else 0
             turn = min(max(rest, TURN_NS), TURN_MOST_NS)
             return is_spent() or self._store.clock.monotonic_ns() - begun > turn
-        return lag <= SEARCH_BEHIND and is_spent()
+        return lag < SEARCH_BEHIND and is_spent()
 
     def _chores(self, index: Index, *, is_far: bool) -> Iterator[None]:
         if index.bucket.closed:

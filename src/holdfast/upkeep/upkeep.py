@@ -166,7 +166,10 @@ class Upkeep:
         self._settings.time.draw()
         self._sync_intervals()
         if self._round is None:
+            self._moved = False
             self._round = self._chores()
+        # Every time, wherever the last one left its round: what is searched is soon asked for.
+        self._attempt(lambda: self.index(self._pace, self._is_wanted))
         for _ in self._round:
             if self._is_spent():
                 return
@@ -197,9 +200,6 @@ class Upkeep:
 
     def _chores(self) -> Iterator[None]:
         """One round over everything, a bounded step at a time."""
-        self._moved = False
-        self._attempt(lambda: self.index(self._pace, self._is_wanted))
-        yield
         for count, bucket in enumerate(list(self._corridor.directory)):
             self._split_crowded()
             if isinstance(bucket, Dormant):

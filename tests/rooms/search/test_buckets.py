@@ -116,6 +116,35 @@ def test_an_index_follows_without_being_asked(tmp_path: Path) -> None:
         assert found.total + found.behind >= 120_000
 
 
+@pytest.mark.push
+def test_what_puts_ask_for_is_followed_without_a_search(tmp_path: Path) -> None:
+    with holdfast.open(tmp_path / "data", upkeep=False, sync="never") as store:
+        acme = store.namespace("acme")
+        acme.put("other", b"fox")
+        store.tick(0)  # its round goes on later: what is searched does not wait for the next
+        assert store.status().search_behind == 0
+        for first in range(0, 110_000, 10_000):
+            pairs = [(f"k{n:06d}", b"fox") for n in range(first, first + 10_000)]
+            acme.put_many(pairs, index=True)
+        store.tick(0.01)
+        assert store.status().search_behind < 100_000
+        found = acme.search("fox", fresh=False)
+        assert found.behind < 100_000
+        assert found.total + found.behind >= 110_000
+        assert acme.search("fox").total == 110_000
+
+
+@pytest.mark.push
+def test_all_that_an_index_lacks_is_told(tmp_path: Path) -> None:
+    with holdfast.open(tmp_path / "data", upkeep=False, sync="never") as store:
+        acme = store.namespace("acme")
+        for first in range(0, 110_000, 10_000):
+            pairs = [(f"k{n:06d}", b"fox") for n in range(first, first + 10_000)]
+            acme.put_many(pairs, index=True)
+        found = acme.search("fox", fresh=False)
+        assert (found.total, found.behind) == (0, 110_000)
+
+
 def test_another_process_is_answered_of_an_index_that_hides_documents(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with holdfast.open(folder, upkeep=False) as store:
