@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import json
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import HoldfastError, InvalidKey, NotFound, VersionMismatch
@@ -48,10 +49,10 @@ class BigMap:
     # -- BigMap --------------------------------------------------------------------------
 
     def get(self, key: bytes) -> bytes | None:
-        """A value, or None."""
+        """A value, or None; of what can be no key too."""
         try:
             return self._ns.get(_name(key))
-        except NotFound:
+        except (NotFound, InvalidKey):
             return None
 
     def put(self, key: bytes, value: bytes) -> int:
@@ -93,22 +94,26 @@ class BigMap:
 
     def list(self, prefix: bytes = b"") -> builtins.list[bytes]:
         """Keys that begin so, ascending, 10,000 at most."""
-        found = self._ns.list(prefix.decode("latin-1"), limit=LISTED)
-        return [name.encode("latin-1") for name in found]
+        found = filter(_is_ours, self._ns.list(prefix.decode("latin-1")))
+        return [name.encode("latin-1") for name in islice(found, LISTED)]
 
     def lookup_data_bucket_for_get(self, key: bytes) -> str | None:
         """The bucket that holds a key; None where there is no such key."""
-        return self.lookup_data_bucket_for_put(key) if self._ns.exists(_name(key)) else None
+        place = self.lookup_data_bucket_for_put(key)
+        return place if place is not None and self._ns.exists(_name(key)) else None
 
     def lookup_data_bucket_for_put(self, key: bytes) -> str | None:
-        """The bucket that a key would be stored in."""
-        return self._store.locate(self._ns.name, _name(key)).bucket
+        """The bucket that a key would be stored in; None of what can be no key."""
+        try:
+            return self._store.locate(self._ns.name, _name(key)).bucket
+        except InvalidKey:
+            return None
 
     # -- BigSearch -----------------------------------------------------------------------
 
     def put_and_fts_index(self, key: bytes, text: str) -> int:
         """Store a text and have it searched, with its key; its bytes, 0 where it was not."""
-        return self._put(key, text.encode(), index=True)
+        return self._put(key, text.encode(errors="replace"), index=True)
 
     def batch_put_and_fts_index(self, pairs: Iterable[tuple[bytes, str]]) -> int:
         """Store many texts and have them searched; how many were given."""

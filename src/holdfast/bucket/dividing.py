@@ -36,8 +36,11 @@ class Held(NamedTuple):
     rent_bytes: int = 0
 
 
-def held(bucket: Bucket, namespace: bytes, start: bytes, stop: bytes) -> Held:
-    """Count what a bucket holds of a namespace. Under the lock, with nothing pending."""
+def held(bucket: Bucket, namespace: bytes, start: bytes, stop: bytes, *, now_ns: int = 0) -> Held:
+    """Count what a bucket holds of a namespace. Under the lock, with nothing pending.
+
+    What has expired at ``now_ns``, in bucket time, counts no more; at 0 all that is there does.
+    """
     cut = len(namespace) + 1
     at: bytes | None = max(start, bucket.start, namespace + b"\0")
     stop = min(stop, bucket.stop, namespace + HIDDEN)
@@ -46,10 +49,12 @@ def held(bucket: Bucket, namespace: bytes, start: bytes, stop: bytes) -> Held:
         page, at = bucket.state.page(Table.KEYS, at, stop, LIST_PAGE)
         for key, row in page:
             entry = unpack(row)
+            if 0 < entry.expires_ns <= now_ns:
+                continue
             taken = len(key) - cut + entry.size
             size += taken
             rent += 0 if entry.terms else taken
-        objects += len(page)
+            objects += 1
     return Held(size, objects, rent)
 
 

@@ -274,6 +274,7 @@ class Meters:
         space = arguments.namespace_bytes(name)
         if space not in self._all():
             return self._counted(space)
+        self.funding.free(self.metering_of(name))
         self.settle_here(name)
         purses = self._purses(space)
         totals = [sum(purse.totals[i] for purse in purses) for i in range(5)]
@@ -295,7 +296,8 @@ class Meters:
         objects = size = 0
         for bucket in list(self._store.placement.directory):
             with bucket.lock:
-                there = held(bucket, space, bucket.start, bucket.stop)
+                now_ns = bucket.time.now_ns()
+                there = held(bucket, space, bucket.start, bucket.stop, now_ns=now_ns)
             objects += there.objects
             size += there.size_bytes
         return Usage(objects, size)

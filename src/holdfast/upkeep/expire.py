@@ -20,6 +20,7 @@ from holdfast.request.listing import rows as live_rows
 from holdfast.views.port import Table
 
 BATCH = 200
+SEEN_MOST = 50  # batches of rows that may turn out to be of what is gone already
 NEVER = 1 << 64
 
 
@@ -91,19 +92,55 @@ class Watch:
                 bucket.may_expire = False
 
 
+class Room:
+    """Frees a little of what has expired where somebody waits for it, and upkeep did not yet.
+
+    It goes on where it was: rows of the view that it has seen are not read again before a
+    checkpoint has brought others.
+    """
+
+    def __init__(self) -> None:
+        self._at: dict[str, tuple[Position | None, bytes]] = {}
+
+    def free(self, bucket: Bucket) -> bool:
+        """Remove up to a batch of expired objects; False where none was found."""
+        if not bucket.may_expire or bucket.lender is not None:
+            return False
+        now = bucket.time.now_ns()
+        if keys := _due_in_memory(bucket, now):
+            _sweep(bucket, keys)
+            return True
+        absorbed, stop = bucket.absorbed, WHEN.pack(now + 1)
+        known = self._at.get(bucket.id)
+        at = known[1] if known is not None and known[0] == absorbed else b""
+        for _ in range(SEEN_MOST):
+            rows = bucket.view.scan(Table.EXPIRY, at, stop, BATCH)
+            if not rows:
+                return False
+            at = rows[-1][0] + b"\0"
+            self._at[bucket.id] = absorbed, at
+            if _sweep(bucket, [key for _, key in rows]):
+                return True
+        return False
+
+
 def sweep_expired(bucket: Bucket, pace: Pace) -> int:
     """Remove expired objects of one bucket; how many went."""
     removed = 0
     if bucket.may_expire:
         for keys in due_keys(bucket):
-            mine = [key for key in keys if bucket.start <= key < bucket.stop]
-            try:
-                removed += _remove(bucket, [Delete(key, "", "expired") for key in mine])
-            except HoldfastError:
-                _remember(bucket, mine)
-                raise
+            removed += _sweep(bucket, keys)
             pace()
     return removed
+
+
+def _sweep(bucket: Bucket, keys: list[bytes]) -> int:
+    mine = [key for key in keys if bucket.start <= key < bucket.stop]
+    try:
+        return _remove(bucket, [Delete(key, "", "expired") for key in mine])
+    except HoldfastError:
+        _remember(bucket, mine)
+        raise
 
 
 def _remember(bucket: Bucket, keys: list[bytes]) -> None:

@@ -23,12 +23,14 @@ from holdfast.ledger.ledger import Ledger, Report
 from holdfast.log.purses import Line
 from holdfast.placement.placement import Placement
 from holdfast.upkeep.allotting import Allotting, Metering
+from holdfast.upkeep.expire import Room
 
 SECOND_NS: Final = 1_000_000_000
 STEP_NS: Final = SECOND_NS
 POST_NS: Final = 60 * SECOND_NS  # between two postings of a purse, and two bills of rent
 AHEAD: Final = 8  # a float holds so many times what was spent since it was looked at
 SHARE: Final = 16  # and this part of what its account has
+FREED: Final = 20  # batches of expired objects that somebody may wait for
 
 
 class Whole(Protocol):
@@ -62,6 +64,7 @@ class Funding:
         self.allotting = Allotting(placement, self._buckets)
         self.whole: Whole | None = None  # where several processes share the store
         self._turn = RLock()
+        self._room = Room()
         self._posted: dict[tuple[str, bytes], int] = {}  # when, by the monotonic clock
         self._spent: dict[tuple[str, bytes], int] = {}  # what had been charged then
         self._looked_ns = 0
@@ -215,12 +218,35 @@ class Funding:
             if purse is None:
                 return None
             if purse.over(need.size_bytes, need.objects) is not None:
-                self.allotting.hand_out(one, {bucket.id: need})
+                self._make_room(one, bucket, need)
             lacking = need.atto + purse.owed.amount - purse.float_atto + purse.ahead_atto
             if lacking > 0:
                 self._raise_money(one, bucket, lacking)
             purse = bucket.purses.get(one.namespace)
             return None if purse is None else _missing(purse, need)
+
+    def _make_room(self, one: Metering, bucket: Bucket, need: Need) -> None:
+        """Allot what a bucket needs; what has expired counts no longer, though it is there yet."""
+        self.allotting.hand_out(one, {bucket.id: need})
+        for _ in self._freed(one):
+            self.allotting.hand_out(one, {bucket.id: need})
+            purse = bucket.purses.get(one.namespace)
+            if purse is None or purse.over(need.size_bytes, need.objects) is None:
+                return
+
+    def free(self, one: Metering) -> None:
+        """Remove what has expired of a namespace before somebody looks at what it holds."""
+        with self._turn:
+            for _ in self._freed(one):
+                pass
+
+    def _freed(self, one: Metering) -> Iterator[None]:
+        """Batches of expired objects that went, up to a bound: upkeep removes the rest."""
+        left = FREED
+        for bucket in list(self._buckets(one)):
+            while left and self._room.free(bucket):
+                left -= 1
+                yield
 
     def _raise_money(self, one: Metering, bucket: Bucket, lacking: int) -> None:
         """Bring money to a bucket: what it lacks, or all that there is."""

@@ -156,3 +156,17 @@ def test_10_maintenance_from_everywhere_at_once(big: BigMap) -> None:
         pairs = grown(big)
     assert {json.loads(one.result())["status"] for one in done} == {"Good"}
     assert {key: big.get(key) for key in pairs} == pairs
+
+
+def test_what_can_be_no_key_is_not_there(big: BigMap) -> None:
+    for key in (b"", b"k" * 1_025, b"\xff" * 600):
+        assert big.put(key, b"v") == big.append(key, b"v") == big.delete(key) == 0
+        assert big.get(key) is None
+        assert big.lookup_data_bucket_for_get(key) is None
+        assert big.lookup_data_bucket_for_put(key) is None
+
+
+def test_keys_that_others_wrote_are_passed_over(big: BigMap, store: Store) -> None:
+    big.put(b"\xe6", b"v")
+    store.namespace("big").put("\u6771", b"v")
+    assert big.list() == [b"\xe6"]

@@ -286,3 +286,28 @@ def test_a_bound_that_cannot_be_kept_changes_nothing(
         acme.configure(**{name: bound})  # type: ignore[arg-type]
     assert acme.configured() == before
     assert [entry.kind for entry in store.accounts.entries("acme")] == ["terms"]
+
+
+@pytest.mark.parametrize("others", [0, 900])
+def test_what_has_expired_counts_against_no_bound(
+    store: Store, clock: ManualClock, others: int
+) -> None:
+    """Upkeep removes it in its own time; who is at a bound meanwhile need not wait for that."""
+    acme = store.namespace("acme")
+    acme.configure(objects_max=100, bytes_max=150_000)
+    store.namespace("a").put_many([(f"k{n}", b"v") for n in range(others)], ttl=1)
+    acme.put_many([(f"k{n:03d}", b"v" * 1_400) for n in range(100)], ttl=10)
+    for _ in range(2):
+        with pytest.raises(LimitExceeded):
+            acme.put("one more", b"")
+        clock.advance(10 * SECOND_NS)
+        assert len(acme.put_many([(f"l{n:03d}", b"v" * 1_400) for n in range(100)], ttl=10)) == 100
+        used = acme.usage()
+        assert (used.objects, used.live_bytes) == (100, 100 * 1_404)
+    clock.advance(10 * SECOND_NS)
+    assert (acme.usage().objects, acme.usage().live_bytes) == (0, 0)
+    free = store.namespace("free")
+    free.put("k", b"v", ttl=1)
+    clock.advance(SECOND_NS)
+    assert free.usage().objects == 0
+    conserved(store)
