@@ -23,7 +23,6 @@ from holdfast.bucket.read import EXPIRES_SLICE, NEVER, Reader
 from holdfast.bucket.sessions import Sessions
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt, HoldfastError, Moved, StorageFailed
-from holdfast.limits import OVERLAY_RECORDS
 from holdfast.log.entry import Entry, Extent, unpack
 from holdfast.log.header import Birth, LogState, NumberedState, PursedState
 from holdfast.log.log import Log, Position
@@ -325,7 +324,7 @@ class Bucket(Reader):
     def wrote(self, length: int) -> None:
         """Take note of ``length`` bytes of records that are visible now. Under the lock."""
         self.weight = weight = self.weight + length
-        if weight >= self.bound or len(self.state.keys) >= OVERLAY_RECORDS:
+        if weight >= self.bound or self.state.active.is_full():
             self.crowded = True
 
     @property
@@ -338,6 +337,15 @@ class Bucket(Reader):
         self.state.freeze()
         self.frozen_at = self.published
         self.crowded = self.weight >= self.bound
+
+    def makes_way(self) -> bool:
+        """Whether memory takes more: a full overlay goes below a new one, if none waits there."""
+        with self.lock:
+            if self.state.active.is_full():
+                if self.state.frozen or self.lender is not None:
+                    return False
+                self.freeze()
+            return True
 
     def tally(self) -> Tally:
         """The counts over all layers, exact where ``resolve_all`` went before.

@@ -15,8 +15,8 @@ from crc32c import crc32c
 
 from holdfast.bucket import commit
 from holdfast.bucket.group import Gathering
-from holdfast.limits import OVERLAY_RECORDS
-from holdfast.log.entry import ENTRY, ENTRY_BYTES, PLAIN_ENTRY
+from holdfast.limits import OVERLAY_BYTES
+from holdfast.log.entry import ENTRY, PLAIN_ENTRY
 from holdfast.log.group import GROUP_HEAD_BYTES
 from holdfast.log.records import (
     CHECK,
@@ -29,6 +29,7 @@ from holdfast.log.records import (
 )
 from holdfast.operations import Store
 from holdfast.values import Receipt
+from holdfast.views.state import PLAIN_HELD
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
@@ -144,12 +145,13 @@ def _publish_one(bucket: Bucket, key: bytes, row: bytes, number: int, *, length:
     keys, tally = active.keys, active.tally
     if key in keys:
         tally.count_out(key, keys[key])
+        active.held -= PLAIN_HELD + len(key)
     keys[key] = row
     if number in bucket.noted:
         bucket.noted[number][key] = row
     tally.keys += 1
     tally.live[number] += length
-    active.payload += ENTRY_BYTES + len(key)
+    active.held += PLAIN_HELD + len(key)
 
 
 def _store_gathered(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) -> object:
@@ -187,17 +189,18 @@ def store_one(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) 
         keys, tally = active.keys, active.tally
         if key in keys:
             tally.count_out(key, keys[key])
+            active.held -= PLAIN_HELD + wide
         keys[key] = row = _pack_entry(version, now, size, crc, number, at)
         if number in bucket.noted:
             bucket.noted[number][key] = row
         tally.keys += 1
         length = OVERHEAD + wide + size
         tally.live[number] += length
-        active.payload += ENTRY_BYTES + wide
+        active.held = held = active.held + PLAIN_HELD + wide
         if key > bucket.highest:  # noqa: PLR1730 - a call to max costs more than the rest
             bucket.highest = key
         bucket.weight = weight = bucket.weight + length
-        full = weight >= bucket.bound or len(keys) >= OVERLAY_RECORDS
+        full = weight >= bucket.bound or held >= OVERLAY_BYTES
         bucket.crowded = full or bucket.crowded
     return Receipt(name, version, size, None, bucket.id)
 

@@ -77,7 +77,7 @@ def _apply_stores(opened: Bucket, run: Stores) -> None:
         if opened.state.get(Table.CONSUMERS, key) is not None:
             opened.state.put_side(Table.CONSUMERS, key, DELETED)
     active.put_plain(rows, run.segment, taken)
-    active.payload += sum(map(len, rows.values())) - ENTRY_BYTES * len(rows)
+    active.held += sum(map(len, rows.values())) - ENTRY_BYTES * len(rows)
     for expires_ns, key in run.timed:
         if key in rows:
             opened.may_expire = True

@@ -175,6 +175,8 @@ class Corridor:
                 self._wait_for_room(bucket)
                 if self._outgrown(bucket, key):
                     continue
+            elif bucket.crowded and not self._admit(bucket):  # slowed, never refused (rule 10)
+                self.placement.settings.clock.sleep(RETRY_S)
             return bucket
 
     def _outgrown(self, bucket: Bucket, key: bytes) -> bool:

@@ -82,6 +82,7 @@ class Reclaim:
         Without ``enough`` somebody asked for it: then what was tried in vain is tried again.
         """
         again = enough is None
+        self._space.begin_round()
         for share in SHARES:
             buckets = self._deadest(pace, exact=again)
             step = max(1, len(buckets) // LOOKS)

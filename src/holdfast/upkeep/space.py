@@ -109,11 +109,12 @@ def dead_of(all_held: Mapping[str, Held]) -> dict[str, int]:
 
 
 class Known(NamedTuple):
-    """What a bucket held when its log ended there, and whether that was counted to the end."""
+    """What a bucket held when its log ended there, whether that is exact, and in which round."""
 
     position: Position
     held: Held
     exact: bool
+    round: int
 
 
 class Space:
@@ -127,6 +128,15 @@ class Space:
     def __init__(self, segment_bytes: int) -> None:
         self._allowed = segment_bytes // 2
         self._known: dict[str, Known] = {}
+        self._round = 0
+
+    def begin_round(self) -> None:
+        """From here on a bucket that nobody wrote to since the last round is one that rests.
+
+        Between two looks of one round nobody may have come to write: who looks had the
+        interpreter meanwhile.
+        """
+        self._round += 1
 
     def look(
         self, buckets: Iterable[Bucket], pace: Pace = no_pace, *, exact: bool = True
@@ -137,17 +147,19 @@ class Space:
             buckets: to look at.
             pace: called between slices of work.
             exact: count what rows in memory hide. Without it only where nobody wrote since
-                the last look: a checkpoint counts the same for next to nothing.
+                an earlier round: a checkpoint counts the same for next to nothing.
         """
         known: dict[str, Known] = {}
         for bucket in buckets:
             before = self._known.get(bucket.id)
             position = bucket.published
-            rests = before is not None and before.position == position
-            if before is None or not rests or not before.exact:
+            if before is not None and before.position != position:
+                before = None
+            rests = before is not None and before.round < self._round
+            if before is None or (not before.exact and (exact or rests)):
                 counted = exact or rests or bucket.is_counted()
                 tally = bucket.resolve_all(pace) if counted else bucket.tally()
-                before = Known(position, held(bucket, tally), counted)
+                before = Known(position, held(bucket, tally), counted, self._round)
                 pace()
             known[bucket.id] = before
         self._known = known

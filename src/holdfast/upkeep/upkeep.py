@@ -363,14 +363,14 @@ class Upkeep:
 
     def has_room(self, bucket: Bucket) -> bool:
         """Whether the bucket's memory can take more; if not, upkeep hurries."""
-        waits = bool(bucket.state.frozen)
-        if len(bucket.state.active.keys) < OVERLAY_RECORDS or not (waits or self._thread):
+        if not bucket.state.active.is_full():
             return True
         if self._thread is None:
-            self.tick()
+            if bucket.state.frozen:
+                self.tick()
             return True
         self.hurry()
-        return not waits
+        return bucket.makes_way()
 
     def settle(self) -> None:
         """Leave everything absorbed and sealed, so that the next open has little to do."""
@@ -460,7 +460,7 @@ def checkpoint_due(bucket: Bucket) -> bool:
         return bucket.lender is None
     overlay = bucket.state.active
     records = overlay.records()
-    return records >= OVERLAY_RECORDS // 2 or overlay.bytes_held() >= OVERLAY_BYTES
+    return records >= OVERLAY_RECORDS // 2 or overlay.held >= OVERLAY_BYTES
 
 
 class Backlog(NamedTuple):

@@ -16,11 +16,13 @@ from itertools import islice
 
 from sortedcontainers import SortedList
 
+from holdfast.limits import OVERLAY_BYTES, OVERLAY_RECORDS
 from holdfast.log.entry import DELETED, ENTRY, ENTRY_BYTES, live_bytes, unpack
 from holdfast.log.records import OVERHEAD, Flag
 from holdfast.views.port import Table, View
 
 ROW_OVERHEAD = 220  # bytes of two bytes objects and a dict slot, measured
+PLAIN_HELD = ENTRY_BYTES + ROW_OVERHEAD  # of a plain store's row in memory, beside its key
 EXPIRES = struct.Struct("<Q")
 EXPIRES_AT = 16  # of the expiry in an entry (log/entry.py)
 FLAGS = struct.Struct("<H")
@@ -101,8 +103,8 @@ class Overlay:
         "counted",
         "counted_to",
         "expiring",
+        "held",
         "keys",
-        "payload",
         "resolved",
         "tables",
         "tally",
@@ -119,16 +121,16 @@ class Overlay:
         self.tables: dict[Table, dict[bytes, bytes]] = {table: {} for table in TABLES}
         self.keys = self.tables[Table.KEYS]
         self.expiring: list[tuple[int, bytes]] = []
-        self.payload = 0
+        self.held = 0  # bytes of memory, approximately
         self._order: dict[Table, SortedList[bytes]] = {}
 
     def records(self) -> int:
         """Rows held, all tables."""
         return sum(map(len, self.tables.values()))
 
-    def bytes_held(self) -> int:
-        """Memory taken, approximately, in bytes."""
-        return self.payload + self.records() * ROW_OVERHEAD
+    def is_full(self) -> bool:
+        """Whether it may take no more (rules 4, 10). Stores reach the bytes before the count."""
+        return self.held >= OVERLAY_BYTES or len(self.keys) >= OVERLAY_RECORDS
 
     def put_plain(self, rows: dict[bytes, bytes], segment: int, taken_bytes: int) -> None:
         """Set the entries of plain stores whose records take so many bytes of one segment."""
@@ -136,12 +138,13 @@ class Overlay:
         if not keys.keys().isdisjoint(rows):
             for key in keys.keys() & rows.keys():
                 old = keys[key]
+                self.held -= ROW_OVERHEAD + len(key) + len(old)
                 if old:
                     tally.count(key, old, -1)
         keys.update(rows)
         tally.keys += len(rows)
         tally.count_bytes(segment, taken_bytes)
-        self.payload += sum(map(len, rows)) + ENTRY_BYTES * len(rows)
+        self.held += sum(map(len, rows)) + PLAIN_HELD * len(rows)
 
     def expires(self, expires_ns: int, key: bytes) -> None:
         """Remember when a row's time comes."""
@@ -263,7 +266,7 @@ class State:
         active = self.active
         old = self.keys.get(key)
         self.keys[key] = row
-        active.payload += len(key) + len(row)
+        active.held += len(row) + (ROW_OVERHEAD + len(key) if old is None else -len(old))
         if old:
             active.tally.count(key, old, -1)
         if row:
@@ -280,8 +283,9 @@ class State:
             if known:
                 _, segment, taken = SIDE.unpack_from(known)
                 active.tally.count_bytes(segment, sign * taken)
+        there = active.tables[table].get(key)
+        active.held += len(row) + (ROW_OVERHEAD + len(key) if there is None else -len(there))
         active.tables[table][key] = row
-        active.payload += len(key) + len(row)
 
     def resolve(self, overlay: Overlay, most: int | None = None) -> int:
         """Count out what an overlay's rows hide below it; how many keys were looked up."""
@@ -377,4 +381,4 @@ class State:
 
     def bytes_held(self) -> int:
         """Memory of all overlays, approximately, in bytes."""
-        return self.active.bytes_held() + sum(layer.bytes_held() for layer in self.frozen)
+        return self.active.held + sum(layer.held for layer in self.frozen)

@@ -10,6 +10,7 @@ import pytest
 import holdfast
 from holdfast.engines.memory import Folder, MemoryDisk
 from holdfast.testing.clock import ManualClock
+from holdfast.upkeep.space import Space
 from tests.growth.growing import in_memory, tick_on
 
 VALUE = b"v" * 1_000
@@ -107,3 +108,35 @@ def test_a_collection_says_what_the_disk_has_back() -> None:
         assert report.bytes_freed > VALUE_BYTES_AT_LEAST
         grown = report.bytes_freed - (before - after)  # by what was moved, and what says so
         assert report.bytes_moved <= grown < 2 * report.bytes_moved + SEGMENT_ENDS_BYTES
+
+
+def test_only_who_wrote_nothing_since_an_earlier_round_is_counted_out() -> None:
+    """To look twice at once shows nobody at rest: a writer may have waited for who looks."""
+    with in_memory(bucket_bytes=64 << 20) as (store, _):
+        ns = store.namespace("acme")
+        for _ in range(2):
+            ns.put_many((f"k{number:05d}", b"v") for number in range(2_000))
+        (bucket,) = store.placement.directory
+        space, overlay = Space(1 << 20), bucket.state.active
+        for _ in range(2):
+            space.begin_round()
+            for _ in range(3):
+                space.look([bucket], exact=False)
+            assert overlay.resolved == 0
+            ns.put("another", b"v")
+        space.begin_round()
+        space.look([bucket], exact=False)
+        space.begin_round()
+        space.look([bucket], exact=False)
+        assert overlay.resolved == len(overlay.keys)
+
+
+def test_who_wants_it_exact_has_it_in_the_round_of_who_did_not() -> None:
+    with in_memory(bucket_bytes=64 << 20) as (store, _):
+        store.namespace("acme").put_many((f"k{number:05d}", b"v") for number in range(2_000))
+        (bucket,) = store.placement.directory
+        space, overlay = Space(1 << 20), bucket.state.active
+        space.look([bucket], exact=False)
+        assert overlay.resolved == 0
+        space.look([bucket], exact=True)
+        assert overlay.resolved == 2_000

@@ -1,0 +1,145 @@
+"""Two overlays of a bucket, each bounded, then writers wait and are refused (rule 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import holdfast.bucket.plain
+import holdfast.views.state
+from holdfast.bucket.bucket import Bucket
+from holdfast.engines.memory import MemoryDisk
+from holdfast.errors import Busy
+from holdfast.store.namespace import Namespace
+from holdfast.store.store import Store
+from holdfast.testing.clock import ManualClock
+from holdfast.views.state import ROW_OVERHEAD, Overlay
+from tests.growth.growing import in_memory
+
+ROWS = 200
+GROUP = 10
+
+
+@pytest.fixture
+def starved(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store, ManualClock]]:
+    """A store whose upkeep never has its turn, and overlays of few rows."""
+    monkeypatch.setattr(holdfast.views.state, "OVERLAY_RECORDS", ROWS)
+    with in_memory(MemoryDisk(), bucket_bytes=1 << 20) as (store, clock):
+        with store.upkeep._turn:
+            store.upkeep.start()
+            yield store, clock
+        store.upkeep.stop()
+
+
+def sole(store: Store) -> Bucket:
+    (bucket,) = store.placement.directory
+    return bucket
+
+
+def fill(ns: Namespace, name: str, count: int) -> None:
+    for at in range(0, count, GROUP):
+        ns.put_many([(f"{name}{number:06}", b"x") for number in range(at, at + GROUP)])
+
+
+def test_a_full_overlay_makes_way_at_once(starved: tuple[Store, ManualClock]) -> None:
+    store, clock = starved
+    before = clock.monotonic_ns()
+    fill(store.namespace("acme"), "a", 2 * ROWS)
+    bucket = sole(store)
+    assert [len(layer.keys) for layer in bucket.state.frozen] == [ROWS]
+    assert len(bucket.state.active.keys) == ROWS
+    assert clock.monotonic_ns() - before < 1e9  # nobody has waited
+
+
+def test_where_two_are_full_stores_are_refused_and_nothing_changes(
+    starved: tuple[Store, ManualClock],
+) -> None:
+    store, _ = starved
+    ns = store.namespace("acme")
+    fill(ns, "a", 2 * ROWS)
+    calls: list[Any] = [
+        lambda: ns.put("b", b"x"),
+        lambda: ns.put_many([("b", b"x"), ("c", b"x")]),
+        lambda: ns.put("b", b"x", ttl=5),
+    ]
+    for call in calls:
+        with pytest.raises(Busy):
+            call()
+    assert sole(store).state.records() == 2 * ROWS
+    assert not ns.exists("b")
+
+
+def test_deletes_are_slowed_and_not_refused(starved: tuple[Store, ManualClock]) -> None:
+    store, clock = starved
+    ns = store.namespace("acme")
+    fill(ns, "a", 2 * ROWS)
+    before = clock.monotonic_ns()
+    for number in range(10):
+        ns.delete(f"a{number:06}")
+    assert clock.monotonic_ns() - before >= 10 * 1_000_000
+    assert not ns.exists("a000009")
+
+
+def test_what_waits_is_absorbed_when_upkeep_has_its_turn(
+    starved: tuple[Store, ManualClock],
+) -> None:
+    store, _ = starved
+    ns = store.namespace("acme")
+    fill(ns, "a", 2 * ROWS)
+    store.tick()
+    fill(ns, "b", ROWS)
+    assert sole(store).state.records() <= 2 * ROWS
+    assert sum(1 for _ in ns.list()) == 3 * ROWS
+    assert store.check().ok
+
+
+def fill_by_long_keys(ns: Namespace, together: int) -> None:
+    for number in range(1_000):
+        pairs = [(f"{number:04}{one:03}".ljust(400, "k"), b"") for one in range(together)]
+        ns.put_many(pairs) if together > 1 else ns.put(*pairs[0])
+
+
+@pytest.mark.parametrize("together", [1, GROUP])
+def test_long_keys_fill_an_overlay_by_their_bytes(
+    monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    most = 100_000
+    for module in (holdfast.views.state, holdfast.bucket.plain):
+        monkeypatch.setattr(module, "OVERLAY_BYTES", most)
+    with in_memory(MemoryDisk(), bucket_bytes=64 << 20) as (store, _):
+        with store.upkeep._turn:
+            store.upkeep.start()
+            ns = store.namespace("acme")
+            with pytest.raises(Busy):
+                fill_by_long_keys(ns, together)
+            state = sole(store).state
+            least = ROW_OVERHEAD + 400
+            assert [len(layer.keys) * least <= most for layer in (state.active, *state.frozen)] == [
+                True
+            ] * 2
+            assert most <= state.active.held < most + together * 1_000
+        store.upkeep.stop()
+
+
+def counted(overlay: Overlay) -> int:
+    """What an overlay should say that it holds."""
+    rows = [item for table in overlay.tables.values() for item in table.items()]
+    return sum(ROW_OVERHEAD + len(key) + len(row) for key, row in rows)
+
+
+def test_what_is_written_over_is_held_once() -> None:
+    with in_memory(MemoryDisk(), bucket_bytes=1 << 20) as (store, _):
+        ns = store.namespace("acme")
+        for turn in range(3):
+            ns.put("a", bytes(turn))
+            ns.put_many([("a", b"1"), ("b", b"2"), ("b", b"3"), (f"c{turn}", b"")])
+            ns.put("ttl", b"x", ttl=5 + turn)
+            ns.put("ttl" if turn else "b", b"y")
+            ns.append("log", b"more")
+            ns.delete("a")
+            ns.consumers("b").append([f"one{turn}"])
+            ns.consumers("b").set([])
+            active = sole(store).state.active
+            assert active.held == counted(active)
