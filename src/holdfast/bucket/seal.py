@@ -83,7 +83,7 @@ def _from_noted(bucket: Bucket, number: int, pace: Pace) -> tuple[bytes, int] | 
     return build(_merged(runs(noted, pace), others))
 
 
-def _merged(noted: Iterable[Run], others: Sequence[Plain]) -> Iterator[Columns]:
+def _merged(noted: Iterable[Run[bytes]], others: Sequence[Plain]) -> Iterator[Columns]:
     """Rows of plain stores in order, with others, in order too, where they belong."""
     at = 0
     for run in noted:

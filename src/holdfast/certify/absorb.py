@@ -19,19 +19,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from hashlib import sha256
+from struct import Struct
 from typing import Final
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.certify import change, leaf, trie
+from holdfast.certify.change import Rows
 from holdfast.certify.pages import Damaged, Files, Standing
 from holdfast.certify.tree import LEAF, leaf_digest
 from holdfast.certify.trie import Trie
 from holdfast.errors import Changed, Corrupt, Moved, NotFound, StorageFailed
 from holdfast.limits import GIB
+from holdfast.log.columns import runs
 from holdfast.log.entry import ATTRIBUTES, Entry, unpack
 from holdfast.log.group import Group, Kind
 from holdfast.log.log import Position
-from holdfast.log.ordering import in_order
 from holdfast.log.records import (
     CHECK_BYTES,
     HEAD,
@@ -51,6 +53,7 @@ SLICE_MOST: Final = 1_000_000  # of a seal: every time that pages are made anew 
 ROUNDS: Final = 64
 STORE: Final = int(Type.STORE)
 UNUSUAL: Final = int(Flag.MOVED | Flag.LARGE)
+SAID: Final = Struct(f">{len(LEAF)}s{leaf.LAYOUT.format[1:]}")  # what a leaf's digest is of
 VISIBLE, HIDDEN = b"\x00", b"\x01"  # what follows a namespace's name
 RESERVED: Final = b"!"  # names of the store's own begin with it, and no caller's do
 
@@ -328,7 +331,7 @@ class Absorbed:
     def _absorb(self, changes: Changes, unsaid: dict[bytes, int], group: Group) -> None:
         """Take in a group's records: what each says, or that its object must be looked at."""
         body, base, at = bytes(group.body), group.head.body, 0
-        unpack, pack, hashed = HEAD.unpack_from, leaf.LAYOUT.pack, sha256
+        unpack, pack, hashed = HEAD.unpack_from, SAID.pack, sha256
         start, stop = self.start, self.stop
         space, wide, rows = VISIBLE, 1, None  # of the namespace that was met last
         for _ in range(group.head.records):
@@ -349,8 +352,8 @@ class Absorbed:
             if unsaid:
                 unsaid.pop(composite, None)
             digest = hashed(b"\x00" + body[value_at : value_at + size]).digest()
-            said = pack(leaf.VERSION, digest, size, version, modified, expires, 0)
-            rows[composite[wide:]] = hashed(LEAF + said).digest()
+            said = pack(LEAF, leaf.VERSION, digest, size, version, modified, expires, 0)
+            rows[composite[wide:]] = hashed(said).digest()
 
     def _absorb_unusual(
         self, changes: Changes, unsaid: dict[bytes, int], group: Group, record: Record
@@ -409,13 +412,21 @@ class Absorbed:
         self._stand = None
         for namespace, rows in changes.items():
             self._unsaved += len(rows)
-            labels = [label for run in in_order(list(rows), pace) for label in run]
-            made = change.apply(self.tries.get(namespace), rows, labels, pace)
+            made = change.put(self.tries.get(namespace), _in_order(rows, pace), pace)
             if made is None:
                 self.tries.pop(namespace, None)
             else:
                 self.tries[namespace] = made
         changes.clear()
+
+
+def _in_order(changes: dict[bytes, bytes | None], pace: Pace) -> Rows:
+    labels: list[bytes] = []
+    digests: list[bytes | None] = []
+    for run in runs(changes, pace):
+        labels += run.keys
+        digests += run.rows
+    return Rows(labels, digests)
 
 
 def _within(tries: dict[bytes, Trie], span: tuple[bytes, bytes]) -> dict[bytes, Trie]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+from itertools import compress
+from typing import Final, NamedTuple
 
 from holdfast.certify import trie
 from holdfast.certify.tree import labelled_digest
@@ -24,32 +25,38 @@ Pace = Callable[[], None]
 Changes = Mapping[bytes, bytes | None]  # label -> its new digest, None where it goes
 
 
+class Rows(NamedTuple):
+    """Labels, ascending, and the new digest of each, None where it goes."""
+
+    labels: Sequence[bytes]
+    digests: Sequence[bytes | None]
+
+
 def at_once() -> None:
     """Do not wait between pages."""
 
 
-def apply(
-    made: Trie | None,
-    changes: Changes,
-    labels: Sequence[bytes] | None = None,
-    pace: Pace = at_once,
-) -> Trie | None:
-    """The trie after changes.
+def apply(made: Trie | None, changes: Changes) -> Trie | None:
+    """The trie after changes, in any order; what was stays as it is."""
+    labels = sorted(changes)
+    return put(made, Rows(labels, [changes[label] for label in labels]))
+
+
+def put(made: Trie | None, rows: Rows, pace: Pace = at_once) -> Trie | None:
+    """The trie after changes that stand in order.
 
     Args:
         made: what was; stays as it is.
-        changes: in any order.
-        labels: theirs, ascending, where the caller has put them in order.
+        rows: the changes.
         pace: called between pages; may sleep.
     """
-    labels = sorted(changes) if labels is None else labels
-    if not labels:
+    if not rows.labels:
         return made
     if made is None:
-        return trie.join(_built(labels, changes, pace))
-    if labels[0] > made.last:  # in order: nothing is touched but the right edge
-        return trie.join(_behind(made, labels, changes, pace))
-    return trie.join(_changed(made, labels, changes, pace))
+        return trie.join(_built(rows, pace))
+    if rows.labels[0] > made.last:  # in order: nothing is touched but the right edge
+        return trie.join(_behind(made, rows, pace))
+    return trie.join(_changed(made, rows, pace))
 
 
 def hash_all(made: Trie | None, pace: Pace = at_once) -> bytes:
@@ -61,46 +68,67 @@ def hash_all(made: Trie | None, pace: Pace = at_once) -> bytes:
     return trie.digest_of(made)
 
 
-def _built(labels: Sequence[bytes], rows: Changes, pace: Pace) -> Iterator[Trie | None]:
-    """Tries of ascending labels, some at a time."""
-    for at in range(0, len(labels), BUILT):
-        yield trie.build({label: rows[label] for label in labels[at : at + BUILT]})
+def _built(rows: Rows, pace: Pace) -> Iterator[Trie | None]:
+    """Tries of ascending labels, some at a time: but for the last each ends where a page does.
+
+    Where labels part highest within a page's width no page can reach across, so what is built
+    on either side stays as it is when both are joined.
+    """
+    labels, digests = rows
+    kept = [digest for digest in digests if digest is not None]
+    if len(kept) < len(digests):
+        labels = list(compress(labels, digests))
+    at = 0
+    while at < len(labels):
+        some = tuple(labels[at : at + BUILT])
+        bits = trie.partings(some)
+        size = len(some) if at + len(some) == len(labels) else _seam(bits)
+        made = trie.of_columns(
+            Columns(some[:size], b"".join(kept[at : at + size]), bits[: size - 1])
+        )
+        hash_all(made, pace)
+        yield made
         pace()
+        at += size
 
 
-def _behind(
-    made: Trie, labels: Sequence[bytes], rows: Changes, pace: Pace
-) -> Iterator[Trie | None]:
+def _seam(bits: array[int]) -> int:
+    """Before which label to cut: where the last of them, a page's width, part highest."""
+    last = bits[-trie.PAGE_LABELS :]
+    return len(bits) - len(last) + last.index(min(last)) + 1
+
+
+def _behind(made: Trie, rows: Rows, pace: Pace) -> Iterator[Trie | None]:
     yield made
-    yield from _built(labels, rows, pace)
+    yield from _built(rows, pace)
 
 
-def _changed(
-    made: Trie, labels: Sequence[bytes], changes: Changes, pace: Pace
-) -> Iterator[Trie | None]:
+def _changed(made: Trie, rows: Rows, pace: Pace) -> Iterator[Trie | None]:
+    labels, digests = rows
     for side, start, stop in trie.chunks(made, labels):
         if start == stop or not isinstance(side, Page):
             yield side
-        elif side.count >= FEW * (stop - start):
-            yield _spliced(side, labels[start:stop], changes)
+            continue
+        met = Rows(labels[start:stop], digests[start:stop])
+        if side.count >= FEW * (stop - start):
+            yield _spliced(side, met)
             pace()
         else:
-            yield from _made_anew(side, labels[start:stop], changes, pace)
+            yield from _built(_with(side, met), pace)
 
 
-def _made_anew(
-    page: Page, labels: Sequence[bytes], changes: Changes, pace: Pace
-) -> Iterator[Trie | None]:
+def _with(page: Page, changes: Rows) -> Rows:
+    """A page's labels and those that change, in order."""
     rows: dict[bytes, bytes | None] = dict(page.rows())
-    met = sorted([*rows, *labels])  # two runs that ascend: merged, not sorted
-    rows.update((label, changes[label]) for label in labels)
-    return _built(list(dict.fromkeys(met)) if len(rows) < len(met) else met, rows, pace)
+    rows.update(zip(*changes, strict=True))
+    labels = sorted(rows)
+    return Rows(labels, [rows[label] for label in labels])
 
 
-def _spliced(page: Page, labels: Sequence[bytes], changes: Changes) -> Trie | None:
+def _spliced(page: Page, changes: Rows) -> Trie | None:
     splice = _Splice(page.columns, page.named)
-    for label in labels:
-        splice.change(label, changes[label])
+    for label, digest in zip(*changes, strict=True):
+        splice.change(label, digest)
     return splice.finish()
 
 

@@ -19,12 +19,14 @@ make deep tries.
 
 from __future__ import annotations
 
+import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from itertools import pairwise
+from itertools import islice, pairwise
+from operator import xor
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from holdfast.certify import tree
@@ -105,9 +107,9 @@ class Page:
             if self.named is None:
                 named = tree.labelled_digests(labels, unpacked(digests))
                 self.named = b"".join(named)
+                self.known = _joined(named, bits)
             else:
-                named = unpacked(self.named)
-            self.known = _joined(named, bits)
+                self.known = _joined(unpacked(self.named), bits)
         return self.known
 
 
@@ -170,9 +172,11 @@ def partings(labels: Sequence[bytes]) -> array[int]:
 def _partings_of(labels: Sequence[bytes]) -> list[int]:
     widths = list(map(len, labels))
     widest, narrowest = max(widths), min(widths)
-    numbers = [int.from_bytes(label.ljust(widest, b"\0"), "big") for label in labels]
-    table = _table(widest)
-    bits = [table[(one ^ other).bit_length()] for one, other in pairwise(numbers)]
+    if widest != narrowest:
+        labels = [label.ljust(widest, b"\0") for label in labels]
+    numbers = list(map(int.from_bytes, labels))
+    differ = map(xor, numbers, islice(numbers, 1, None))
+    bits = list(map(_table(widest).__getitem__, map(int.bit_length, differ)))
     if widest == narrowest:
         return bits
     # What was put behind a label to make it as wide as the others does not count.
@@ -189,12 +193,17 @@ def _table(width: int) -> array[int]:
     )
 
 
-def unpacked(digests: bytes) -> list[bytes]:
+def unpacked(digests: bytes) -> tuple[bytes, ...]:
     """Digests that stand side by side, each for itself."""
-    return [digests[at : at + HASH_BYTES] for at in range(0, len(digests), HASH_BYTES)]
+    return _apart(len(digests) // HASH_BYTES).unpack(digests)
 
 
-def _joined(ends: list[bytes], bits: Sequence[int]) -> bytes:
+@lru_cache(maxsize=PAGE_LABELS)
+def _apart(count: int) -> struct.Struct:
+    return struct.Struct(f"{HASH_BYTES}s" * count)
+
+
+def _joined(ends: Sequence[bytes], bits: Sequence[int]) -> bytes:
     """``cartesian`` of digests, without a call for each fork: a tree is hashed by this."""
     hashed, word = sha256, tree.FORK
     open_bits: list[int] = []

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from holdfast.log.ordering import in_order
 
@@ -25,12 +25,14 @@ RUN: Final = 256  # rows of one run
 PART: Final = 4_000  # rows laid out between two calls of pace
 PADDING: Final = 4  # times its own bytes that a column of keys may take
 
+R = TypeVar("R", bytes, bytes | None)
 
-class Run(NamedTuple):
+
+class Run(NamedTuple, Generic[R]):
     """Some rows: their keys, ascending, and what stands there."""
 
     keys: list[bytes]
-    rows: list[bytes]
+    rows: list[R]
 
 
 class Part(NamedTuple):
@@ -45,7 +47,7 @@ class _Columns(NamedTuple):
     rows: np.ndarray[tuple[int], np.dtype[np.void]]
 
 
-def runs(table: Mapping[bytes, bytes], pace: Callable[[], None]) -> Iterator[Run]:
+def runs(table: Mapping[bytes, R], pace: Callable[[], None]) -> Iterator[Run[R]]:
     """Runs of ascending rows, each run behind the one before.
 
     Args:
@@ -65,12 +67,9 @@ def runs(table: Mapping[bytes, bytes], pace: Callable[[], None]) -> Iterator[Run
         return
     keys, rows = columns
     order = keys.argsort(kind="stable")  # no two are equal; this kind is the quicker
-    width = rows.dtype.itemsize
     for at in range(0, len(order), RUN):
         chosen = order[at : at + RUN]
-        body = rows[chosen].tobytes()
-        bounds = range(0, len(body), width)
-        yield Run(keys[chosen].tolist(), [body[start : start + width] for start in bounds])
+        yield Run(keys[chosen].tolist(), rows[chosen].tolist())
         pace()
 
 
@@ -113,7 +112,7 @@ def laid_out(
     return parts
 
 
-def _copied(table: Mapping[bytes, bytes], pace: Callable[[], None]) -> _Columns | None:
+def _copied(table: Mapping[bytes, bytes | None], pace: Callable[[], None]) -> _Columns | None:
     """The table as columns; None where that cannot be, or is not worth it."""
     if len(table) < LEAST:
         return None
@@ -121,12 +120,12 @@ def _copied(table: Mapping[bytes, bytes], pace: Callable[[], None]) -> _Columns 
         import numpy as np  # noqa: PLC0415 - 0.1 s, and an extra
     except ModuleNotFoundError:
         return None
-    width = len(next(iter(table.values())))
+    width = len(next(iter(table.values())) or b"")
     keys, rows = iter(table), iter(table.values())
     parts, body, length = [], bytearray(), 0
     while chunk := list(islice(keys, SLICE)):
-        own = list(islice(rows, SLICE))
-        if not width or set(map(len, own)) != {width}:
+        own = [row for row in islice(rows, SLICE) if row]
+        if len(own) != len(chunk) or set(map(len, own)) != {width}:
             return None
         parts.append(np.array(chunk))
         body += b"".join(own)

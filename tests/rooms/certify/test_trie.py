@@ -151,6 +151,26 @@ def test_an_old_trie_stays_what_it_was() -> None:
     assert (list(trie.rows_of(old)), trie.digest_of(old)) == (rows, digest)
 
 
+def test_what_is_built_some_at_a_time_is_joined_as_it_is() -> None:
+    rows = {sha256(b"%d" % number).digest()[:6]: bytes(32) for number in range(5_000)}
+    whole = trie.build(dict(rows))
+    made = change.apply(None, rows)
+    ends = [(page.first, page.last) for page in trie.pages(made)]
+    assert ends == [(page.first, page.last) for page in trie.pages(whole)]
+    assert all(page.known is not None for page in trie.pages(made))  # none was made again
+    assert trie.digest_of(made) == trie.digest_of(whole)
+
+
+def test_changes_and_removals_among_many_are_put_in_order() -> None:
+    rows = {b"%d" % number: sha256(b"%d" % number).digest() for number in range(7_000)}
+    changes = {**rows, **dict.fromkeys(list(rows)[::7])}
+    kept = {label: digest for label, digest in changes.items() if digest is not None}
+    for before in (None, trie.build(dict(rows))):
+        made = change.apply(before, changes)
+        assert list(trie.rows_of(made)) == sorted(kept.items())
+        assert trie.digest_of(made) == trie.digest_of(trie.build(dict(kept)))
+
+
 def test_crafted_labels_make_deep_tries_and_no_harm() -> None:
     made: Trie | None = None
     labels = [b"a" * length for length in range(1, 1_025)]
