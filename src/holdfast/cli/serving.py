@@ -101,10 +101,12 @@ def _serve(path: Path, settings_now: Callable[[], Settings], options: StoreOptio
     """Serve until a signal ends it; SIGHUP has the settings read again."""
     from holdfast.identity.operator import NAME, admin_token  # noqa: PLC0415 - 50 ms
     from holdfast.server import serve as serve_store  # noqa: PLC0415 - needs an extra
+    from holdfast.server.listeners import secured  # noqa: PLC0415
     from holdfast.server.logs import write_to  # noqa: PLC0415
     from holdfast.server.supervisor import serve_shared  # noqa: PLC0415
 
     settings = settings_now()
+    secured(settings)  # before a store is made
     write_to(sys.stderr)
     said = keywords(options)
 

@@ -52,7 +52,6 @@ def batch(site: Site, request: Request) -> Answer | None:
     if request.principal is None or request.principal.kind == "anonymous":
         raise Unauthenticated(reason="missing")
     asked = decode_batch(bytes(request.body))
-    site.deadline_ns(request)
     plain = plain_of(site, request, asked)
     reads = len(asked.operations)
     at_once = plain is not None and site.charging.may_read(site.tenant_of(request), reads)

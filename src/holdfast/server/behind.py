@@ -36,7 +36,9 @@ OURS = frozenset((b"content-length", b"date"))
 def application() -> Starlette:
     """The application, with the routes of the table."""
     paths = [Path(one.path, _endpoint(one), methods=[one.method]) for one in (*ADMIN, *MONEY)]
-    return Starlette(routes=paths, exception_handlers={HTTPException: _none})
+    starlette = Starlette(routes=paths, exception_handlers={HTTPException: _none})
+    starlette.router.redirect_slashes = False  # a path with a slash behind it is another path
+    return starlette
 
 
 def _endpoint(route: Admin) -> Callable[[Incoming], Response]:

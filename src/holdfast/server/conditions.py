@@ -7,7 +7,8 @@ from typing import Final
 from holdfast.errors import InvalidValue
 from holdfast.server.requests import Request
 from holdfast.server.routes import Route
-from holdfast.wire.headers import FENCE, IF_MATCH, IF_NONE_MATCH
+from holdfast.wire.headers import CONTENT_RANGE, FENCE, IF_MATCH, IF_NONE_MATCH
+from holdfast.wire.problems import unreadable
 
 UNTAKEN: Final = frozenset((IF_MATCH, IF_NONE_MATCH, FENCE))
 
@@ -30,14 +31,19 @@ def names(tags: str, version: int, *, weakly: bool) -> bool:
 
 
 def refuse_untaken(request: Request, route: Route) -> None:
-    """Refuse a condition that nobody would look at: the change would be made in spite of it.
+    """Refuse what nobody would look at: the change would be made in spite of it.
 
-    Only a put has conditions; what changes nothing may pass over them.
+    Only a put has conditions, and nothing takes a part of a value (RFC 9110, section 14.5);
+    what changes nothing may pass over both.
 
     Raises:
-        InvalidValue: it is a change of another kind.
+        InvalidValue: it is a change of another kind, or brings a part.
     """
-    if route.kind == "read" or route.body == "value":
+    if route.kind == "read":
+        return
+    if CONTENT_RANGE in request.headers:
+        raise unreadable("a part of a value")
+    if route.body == "value":
         return
     for name in UNTAKEN.intersection(request.headers):
         raise InvalidValue(argument=name, reason="only a put takes it")

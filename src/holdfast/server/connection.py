@@ -223,7 +223,7 @@ class Connection(HttpToolsProtocol):
         self.stage, self.since_s = BODY, self.site.now_s
         self.body_since_s, self.body_bytes = self.since_s, 0
         request.method = self.parser.get_method().decode("latin-1")
-        request.path, _, request.query = self.head.url.partition(b"?")
+        request.path, _, request.query = self.head.target.partition(b"?")
         request.address, request.peer = self.address, self.peer
         request.closes = not self.parser.should_keep_alive()
         if "host" not in request.headers and self.parser.get_http_version() != "1.0":
@@ -475,7 +475,7 @@ class Connection(HttpToolsProtocol):
         begun = len(self.due) == 1 and self.due[0] is self.request
         if self.waits_to_continue and (self.is_clear or begun):
             self.waits_to_continue = False
-            self.pass_on(NO_EXPECTATION)
+            self.pass_on(b"" if self.parser.get_http_version() == "1.0" else NO_EXPECTATION)
 
     def _close_if_done(self) -> None:
         self._tell_to_continue()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from holdfast.server.answers import Answer, plain
 from holdfast.server.requests import NAMES, REPEATABLE
 
 BAD_REQUEST, TOO_LARGE = 400, 431
 LINE_BYTES = 4  # of a line, beside name and value
+SERVER: Final = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
 SLACK_BYTES = 16 << 10  # how much may be parsed before anybody counts it
 
 
@@ -30,6 +34,11 @@ class Head:
         self.url = b""
         self._bytes = self._lines = 0  # in lines that are whole
         self._received = 0
+
+    @property
+    def target(self) -> bytes:
+        """What is asked for, without the server before it, as proxies say it (RFC 9112, 3.2)."""
+        return self.url if self.url.startswith(b"/") else SERVER.sub(b"", self.url, 1)
 
     def receive(self, count: int) -> Answer | None:
         """Bytes came in and the header is not whole: a line without end is counted too."""

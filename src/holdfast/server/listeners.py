@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import os
 import socket
 import ssl
 from dataclasses import dataclass
 
-from holdfast.errors import InvalidValue, StorageFailed, Unauthenticated
+from holdfast.errors import InvalidValue, Unauthenticated
 from holdfast.identity.operator import UCRED, operator_at
 from holdfast.server.settings import Settings
 from holdfast.values import Principal
@@ -48,19 +49,36 @@ def bind(settings: Settings) -> list[Listener]:
     """The sockets that the settings ask for, bound.
 
     Raises:
-        InvalidValue: strangers would be served without TLS, or the certificate cannot be used.
-        StorageFailed: the system refused an address.
+        InvalidValue: strangers would be served without TLS, the certificate cannot be used, or
+            the system refused an address.
+    """
+    tls = secured(settings)
+    try:
+        listeners = [_tcp(settings, tls)]
+    except OSError as error:
+        raise _refused("port", settings.host, settings.port, error) from error
+    if settings.unix_socket is None:
+        return listeners
+    try:
+        return [*listeners, _unix(settings.unix_socket)]
+    except OSError as error:
+        listeners[0].close()
+        reason = error.strerror or str(error)
+        raise InvalidValue(
+            argument="unix_socket", reason=reason, path=settings.unix_socket
+        ) from error
+
+
+def secured(settings: Settings) -> ssl.SSLContext | None:
+    """The TLS that the settings ask for.
+
+    Raises:
+        InvalidValue: the certificate cannot be used, or strangers would be served without one.
     """
     tls = tls_of(settings)
     if tls is None and not settings.insecure and not is_loopback(settings.host):
         raise InvalidValue(argument="host", reason="not a loopback address, and no TLS")
-    try:
-        listeners = [_tcp(settings, tls)]
-        if settings.unix_socket is not None:
-            listeners.append(_unix(settings.unix_socket))
-    except OSError as error:
-        raise StorageFailed(address=settings.host, port=settings.port, cause=str(error)) from error
-    return listeners
+    return tls
 
 
 def is_loopback(host: str) -> bool:
@@ -77,7 +95,7 @@ def bind_rpc(settings: Settings) -> Listener:
     """The socket of the gRPC door, which all processes of a store may share.
 
     Raises:
-        InvalidValue: the certificate cannot be used. StorageFailed: the system refused.
+        InvalidValue: the certificate cannot be used, or the system refused the address.
     """
     tls = tls_of(settings, "h2")
     try:
@@ -88,9 +106,17 @@ def bind_rpc(settings: Settings) -> Listener:
     return Listener(made, tls, f"{scheme}://{_host_port(settings.host, made)}")
 
 
-def rpc_taken(settings: Settings, error: OSError) -> StorageFailed:
+def rpc_taken(settings: Settings, error: OSError) -> InvalidValue:
     """The error where the gRPC door cannot listen."""
-    return StorageFailed(address=settings.host, port=settings.grpc_port, cause=str(error))
+    return _refused("grpc_port", settings.host, settings.grpc_port, error)
+
+
+def _refused(name: str, host: str, port: int | None, error: OSError) -> InvalidValue:
+    """The error for an address that the system does not know, or does not give."""
+    unknown = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+    argument = "host" if unknown else name
+    reason = error.strerror or str(error)
+    return InvalidValue(argument=argument, reason=reason, address=host, port=port)
 
 
 def _tcp(settings: Settings, tls: ssl.SSLContext | None) -> Listener:

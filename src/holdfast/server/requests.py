@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from holdfast.values import Principal
 
 # Headers that mean something here, by every spelling that clients are known to use.
-CONDITIONS = ("if-match", "if-none-match", "if-range", "range")
+CONDITIONS = ("if-match", "if-none-match", "if-range", "range", "content-range")
 FRAMING = ("host", "content-length", "content-type", "transfer-encoding", "expect", "origin")
 CREDENTIALS = ("authorization", "attestation")
 OURS = tuple(

@@ -255,7 +255,7 @@ def serve(
         **options: fields of ``Settings``.
 
     Raises:
-        InvalidValue: strangers would be served without TLS. StorageFailed: the address is taken.
+        InvalidValue: strangers would be served without TLS, or the address is taken.
     """
     calm_interpreter()
     Server(store, settings or Settings(**options), started=started, reload=reload).run(signals=True)

@@ -50,6 +50,7 @@ from holdfast.server.table import data_routes
 from holdfast.server.tenants import Tenant, Tenants
 from holdfast.server.upload import upload_of
 from holdfast.values import Principal
+from holdfast.wire.headers import TIMEOUT
 from holdfast.wire.paths import decode_key, decode_query
 from holdfast.wire.problems import unreadable
 
@@ -275,12 +276,8 @@ class Site:
         if ask is None:
             self._go_on(request)
         else:
-            self.on_thread(
-                self._workers, partial(self._allow, request, ask), self._allowed(request)
-            )
-
-    def _allow(self, request: Request, ask: Ask) -> None:
-        self.door.allow(request.principal or ANONYMOUS, ask)
+            allow = partial(self.door.allow, request.principal or ANONYMOUS, ask)
+            self.on_thread(self._workers, allow, self._allowed(request))
 
     def _allowed(self, request: Request) -> Settle:
         def settle(outcome: object) -> None:
@@ -292,14 +289,16 @@ class Site:
         return settle
 
     def _go_on(self, request: Request) -> None:
-        """Hand a request that is allowed to its handler."""
-        if request.sink is not None:
-            request.sink.start()
-            return
+        """Hand a request that is allowed, and whose time is not over, to its handler."""
         route = request.route
         if route is None:
             raise AssertionError("a request without a route is not begun")
         try:
+            if TIMEOUT in request.headers:
+                self.deadline_ns(request)
+            if request.sink is not None:
+                request.sink.start()
+                return
             answer = route.handle(self, request)
         except HoldfastError as error:
             answer = refused(error)
@@ -333,7 +332,7 @@ class Site:
         left = request.left_ns()
         if left is None:
             return None
-        if left <= 0:
+        if self.clock.monotonic_ns() >= request.began_ns + left:
             raise DeadlineExceeded
         return request.began_ns + left
 

@@ -21,7 +21,8 @@ from holdfast.wire.values import consumer_ids, decode, told_ids
 
 TTL, KEEP_TTL = "holdfast-ttl", "holdfast-keep-ttl"
 FENCE, CONSUMERS, PERMANENT = "holdfast-fence", "holdfast-consumers", "holdfast-permanent"
-IF_MATCH, IF_NONE_MATCH, CONTENT_TYPE = "if-match", "if-none-match", "content-type"
+IF_MATCH, IF_NONE_MATCH = "if-match", "if-none-match"
+CONTENT_TYPE, CONTENT_RANGE = "content-type", "content-range"
 SESSION, TIMEOUT, REQUEST = "holdfast-session", "holdfast-timeout", "holdfast-request"
 VERSION, BUCKET, EXPIRES = "holdfast-version", "holdfast-bucket", "holdfast-expires"
 MODIFIED, EXISTED, COST = "holdfast-modified", "holdfast-existed", "holdfast-cost"

@@ -400,6 +400,13 @@ def test_who_expects_to_be_told_to_go_on_is_told(serve: Serve, connect: Dial) ->
     assert raw.hear().status == 200
 
 
+def test_who_speaks_http_1_0_is_not_told_to_go_on(serve: Serve, connect: Dial) -> None:
+    raw = connect(serve())
+    asked = raw.request("PUT", OBJECTS + "a", b"12345", Expect="100-continue")
+    raw.say(asked.replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+    assert raw.hear().status == 200
+
+
 # -- going down -------------------------------------------------------------------------------
 
 

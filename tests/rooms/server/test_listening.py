@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from holdfast.errors import InvalidValue, StorageFailed
+from holdfast.errors import InvalidValue
 from holdfast.server.listeners import bind
 from holdfast.server.settings import Settings
 from tests.rooms.server.conftest import Serve
@@ -59,10 +59,22 @@ def test_an_address_that_is_taken_is_told() -> None:
     first.socket.listen()
     port = first.socket.getsockname()[1]
     try:
-        with pytest.raises(StorageFailed):
+        with pytest.raises(InvalidValue) as caught:
             bind(Settings(port=port))
+        assert caught.value.facts["argument"] == "port"
     finally:
         first.close()
+
+
+def test_what_the_system_refuses_is_named(tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere" / "socket")
+    for settings, argument in (
+        (Settings(host="203.0.113.1", port=0, insecure=True), "host"),
+        (Settings(port=0, unix_socket=nowhere), "unix_socket"),
+    ):
+        with pytest.raises(InvalidValue) as caught:
+            bind(settings)
+        assert caught.value.facts["argument"] == argument
 
 
 def test_tls_is_spoken(serve: Serve, tmp_path: Path) -> None:

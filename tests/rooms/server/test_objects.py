@@ -235,10 +235,37 @@ def test_nobody_is_let_in_without_a_credential(raw: Raw) -> None:
     assert json.loads(raw.hear().body) == {"version": "1.0.0"}
 
 
-def test_a_timeout_that_has_passed_begins_nothing(raw: Raw) -> None:
-    told = raw.ask("PUT", OBJECTS + "a", b"1", Holdfast_Timeout="0")
-    assert (told.status, json.loads(told.body)["code"]) == (504, "deadline_exceeded")
-    assert raw.ask("GET", OBJECTS + "a").status == 404
+@pytest.mark.parametrize(("seconds", "code"), [("0", "deadline_exceeded"), ("x", "invalid_value")])
+@pytest.mark.parametrize(
+    ("method", "body"), [("PUT", b"1"), ("PUT", b"1" * 2_000_000), ("GET", b"")]
+)
+def test_a_timeout_that_has_passed_or_is_none_begins_nothing(  # noqa: PLR0917 - a table
+    serve: Serve, connect: Dial, method: str, body: bytes, seconds: str, code: str
+) -> None:
+    url = serve()
+    raw = connect(url)
+    raw.say(raw.request(method, OBJECTS + "a", body, Holdfast_Timeout=seconds))
+    assert json.loads(raw.hear().body)["code"] == code
+    assert connect(url).ask("GET", OBJECTS + "a").status == 404
+
+
+def test_a_part_of_a_value_is_not_taken_for_all_of_it(raw: Raw) -> None:
+    raw.ask("PUT", OBJECTS + "a", b"whole")
+    told = raw.ask("PUT", OBJECTS + "a", b"wh", Content_Range="bytes 0-1/5")
+    assert (told.status, json.loads(told.body)["code"]) == (400, "invalid_value")
+    assert raw.ask("GET", OBJECTS + "a", Content_Range="bytes 0-1/5").body == b"whole"
+
+
+def test_a_request_may_name_the_server_before_the_path(raw: Raw) -> None:
+    raw.ask("PUT", "http://holdfast:80" + OBJECTS + "a//b?x", b"1")
+    assert raw.ask("GET", "HTTPS://other" + OBJECTS + "a//b").body == b"1"
+    assert raw.ask("GET", OBJECTS + "a//b").body == b"1"
+    assert raw.ask("GET", "http://holdfast").status == 400
+
+
+def test_a_slash_more_is_another_path(raw: Raw) -> None:
+    assert raw.ask("GET", "/v1/namespaces").status == 200
+    assert raw.ask("GET", "/v1/namespaces/").status == 404
 
 
 def test_a_path_or_method_that_is_none(raw: Raw) -> None:

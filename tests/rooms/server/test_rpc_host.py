@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 import holdfast
-from holdfast.errors import InvalidValue, StorageFailed
+from holdfast.errors import InvalidValue
 from holdfast.testing.serving import Serving
 
 HEALTH = "grpc.health.v1.Health"
@@ -62,7 +62,7 @@ def test_an_address_that_is_taken_is_told() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(StorageFailed) as told, Serving(store, grpc_port=port):
+        with pytest.raises(InvalidValue) as told, Serving(store, grpc_port=port):
             pass
         assert told.value.facts["port"] == port
 

@@ -75,8 +75,7 @@ async def listen(site: Site, settings: Settings) -> RpcHost:
     """Serve a site over gRPC, on the port that the settings say.
 
     Raises:
-        InvalidValue: several processes would share a port that nobody said.
-        StorageFailed: the address is taken.
+        InvalidValue: several processes would share a port that nobody said, or it is taken.
     """
     if settings.workers > 1 and not settings.grpc_port:
         raise InvalidValue(argument="grpc_port", reason="several processes share one: say which")
