@@ -350,6 +350,7 @@ class AsyncRemoteStore(AsyncRemote[StoreCalls]):
     namespaces = asked(StoreCalls.namespaces)
     drop_namespace = asked(StoreCalls.drop_namespace)
     locate = asked(StoreCalls.locate)
+    search = asked(StoreCalls.search)
     check = asked(StoreCalls.check)
     collect = asked(StoreCalls.collect)
     rebuild = asked(StoreCalls.rebuild)

@@ -37,10 +37,13 @@ class SearchingCalls:
         """The objects that a query finds; arguments and errors are those of the embedded store.
 
         Raises:
-            InvalidValue: ``prefixes`` are more than one: the right to search is decided by it.
+            InvalidValue: ``prefixes`` are not just one: the right to search is decided by it;
+                or a name among ``facets`` has a comma.
         """
-        if prefixes is not None and len(prefixes) > 1:
+        if prefixes is not None and len(arguments.texts(prefixes, "prefixes")) != 1:
             raise InvalidValue(argument="prefixes", reason="one at a time over the network")
+        if any("," in name for name in arguments.texts(facets, "facets")):
+            raise InvalidValue(argument="facets", reason="no comma over the network")
         told = {
             "query": arguments.text(query, "query").decode(),
             "limit": str(arguments.integer(limit, "limit")),
@@ -69,6 +72,8 @@ class SearchingCalls:
         target = f"{self._root}/index-rules"
         ask = Ask("GET", target, repeatable=True)
         if rules is not None:
+            if not isinstance(rules, Sequence):
+                raise InvalidValue(argument="rules", reason="not a list of rules")
             told = SearchRules(tuple(rules), language, arguments.flag(keys, "keys"))
             ask = Ask("PUT", target, {"content-type": JSON}, encode(told))
         return read((yield from self._line.exchange(ask)), SearchRules)

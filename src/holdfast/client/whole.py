@@ -16,7 +16,16 @@ from holdfast.client.places import Places, locate
 from holdfast.client.reading import read
 from holdfast.errors import InvalidValue, Unavailable
 from holdfast.request import arguments
-from holdfast.values import CheckReport, CollectReport, DeadLetter, Place, Receipt, Stat, Status
+from holdfast.values import (
+    CheckReport,
+    CollectReport,
+    DeadLetter,
+    Hits,
+    Place,
+    Receipt,
+    Stat,
+    Status,
+)
 from holdfast.wire.batch import Call
 from holdfast.wire.headers import Numbered
 from holdfast.wire.paths import encode_key, encode_query, encode_text
@@ -58,6 +67,18 @@ class StoreCalls:
         arguments.namespace_bytes(namespace)
         arguments.compose(b"", key)
         return (yield from locate(self._line, namespace, key))
+
+    def search(
+        self, query: str, *, limit: int = 20, rank: Literal["bm25", "key"] = "bm25"
+    ) -> Work[Hits]:
+        """The first objects that a query finds in any namespace, for whoever has them all."""
+        told = {
+            "query": arguments.text(query, "query").decode(),
+            "limit": str(arguments.integer(limit, "limit")),
+            "rank": rank,
+        }
+        ask = Ask("GET", f"/v1/search?{encode_query(told)}", repeatable=True)
+        return read((yield from self._line.exchange(ask)), Hits)
 
     def status(self) -> Work[Status]:
         """Every bucket's keys, live, dead and on-disk bytes."""

@@ -188,6 +188,16 @@ def _tag_part(value: object) -> str:
     return value
 
 
+def texts(values: object, argument: str) -> tuple[str, ...]:
+    """Several texts; one by itself is a mistake."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InvalidValue(argument=argument, reason="not a list of texts")
+    told = tuple(values)
+    for value in told:
+        text(value, argument)
+    return told
+
+
 def text(value: object, argument: str) -> bytes:
     """A string as UTF-8 bytes, of any length (prefixes, cursors)."""
     if isinstance(value, str):

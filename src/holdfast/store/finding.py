@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -126,7 +126,7 @@ class Searching:
             highlight=arguments.flag(highlight, "highlight"),
             fresh=arguments.flag(fresh, "fresh"),
             max_wait_ns=None if max_wait is None else _ns(max_wait),
-            prefixes=None if prefixes is None else _texts(prefixes, "prefixes"),
+            prefixes=None if prefixes is None else arguments.texts(prefixes, "prefixes"),
             facets=_facets(facets) if facets else (),
         )
         return self._found(answering.answer(answering.understand(question)))
@@ -157,6 +157,8 @@ class Searching:
         """
         searcher = self._store.searcher
         if rules is not None:
+            if not isinstance(rules, Sequence):
+                raise InvalidValue(argument="rules", reason="not a list of rules")
             told = SearchRules(tuple(rules), language, arguments.flag(keys, "keys"))
             searcher.configure(self.name, told)
         return searcher.rules(self.name)
@@ -245,15 +247,7 @@ def _ns(max_wait: object) -> int:
 
 
 def _facets(names: Sequence[str]) -> tuple[str, ...]:
-    facets = tuple(dict.fromkeys(_texts(names, "facets")))
+    facets = tuple(dict.fromkeys(arguments.texts(names, "facets")))
     if len(facets) > SEARCH_FACETS:
         raise LimitExceeded(limit="SEARCH_FACETS", most=SEARCH_FACETS, asked=len(facets))
     return facets
-
-
-def _texts(values: Sequence[str], argument: str) -> tuple[str, ...]:
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise InvalidValue(argument=argument, reason="not a list of texts")
-    for value in values:
-        arguments.text(value, argument)
-    return tuple(values)

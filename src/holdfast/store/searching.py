@@ -78,10 +78,10 @@ class Searcher:
 
         Raises:
             Unavailable: another process does not answer; whoever repeats it is safe.
+            InvalidValue: they are none, or cannot be followed.
         """
-        _check(rules)
+        encoded = _encoded(rules)
         arguments.namespace_bytes(namespace)
-        encoded = msgspec.json.encode(rules)
         self._change(namespace, lambda: self._records.put(FOLDER + namespace, encoded))
 
     def unsay(self, namespace: str) -> None:
@@ -360,6 +360,19 @@ def _sum(one: SearchStatus, other: SearchStatus) -> SearchStatus:
     return SearchStatus(
         *map(sum, zip(msgspec.structs.astuple(one), msgspec.structs.astuple(other), strict=True))
     )
+
+
+def _encoded(rules: SearchRules) -> bytes:
+    """Rules as they are kept; refused where they cannot be followed, or not be read again."""
+    try:
+        encoded = msgspec.json.encode(rules)
+        same = msgspec.json.decode(encoded, type=SearchRules) == rules
+    except (msgspec.MsgspecError, TypeError, UnicodeEncodeError):
+        same, encoded = False, b""
+    if not same:
+        raise InvalidValue(argument="rules", reason="not rules of what is searched")
+    _check(rules)
+    return encoded
 
 
 def _check(rules: SearchRules) -> None:

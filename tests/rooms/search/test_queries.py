@@ -276,3 +276,26 @@ def test_signs_belong_to_their_words(language: str, text: str, query: str) -> No
         found = acme.search(query, highlight=True)
         assert found.hits[0].snippet == f"one **{text}** two"
         assert acme.search(query[0]).total == 0
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        5,
+        ["notes/"],
+        [IndexRule(cast("str", 5))],
+        [IndexRule(prefix="\ud800")],
+        [IndexRule(fields=cast("dict[str, str]", {"day": 5}))],
+        [IndexRule(content_type=cast("str", b"text/plain"))],
+    ],
+)
+def test_what_are_no_rules_is_refused_and_those_before_stay(
+    acme: Namespace, rules: list[IndexRule]
+) -> None:
+    """They were kept once, and whoever read them next could not."""
+    before = acme.index_rules()
+    with pytest.raises(InvalidValue) as refused:
+        acme.index_rules(rules)
+    assert refused.value.facts["argument"] == "rules"
+    assert acme.index_rules() == before
+    assert acme.search("fox").total == 2

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 import holdfast
-from holdfast import Forbidden, IndexRule, InvalidQuery, InvalidValue
+from holdfast import Forbidden, IndexRule, InvalidQuery, InvalidValue, LimitExceeded
 from holdfast.testing.serving import Serving
 from tests.rooms.server.enclaves import dialled
 
@@ -43,7 +44,14 @@ def test_a_client_searches_as_the_store_does(door: str) -> None:
                 assert refused.value.position == position
             behind = acme.search("fox", fresh=False, max_wait=2)
             assert (behind.total, behind.behind) == (3, 0)
-            for nonsense in ({"rank": "best"}, {"limit": -1}):
+            refusals: list[dict[str, Any]] = [
+                {"rank": "best"},
+                {"limit": -1},
+                {"facets": "kind"},
+                {"facets": ["a,b"]},
+                {"prefixes": []},
+            ]
+            for nonsense in refusals:
                 with pytest.raises(InvalidValue):
                     acme.search("fox", **nonsense)
 
@@ -88,6 +96,16 @@ def test_every_namespace_is_searched_only_by_who_has_them_all(door: str) -> None
             assert client.namespace("acme").search("fox").total == 1
             with pytest.raises(Forbidden):
                 client.namespace("beta").search("fox")
+            with pytest.raises(Forbidden):
+                client.search("fox")
+        with holdfast.connect(url_of(serving, door), token=serving.token()) as client:
+            assert client.search("fox") == store.search("fox")
+            assert client.search("fox", limit=1, rank="key") == store.search(
+                "fox", limit=1, rank="key"
+            )
+            for wrong in ({"limit": -1}, {"limit": 1_001}, {"rank": "x"}):
+                with pytest.raises((InvalidValue, LimitExceeded)):
+                    client.search("fox", **wrong)
         if door == "http":
             for token, status in ((serving.token("acme"), 403), (serving.token(), 200)):
                 with dialled(serving) as raw:
