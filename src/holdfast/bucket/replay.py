@@ -208,7 +208,6 @@ def _apply_control(opened: Bucket, kind: int, value: bytes) -> None:
         opened.version = max(opened.version, merge.version)
         opened.highest = max(opened.highest, merge.highest)
         opened.retired = (*opened.retired, merge.bucket)
-        opened.time.raise_to(merge.time_ns)
         opened.sessions.take_in(merge.numbers, merge.time_ns)
     elif kind == Type.RETIRED:
         gone = value.decode()

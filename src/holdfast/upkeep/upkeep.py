@@ -359,7 +359,7 @@ class Upkeep:
                 bucket.time_mark = now + TIME_MARK_NS  # only now: a mark that failed is none
         elif bucket.wants_sync_mark(self._clock.monotonic_ns(), SYNC_MARK_S):
             with commit.alone(bucket):
-                commit.write_mark(bucket, Type.TIME, max(now, bucket.time_mark))
+                commit.write_mark(bucket, Type.TIME, now)
 
     def has_room(self, bucket: Bucket) -> bool:
         """Whether the bucket's memory can take more; if not, upkeep hurries."""

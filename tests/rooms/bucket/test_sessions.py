@@ -33,12 +33,14 @@ from holdfast.errors import (
     VersionMismatch,
 )
 from holdfast.log.header import Identity, SessionRecord
+from holdfast.log.records import Type
 from holdfast.operations import Lock, Once
 from holdfast.store import Namespace, Store
 from holdfast.store.opening import open_on
 from holdfast.testing import ManualClock, SeededEntropy
 from holdfast.testing.simulator_world import Faulty
 from tests.growth.growing import SECOND_NS, in_memory, tick_on
+from tests.rooms.gate import Gate
 
 DAY_NS = 86_400 * SECOND_NS
 WEEK_NS = 7 * DAY_NS
@@ -556,3 +558,40 @@ def test_two_tries_at_once_are_one() -> None:
             thread.join()
         assert answers == [1] * 120
         assert {stat.size for stat in ns.entries()} == {1}
+
+
+def test_a_number_that_comes_again_waits_for_its_write() -> None:
+    """The first try is on its way to the disk: the second is told the same, behind it."""
+    disk = Gate(MemoryDisk(), "sync")
+    with kept_in(disk, ManualClock()) as store:
+        ns, session = store.namespace("acme"), store.begin_session()
+        ns.append("a", b"x")
+        answers: list[int] = []
+
+        def work() -> None:
+            answers.append(ns.numbered(session, 1).append("a", b"y"))
+
+        tries = [threading.Thread(target=work) for _ in range(2)]
+        disk.shut = True
+        tries[0].start()
+        assert disk.entered.wait(30)
+        tries[1].start()
+        tries[1].join(0.05)  # it has been decided, or will be: it is one either way
+        disk.go.set()
+        for one in tries:
+            one.join(30)
+        assert answers == [2, 2]
+        assert ns.get("a") == b"xy"
+
+
+def test_a_number_is_in_the_group_of_its_write() -> None:
+    """So that a crash takes both or neither."""
+    with in_memory() as (store, _):
+        ns, session = store.namespace("acme"), store.begin_session()
+        ns.numbered(session, 1).append("a", b"x")
+        ns.numbered(session, 2).put_many([("b", b"1"), ("c", b"2")])
+        (bucket,) = store.placement.directory
+        groups = [list(group.records()) for group in bucket.log.groups(bucket.log.number)]
+        kinds = [[Type(record.type) for record in group] for group in groups]
+        assert [Type.STORE, Type.SESSION] in kinds
+        assert [Type.STORE, Type.STORE, Type.SESSION] in kinds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -192,4 +193,33 @@ def test_what_is_settled_gives_its_space_back(tmp_path: Path) -> None:
     assert box.pending == {after.number: after}
     assert box.letters == [LETTER]
     assert box.session_of(after.number) == SESSION
+    box.close()
+
+
+def watch_syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How long the file was at each sync of it, as they come."""
+    lengths: list[int] = []
+    really = os.fdatasync
+
+    def sync(file: int) -> None:
+        length = os.fstat(file).st_size
+        really(file)
+        lengths.append(length)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    return lengths
+
+
+def test_what_counts_as_kept_was_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that it is in the file: a power cut takes what the disk was not told to keep."""
+    synced = watch_syncs(monkeypatch)
+    box = Outbox(tmp_path / "out")
+    acts: list[Callable[[], None]] = [
+        lambda: box.begin(SESSION, 1),
+        lambda: box.settle([1], []),
+        lambda: box.settle([], [LETTER]),
+    ]
+    for act in acts:
+        act()
+        assert synced[-1] == (tmp_path / "out").stat().st_size
     box.close()

@@ -25,6 +25,7 @@ from holdfast.errors import (
 from holdfast.limits import SESSION_IDLE_NS
 from holdfast.testing import ManualClock
 from holdfast.wire.headers import Numbered
+from tests.rooms.client.test_outbox import watch_syncs
 
 CLOCK = ManualClock()
 
@@ -304,3 +305,14 @@ def test_a_client_that_dies_at_any_moment_sends_the_rest_once(tmp_path: Path, se
     assert flushed(soon) == []
     soon.close()
     assert server.applied == sent
+
+
+def test_what_is_queued_in_an_outbox_is_durable_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = watch_syncs(monkeypatch)
+    soon = Soon(Ledger(faults=1), run, Outbox(tmp_path / "out"), CLOCK.wall_ns)
+    for key in "abc":
+        soon.put("acme", key, key.encode())
+        assert synced[-1] == (tmp_path / "out").stat().st_size
+    soon.close()

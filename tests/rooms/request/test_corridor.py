@@ -8,8 +8,10 @@ import holdfast
 from holdfast.bucket.settings import Sync
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import Busy, Permanent
+from holdfast.limits import BUSY_DELAY_S
+from holdfast.request.corridor import RETRY_S
 from holdfast.values import Receipt
-from tests.growth.growing import in_memory
+from tests.growth.growing import SECOND_NS, in_memory
 
 
 @pytest.mark.parametrize("sync", ["always", "never"])
@@ -56,3 +58,20 @@ def test_where_memory_does_not_get_free_plain_stores_are_refused_one_and_all() -
         with pytest.raises(Busy):
             ns.put("a", b"1")
         assert list(ns.list()) == []
+
+
+def test_who_finds_no_room_in_memory_waits_before_it_is_refused() -> None:
+    with in_memory(MemoryDisk()) as (store, clock):
+        (bucket,) = store.placement.directory
+        bucket.crowded = True
+        answers = iter([False] * 100 + [True] + [False] * 100_000)
+        store.corridor._admit = lambda _: next(answers)
+        began_ns = clock.monotonic_ns()
+        store.namespace("acme").put("a", b"1", content_type="text/plain")
+        assert next(answers) is False
+        assert clock.monotonic_ns() - began_ns == pytest.approx(100 * RETRY_S * SECOND_NS)
+        began_ns = clock.monotonic_ns()
+        with pytest.raises(Busy):
+            store.namespace("acme").put("a", b"2", content_type="text/plain")
+        waited_ns = clock.monotonic_ns() - began_ns
+        assert waited_ns == pytest.approx(BUSY_DELAY_S * SECOND_NS, rel=0.01)

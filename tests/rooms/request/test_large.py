@@ -14,6 +14,8 @@ import holdfast
 from holdfast.errors import Changed, HoldfastError, NotFound
 from holdfast.limits import MIB, READ_GRACE_NS
 from holdfast.operations import Delete
+from holdfast.operations import Store as Put
+from holdfast.request import large
 from holdfast.request.arguments import HIDDEN
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock
@@ -256,3 +258,14 @@ def test_reading_byte_by_byte_reads_each_part_once(opened: tuple[Store, ManualCl
     assert file._window[0] == PART  # type: ignore[attr-defined]
     file.seek(-12, io.SEEK_END)
     assert read_on(file, 5) == DATA[2 * PART - 2 : 2 * PART + 10]
+
+
+def test_parts_that_nobody_knows_go(opened: tuple[Store, ManualClock]) -> None:
+    """No note of the object's bucket names their upload: only a key says that they are parts."""
+    store, _ = opened
+    key, upload = b"acme\0big", b"u" * 16
+    hidden = large.part_key(key, upload, 0)
+    store.corridor.write(Put(hidden, "big", b"part"))
+    assert store.placement.directory.find(hidden).peek_entry(hidden) is not None
+    store.collect()
+    assert store.placement.directory.find(hidden).peek_entry(hidden) is None
