@@ -24,6 +24,7 @@ from holdfast.errors import (
     Closed,
     DeadlineExceeded,
     Forbidden,
+    LimitExceeded,
     NotFound,
     OutcomeUnknown,
     Permanent,
@@ -224,6 +225,19 @@ def test_dead_letters_outlive_their_client(house: House, tmp_path: Path) -> None
     with holdfast.connect(house.proxy.url, token=token, outbox=path) as remote:
         assert [letter.code for letter in remote.dead_letters()] == ["permanent"]
         assert remote.flush() == []
+
+
+def test_what_is_queued_waits_for_a_bound_on_requests(house: House) -> None:
+    """It is stored a little later; what the bound refuses for now is no dead letter."""
+    house.inside.configure(requests_per_s=1)
+    token = house.serving.token()
+    with holdfast.connect(house.serving.url, token=token) as remote:
+        acme = remote.namespace("acme")
+        with pytest.raises(LimitExceeded):
+            [acme.exists("k") for _ in range(9)]
+        remote.namespace("acme").put_soon("k", b"1")
+        assert flushed(remote) == []
+    assert house.inside.get("k") == b"1"
 
 
 # -- streams ------------------------------------------------------------------------------------

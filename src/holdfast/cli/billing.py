@@ -154,10 +154,10 @@ def use_tariff(
     ] = None,
     objects_max: Annotated[int | None, typer.Option(metavar="N", help="It may hold.")] = None,
     requests_per_s: Annotated[
-        int | None, typer.Option(metavar="N", help="At each process of a server.")
+        int | None, typer.Option(metavar="N", help="Through the doors of a server.")
     ] = None,
     concurrent_max: Annotated[
-        int | None, typer.Option(metavar="N", help="Requests at once, at each process.")
+        int | None, typer.Option(metavar="N", help="Requests at once, through the doors.")
     ] = None,
     grace: Annotated[
         str | None, typer.Option(metavar="TIME", help="Reads go on so long when it cannot pay.")

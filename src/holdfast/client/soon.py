@@ -3,7 +3,8 @@
 Every write has a number in a session that the server knows, so one that was sent and not
 answered is sent again and applied once. A round of tries that fails leaves everything queued;
 ``flush`` raises what it failed with. With an outbox the queue is a file and outlives this
-process; what the server refuses for good becomes a dead letter.
+process; what the server refuses for good becomes a dead letter. A bound on requests refuses
+nothing for good: who meets it waits.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from collections.abc import Callable, Sequence
 from threading import Condition, Thread
 from typing import Final, Protocol
 
-from holdfast.client.asks import Work
+from holdfast.client.asks import Pause, Work
 from holdfast.client.box import Box, Queued
 from holdfast.client.numbers import RENEWED_NS
 from holdfast.errors import (
     Closed,
     HoldfastError,
+    LimitExceeded,
     OutcomeUnknown,
     SessionUnknown,
     StorageFailed,
@@ -35,6 +37,8 @@ BATCH: Final = 500  # writes in one request: half of the numbers that a session 
 PIECE_BYTES: Final = 8 * MIB
 QUEUE_BYTES: Final = 4 * BATCH_BYTES
 REST_S: Final = 0.5  # between rounds that failed
+WAIT_S: Final = 1.0  # bounds on requests are of a second
+PASSING: Final = frozenset(("requests_per_s", "concurrent_max"))
 KEPT_ERRORS: Final = (Waitable, StorageFailed, OutcomeUnknown, Unauthenticated)
 
 
@@ -241,14 +245,24 @@ class Soon:
         floor = min(self._box.pending)
         numbered = Numbered(session, run[0].number, floor)
         try:
-            outcomes = self._run(self._sending.store_numbered(run[0].namespace, run, numbered))
-        except KEPT_ERRORS:
-            raise
+            outcomes = self._run(self._stored(run, numbered))
         except HoldfastError as error:
+            if _may_pass(error):
+                raise
             outcomes = [error] * len(run)
         if not isinstance(outcomes, list):
             raise TypeError(outcomes)
         return self._settle(run, outcomes, session)
+
+    def _stored(self, run: list[Queued], numbered: Numbered) -> Work[list[object]]:
+        for _ in range(TRIES - 1):
+            try:
+                return (yield from self._sending.store_numbered(run[0].namespace, run, numbered))
+            except LimitExceeded as error:
+                if not _may_pass(error):
+                    raise
+            yield Pause(WAIT_S)
+        return (yield from self._sending.store_numbered(run[0].namespace, run, numbered))
 
     def _settle(
         self, run: list[Queued], outcomes: list[object], session: bytes
@@ -260,7 +274,7 @@ class Soon:
             where = (queued.namespace, queued.key)
             if not isinstance(outcome, HoldfastError):
                 waiting.pop(where, None)  # what waited is older than what is stored now
-            elif isinstance(outcome, KEPT_ERRORS) and self._may_try_again(queued.number):
+            elif _may_pass(outcome) and self._may_try_again(queued.number):
                 waiting.setdefault(where, []).append(queued.number)
                 failure = outcome
             else:
@@ -279,3 +293,10 @@ class Soon:
     def _may_try_again(self, number: int) -> bool:
         self._tries[number] = self._tries.get(number, 0) + 1
         return self._tries[number] < TRIES
+
+
+def _may_pass(error: HoldfastError) -> bool:
+    """Whether the same write may be stored later."""
+    if isinstance(error, LimitExceeded):
+        return error.facts.get("limit") in PASSING
+    return isinstance(error, KEPT_ERRORS)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.client.asks import Work
+from holdfast.client.asks import Pause, Work
 from holdfast.client.box import Box, Queued
 from holdfast.client.outbox import Outbox
 from holdfast.client.soon import Soon
@@ -17,6 +17,7 @@ from holdfast.errors import (
     Busy,
     Closed,
     HoldfastError,
+    LimitExceeded,
     Permanent,
     SessionUnknown,
     Unauthenticated,
@@ -44,6 +45,8 @@ class Ledger:
         self.applied: list[tuple[str, str, bytes]] = []
         self.refused: set[str] = set()
         self.busy: dict[str, int] = {}
+        self.over = 0  # requests that a bound refuses
+        self.limit = "requests_per_s"
         self.largest = 0
 
     def begin_session(self) -> Work[bytes]:
@@ -59,6 +62,9 @@ class Ledger:
     ) -> Work[list[object]]:
         yield from ()
         self.fail()
+        if self.over > 0:
+            self.over -= 1
+            raise LimitExceeded(limit=self.limit, namespace=namespace)
         self.largest = max(self.largest, len(queued))
         outcomes = [
             self.store(namespace, one, numbered, numbered.number + at)
@@ -93,11 +99,12 @@ class Ledger:
 
 
 def run(work: Work[object]) -> object:
-    try:
-        next(work)
-    except StopIteration as end:
-        return end.value
-    raise AssertionError
+    while True:
+        try:
+            asked = next(work)
+        except StopIteration as end:
+            return end.value
+        assert isinstance(asked, Pause)
 
 
 @pytest.fixture(autouse=True)
@@ -155,6 +162,38 @@ def test_what_is_refused_is_a_dead_letter_and_told_once(box: Box) -> None:
     assert flushed(soon) == []
     assert [(letter.namespace, letter.key) for letter in soon.letters()] == [("n", "a")] * 2
     assert [key for _, key, _ in server.applied] == ["b", "b"]
+    soon.close()
+
+
+@pytest.mark.parametrize("limit", ["requests_per_s", "concurrent_max"])
+def test_what_a_bound_on_requests_refuses_waits_for_it(box: Box, limit: str) -> None:
+    server = Ledger()
+    server.over, server.limit = 3, limit
+    soon = Soon(server, run, box, CLOCK.wall_ns)
+    soon.put("n", "a", b"1")
+    assert flushed(soon) == []
+    server.over = 1_000_000
+    soon.put("n", "a", b"2")
+    with pytest.raises(LimitExceeded):  # for longer than anybody waits
+        soon.flush()
+    server.over = 0
+    while True:
+        try:
+            assert soon.flush() == []
+            break
+        except LimitExceeded:
+            continue
+    assert [value for _, _, value in server.applied] == [b"1", b"2"]
+    assert soon.letters() == []
+    soon.close()
+
+
+def test_what_no_waiting_makes_fit_is_a_dead_letter(box: Box) -> None:
+    server = Ledger()
+    server.over, server.limit = 1, "bytes_max"
+    soon = Soon(server, run, box, CLOCK.wall_ns)
+    soon.put("n", "a", b"1")
+    assert flushed(soon) == ["limit_exceeded"]
     soon.close()
 
 
