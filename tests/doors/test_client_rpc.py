@@ -125,6 +125,12 @@ def test_rights_and_limits_are_told_as_over_http(served: Serving) -> None:
             store.namespace("acme").put_many({f"{n}": bytes(MIB) for n in range(70)}, atomic=True)
         store.namespace("acme").put_many({f"{n}": bytes(MIB) for n in range(9)}, atomic=True)
         assert store.namespace("acme").get("8") == bytes(MIB)
+        with pytest.raises(LimitExceeded) as told:  # an append is one message
+            store.namespace("acme").append("8", bytes(4 * MIB))
+        assert (told.value.effect, told.value.facts["limit"]) == ("none", "RPC_MESSAGE_BYTES")
+        assert store.namespace("acme").append("8", bytes(4 * MIB - (8 << 10))) == 5 * MIB - (
+            8 << 10
+        )
 
 
 def test_what_only_http_has_is_refused_by_name() -> None:

@@ -19,8 +19,8 @@ import msgspec
 
 from holdfast.client.asks import Answer, Ask, BrokenError, LostError, UnsentError
 from holdfast.client.sync import AbandonedError
-from holdfast.errors import HoldfastError, RateLimited
-from holdfast.limits import MIB, RPC_MESSAGE_BYTES, VALUE_RECORD_BYTES
+from holdfast.errors import HoldfastError, LimitExceeded, RateLimited
+from holdfast.limits import KIB, MIB, RPC_MESSAGE_BYTES, VALUE_RECORD_BYTES
 from holdfast.request.arguments import duration_ns
 from holdfast.values import Place, Receipt, Stat
 from holdfast.wire import headers as wire
@@ -42,6 +42,8 @@ from holdfast.wire.values import Consumers, Keys, Locked, Missing, Objects, enco
 Said: TypeAlias = Any  # a message: its class is made of its descriptor
 CHUNK_BYTES: Final = MIB
 BATCH_MESSAGE_BYTES: Final = RPC_MESSAGE_BYTES * 3 // 4
+APPEND_BYTES: Final = RPC_MESSAGE_BYTES - 8 * KIB  # beside namespace and key
+FARTHEST: Final = (1 << 63) - 1
 OPERATION_BYTES: Final = 512  # what stands around a value
 SERVICE: Final = "/holdfast.v1.Holdfast/"
 NO_CONTENT, PARTIAL = 204, 206
@@ -190,14 +192,19 @@ def _load(about: Asked, key: str) -> Rpc:
     request = about.request(Call("load", key))
     status = 200
     if "range" in headers:
-        first, last = wire.range_of(headers["range"])
-        request.start, request.stop = first or 0, (last or 0) + 1
+        request.start, request.stop = _span(headers["range"])
         status = PARTIAL
     version = wire.version_of(headers, wire.IF_MATCH)
     if version is not None:
         request.if_version = version
     stream = Rpc("Load", "unary_stream", [request], partial(_chunks, status))
     return Rpc("Get", "unary_unary", [request], partial(_one_value, status), stream)
+
+
+def _span(told: str) -> tuple[int, int]:
+    """Where a range begins and stops, as numbers that a message has room for."""
+    first, last = wire.range_of(told)
+    return min(first or 0, FARTHEST), min((last or 0) + 1, FARTHEST)
 
 
 def _one_value(status: int, reply: Said) -> Answer:
@@ -235,8 +242,7 @@ def _store_chunks(begin: Said, pieces: Iterator[bytes]) -> Iterator[Said]:
 def _prove(about: Asked) -> Rpc:
     span = None
     if "range" in about.ask.headers:
-        first, last = wire.range_of(about.ask.headers["range"])
-        span = first or 0, (last or 0) + 1
+        span = _span(about.ask.headers["range"])
     request = proof_message(about.namespace, about.key, about.fields, span)
     return Rpc("Proofs", "unary_stream", [request], _proved)
 
@@ -298,7 +304,10 @@ def _exists(about: Asked) -> Rpc:
 
 
 def _append(about: Asked) -> Rpc:
-    request = about.request(Call("append", about.key or "", {"value": about.whole}))
+    value = about.whole
+    if len(value) > APPEND_BYTES:
+        raise LimitExceeded(limit="RPC_MESSAGE_BYTES", most=APPEND_BYTES, asked=len(value))
+    request = about.request(Call("append", about.key or "", {"value": value}))
     return _unary("Append", request, lambda reply: _plain({"size": reply.size}))
 
 

@@ -14,7 +14,7 @@ from holdfast.client.line import Line
 from holdfast.client.numbers import write
 from holdfast.client.places import Places, locate
 from holdfast.client.reading import read
-from holdfast.errors import InvalidValue, Unavailable
+from holdfast.errors import InvalidValue, NotFound, Unavailable
 from holdfast.request import arguments
 from holdfast.values import (
     CheckReport,
@@ -152,6 +152,13 @@ class SoonCalls:
         return (yield from space.batch(calls, numbered=numbered))
 
 
+def _known(bucket: object) -> str:
+    """What may be a bucket's id; NotFound where it cannot."""
+    if isinstance(bucket, str) and bucket and bucket.isascii():
+        return bucket
+    raise NotFound(bucket=bucket)
+
+
 class BucketCalls:
     """What can be asked of one bucket; keys outside its range answer ``Moved``.
 
@@ -162,7 +169,7 @@ class BucketCalls:
     """
 
     def __init__(self, line: Line, bucket: str, origin: str | None) -> None:
-        self.id = bucket
+        self.id = _known(bucket)
         self._line = line
         self._origin = origin
         self._root = f"/v1/buckets/{encode_text(bucket)}/namespaces"

@@ -18,12 +18,13 @@ from starlette.responses import Response
 from starlette.routing import Route as Path
 
 from holdfast.access.decide import ANONYMOUS
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, InvalidKey
 from holdfast.server.admin import ADMIN, Admin, Asked
 from holdfast.server.answers import Answer, plain, refused
 from holdfast.server.money import MONEY
 from holdfast.server.requests import Request
 from holdfast.server.routes import Route
+from holdfast.wire.paths import decode_key
 
 if TYPE_CHECKING:
     from starlette.types import Message
@@ -44,13 +45,22 @@ def application() -> Starlette:
 def _endpoint(route: Admin) -> Callable[[Incoming], Response]:
     def answer(incoming: Incoming) -> Response:
         asked: Asked = incoming.scope["holdfast"]
-        given = asked.with_parameters(incoming.path_params, incoming.query_params)
+        names = {name: _decoded(part) for name, part in incoming.path_params.items()}
+        given = asked.with_parameters(names, incoming.query_params)
         try:
             return _response(route.handle(given))
         except HoldfastError as error:
             return _response(refused(error))
 
     return answer
+
+
+def _decoded(part: str) -> str:
+    """What a part of a path names; as it came where it names nothing, which its taker refuses."""
+    try:
+        return decode_key(part.encode("latin-1"))
+    except InvalidKey:
+        return part
 
 
 def _response(answer: Answer) -> Response:

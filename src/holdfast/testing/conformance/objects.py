@@ -277,6 +277,7 @@ class ObjectTests(SuiteBase):
             ((9, 10), b"9"),
             ((5, 99), b"56789"),
             ((5, 1 << 62), b"56789"),
+            ((5, 1 << 70), b"56789"),
             ((10, 10), b""),
             ((10, 99), b""),
         ],
@@ -287,7 +288,10 @@ class ObjectTests(SuiteBase):
 
     @pytest.mark.parametrize(
         "span",
-        [(-1, 5), (0, -1), (-3, -1), (5, 3), (11, 12), (11, 11), (0,), (1, 2, 3), (0.0, 1.0), 5],
+        [
+            *[(-1, 5), (0, -1), (-3, -1), (5, 3), (11, 12), (11, 11), (1 << 70, 1 << 71)],
+            *[(0,), (1, 2, 3), (0.0, 1.0), 5],
+        ],
     )
     def test_ranges_that_are_none(self, ns: NamespaceFace, span: object) -> None:
         # A negative end never wraps around to the end of the value, as a slice would.

@@ -10,11 +10,11 @@ import pytest
 
 from holdfast.errors import (
     Closed,
-    HoldfastError,
     InvalidKey,
     InvalidNamespace,
     InvalidValue,
     LockHeld,
+    NotFound,
 )
 from holdfast.testing.conformance.base import Opened, SuiteBase, fill, patterned
 from holdfast.testing.face import NamespaceFace, StoreFace
@@ -29,6 +29,8 @@ class StoreTests(SuiteBase):
     def test_names_of_namespaces(self, store: StoreFace, name: str) -> None:
         store.namespace(name).put("a", b"1")
         assert list(store.namespaces()) == [name]
+        store.drop_namespace(name)
+        assert list(store.namespaces()) == []
 
     @pytest.mark.parametrize("name", INVALID_NAMES)
     def test_namespaces_that_are_none(self, store: StoreFace, name: object) -> None:
@@ -97,9 +99,10 @@ class StoreTests(SuiteBase):
         assert store.bucket(store.locate("acme", "a").bucket).get("acme", "a") == value
         assert ns.stat("a").size == len(value)
 
-    def test_a_bucket_that_is_none(self, store: StoreFace) -> None:
-        with pytest.raises(HoldfastError):
-            store.bucket("no such bucket").get("acme", "a")
+    @pytest.mark.parametrize("wrong", ["no such bucket", "", "\u00e9", None, 5])
+    def test_a_bucket_that_is_none(self, store: StoreFace, wrong: object) -> None:
+        with pytest.raises(NotFound):
+            store.bucket(cast("str", wrong)).get("acme", "a")
 
     def test_figures(self, store: StoreFace, ns: NamespaceFace) -> None:
         empty = store.status()
