@@ -89,9 +89,9 @@ def _load(site: Site, request: Request, asked: Keyed, shape: Shape) -> Answer | 
     except NotFound:
         raise NotFound(key=asked.key) from None
     if near is not None and near[1] is not None:
-        return _value_told(asked, shape, near[1])
+        return _value_told(request, asked, shape, near[1])
     read = partial(_read, site, request, asked.key)
-    site.ask(request, read, partial(_value_told, asked, shape))
+    site.ask(request, read, partial(_value_told, request, asked, shape))
     return None
 
 
@@ -105,9 +105,10 @@ def _read(site: Site, request: Request, key: str) -> bytes:
     return b"".join(reading.pieces(site.corridor, _composite(site, request), key, found.entry))
 
 
-def _value_told(asked: Keyed, shape: Shape, value: object) -> Answer:
+def _value_told(request: Request, asked: Keyed, shape: Shape, value: object) -> Answer:
     if not isinstance(value, bytes):
         raise TypeError(value)
+    request.sent_bytes = len(value)
     return _told(wire.told_value(value, shape, asked.encoding))
 
 

@@ -108,6 +108,28 @@ def test_headers_say_what_it_cost_and_what_it_is(enter: Enter) -> None:
     assert told.headers["content-type"] == "application/problem+json"
 
 
+def test_no_price_is_asked_of_what_is_around_a_value(enter: Enter, store: Store) -> None:
+    caller = enter()
+    store.accounts.deposit(caller.image_id, 10**18, "invoice 1")
+    store.namespace(caller.image_id).configure(tariff="enclave")
+    c, byte = 1_763_750_000, 90_000_000
+    value = "v" * 99
+    costs = {
+        "/store": ({"key": "k", "value": value, "expiry": HOUR_NS}, c + 100 * 3_600 * 8_796),
+        "/load": ({"key": "k"}, c + 99 * byte),
+        "/exists": ({"key": "k"}, c),
+        "/stat": ({"key": "k"}, c + byte),
+        "/list": ({"prefix": "", "is_recursive": True}, 10 * c + byte),
+        "/delete": ({"key": "k"}, c - 100 * 3_600 * 8_796 * 4 // 5),
+    }
+    for path, (asked, cost) in costs.items():
+        told = caller.send(path, json.dumps(asked).encode())
+        assert (path, told.status, int(told.headers["holdfast-cost"])) == (path, 200, cost)
+    caller.ask("/store", data={"key": "k", "value": value, "expiry": HOUR_NS})
+    told = caller.send("/load", b'{"data": "k"}')
+    assert int(told.headers["holdfast-cost"]) == c + 99 * byte
+
+
 def test_bounds_of_a_namespace_hold_for_its_enclave(enter: Enter, store: Store) -> None:
     caller = enter()
     assert caller.ask("/exists", key="a") == (200, {"value": False})
