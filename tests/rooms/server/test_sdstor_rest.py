@@ -305,3 +305,32 @@ def test_many_change_one_list(serving: Serving, connect: Dial, store: Store) -> 
         assert set(pool.map(replace, range(64))) == {200}
     (kept,) = set(client.ask("GET", f"{OBJECTS}/one")[1]["referenceList"])
     assert kept.startswith("r")
+
+
+def test_what_is_wrapped_around_values_and_names_costs_nothing(
+    client: Client, store: Store
+) -> None:
+    store.accounts.deposit(LABEL, 10**18, "invoice 1")
+    store.tariffs.set("plain", "operation = 1_000\negress = 1")
+    store.namespace(LABEL).configure(tariff="plain")
+    data = base64.b64encode(b"v" * 99).decode()
+    asked: list[tuple[str, str, object, int]] = [
+        ("POST", OBJECTS, {"id": "one", "data": data}, 1_000),
+        ("POST", OBJECTS, {"id": "two", "data": data, "referenceList": ["a"]}, 1_000),
+        ("GET", f"{OBJECTS}/one", None, 1_099),
+        ("GET", f"{OBJECTS}/two", None, 1_099),
+        ("GET", OBJECTS, None, 10_006),
+        ("GET", SPACE, None, 10_000),
+        ("GET", f"{SPACE}/check?ids=one,no", None, 10_005),
+        ("HEAD", f"{OBJECTS}/one", None, 1_000),
+        ("PUT", f"{OBJECTS}/one/references", ["b"], 1_000),
+        ("DELETE", f"{OBJECTS}/one", None, 1_000),
+        ("GET", f"{OBJECTS}/one", None, 0),
+    ]
+    for method, path, body, cost in asked:
+        raw = b"" if body is None else json.dumps(body).encode()
+        told = client.raw.ask(method, path, raw)
+        assert (method, path, int(told.headers["holdfast-cost"])) == (method, path, cost)
+    used = store.namespace(LABEL).usage()
+    assert used.cost_atto == sum(cost for *_, cost in asked)
+    assert used.egress_bytes == 99 + 99 + 6 + 5

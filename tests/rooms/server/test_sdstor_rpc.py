@@ -394,3 +394,20 @@ def test_the_statistic_of_each_method(client: Client, serving: Serving, name: st
     client.raw("/ObjectManager/Foo", b"")
     Client(client.channel, "x").raw(METHODS[name].path, b"")
     assert sum(site.rates.per_hour(LABEL)) == 1
+
+
+def test_values_and_names_are_paid_for_and_nothing_around_them(
+    client: Client, store: Store
+) -> None:
+    store.accounts.deposit(LABEL, 10**18, "invoice 1")
+    store.tariffs.set("plain", "operation = 1_000\negress = 1")
+    space = store.namespace(LABEL)
+    space.configure(tariff="plain")
+    for key in (b"one", b"three"):
+        client.ask("SetObject", key=key, data=b"v" * 99, referenceList=["a"])
+    assert client.ask("GetObject", key=b"one").data == b"v" * 99
+    assert space.usage().egress_bytes == 99
+    assert client.keys() == [b"one", b"three"]
+    used = space.usage()
+    assert used.egress_bytes == 99 + 8
+    assert used.cost_atto == 2 * 1_000 + 1_099 + 10_008

@@ -112,6 +112,7 @@ def _namespace(site: Site, request: Request, shelf: Shelf) -> Callable[[], Answe
 
     def look() -> Answer:
         objects, size_bytes = shelf.figures()
+        request.sent_bytes = 0  # no name, no value
         stats = wire.NamespaceStat(*rates, objects, size_bytes / MIB, _free_mib(site))
         return told(wire.Namespace(label, stats))
 
@@ -124,7 +125,13 @@ def _page(_site: Site, request: Request, shelf: Shelf) -> Callable[[], Answer]:
     if count > PER_PAGE_MOST:
         raise InvalidValue(argument="per_page", reason=f"at most {PER_PAGE_MOST}")
     skip = (_number(fields, "page", 1) - 1) * count
-    return lambda: told(shelf.page(skip, count))
+
+    def look() -> Answer:
+        names = shelf.page(skip, count)
+        request.sent_bytes = sum(len(name.encode()) for name in names)
+        return told(names)
+
+    return look
 
 
 def _number(fields: dict[str, str], name: str, default: int) -> int:
@@ -145,6 +152,7 @@ def _exists(_site: Site, request: Request, shelf: Shelf) -> Callable[[], Answer]
 def _object(_site: Site, request: Request, shelf: Shelf) -> Callable[[], Answer]:
     def look() -> Answer:
         kept: Kept = shelf.get(request.key)
+        request.sent_bytes = len(kept.data)
         return told(wire.told_object(request.key, kept.data, kept.ids))
 
     return look
@@ -161,6 +169,7 @@ def _check(_site: Site, request: Request, shelf: Shelf) -> Callable[[], Answer]:
         ids = tuple(filter(None, text.split(",")))
     if len(ids) > BATCH_OPERATIONS:
         raise LimitExceeded(limit="BATCH_OPERATIONS", most=BATCH_OPERATIONS, asked=len(ids))
+    request.sent_bytes = sum(len(one.encode()) for one in ids)
     return lambda: told([wire.CheckStatus(one, shelf.status(one)) for one in ids])
 
 

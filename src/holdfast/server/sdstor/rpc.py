@@ -6,7 +6,7 @@ here are what 0-stor's methods do, and the words that its refusals have.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
@@ -136,7 +136,18 @@ def _carry_out(method: wire.Method, site: Site, request: Request) -> None:
     if act.act is None:
         raise AssertionError(method.name)
     on = site.work if act.writes else site.ask
-    on(called, partial(act.act, call), lambda fields: _told(method, cast("Fields", fields)))
+    on(
+        called,
+        partial(act.act, call),
+        lambda fields: _found(method, called, cast("Fields", fields)),
+    )
+
+
+def _found(method: wire.Method, called: Called, fields: Fields) -> Answer:
+    """The answer; of an object its value alone is paid for."""
+    if method.name == "GetObject":
+        called.sent_bytes = len(cast("bytes", fields[0]))
+    return _told(method, fields)
 
 
 def _set_object(method: wire.Method, site: Site, request: Request) -> None:
@@ -221,17 +232,17 @@ class Manager:
         answer = await conduct(self._site, called, partial(admit, route))
         if answer.status < BAD:
             try:
-                await self._send(method, called.found, context)
+                await self._send(method, called, context)
             except HoldfastError as error:
                 answer = refused(error)
         await self._finish(called, answer, context)
 
-    async def _send(
-        self, method: wire.Method, pages: Iterator[list[str]], context: Context
-    ) -> None:
+    async def _send(self, method: wire.Method, called: Called, context: Context) -> None:
         """Send pages, each read when the one before has left."""
+        pages, called.sent_bytes = called.found, 0
         while (page := await on_thread(self._site, lambda: next(pages, None))) is not None:
             for key in page:
+                called.sent_bytes += len(key.encode())
                 await context.write(wire.told(method, wire.raw_of(key)))
 
     def _admit(

@@ -14,6 +14,7 @@ from holdfast.errors import HoldfastError, NotFound
 from holdfast.operations import Consumers, Store, StoreOptions
 from holdfast.server.answers import Answer
 from holdfast.server.requests import Request
+from holdfast.values import Receipt
 
 if TYPE_CHECKING:
     from holdfast.server.sdstor.shelf import Shelf
@@ -37,7 +38,16 @@ def put(site: Site, request: Request, shelf: Shelf, asked: tuple[Written, Tell])
         site.work(request, partial(shelf.put, key, data, ids), tell)
         return
     options = None if ids is None else StoreOptions(consumers=rows.encode_ids(ids))
-    site.commit(request, Store(shelf.compose(key), key, data, options), tell, len(data))
+    operation = Store(shelf.compose(key), key, data, options)
+    site.commit(request, operation, partial(_paid, tell), len(data))
+
+
+def _paid(tell: Tell, receipt: object) -> Answer:
+    """The answer to a store, with what it cost."""
+    answer = tell(receipt)
+    if isinstance(receipt, Receipt):
+        answer.cost_atto = receipt.cost_atto
+    return answer
 
 
 def change(
