@@ -6,6 +6,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from random import Random
 from threading import Thread
 from typing import NamedTuple
 
@@ -81,7 +82,7 @@ def test_no_cut_takes_more_reads_than_it_may(mode: Mode, kinds: tuple[str, ...])
     first, last = run.answered[0][0], run.answered[-1][0]
     assert 4 <= last - first < 100  # written to in the middle of it, by who reads, and seldom
     for point in range(first + 1, last + 2):
-        before = max(count for points, count in run.answered if points < point)
+        before = max(reads for points, reads in run.answered if points < point)
         at = point if point <= last else None
         with opened(run.disk.after_cut(mode, point, at=at), 2) as store:
             paid = charged(store)
@@ -120,31 +121,69 @@ def test_what_the_disk_refuses_to_take_is_charged_later() -> None:
 def test_who_must_not_wait_is_told_when_it_is_time() -> None:
     done: list[str] = []
     lag = Lag(b"acme", 10, lambda *_: done.append("charged"))
-    for _ in range(10):
-        lag.last = lag.draw()
-        assert lag.is_near() == (lag.last >= 5)
-    assert not lag.is_over()
-    lag.last = lag.draw()
+    for number in range(10):
+        assert not lag.is_over()
+        assert not lag.is_over(10 - number)
+        assert lag.is_over(11 - number)
+        lag.number(waits=False)
     assert lag.is_over()
     lag.catch_up()
     assert not lag.is_over()
     assert not done  # no bucket holds any
 
 
-def test_half_way_whoever_charges_beside_the_readers_is_called_once() -> None:
+def test_early_enough_whoever_charges_beside_the_readers_is_called_once() -> None:
     called: list[int] = []
-    lag = Lag(b"acme", 10, lambda *_: None, lambda: called.append(number))
-    for _ in range(10):
-        number = lag.draw()
-        if number >= lag.heed_at:
-            lag.heed(number)
-    assert called == [5]
-    lag.catch_up()  # draws number 10
-    for _ in range(20):
-        number = lag.draw()
-        if number >= lag.heed_at:
-            lag.heed(number)
-    assert called == [5, 15, 26]  # the read of number 20 charged all there was, at number 21
+    reads: list[int] = []
+    lag = Lag(b"acme", 10, lambda *_: None, lambda: called.append(len(reads)))
+
+    def read(times: int) -> None:
+        for number in range(times):
+            reads.append(number)
+            lag.number(waits=True)
+
+    read(10)
+    assert called == [4]
+    lag.catch_up()
+    read(20)
+    assert called == [4, 14, 24]  # the read of number 21 charged all there was
+
+
+@pytest.mark.parametrize("buckets", [1, 3, 30])
+def test_buckets_share_the_bound_however_many_they_are(buckets: int) -> None:
+    most = 60
+    with opened(MemoryDisk(), 5) as store:
+        store.placement.settings.lags.most = most
+        filled(store)
+        for number in range(1, buckets):
+            split(store, f"k{number:02}")
+        acme, chance = store.namespace("acme"), Random(6)
+        acme.configure(tariff="enclave", grace="1h")  # not every bucket gets money of a split
+        rounds = 0
+        waiting = [0]
+        for _ in range(2_000):
+            getattr(acme, chance.choice(("get", "get", "exists")))(f"k{chance.randrange(40):02}")
+            found = (bucket.reads.get(b"acme") for bucket in store.placement.directory)
+            waiting.append(sum(len(reads) for reads in found if reads is not None))
+            rounds += waiting[-1] < waiting[-2]
+        assert max(waiting) <= most
+        assert rounds <= 2_000 / (most * 0.8)  # and most of it is used
+        assert charged(store) == 2_000
+
+
+def test_a_free_namespace_beside_one_that_pays_is_not_counted() -> None:
+    with opened(MemoryDisk(), 7) as store:
+        free, acme = store.namespace("free"), store.namespace("acme")
+        free.put("k01", b"v")
+        assert free.get("k01") == b"v"
+        filled(store)  # both handles were there before
+        for _ in range(3):
+            assert free.get("k01") == acme.get("k01") == b"v"
+        with acme.bill() as bill:
+            acme.get("k01")
+            free.get("k01")
+        assert (bill.reads, charged(store)) == (1, 4)
+        assert not free.usage().requests
 
 
 @pytest.mark.parametrize("lines", [7, 60])

@@ -115,10 +115,9 @@ class Bucket(Reader):
         self.meter()
 
     def meter(self) -> None:
-        """Charge from now on, if there is a purse: reads and single stores go other ways then."""
+        """Charge from now on, if there is a purse: single stores go another way then."""
         if self.purses:
             self.gathers = True
-            self.load_here = counted.loader(self)  # type: ignore[method-assign, assignment]
 
     def reads_of(self, namespace: bytes) -> counted.Reads:
         """What was read of a namespace and is not charged yet."""

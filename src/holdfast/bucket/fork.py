@@ -376,7 +376,7 @@ def _take_in(left: Bucket, right: Bucket, taken: PursedMerge) -> None:
     dividing.join(left.purses, taken, left.version)
     left.meter()
     for namespace, reads in right.reads.items():
-        left.reads_of(namespace).join(reads)
+        left.reads_of(namespace).put_back(reads.taken(left.purses[namespace].terms))
     left.stop = right.stop
     left.retired = (*left.retired, right.id)
     right.stop = right.start

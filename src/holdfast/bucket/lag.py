@@ -1,17 +1,18 @@
 """How far charges of reads are behind: at most 10,000 reads of a namespace, in all buckets.
 
-A read is counted in memory and charged later, so a crash loses what was not charged yet. Each
-read draws a number; whoever draws one that is too far behind the last charge has everything
-charged before it is answered. So the bound holds whatever upkeep is busy with. Half way there
-whoever charges beside the readers (``upkeep/charger.py``) is called, so that none of them
-waits for the disk, and where few read it looks twice a second, which bounds the time.
+A read is counted in memory and charged later, so a crash loses what was not charged yet. A
+bucket is granted a number of reads at a time; who counts one more is granted the next, or,
+where as many as may be behind were granted, has everything charged before it is answered. So
+the bound holds whatever upkeep is busy with, and a read that is within the grant looks at one
+number. Before half of it is used whoever charges beside the readers (``upkeep/charger.py``) is
+called, so that none of them waits for the disk; where few read it looks twice a second, which
+bounds the time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
@@ -20,8 +21,13 @@ from holdfast.errors import HoldfastError
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
+    from holdfast.bucket.counted import Reads
 
 READS_MOST: Final = 10_000  # of a namespace that a crash may lose, in all processes of a store
+GRANTED: Final = 8  # no more than such a part of them is granted and not used
+GRANT: Final = 20  # nor such a part to one bucket
+EARLY: Final = 5 / 8  # of them are left when it is time to charge: the interpreter is to be had
+# by whoever does when a reader gave it up, thousands of reads later, twice until the disk begins.
 Charge = Callable[["Bucket", bytes], object]
 
 
@@ -31,9 +37,6 @@ def _nobody() -> None:
 
 class Lag:
     """The reads of one namespace, in all buckets of this process, since they were charged last.
-
-    ``draw`` numbers a read that was counted; from the number ``heed_at`` on ``heed`` is due, and
-    from ``until`` on nobody is answered before ``catch_up``.
 
     Args:
         namespace: whose.
@@ -45,11 +48,10 @@ class Lag:
     def __init__(
         self, namespace: bytes, most: int, charge: Charge, near: Callable[[], object] = _nobody
     ) -> None:
-        self.draw = count().__next__
-        self.until = self._most = most
-        self.heed_at = most // 2
+        self.granting = Lock()  # of what is left and what was granted
+        self._most = self._left = most
+        self._has_called = False
         self._near = near
-        self.last = 0  # number that was drawn last, as far as who cannot wait has to know
         self._namespace = namespace
         self._charge = charge
         self._turn = Lock()
@@ -59,37 +61,86 @@ class Lag:
         """Charge what this bucket counts, too."""
         self._buckets[bucket.id] = bucket
 
-    def heed(self, number: int) -> None:
-        """Have it charged beside the readers; where that did not come in time, wait for it."""
-        if number >= self.until:
-            self.catch_up(number)
-        else:
-            self.heed_at = self.until  # called once; if another was just charged, not for that
-            self._near()
+    def grant(self, reads: Reads) -> None:
+        """Let a bucket that used its grant count more; charged before, where it must be."""
+        while not self._grant(reads):
+            self._catch_up(once_over=True)
 
-    def is_near(self) -> bool:
-        """Whether it is time to charge, for who cannot wait for it later."""
-        return self.last >= self.until - self._most // 2
+    def _grant(self, reads: Reads) -> bool:
+        with self.granting:
+            part = self._most // max(GRANT, GRANTED * len(self._buckets))
+            count = max(0, min(max(part, reads.over(), 1), self._left))
+            self._left -= count
+            reads.due += count
+            is_enough = not reads.over()
+        self._call()
+        return is_enough
+
+    def recall(self, reads: Reads) -> None:
+        """Take back what a bucket was granted and has not used."""
+        with self.granting:
+            self._recall(reads)
+
+    def _recall(self, reads: Reads) -> None:
+        unused = reads.unused()
+        reads.due -= unused
+        self._left += unused
+
+    def number(self, *, waits: bool) -> None:
+        """Count one read that no bucket's grant is for.
+
+        Args:
+            waits: until all is charged, where it must be; who does not asks ``is_over`` before.
+        """
+        while True:
+            with self.granting:
+                has_left = self._left > 0
+                self._left -= has_left or not waits
+            if has_left or not waits:
+                break
+            self._catch_up(once_over=True)
+        self._call()
+
+    def _call(self) -> None:
+        """Have it charged beside the readers where it is time, and nobody was called for that."""
+        if not self._has_called and self._left <= self._most * EARLY:
+            self._has_called = True
+            self._near()
 
     def is_over(self, more: int = 0) -> bool:
         """Whether no more may be read, or not so many, until it is charged: who cannot wait."""
-        return self.last + more >= self.until
+        needed = max(more, 1)
+        if self._left >= needed:
+            return False
+        with self.granting:
+            return self._left + sum(reads.unused() for reads in self._counting()) < needed
 
-    def catch_up(self, number: int | None = None) -> None:
-        """Charge all that was counted; with a ``number``, unless that is near enough by now.
+    def _counting(self) -> list[Reads]:
+        """What each bucket counts."""
+        counted = (bucket.reads.get(self._namespace) for bucket in list(self._buckets.values()))
+        return [reads for reads in counted if reads is not None]
+
+    def catch_up(self) -> None:
+        """Charge all that was counted.
 
         What a bucket cannot charge because its disk refuses is lost in the tenant's favour.
         """
+        self._catch_up()
+
+    def _catch_up(self, *, once_over: bool = False) -> None:
         with self._turn:
-            if number is not None and number < self.until:
-                return
-            begun = self.draw()
+            with self.granting:
+                for reads in self._counting():
+                    self._recall(reads)
+                left = self._left
+            if once_over and left > 0:
+                return  # somebody else has charged it by now
             for bucket in list(self._buckets.values()):
                 with suppress(HoldfastError):
                     self._charge(bucket, self._namespace)
-            self.until = begun + self._most
-            self.heed_at = begun + self._most // 2
-            self.last = begun
+            with self.granting:  # what was counted meanwhile is behind
+                self._left += self._most - left
+            self._has_called = False
 
 
 class Lags(dict[bytes, Lag]):

@@ -80,14 +80,14 @@ def settle(bucket: Bucket, namespace: bytes, asked: Settlement) -> Kept | None:
         if known is None:
             return None
         reads = bucket.reads_of(namespace)
-        read = reads.taken() if asked.read else Counter()
+        read = reads.taken(known.terms) if asked.read else Counter()
         purse = Purse(known.kept(), bucket.id)  # a copy, until it is written
         _change(purse, asked, read, bucket.time.now_ns())
         kept = msgspec.structs.replace(purse.kept(), version=bucket.version + 1)
         try:
             _write(bucket, kept)
         except StorageFailed:
-            reads.others.update(read)
+            reads.put_back(read)
             raise
         return kept
 
@@ -106,7 +106,7 @@ def charge_reads(bucket: Bucket, namespace: bytes) -> None:
 def _write(bucket: Bucket, kept: Kept) -> None:
     commit.write_control(bucket, Type.PURSE, msgspec.msgpack.encode(kept))
     purse = bucket.purses.put(kept)
-    bucket.reads_of(kept.namespace).silent = purse.is_silent(bucket.time.now_ns())
+    bucket.reads_of(kept.namespace).hush(silent=purse.is_silent(bucket.time.now_ns()))
     bucket.meter()
 
 

@@ -8,6 +8,7 @@ large objects and batches that cross the border need no way of their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from holdfast.clock import BucketTime
@@ -43,6 +44,8 @@ class Elsewhere:
     crowded = True  # nothing quick is tried: writes go by ``apply``
     may_expire = False  # whoever holds the range leaves out what has expired
     special = 1  # it may hold anything
+    purses: Any = MappingProxyType({})  # whoever holds the range counts, and charges
+    reads = purses
 
     def __init__(  # noqa: PLR0917 - a range, and the way to it
         self,

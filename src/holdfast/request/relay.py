@@ -8,8 +8,10 @@ asked looks again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
+from holdfast.bucket import counted
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.read import Object
 from holdfast.bucket.sharing import sharing
@@ -17,6 +19,7 @@ from holdfast.errors import InvalidValue, Moved
 from holdfast.log.entry import Entry
 from holdfast.operations import Operation
 from holdfast.placement.elsewhere import Elsewhere, Page
+from holdfast.request.arguments import VISIBLE
 from holdfast.request.corridor import Corridor
 from holdfast.request.large import disowned
 from holdfast.request.listing import living
@@ -42,7 +45,7 @@ class Relay:
         self._methods: dict[str, Callable[..., Any]] = {
             "apply": self._apply,
             "sync": self._sync,
-            "load": lambda key: self._ask(key, lambda bucket: bucket.load(key)),
+            "load": lambda key: self._ask(key, partial(_load, key=key)),
             "load_many": self._load_many,
             "look": self._look,
             "object": self._object,
@@ -134,3 +137,12 @@ def _paged(  # noqa: PLR0917 - as of Bucket.page
     if after is None and bucket.stop < stop:
         after = bucket.stop
     return page, after
+
+
+def _load(bucket: Bucket, key: bytes) -> bytes | Entry:
+    """A value, or its entry, for another process; it is counted here."""
+    value = bucket.load(key)
+    if bucket.purses:
+        size = len(value) if isinstance(value, bytes) else value.size
+        counted.load(bucket, key.partition(VISIBLE)[0], size)
+    return value

@@ -91,8 +91,7 @@ class Charging:
         if purse is None:
             return
         reads = bucket.reads_of(purse.namespace)
-        if reads.silent:
-            raise BalanceEmpty(namespace=tenant.name)
+        reads.refuse()
         if reads.lag.is_over(more):
             raise Busy(bucket=bucket.id)
 

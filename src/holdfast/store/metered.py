@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from holdfast.bucket import counted
-from holdfast.placement.elsewhere import Elsewhere
-from holdfast.request import arguments
 from holdfast.request.listing import Row
 
 if TYPE_CHECKING:
@@ -88,30 +86,12 @@ class Metered:
     def _count(self, composite: bytes, kind: Kind, sent_bytes: int) -> None:
         """Count a read that is no load of a value."""
         bucket = self._directory.find(composite)
-        if not isinstance(bucket, Elsewhere) and bucket.purses:
+        if bucket.purses:
             counted.count(bucket, composite, kind, sent_bytes)
-
-    def _part(self, composite: bytes, span: tuple[int, int], size_bytes: int) -> tuple[int, int]:
-        """Where a range of a value lies that was loaded; it alone is paid for.
-
-        Raises:
-            InvalidValue: it starts past the end; nothing is paid for.
-        """
-        sent_bytes = None
-        try:
-            start, stop = arguments.byte_range(span, size_bytes)
-            sent_bytes = stop - start
-        finally:
-            bucket = self._directory.find(composite)
-            if not isinstance(bucket, Elsewhere) and bucket.purses:
-                counted.sent_part(bucket, composite, size_bytes, sent_bytes)
-        return start, stop
 
     def _found(self, hits: Hits) -> Hits:
         """What a search found: one operation, and what is told of each hit."""
-        bucket = self._directory.find(self._space)
-        if not isinstance(bucket, Elsewhere) and bucket.purses:
-            counted.count(bucket, self._space, "A", hits.told_bytes)
+        self._count(self._space, "A", hits.told_bytes)
         return hits
 
     def _counted(self, pages: Iterator[list[Row]], space: bytes) -> Iterator[list[Row]]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import builtins
 import io
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, overload
 
+from holdfast.bucket import counted
+from holdfast.bucket.bills import OPENED
 from holdfast.errors import HoldfastError, InvalidValue, LockHeld, Moved, NotFound
 from holdfast.limits import KEY_BYTES, LIST_PAGE, LOCK_ID_BYTES, LOCK_TTL_S, VALUE_RECORD_BYTES
 from holdfast.operations import Append, Delete, Lock, Once, Release, Store, Unlock
@@ -19,6 +20,7 @@ from holdfast.request.large import LargeWriter
 from holdfast.request.once import NumberedCorridor, once
 from holdfast.request.options import known, put_options
 from holdfast.store.finding import Searching
+from holdfast.store.loading import Loading
 from holdfast.store.metered import Metered
 from holdfast.store.pricing import Pricing
 from holdfast.store.proving import Proving
@@ -26,16 +28,15 @@ from holdfast.store.sharing import Sharing
 from holdfast.values import Prove, Proven, ProvenParts, Receipt, Stat
 
 if TYPE_CHECKING:
-    from holdfast.bucket.bucket import Bucket
-    from holdfast.log.entry import Entry
     from holdfast.operations import StoreOptions
     from holdfast.store.store import Store as HoldfastStore
+
 
 LOCK_POLL_S = 0.01
 By = Literal["text", "component"]
 
 
-class Namespace(Metered, Pricing, Proving, Searching, Sharing):
+class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
     """One namespace of an open store. Made by ``store.namespace(name)``.
 
     Keys are strings of 1 to 1024 UTF-8 bytes; values are bytes up to 5 TiB.
@@ -56,8 +57,8 @@ class Namespace(Metered, Pricing, Proving, Searching, Sharing):
         self._store = store
         self._corridor = corridor if first is None else NumberedCorridor(corridor, first)
         self._directory = corridor.directory
-        self._space = raw + arguments.VISIBLE
-        self._near = self._directory.find(self._space)
+        self._payer, self._space = raw, raw + arguments.VISIBLE
+        self._near = self._directory.find(self._space), None
         self._least = len(self._space)
         self._most = len(self._space) + KEY_BYTES
 
@@ -191,37 +192,21 @@ class Namespace(Metered, Pricing, Proving, Searching, Sharing):
             return self._get_proven(key, prove, range)
         try:
             composite = self._space + key.encode()
-        except (AttributeError, UnicodeEncodeError):
-            composite = arguments.compose(self._space, key)
-        bucket = self._near
-        if not bucket.start <= composite < bucket.stop:
-            bucket = self._find(composite)
-        try:
+            bucket, reads = self._near
+            if not bucket.start <= composite < bucket.stop:
+                bucket, reads = self._find(composite)
             value = bucket.load_here(composite)
-        except (NotFound, Moved) as error:
-            value = self._load_moved(key, composite, error)
-        if type(value) is bytes:
-            if range is None:
-                return value
-            start, stop = self._part(composite, range, len(value))
-            return value[start:stop]
-        return self._assemble(key, composite, range)
-
-    def _load_moved(self, key: str, composite: bytes, error: Exception) -> bytes | Entry:
-        """The value from the bucket that holds the key now, where it moved meanwhile; NotFound."""
-        if isinstance(error, Moved):
-            with suppress(NotFound):
-                return self._corridor.read(composite, lambda bucket: bucket.load(composite))
-        arguments.compose(self._space, key)  # what was found had a valid key
-        raise NotFound(key=key) from None
-
-    def _find(self, composite: bytes) -> Bucket:
-        """The bucket that holds a key now; keys near it are likely to be asked for next."""
-        while True:
-            bucket = self._near = self._directory.find(composite)
-            if bucket.start <= composite < bucket.stop:
-                return bucket
-            self._directory.look_again()
+        except (NotFound, Moved, AttributeError, UnicodeEncodeError) as error:
+            bucket, reads, value = self._load_again(key, error)
+        if range is not None or type(value) is not bytes:
+            value = self._cut(key, value, range)
+        if reads is not None:  # as ``counted.load`` does it, without a call
+            reads.sizes.append(len(value))
+            if OPENED or len(reads.sizes) > reads.due:
+                counted.heed(bucket, reads, len(value))
+        elif bucket.purses:
+            self._begin_to_count(bucket, len(value))
+        return value
 
     def _composites(self, names: Sequence[str]) -> builtins.list[bytes]:
         """Callers' keys as composite ones, checked."""
@@ -234,18 +219,6 @@ class Namespace(Metered, Pricing, Proving, Searching, Sharing):
         if keys and self._least < min(lengths) and max(lengths) <= self._most:
             return keys
         return [arguments.compose(space, name) for name in names]
-
-    def _assemble(self, key: str, composite: bytes, span: tuple[int, int] | None) -> bytes:
-        """A value that lies in several places."""
-        entry = self._object(key, composite).entry
-        start, stop = (0, entry.size) if span is None else self._part(composite, span, entry.size)
-        return b"".join(large.pieces(self._corridor, composite, key, entry, start, stop))
-
-    def _object(self, key: str, composite: bytes) -> describe.Object:
-        try:
-            return self._corridor.read(composite, lambda bucket: bucket.object(composite))
-        except NotFound:
-            raise NotFound(key=key) from None
 
     def get_many(self, keys: Iterable[str]) -> list[bytes | None]:
         """The values of many keys, None where there is no object."""
