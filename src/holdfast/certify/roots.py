@@ -89,6 +89,11 @@ def verified(message: bytes, trusted: bytes, handovers: tuple[bytes, ...]) -> Si
     return root
 
 
+def signer(public_key: object, handovers: Sequence[bytes] = ()) -> cose.PublicKey:
+    """The key that hand-overs lead to from a trusted one; arguments and errors of ``verify``."""
+    return _current(cose.public_key(public_key), handovers)[0]
+
+
 def decode(message: bytes) -> SignedRoot:
     """What a signed root says, its signature not looked at: for whoever signed it.
 

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from holdfast.certify import roots, watch
+from holdfast.certify.stored import is_stored, verify_stored
 from holdfast.certify.verify import Verified
 from holdfast.certify.verify import verify as verify_proof
 from holdfast.cli.exits import ExitCode
@@ -93,14 +94,18 @@ def prove(
     proof: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where the proof goes.")
     ],
+    receipt: Annotated[
+        bool, typer.Option("--receipt", help="With a COSE receipt of its root (RFC 9942).")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the proof that an object is there as it is, or that there is none."""
     output = output_of(context, as_json=as_json)
     with opened(path, settings_of(context).store, output=output) as store:
         proven = store.namespace(namespace).prove(name)
+        made = store.certifier.with_receipt(proven) if receipt else proven.proof
     with writing(proof) as stream:
-        stream.write(proven.proof)
+        stream.write(made)
     size = None if proven.value is None else len(proven.value)
     told = "no object" if size is None else f"{size} bytes"
     output.document(
@@ -144,11 +149,12 @@ def verify(
     if key_read is None:
         message = "--public-key, or --attestation with --attestation-image"
         raise typer.BadParameter(message, param_hint="--public-key")
-    said = verify_proof(
+    shown_file = _read(proof)
+    said = (verify_stored if is_stored(shown_file) else verify_proof)(
         namespace,
         name,
         None if value is None else _read(value),
-        _read(proof),
+        shown_file,
         public_key=key_read,
         max_age_s=max_age,
         min_revision=min_revision,

@@ -27,6 +27,7 @@ from holdfast.certify.pages import Damaged
 from holdfast.certify.parts import Window
 from holdfast.certify.roots import SignedRoot
 from holdfast.certify.state import Part, State
+from holdfast.certify.stored import attach
 from holdfast.certify.tree import Node
 from holdfast.certify.watch import History, Seen
 from holdfast.errors import (
@@ -434,6 +435,19 @@ class Certifier:
             self._keys.current.private, index=index, size=size, path=path, root=root
         )
         return made, found
+
+    def with_receipt(self, proven: Proven) -> bytes:
+        """One file of a proof that was just made and a COSE receipt for its signed root.
+
+        Who has the public key checks it by ``holdfast.certify.stored.verify_stored``; others who
+        know RFC 9942 find a signed statement with its receipt.
+
+        Raises:
+            NotFound: this store signed no such root.
+            ProofInvalid: another key signs since then; prove it anew.
+        """
+        roots.verify(verify.signed_root_of(proven.proof), self.public_key())
+        return attach(proven.proof, self.receipt(proven.revision)[0])
 
     def _log(self) -> tuple[Log, int]:
         """The log of signed roots, and how many of them stand in it for good."""
