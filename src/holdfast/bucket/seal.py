@@ -116,10 +116,12 @@ def seal_due(bucket: Bucket, pace: Pace, enough: Callable[[], bool]) -> bool:
     """Seal what has ended but for what is more than half dead; whether that was done.
 
     That is left for a collector, who drops it: what is noted of it is all that one has to know.
+    There is never ``enough`` while more waits than may: its rows are memory like an overlay's,
+    and under a load without end a checkpoint is always due.
     """
     numbers, live, ended = unsealed(bucket), bucket.tally().live, bucket.log.ended
     worth = [n for n in numbers if n in ended and 2 * live.get(n, 0) >= ended[n].stop]
-    return _seal(bucket, worth, pace, enough)
+    return _seal(bucket, worth, pace, lambda: enough() and may_wait(bucket))
 
 
 def seal_rest(bucket: Bucket, pace: Pace, now_ns: int) -> None:

@@ -10,6 +10,8 @@ import pytest
 import holdfast.bucket.plain
 import holdfast.views.state
 from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.checkpoint import no_pace
+from holdfast.bucket.seal import WAITING_SEGMENTS, may_wait, seal_due, unsealed
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import Busy
 from holdfast.store.namespace import Namespace
@@ -143,3 +145,15 @@ def test_what_is_written_over_is_held_once() -> None:
             ns.consumers("b").set([])
             active = sole(store).state.active
             assert active.held == counted(active)
+
+
+def test_a_load_without_end_is_sealed_although_a_checkpoint_is_always_due() -> None:
+    """The rows of what waits for its key block are in memory, however often one is due."""
+    with in_memory(MemoryDisk(), bucket_bytes=1 << 20) as (store, _):
+        bucket, ns = sole(store), store.namespace("acme")
+        for number in range(9):
+            ns.put(f"k{number}", bytes(64 << 10))
+        assert len(unsealed(bucket)) > WAITING_SEGMENTS
+        assert not seal_due(bucket, no_pace, lambda: True)
+        assert len(unsealed(bucket)) == WAITING_SEGMENTS - 1
+        assert may_wait(bucket)
