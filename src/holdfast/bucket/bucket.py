@@ -19,6 +19,7 @@ from holdfast.bucket import commit, counted, metered, numbered, once, plain, pla
 from holdfast.bucket.checkpoint import Checkpoint, Pace, no_pace
 from holdfast.bucket.group import Gathering
 from holdfast.bucket.locks import Locks
+from holdfast.bucket.noting import Noted
 from holdfast.bucket.read import EXPIRES_SLICE, NEVER, Reader
 from holdfast.bucket.sessions import Sessions
 from holdfast.bucket.settings import Settings
@@ -80,7 +81,7 @@ class Bucket(Reader):
         self.view_tally = Tally()
         # Rows of plain stores by segment, as they were written, for its key block (seal.py), and
         # where groups of others lie. A segment that holds a key twice has more records than these.
-        self.noted: dict[int, dict[bytes, bytes]] = {} if log.records else {log.number: {}}
+        self.noted: dict[int, Noted] = {} if log.records else {log.number: [{}]}
         self.mixed: dict[int, list[plain.Span]] = {}
         self.kept: dict[int, int] = {}  # bytes of evacuated removals, by segment
         self.locks = Locks(settings.clock)

@@ -98,7 +98,7 @@ def absorb_waiting(bucket: Bucket, pace: Pace = no_pace) -> None:
             bucket.state.thaw(layers)
             # What an overlay held is not held on to for key blocks, but for those that come next.
             active = bucket.log.number
-            if len(bucket.noted.get(active, ())) > NOTED_ROWS:
+            if sum(map(len, bucket.noted.get(active, ()))) > NOTED_ROWS:
                 del bucket.noted[active]
             bucket.view_tally = tally
             bucket.absorbed = position

@@ -349,7 +349,7 @@ def _save_unsynced(bucket: Bucket) -> OSError | None:
 def _switch_with_reserve(bucket: Bucket) -> None:
     with_reserve(bucket.settings.ground, lambda: bucket.log.switch(bucket.segment_state()))
     bucket.heed_at = 0
-    bucket.noted[bucket.log.number] = {}
+    bucket.noted[bucket.log.number] = [{}]
 
 
 def with_reserve(ground: Segments, begin: Callable[[], T]) -> T:

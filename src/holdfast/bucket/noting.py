@@ -1,6 +1,7 @@
 """What is kept in memory of a segment's records, so that nobody has to read all of it again.
 
-    noted     of plain stores the last row of each key, as groups are published (plain.py)
+    noted     of plain stores the last row of each key, as groups are published (plain.py); in
+              several dicts, of which a later one knows better
     mixed     where the groups lie that hold anything else: these are read
 
 Together they are a segment's key block, where no key was stored there twice (seal.py). And
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from holdfast.bucket.plain import Span
     from holdfast.log.log import Log
 
+Noted = list[dict[bytes, bytes]]
+TOGETHER: Final = 64  # dicts that are put together between two rests
 FEW: Final = 10_000  # rows of a segment that are kept where nobody writes
 LITTLE: Final = 1_000  # records of a recovered segment that are looked at once more
 STORE: Final = int(Type.STORE)
@@ -36,9 +39,19 @@ def rows_at(log: Log, number: int, spans: Sequence[Span], pace: Pace) -> Iterato
         pace()
 
 
-def count_of(noted: Sized | None, spans: Sequence[Span]) -> int:
+def together(noted: Sequence[dict[bytes, bytes]], pace: Pace) -> dict[bytes, bytes]:
+    """The last row of each key of an ended segment: nothing is noted of it any more."""
+    rows: dict[bytes, bytes] = {}
+    for at in range(0, len(noted), TOGETHER):
+        for later in noted[at : at + TOGETHER]:
+            rows.update(later)
+        pace()
+    return rows
+
+
+def count_of(noted: Sized, spans: Sequence[Span]) -> int:
     """How many records are noted, and lie in groups that are read."""
-    return len(noted or ()) + sum(records for _, _, records in spans)
+    return len(noted) + sum(records for _, _, records in spans)
 
 
 def rows_of(bucket: Bucket, number: int, pace: Pace) -> Iterator[Plain] | None:
@@ -46,10 +59,13 @@ def rows_of(bucket: Bucket, number: int, pace: Pace) -> Iterator[Plain] | None:
 
     They are in no order. None where nobody knows: too much was written, or some was cut back.
     """
-    noted, spans = bucket.noted.get(number), bucket.mixed.get(number, [])
-    if noted is None or bucket.log.counts.get(number, -1) < count_of(noted, spans):
+    spans = bucket.mixed.get(number, [])
+    if number not in bucket.noted:
         return None
-    plain = ((key, VERSION.unpack_from(row)[0], STORE, row) for key, row in list(noted.items()))
+    noted = together(bucket.noted.get(number, ()), pace)
+    if bucket.log.counts.get(number, -1) < count_of(noted, spans):
+        return None
+    plain = ((key, VERSION.unpack_from(row)[0], STORE, row) for key, row in noted.items())
     return chain(plain, rows_at(bucket.log, number, spans, pace))
 
 
@@ -70,7 +86,7 @@ def resume(bucket: Bucket, groups: Sequence[Group]) -> None:
         else:
             spans.append((group.head.start, group.head.stop, group.head.records))
             count += group.head.records
-    bucket.noted[number], bucket.mixed[number], bucket.log.records = noted, spans, count
+    bucket.noted[number], bucket.mixed[number], bucket.log.records = [noted], spans, count
 
 
 def _is_plain(kind: int, row: bytes) -> bool:
@@ -87,5 +103,6 @@ def forget(bucket: Bucket, number: int) -> None:
 
 def rest(bucket: Bucket, most_rows: int = FEW) -> None:
     """Keep no more than a few rows of a segment: nobody writes to the bucket."""
-    for number in [number for number, rows in list(bucket.noted.items()) if len(rows) > most_rows]:
-        forget(bucket, number)
+    for number, noted in list(bucket.noted.items()):
+        if sum(map(len, noted)) > most_rows:
+            forget(bucket, number)

@@ -7,7 +7,9 @@ look before it is overwritten.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import repeat
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,9 @@ Batch = tuple[
 ]  # composite keys, names, values
 Span = tuple[int, int, int]  # where a group begins and stops in its segment; its records
 STORE = int(Type.STORE)
+APART = 32  # rows that are worth a dict of their own among those that are noted
+ALIKE_LEAST = 16  # stores of one size that are worth a look whether they are
+ALIKE_BYTES = 4 << 10  # of a value: larger ones are not copied once more
 MIXED_MOST = 1_000  # groups in a segment beside those of plain stores: more, and all of it is read
 _pack_head, _pack_entry, _pack_check = PLAIN_HEAD.pack, PLAIN_ENTRY.pack, CHECK.pack
 
@@ -51,9 +56,29 @@ def plan(
     ``high`` is the highest of the keys; ``cost_atto`` what each of them is charged.
     """
     keys, names, values = batch
-    now, segment, buffers = bucket.time.now_ns(), group.segment, group.buffers
-    pack_head, pack_entry, pack_check = _pack_head, _pack_entry, _pack_check
     versions = range(bucket.version + 1, bucket.version + 1 + len(keys))
+    now = bucket.time.now_ns()
+    rows = _stage_alike(group, batch, versions, now) or _stage(group, batch, versions, now)
+    bucket.version += len(keys)
+    bucket.highest = max(bucket.highest, high)
+    pending, before = group.pending, len(group.pending)
+    if before and not pending.keys().isdisjoint(keys):
+        group.beside += _replaced_bytes(group, batch)
+        pending.update(zip(keys, rows, strict=True))
+    else:
+        pending.update(zip(keys, rows, strict=True))
+        if len(pending) - before < len(keys):
+            group.beside += _repeated_bytes(batch)
+    group.count += len(rows)
+    told = (names, versions, map(len, values), repeat(None), repeat(bucket.id))
+    return list(map(Receipt, *told, repeat(cost_atto)) if cost_atto else map(Receipt, *told))
+
+
+def _stage(group: Gathering, batch: Batch, versions: range, now: int) -> list[bytes]:
+    """Add the records of stores of any sizes; their rows."""
+    keys, _, values = batch
+    segment, buffers = group.segment, group.buffers
+    pack_head, pack_entry, pack_check = _pack_head, _pack_entry, _pack_check
     at = group.base + group.length
     rows: list[bytes] = []
     add = rows.append
@@ -70,20 +95,40 @@ def plan(
         at += HEAD_BYTES + wide
         add(pack_entry(version, now, size, crc, segment, at))
         at += size + CHECK_BYTES
-    bucket.version += len(keys)
-    bucket.highest = max(bucket.highest, high)
-    pending, before = group.pending, len(group.pending)
-    if before and not pending.keys().isdisjoint(keys):
-        group.beside += _replaced_bytes(group, batch)
-        pending.update(zip(keys, rows, strict=True))
-    else:
-        pending.update(zip(keys, rows, strict=True))
-        if len(pending) - before < len(keys):
-            group.beside += _repeated_bytes(batch)
-    group.count += len(rows)
     group.length = at - group.base
-    told = (names, versions, map(len, values), repeat(None), repeat(bucket.id))
-    return list(map(Receipt, *told, repeat(cost_atto)) if cost_atto else map(Receipt, *told))
+    return rows
+
+
+def _stage_alike(group: Gathering, batch: Batch, versions: range, now: int) -> list[bytes] | None:
+    """As ``_stage``, of small values and keys of one size each: records are packed in place."""
+    keys, _, values = batch
+    size, wide = len(values[0]), len(keys[0])
+    if (
+        (len(keys) < ALIKE_LEAST or size > ALIKE_BYTES or versions[-1] > FOLD)
+        or (len(set(map(len, values))) > 1 or len(set(map(len, keys))) > 1)
+        or set(map(type, values)) != {bytes}
+    ):
+        return None
+    record, pack_entry, segment = _record(wide, size), _pack_entry, group.segment
+    pack_into, step = record.pack_into, record.size
+    body, place = bytearray(step * len(keys)), 0
+    at = group.base + group.length + HEAD_BYTES + wide
+    rows: list[bytes] = []
+    add = rows.append
+    for key, value, crc, version in zip(keys, values, map(crc32c, values), versions, strict=True):
+        check = crc32c(key, crc ^ version)
+        pack_into(body, place, STORE, wide, size, crc, version, now, key, value, check)
+        add(pack_entry(version, now, size, crc, segment, at + place))
+        place += step
+    group.buffers.append(memoryview(body))
+    group.length += len(body)
+    return rows
+
+
+@lru_cache(maxsize=64)
+def _record(wide: int, size: int) -> struct.Struct:
+    """A whole record of a plain store: head, key, value and check (log/records.py)."""
+    return struct.Struct(f"{PLAIN_HEAD.format}{wide}s{size}s{CHECK.format[1:]}")
 
 
 def fits(group: Gathering, batch: Batch, *, charged: bool) -> bool:
@@ -121,11 +166,15 @@ def publish(bucket: Bucket, group: Gathering) -> None:
         ((key, row),) = rows.items()
         _publish_one(bucket, key, row, group.segment, length=group.length)
         return
-    bucket.state.active.put_plain(rows, group.segment, group.length - group.beside)
+    fresh = bucket.state.active.put_plain(rows, group.segment, group.length - group.beside)
     bucket.log.records -= len(group.bookings) + len(group.noted)  # what is noted are rows
     noted = bucket.noted.get(group.segment)
-    if noted is not None:
-        noted.update(rows)
+    if noted is None:
+        return
+    if fresh and len(rows) >= APART:
+        noted.append(rows)  # put together by who needs them (noting.py)
+    else:
+        noted[-1].update(rows)
 
 
 def pass_over(bucket: Bucket, group: Gathering) -> None:
@@ -148,7 +197,7 @@ def _publish_one(bucket: Bucket, key: bytes, row: bytes, number: int, *, length:
         active.held -= PLAIN_HELD + len(key)
     keys[key] = row
     if number in bucket.noted:
-        bucket.noted[number][key] = row
+        bucket.noted[number][-1][key] = row
     tally.keys += 1
     tally.live[number] += length
     active.held += PLAIN_HELD + len(key)
@@ -192,7 +241,7 @@ def store_one(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) 
             active.held -= PLAIN_HELD + wide
         keys[key] = row = _pack_entry(version, now, size, crc, number, at)
         if number in bucket.noted:
-            bucket.noted[number][key] = row
+            bucket.noted[number][-1][key] = row
         tally.keys += 1
         length = OVERHEAD + wide + size
         tally.live[number] += length

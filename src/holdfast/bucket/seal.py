@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from holdfast.bucket.checkpoint import Pace, never, no_pace
-from holdfast.bucket.noting import count_of, forget, rest, rows_at
+from holdfast.bucket.noting import count_of, forget, rest, rows_at, together
 from holdfast.log.columns import Run, runs
 from holdfast.log.entry import ENTRY
 from holdfast.log.group import Kind
@@ -66,14 +66,14 @@ def may_wait(bucket: Bucket) -> bool:
     """
     log, noted = bucket.log, bucket.noted
     waiting = log.ended.keys() - log.sealed
-    rows = sum(len(noted.get(number, ())) for number in waiting)
+    rows = sum(len(rows) for number in waiting for rows in noted.get(number, ()))
     return len(waiting) < WAITING_SEGMENTS and rows < WAITING_ROWS
 
 
 def _from_noted(bucket: Bucket, number: int, pace: Pace) -> tuple[bytes, int] | None:
     """A key block where nearly all rows are noted, other groups are read; None where not."""
-    noted, spans = bucket.noted.get(number), bucket.mixed.get(number, [])
-    count = bucket.log.counts.get(number, 0)
+    noted = together(bucket.noted.get(number, ()), pace)
+    spans, count = bucket.mixed.get(number, []), bucket.log.counts.get(number, 0)
     forget(bucket, number)
     if count != count_of(noted, spans) or not noted:
         return None

@@ -132,10 +132,14 @@ class Overlay:
         """Whether it may take no more (rules 4, 10). Stores reach the bytes before the count."""
         return self.held >= OVERLAY_BYTES or len(self.keys) >= OVERLAY_RECORDS
 
-    def put_plain(self, rows: dict[bytes, bytes], segment: int, taken_bytes: int) -> None:
-        """Set the entries of plain stores whose records take so many bytes of one segment."""
+    def put_plain(self, rows: dict[bytes, bytes], segment: int, taken_bytes: int) -> bool:
+        """Set the entries of plain stores whose records take so many bytes of one segment.
+
+        Whether none of them was there.
+        """
         keys, tally = self.keys, self.tally
-        if not keys.keys().isdisjoint(rows):
+        fresh = keys.keys().isdisjoint(rows)
+        if not fresh:
             for key in keys.keys() & rows.keys():
                 old = keys[key]
                 self.held -= ROW_OVERHEAD + len(key) + len(old)
@@ -145,6 +149,7 @@ class Overlay:
         tally.keys += len(rows)
         tally.count_bytes(segment, taken_bytes)
         self.held += sum(map(len, rows)) + PLAIN_HELD * len(rows)
+        return fresh
 
     def expires(self, expires_ns: int, key: bytes) -> None:
         """Remember when a row's time comes."""

@@ -132,7 +132,7 @@ def test_what_is_half_dead_is_sealed_when_nobody_wrote_for_a_minute(
         clock.advance(MINUTE_NS)
         store.tick()
     assert set(bucket.log.ended) <= bucket.log.sealed
-    assert not any(bucket.noted.values())
+    assert not any(rows for noted in bucket.noted.values() for rows in noted)
 
 
 def test_what_lives_is_sealed_at_once(store: Store) -> None:
@@ -147,7 +147,8 @@ def test_what_lives_is_sealed_at_once(store: Store) -> None:
 def test_where_nobody_writes_many_rows_are_not_kept(store: Store) -> None:
     ns, bucket = store.namespace("acme"), the_bucket(store)
     ns.put("a", b"1")
-    bucket.noted[bucket.log.number] = dict.fromkeys(map(str.encode, map(str, range(FEW + 1))), b"")
+    many = dict.fromkeys(map(str.encode, map(str, range(FEW + 1))), b"")
+    bucket.noted[bucket.log.number] = [{}, many]
     for _ in range(3):
         store.tick()
     assert not bucket.noted
