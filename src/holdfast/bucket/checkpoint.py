@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from hashlib import blake2b
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 Pace = Callable[[], None]
 SLICE = 200  # rows between two calls of pace: about 0.2 ms
+LOOKED = 2_000  # keys that are looked at between two calls of pace
 CHECKPOINT = b"checkpoint"
 WHEN = struct.Struct(">Q")
 NAME_BYTES = 16
@@ -134,15 +136,23 @@ def _absorb(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -> Non
     _rest_prints(bucket, overlay)
     for table in TABLES:
         rows = overlay.tables[table]
-        # Long keys share rows that hold so many and no more: what goes makes room first.
-        gone = [key for key in rows if len(key) > VIEW_KEY_BYTES and rows[key] == DELETED]
-        writer.delete(table, sorted(gone))
+        writer.delete(table, sorted(_long_gone(rows, pace)))
         if table is Table.KEYS:
             _absorb_keys(bucket, writer, overlay, pace)
             continue
         for run in in_order(list(rows), pace):
             writer.put(table, [(key, row) for key in run if (row := rows[key]) != DELETED])
             writer.delete(table, [key for key in run if rows[key] == DELETED])
+
+
+def _long_gone(rows: dict[bytes, bytes], pace: Pace) -> list[bytes]:
+    """Long keys that go: they share rows that hold so many and no more, so they make room first."""
+    gone: list[bytes] = []
+    keys = iter(rows)
+    while lot := list(islice(keys, LOOKED)):
+        gone += [key for key in lot if len(key) > VIEW_KEY_BYTES and rows[key] == DELETED]
+        pace()
+    return gone
 
 
 def _absorb_keys(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -> None:

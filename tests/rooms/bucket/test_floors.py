@@ -126,3 +126,16 @@ def test_an_unlock_stays_while_an_older_segment_holds_the_lock(moves: int) -> No
     with in_memory(disk) as (store, _):
         again = store.namespace("acme").lock("a")
         assert again.fence > lock.fence
+
+
+def test_what_a_backup_has_to_copy_is_not_collected() -> None:
+    with in_memory() as (store, _):
+        ns, bucket = store.namespace("acme"), the_bucket(store)
+        ns.put("a", b"1")
+        first = end_segment(bucket)
+        ns.put("a", b"2")
+        second = end_segment(bucket)
+        bucket.log.pinned[first] += 1
+        assert collect.candidates(bucket, 1) == [second]
+        collect.collect(bucket, [first], collect.Collected())
+        assert first in bucket.log.ended

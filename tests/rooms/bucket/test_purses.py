@@ -7,19 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from holdfast import BalanceEmpty, Exists, LimitExceeded, NotFound
+from holdfast import BalanceEmpty, Exists, LimitExceeded, NotFound, StorageFailed
 from holdfast.bucket import commit
-from holdfast.bucket.bills import OPEN, Bill
+from holdfast.bucket.bills import OPEN, Bill, opened
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.dividing import held
 from holdfast.bucket.purse import Purse
 from holdfast.bucket.settling import Settlement, begin, settle
 from holdfast.charges import Terms
 from holdfast.engines.disk import OsDisk
+from holdfast.engines.memory import MemoryDisk
 from holdfast.store.namespace import Namespace
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
+from tests.rooms.gate import Gate
 
 SECOND_NS = 1_000_000_000
 PRICED = Terms(1, 10_000, 2_000, 1_000, 7, 1, 3, 1, 1, 5)
@@ -35,7 +37,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def opener(tmp_path: Path, clock: ManualClock) -> Opener:
-    def opened() -> Store:
+    def opened_again() -> Store:
         return open_on(
             OsDisk(),
             str(tmp_path / "s"),
@@ -44,7 +46,7 @@ def opener(tmp_path: Path, clock: ManualClock) -> Opener:
             entropy=SeededEntropy(7),
         )
 
-    return opened
+    return opened_again
 
 
 @pytest.fixture
@@ -306,3 +308,22 @@ def check_sums(store: Store) -> None:
     lines = [line for p in purses for line in p.others if line.open]
     told += sum(purses[0].tally(line.open.lines).amount for line in lines if line.open)
     assert told == sum(p.charged_atto for p in purses)
+
+
+def test_a_group_that_failed_is_not_charged() -> None:
+    """Nor is what it would have taken kept from writes that come after it."""
+    gate = Gate(MemoryDisk(), "sync", refuses=True)
+    gate.go.set()
+    with open_on(gate, "s", clock=ManualClock(), entropy=SeededEntropy(7)) as store:
+        acme = metered(store, funds=2_000)
+        purse_of(store).allotted_objects = 2
+        before = purse_of(store).kept()
+        for write in (lambda: acme.put("a", b"1"), lambda: acme.put_many([("a", b"1")] * 2)):
+            gate.shut = True
+            with opened() as bill, pytest.raises(StorageFailed):
+                write()
+            assert bill.cost_atto == 0
+            assert purse_of(store).kept() == before
+        acme.put("a", b"1")
+        acme.put("b", b"2")
+        assert purse_of(store).float_atto == 0

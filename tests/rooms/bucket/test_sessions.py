@@ -595,3 +595,13 @@ def test_a_number_is_in_the_group_of_its_write() -> None:
         kinds = [[Type(record.type) for record in group] for group in groups]
         assert [Type.STORE, Type.SESSION] in kinds
         assert [Type.STORE, Type.STORE, Type.SESSION] in kinds
+
+
+def test_a_session_of_another_life_of_the_store_is_unknown() -> None:
+    now = 10**18
+    session = new_session(IDENTITY, now, SeededEntropy(1))
+    known = Sessions(IDENTITY)
+    known.admit(b"n", Once(session, 1, 0), now)
+    later = Sessions(Identity(IDENTITY.store, IDENTITY.incarnation + 1))
+    with pytest.raises(SessionUnknown):
+        later.admit(b"n", Once(session, 1, 0), now)

@@ -80,3 +80,40 @@ def test_a_fingerprint_is_a_guess(store: Store) -> None:
     assert ABSENT not in map(prints.find, places, [ABSENT] * len(places))
     prints._map[places[0]] = prints.find(places[1], ABSENT)
     assert [space.get(key) for key, _ in pairs[:2]] == [b"00000", b"00001"]
+
+
+def test_what_may_still_be_written_to_is_not_mapped(store: Store) -> None:
+    bucket = only(store)
+    with bucket.lock:
+        bucket.log.switch(bucket.segment_state())
+    store.namespace("acme").put("new", b"33333")
+    assert [bucket.load(key) for key in (ONE, b"acme\x00new")] == [b"11111", b"33333"]
+    assert not bucket.log.maps  # what has ended gets its key block yet
+    seal_all(bucket)
+    bucket.log.in_place = False
+    assert bucket.load(ONE) == b"11111"
+    assert not bucket.log.maps
+    bucket.log.in_place = True
+    assert bucket.load(ONE) == b"11111"
+    assert len(bucket.log.maps) == 1
+
+
+def test_what_must_not_wait_opens_no_file(store: Store) -> None:
+    bucket = only(store)
+    row, segment = bucket.row(ONE), bucket.log.active
+    assert bucket.load_now(ONE) == (row, b"11111")
+    segment.park()
+    assert bucket.load_now(ONE) == (row, None)
+    assert bucket.load(ONE) == b"11111"  # who may wait has it opened
+    assert bucket.load_now(ONE) == (row, b"11111")
+
+
+def test_what_must_not_wait_asks_no_index_that_is_not_in_memory(store: Store) -> None:
+    bucket = only(store)
+    checkpoint(bucket)
+    bucket.cold = True
+    assert bucket.load_now(ONE) is None
+    store.namespace("acme").put("one", b"33333")
+    found = bucket.load_now(ONE)
+    assert found is not None
+    assert found[1] == b"33333"

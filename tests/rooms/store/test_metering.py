@@ -311,3 +311,38 @@ def test_what_has_expired_counts_against_no_bound(
     clock.advance(SECOND_NS)
     assert free.usage().objects == 0
     conserved(store)
+
+
+def test_what_idle_buckets_hold_is_called_back_before_a_write_is_refused(store: Store) -> None:
+    store.accounts.deposit("acme", 130 * ENCLAVE.c, "invoice 1")
+    acme = store.namespace("acme")
+    acme.configure(tariff="enclave")
+    for number in range(100):
+        acme.put(f"{number * 79 % 100:02}", b"v" * 2_000)
+        if number % 20 == 0:
+            store.meters.settle()  # every purse is filled for what it may need
+    floats = [b.purses[b"acme"].float_atto for b in store.placement.directory]
+    assert len(floats) > 2
+    assert sum(money > 0 for money in floats) > 1
+    for _ in range(30):
+        acme.put("99", b"")
+    with pytest.raises(BalanceEmpty):
+        acme.put("99", b"")
+    conserved(store)
+
+
+def test_a_writer_that_comes_between_does_not_lift_a_bound(store: Store) -> None:
+    """What a purse uses counts as handed out, though it shall hold less by now."""
+    acme = store.namespace("acme")
+    acme.configure(objects_max=60)
+    for number in range(50):
+        acme.put(f"{number:02}", b"v" * 3_000)
+    first, second, *others = store.placement.directory
+    one = store.meters.funding._metered()[b"acme"]
+    used = first.purses[b"acme"].used_objects
+    assert used > 1
+    shares = [(first, 1), (second, 59)]  # as they were cut before that writer came
+    store.meters.funding.allotting._hand_out(one, [*shares, *((b, 0) for b in others)], 1, 60)
+    told = [b.purses[b"acme"] for b in store.placement.directory]
+    assert first.purses[b"acme"].allotted_objects == 1
+    assert sum(max(purse.used_objects, purse.allotted_objects) for purse in told) <= 60

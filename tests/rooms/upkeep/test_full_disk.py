@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from random import Random
 
 import pytest
@@ -122,4 +123,25 @@ def test_with_one_segment_free_copying_stops_and_compacting_goes_on(mode: str) -
         assert report.segments > 3
         assert report.bytes_freed - report.bytes_moved > 200_000
         hold_contents(store.namespace("acme"), model)
+        assert store.check().ok
+
+
+@pytest.mark.parametrize("sync", ["always", "never"])
+def test_deletes_leave_collectors_their_room(sync: str) -> None:
+    """A segment's worth that nobody else may use, however long nobody collects."""
+    disk = FullDisk(MemoryDisk(), CAPACITY)
+    with in_memory(disk, bucket_bytes=BUCKET, sync=sync) as (store, _):
+        ns, pressure = store.namespace("acme"), store.corridor.pressure
+        keys = list(fill(ns))
+        Random(0).shuffle(keys)  # so that much of each segment is alive yet
+        relieve, pressure.relieve = pressure.relieve, lambda: False
+        gone = 0
+        with suppress(StorageFailed):
+            for gone, key in enumerate(keys):  # noqa: B007 - how far it came
+                ns.delete(key)
+        assert 10 < gone < len(keys) - 1
+        pressure.relieve = relieve
+        for key in keys[gone:]:
+            ns.delete(key)
+        hold_contents(ns, {})
         assert store.check().ok

@@ -1,0 +1,91 @@
+"""Upkeep works in slices: what it does between two rests does not grow with what there is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from holdfast.bucket import collect, commit, fork
+from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.checkpoint import Pace, checkpoint
+from holdfast.bucket.seal import seal_all
+from holdfast.engines.disk import OsDisk
+from holdfast.store.opening import open_on
+from holdfast.store.store import Store
+from holdfast.testing.clock import SECOND_NS, ManualClock, SeededEntropy
+from holdfast.upkeep import expire
+
+RECORDS = 16_000
+SLICE_CALLS = 12_000  # of Python and of C: fewer than records, so no work on all of them fits
+CHILD = "0c" * 8
+LIFE_S = 1_000
+
+
+def most_calls(work: Callable[[Pace], object]) -> int:
+    """The most calls that work makes in one go."""
+    most = calls = 0
+
+    def pace() -> None:
+        nonlocal most, calls
+        most, calls = max(most, calls), 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        work(pace)
+    finally:
+        sys.setprofile(None)
+    return max(most, calls)
+
+
+def the_bucket(store: Store) -> Bucket:
+    (bucket,) = store.placement.directory
+    return bucket
+
+
+WORK: dict[str, Callable[[Bucket, Pace], object]] = {
+    "sealed": seal_all,
+    "absorbed": checkpoint,
+    "collected": collect.try_collect,
+    "taken over": fork.take_over,
+    "expired": expire.sweep_expired,
+}
+
+
+def fill(store: Store) -> Bucket:
+    """Two segments that have ended; most of the first is dead."""
+    ns, bucket = store.namespace("acme"), the_bucket(store)
+    for turn in range(2):
+        for at in range(0, RECORDS, 500):
+            keys = [f"k{n * 7919 % RECORDS:06}" for n in range(at, at + 500)]
+            ns.put_many([(key, b"v") for key in keys[turn * 200 :]], ttl=LIFE_S)
+        with commit.alone(bucket):
+            commit.switch(bucket)
+    bucket.noted.clear()  # what is kept in memory makes it shorter
+    return bucket
+
+
+@pytest.mark.push
+@pytest.mark.parametrize("how", WORK)
+def test_a_slice_is_no_longer_where_there_is_more(how: str, tmp_path: Path) -> None:
+    clock = ManualClock()
+    with open_on(
+        OsDisk(), str(tmp_path / "s"), sync="never", clock=clock, entropy=SeededEntropy(1)
+    ) as store:
+        bucket = fill(store)
+        if how in {"collected", "taken over"}:
+            checkpoint(bucket)
+        if how == "taken over":
+            child = fork.split(bucket, CHILD, f"acme\0k{RECORDS // 2:06}".encode())
+            assert child is not None
+            bucket = child
+        elif how == "expired":
+            clock.advance(2 * LIFE_S * SECOND_NS)
+        assert most_calls(partial(WORK[how], bucket)) < SLICE_CALLS
