@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
     tariff_app.command("list")(list_tariffs)
     tariff_app.command("use")(use_tariff)
     app.command("usage")(usage)
-    for command in (deposit, transfer, rule):
+    for command in (deposit, transfer, rule, release):
         account_app.command(command.__name__)(command)
     account_app.command("list")(list_accounts)
     account_app.command("entries")(list_entries)
@@ -318,6 +318,16 @@ def list_entries(
         about = export.about_of(entry, account)
         told = f"{time_text(entry.time_ns)}  {entry.kind}  {about}  {amount}"
         output.item(entries.to_object(entry), told)
+
+
+def release(
+    context: typer.Context, *, path: StorePath, namespace: NamespaceName, as_json: AsJson = False
+) -> None:
+    """Give up what a namespace holds, once nobody has paid for it for its retention."""
+    output = output_of(context, as_json=as_json)
+    with opened(path, settings_of(context).store) as store:
+        store.meters.release(namespace)
+    output.document({"namespace": namespace}, f"{shown(namespace)}: given up")
 
 
 # -- statements ----------------------------------------------------------------------

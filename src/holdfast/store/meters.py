@@ -39,6 +39,7 @@ KEPT_NS: Final = 90 * 24 * HOUR_NS
 RELOAD_NS: Final = 10 * arguments.SECOND_NS
 LOW_NS: Final = 60 * arguments.SECOND_NS  # between two events of one account
 FREE: Final = "free"
+KEPT: Final = "it is to be kept"
 log = logging.getLogger("holdfast.metering")
 
 
@@ -337,12 +338,14 @@ class Meters:
         """
         space = arguments.namespace_bytes(name)
         told = self._all().get(space)
+        kept_ns = told.retention_ns if told is not None else None
+        if kept_ns is None:
+            raise InvalidValue(argument="namespace", reason=KEPT)
         self.settle(name)
         since = [purse.empty_ns for purse in self._purses(space) if purse.empty_ns]
         now = self._store.bucket_time_ns()
-        kept_ns = told.retention_ns if told is not None else None
-        if kept_ns is None or not since or now < max(since) + kept_ns:
-            raise InvalidValue(argument="namespace", reason="it is to be kept")
+        if not since or now < max(since) + kept_ns:
+            raise InvalidValue(argument="namespace", reason=KEPT)
         at = f"{RELEASED}{name}/{now:020}"
         self._records.put(at, msgspec.msgpack.encode([max(since), now]))
         log.warning("what %s holds is given up: nobody paid for it", name)

@@ -154,6 +154,9 @@ def test_what_nobody_paid_for_is_released_by_a_step_of_its_own(
     store.tick(60)
     with pytest.raises(InvalidValue):
         store.meters.release("acme")
+    for unmetered in ("beta", "reserve"):
+        with pytest.raises(InvalidValue):
+            store.meters.release(unmetered)
     clock.advance(DAY_NS)
     store.tick(60)
     assert acme.usage().objects == 1
