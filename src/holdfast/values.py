@@ -132,6 +132,23 @@ class Stat(msgspec.Struct, frozen=True, gc=False):
     bucket: str
 
 
+class Configured(msgspec.Struct, frozen=True, array_like=True):
+    """How a namespace is metered; None where there is no bound, "" where there is no tariff.
+
+    ``grace_ns``: for how long reads go on when it cannot pay; ``retention_ns``: for how long
+    what it holds is kept then at least, None for ever.
+    """
+
+    tariff: str = ""
+    version: int = 0
+    bytes_max: int | None = None
+    objects_max: int | None = None
+    requests_per_s: int | None = None
+    concurrent_max: int | None = None
+    grace_ns: int = 0
+    retention_ns: int | None = None
+
+
 class Usage(msgspec.Struct, frozen=True):
     """What a namespace holds, and all that it was charged for since it is metered.
 

@@ -15,7 +15,7 @@ from holdfast.errors import Corrupt, InvalidValue, Unavailable
 from holdfast.ledger import entries
 from holdfast.ledger.entries import Entry
 from holdfast.metering.tariffs import Tariff, compiled
-from holdfast.values import Cost, Hour, Usage
+from holdfast.values import Configured, Cost, Hour, Usage
 from holdfast.wire.paths import encode_key, encode_query
 from holdfast.wire.values import JSON, encode
 
@@ -73,6 +73,20 @@ class _Quoted(msgspec.Struct):
     back_atto: str
 
 
+class _Set(msgspec.Struct):
+    tariff: str
+    version: int
+    bytes_max: int | None
+    objects_max: int | None
+    requests_per_s: int | None
+    concurrent_max: int | None
+    grace_ns: int
+    retention_ns: int | None
+
+    def configured(self) -> Configured:
+        return Configured(*msgspec.structs.astuple(self))
+
+
 class MeteringCalls:
     """What can be asked about a namespace's price and bounds; a part of ``NamespaceCalls``.
 
@@ -95,7 +109,7 @@ class MeteringCalls:
         concurrent_max: int | None = None,
         grace: float | str = 0,
         retention: float | str | None = None,
-    ) -> Work[dict[str, Any]]:
+    ) -> Work[Configured]:
         """Set what the namespace pays and what it may hold; everything that is not said ends."""
         told = {
             "tariff": tariff,
@@ -107,12 +121,12 @@ class MeteringCalls:
             "retention": retention,
         }
         ask = _write("PUT", f"{self._root}/metering", told)
-        return read((yield from self._line.exchange(ask)), dict[str, Any])
+        return read((yield from self._line.exchange(ask)), _Set).configured()
 
-    def configured(self) -> Work[dict[str, Any]]:
+    def configured(self) -> Work[Configured]:
         """What was set; no tariff and no bound where nothing was."""
         ask = Ask("GET", f"{self._root}/metering", repeatable=True)
-        return read((yield from self._line.exchange(ask)), dict[str, Any])
+        return read((yield from self._line.exchange(ask)), _Set).configured()
 
     def usage(self) -> Work[Usage]:
         """What it holds and what it was charged for."""

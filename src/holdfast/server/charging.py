@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from holdfast.server.answers import Answer
     from holdfast.server.requests import Request
     from holdfast.server.tenants import Tenant
-    from holdfast.store.meters import Configured
     from holdfast.store.store import Store
+    from holdfast.values import Configured
 
 READS: Final = frozenset(("load", "exists", "stat", "locate", "list", "search", "consumers.list"))
 WELL: Final = 400  # statuses below say that what was asked for was done

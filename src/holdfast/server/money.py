@@ -19,7 +19,7 @@ from holdfast.server.admin import Admin, Asked
 from holdfast.server.answers import JSON_TYPE, Answer
 
 if TYPE_CHECKING:
-    from holdfast.store.meters import Configured
+    from holdfast.values import Configured
 
 COSE_TYPE: Final = b"Content-Type: application/cose\r\n"
 DECIMAL: Final = re.compile(r"[0-9]{1,60}")

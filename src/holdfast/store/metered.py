@@ -11,9 +11,8 @@ from holdfast.request.listing import Row
 if TYPE_CHECKING:
     from holdfast.charges import Kind
     from holdfast.placement.directory import Directory
-    from holdfast.store.meters import Configured
     from holdfast.store.store import Store
-    from holdfast.values import Hits, Hour, Usage
+    from holdfast.values import Configured, Hits, Hour, Usage
 
 
 class Metered:

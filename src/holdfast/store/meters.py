@@ -26,7 +26,7 @@ from holdfast.store.tenancy import StoreRecords
 from holdfast.upkeep.allotting import Metering
 from holdfast.upkeep.funding import Funding
 from holdfast.upkeep.funding import Whole as WholeFunding
-from holdfast.values import Hour, Usage
+from holdfast.values import Configured, Hour, Usage
 
 if TYPE_CHECKING:
     from holdfast.store.store import Store
@@ -41,19 +41,6 @@ LOW_NS: Final = 60 * arguments.SECOND_NS  # between two events of one account
 FREE: Final = "free"
 KEPT: Final = "it is to be kept"
 log = logging.getLogger("holdfast.metering")
-
-
-class Configured(msgspec.Struct, frozen=True, array_like=True):
-    """How a namespace is metered; None where there is no bound, "" where there is no tariff."""
-
-    tariff: str = ""
-    version: int = 0
-    bytes_max: int | None = None
-    objects_max: int | None = None
-    requests_per_s: int | None = None
-    concurrent_max: int | None = None
-    grace_ns: int = 0
-    retention_ns: int | None = None
 
 
 class _Noted(msgspec.Struct, frozen=True, array_like=True):

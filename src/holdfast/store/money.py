@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from holdfast.bucket.purse import Need
     from holdfast.bucket.settings import Settings
     from holdfast.store.billing import Accounts, Tariffs
-    from holdfast.store.meters import Configured, Meters
+    from holdfast.store.meters import Meters
+    from holdfast.values import Configured
 
 
 class Money(StorePart):

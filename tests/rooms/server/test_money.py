@@ -148,7 +148,8 @@ def test_a_namespace_is_metered_from_afar(serve: Serve, store: Store) -> None:
     with holdfast.connect(serving.url, token=serving.token("*", ("admin",))) as remote:
         acme = remote.namespace("acme")
         told = acme.configure(tariff="enclave", objects_max=2, grace="1h")
-        assert (told["tariff"], told["objects_max"], told["bytes_max"]) == ("enclave", 2, None)
+        assert (told.tariff, told.objects_max, told.bytes_max) == ("enclave", 2, None)
+        assert told == acme.configured() == store.namespace("acme").configured()
         quoted = acme.quote("store", key="a", size_bytes=9, ttl=60)
         assert quoted == store.namespace("acme").quote("store", key="a", size_bytes=9, ttl=60)
         assert acme.put("a", bytes(9), ttl=60).cost_atto == quoted.atto > 0
