@@ -47,7 +47,7 @@ from holdfast.log.records import (
 
 PAGE: Final = 1_000
 SLICE: Final = 20_000  # changes that are put into the tree at once, when they come in order;
-WAITING: Final = 500_000  # that wait for a seal at most, else as many as the tree has labels
+WAITING: Final = 250_000  # when they come from the log and nobody waits for a seal
 READ_BYTES: Final = 1 << 20  # of the log at once, for a slice
 SLICE_MOST: Final = 1_000_000  # of a seal: every time that pages are made anew costs most of it
 ROUNDS: Final = 64
@@ -133,15 +133,30 @@ class Absorbed:
         if self._at == end:
             self._version = version
             return False
-        if rest and self._count_changes() + most > self._waiting():
+        if rest and self._count_changes() + most > WAITING:
             return False
         with suppress(Unsettled, Damaged):
             return self._read(end, most, pace)
         return False
 
     def behind(self) -> int:
-        """How many records were written since those that were read, about."""
+        """How many records were written since those that were read, about.
+
+        None where only a seal can go on: its range grew, or it has to be scanned.
+        """
+        span = self.bucket.start, self.bucket.stop
+        if self._at is None or span != (self.start, self.stop):
+            return 0
         return max(0, self.bucket.version - self._version)
+
+    def narrow(self, pace: Pace) -> None:
+        """Forget what a split gave away, once its child has begun with it."""
+        with self.bucket.lock:
+            span = self.bucket.start, self.bucket.stop
+        inside = self.start <= span[0] < span[1] <= self.stop
+        if self._at is not None and inside and span != (self.start, self.stop):
+            with suppress(Damaged):
+                self._cut(span, pace)
 
     def adopt(self, parent: Absorbed, pace: Pace) -> None:
         """Begin where a split made this bucket, with what its parent's tree holds of its range.
@@ -291,7 +306,7 @@ class Absorbed:
 
     def _read(self, end: Position, most: int | None, pace: Pace) -> bool:
         """Read the log up to ``end``, or about so many records of it; whether there is more."""
-        left, room = most, SLICE_MOST if most is None else self._waiting()
+        left, room = most, SLICE_MOST if most is None else WAITING
         try:
             for number, group in self._groups(end, GIB if most is None else READ_BYTES):
                 self._absorb(self._changes, self._unsaid, group)
@@ -400,10 +415,6 @@ class Absorbed:
 
     def _count_changes(self) -> int:
         return sum(map(len, self._changes.values()))
-
-    def _waiting(self) -> int:
-        """How many changes wait to be put into the tries while nobody asks for a proof."""
-        return min(max(SLICE, self._count()), WAITING)
 
     def _put(self, changes: Changes, pace: Pace, least: int = 0) -> None:
         """Put changes into the tries and forget them, once there are enough."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from typing import Final, NamedTuple
 
@@ -53,7 +53,7 @@ def put(made: Trie | None, rows: Rows, pace: Pace = at_once) -> Trie | None:
     if not rows.labels:
         return made
     if made is None:
-        return trie.join(_built(rows, pace))
+        return trie.join(_hashed(_built(rows, pace), pace))
     if rows.labels[0] > made.last:  # in order: nothing is touched but the right edge
         return trie.join(_behind(made, rows, pace))
     return trie.join(_changed(made, rows, pace))
@@ -68,7 +68,7 @@ def hash_all(made: Trie | None, pace: Pace = at_once) -> bytes:
     return trie.digest_of(made)
 
 
-def _built(rows: Rows, pace: Pace) -> Iterator[Trie | None]:
+def _built(rows: Rows, pace: Pace) -> Iterator[Trie]:
     """Tries of ascending labels, some at a time: but for the last each ends where a page does.
 
     Where labels part highest within a page's width no page can reach across, so what is built
@@ -83,13 +83,17 @@ def _built(rows: Rows, pace: Pace) -> Iterator[Trie | None]:
         some = tuple(labels[at : at + BUILT])
         bits = trie.partings(some)
         size = len(some) if at + len(some) == len(labels) else _seam(bits)
-        made = trie.of_columns(
-            Columns(some[:size], b"".join(kept[at : at + size]), bits[: size - 1])
-        )
-        hash_all(made, pace)
-        yield made
+        body = b"".join(kept[at : at + size])
+        yield trie.of_columns(Columns(some[:size], body, bits[: size - 1]))
         pace()
         at += size
+
+
+def _hashed(tries: Iterable[Trie], pace: Pace) -> Iterator[Trie]:
+    """The same, hashed while they are near in memory: what is new is seldom made anew soon."""
+    for made in tries:
+        hash_all(made, pace)
+        yield made
 
 
 def _seam(bits: array[int]) -> int:
@@ -100,7 +104,7 @@ def _seam(bits: array[int]) -> int:
 
 def _behind(made: Trie, rows: Rows, pace: Pace) -> Iterator[Trie | None]:
     yield made
-    yield from _built(rows, pace)
+    yield from _hashed(_built(rows, pace), pace)
 
 
 def _changed(made: Trie, rows: Rows, pace: Pace) -> Iterator[Trie | None]:

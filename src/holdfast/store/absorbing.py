@@ -38,6 +38,7 @@ class Absorbing:
         self._store = store
         self._folder = index_folder(store)
         self._saving = Lock()
+        self._met = 0  # which version of the directory the trees are of
         self.absorbed: dict[str, Absorbed] = {}
 
     def catch_up(self, pace: Pace = no_pace) -> list[Absorbed]:
@@ -60,6 +61,18 @@ class Absorbing:
                 continue
             return pieces
         raise Changed(what="ranges of buckets")
+
+    def meet(self, pace: Pace = no_pace) -> None:
+        """Have buckets that were split off since begin with their parents' trees, to be followed.
+
+        Nothing is made before the first proof is asked for.
+        """
+        directory = self._store.placement.directory
+        version = directory.version
+        if self.absorbed and version != self._met:
+            for piece in self._take_in(directory, pace):
+                piece.narrow(pace)
+            self._met = version
 
     def _take_in(self, buckets: Iterable[Bucket], pace: Pace) -> list[Absorbed]:
         """The trees of buckets in order of their ranges, so that a parent comes before its child.

@@ -78,7 +78,7 @@ class Certifier:
         self._records = StoreRecords(store)
         self._id = bytes.fromhex(store.file.store)
         self._absorbing = Absorbing(store)
-        self._following = Following(store.clock)
+        self._following = Following(store, self._follow_slice)
         self._takings = Takings(store.peers)
         self._parts: dict[bytes, tuple[Part, ...]] = {}
         self._signed = Signed(self._records)
@@ -133,36 +133,33 @@ class Certifier:
         Whoever asks for a seal meanwhile waits for one slice. Trees of which much has changed
         are written down, without anybody waiting. Beside writers it rests most of the time.
         """
-        following, may_leave = self._following, self._store.upkeep.may_leave()
-        pieces = list(self._absorbing.absorbed.values())
-        following.forget_all_but(piece.id for piece in pieces)
-        for piece in pieces:
-            while not enough():
-                rest = following.yields(piece) and may_leave
-                if rest and not following.is_due():
-                    break
-                begun = following.begin()
-                more = self._follow_slice(piece, pace, rest=rest)
-                if rest:
-                    following.rest(begun)
-                if rest or not more:
-                    break
+        with self._turn_to_follow() as mine:
+            if mine:
+                self._absorbing.meet(pace)
+        self._following.follow(list(self._absorbing.absorbed.values()), pace, enough)
 
     def _follow_slice(self, piece: Absorbed, pace: Pace, *, rest: bool) -> bool:
         """Read some of what one bucket's log says; whether there is more to read."""
-        with self._turn:
-            if self._sealing:
+        with self._turn_to_follow() as mine:
+            if not mine:
                 return False
-            self._sealing = True
-        try:
             more = piece.follow(FOLLOWED, pace, rest=rest)
             standing = piece.standing(UNSAVED_MOST if rest else UNSAVED)
-        finally:
-            with self._turn:
-                self._sealing = False
-                self._turn.notify_all()
         self._absorbing.save(piece, standing, pace)
         return more
+
+    @contextmanager
+    def _turn_to_follow(self) -> Iterator[bool]:
+        """Keep seals waiting for a moment; False where one is being made."""
+        with self._turn:
+            mine = not self._sealing
+            self._sealing |= mine
+        try:
+            yield mine
+        finally:
+            with self._turn:
+                self._sealing &= not mine
+                self._turn.notify_all()
 
     def close(self) -> None:
         """Write down the trees, so that the next opening goes on from here."""

@@ -2,62 +2,98 @@
 
 A write pays nothing for proofs: while a bucket is written, its tree is followed for a tenth of
 the time, and only read, not put together. What was not read waits until nobody writes, or until
-somebody wants a seal, which reads all there is; so that this is not too long, a tree that is
-further behind than ``BEHIND`` is followed like anything else that upkeep does.
+somebody wants a seal, which reads all there is. So that this is not too long, trees that are
+together further behind than ``BEHIND`` are followed like anything else that upkeep does, for
+half of the time; and where they are further behind than ``FAR``, every round of upkeep ends
+with less. It does not rest then, and writers who fill the memory meanwhile wait for the next
+round (rule 10): so what a seal has to read is bounded however long somebody writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import TYPE_CHECKING, Final, Protocol
 
-from holdfast.clock import MACHINE, Clock
+from holdfast.clock import MACHINE
 
 if TYPE_CHECKING:
+    from holdfast.bucket.checkpoint import Pace
     from holdfast.certify.absorb import Absorbed
     from holdfast.log.log import Position
+    from holdfast.store.store import Store
 
 BEHIND: Final = 1_000_000  # records: a seal reads them in some seconds
+FAR: Final = 1_500_000  # records
 RESTS: Final = 9  # times as long as it worked
 QUIET_NS: Final = 500_000_000  # without a write; a slow disk keeps a writer waiting that long
+SLICES: Final = 50  # of a tree in one round; then it is the turn of what else is due
+SLICES_FAR: Final = 500  # the same, where trees are too far behind
+
+
+class Slice(Protocol):
+    """Reads a slice of what a bucket's log says; whether there is more to read."""
+
+    def __call__(self, piece: Absorbed, pace: Pace, *, rest: bool) -> bool:
+        """``rest``: others have to come first, so nothing is put into the tree."""
+        ...
 
 
 class Following:
     """How far each tree is to be followed now. For upkeep's thread alone.
 
     Args:
-        clock: tells time; how long a thread worked, the machine does.
+        store: the open store.
+        read: reads a slice.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, store: Store, read: Slice) -> None:
+        self._store = store
+        self._clock = store.clock
+        self._read = read
         self._worked = MACHINE.thread_ns
         self._seen: dict[str, tuple[Position, int]] = {}  # where a log ended, and since when
         self._due_ns = 0
+        self._lag = 0  # records that all trees together are behind
 
-    def yields(self, piece: Absorbed) -> bool:
+    def follow(self, pieces: Iterable[Absorbed], pace: Pace, enough: Callable[[], bool]) -> None:
+        """Read on for some trees: a bounded part, or all there is where a caller ticks."""
+        behind = {piece.id: piece.behind() for piece in pieces}
+        self._seen = {name: at for name, at in self._seen.items() if name in behind}
+        self._lag = sum(behind.values())
+        for piece in sorted(pieces, key=lambda piece: -behind[piece.id]):
+            self._follow(piece, pace, enough)
+
+    def _follow(self, piece: Absorbed, pace: Pace, enough: Callable[[], bool]) -> None:
+        upkeep = self._store.upkeep
+        may_leave = upkeep.may_leave()
+        for slices in count():
+            rest = may_leave and self._yields(piece)
+            if enough() or (rest and self._clock.monotonic_ns() < self._due_ns):
+                return
+            if may_leave and slices >= (SLICES if self._lag < FAR else SLICES_FAR):
+                upkeep.look_soon(at_once=True)
+                return
+            if not self._take(piece, pace, rest=rest) or rest:
+                return
+            if self._lag >= FAR:
+                upkeep.hurry()
+
+    def _take(self, piece: Absorbed, pace: Pace, *, rest: bool) -> bool:
+        """Read a slice, and rest for as long as that demands, where it does; is there more."""
+        begun, behind = self._worked(), piece.behind()
+        more = self._read(piece, pace, rest=rest)
+        self._lag += piece.behind() - behind
+        if rest:
+            worked = self._worked() - begun
+            self._due_ns = self._clock.monotonic_ns() + RESTS * worked
+        return more
+
+    def _yields(self, piece: Absorbed) -> bool:
         """Whether a tree has to wait for those who write to its bucket."""
         published, now = piece.bucket.published, self._clock.monotonic_ns()
         seen, since = self._seen.get(piece.id, (None, now))
         if seen != published:
             self._seen[piece.id] = (published, now)
             since = now
-        return now - since < QUIET_NS and piece.behind() < BEHIND
-
-    def is_due(self) -> bool:
-        """Whether it has rested as long as it has to beside writers."""
-        return self._clock.monotonic_ns() >= self._due_ns
-
-    def begin(self) -> int:
-        """What ``rest`` must be told."""
-        return self._worked()
-
-    def rest(self, begun: int) -> None:
-        """Rest for as long as the work since ``begin`` demands."""
-        worked = self._worked() - begun
-        self._due_ns = self._clock.monotonic_ns() + RESTS * worked
-
-    def forget_all_but(self, known: Iterable[str]) -> None:
-        """Buckets that are gone need no look."""
-        kept = set(known)
-        self._seen = {name: at for name, at in self._seen.items() if name in kept}
+        return now - since < QUIET_NS and self._lag < BEHIND

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from random import Random
 
 import pytest
 
@@ -113,10 +114,47 @@ def test_a_tree_far_behind_does_not_wait(store: Store, monkeypatch: pytest.Monke
     stands(store)
 
 
+def test_trees_that_run_away_are_followed_before_all_else(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long somebody writes, a round ends with less than too much, or gets on with it."""
+    for name, value in {"BEHIND": 500, "FAR": 1_200, "SLICES": 1, "SLICES_FAR": 3}.items():
+        monkeypatch.setattr(following, name, value)
+    pacer = store.upkeep._pacer
+    write(store)
+    look(store)  # what else is due has its turn
+    assert the_tree(store).behind() == MANY - 3 * 500
+    assert pacer.hurry
+    pacer.hurry = False
+    look(store)
+    assert the_tree(store).behind() == MANY - 4 * 500
+    assert not pacer.hurry
+    look(store)  # far enough to share the time, no more
+    assert the_tree(store).behind() == MANY - 5 * 500
+    stands(store)
+
+
+def test_what_all_trees_lack_together_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certifying, "FOLLOWED", 10)
+    monkeypatch.setattr(following, "BEHIND", 100)
+    with in_memory(MemoryDisk()) as (store, _):
+        space = store.namespace("acme")
+        for number in Random(4).sample(range(400), 400):  # few buckets are full then
+            space.put(f"k{number:06d}", bytes(900))
+        store.certifier.seal()
+        pieces = store.certifier._absorbing.absorbed.values()
+        assert len(pieces) > 3
+        space.put_many([(f"k{n:06d}", b"v") for n in range(1, 400, 3)])
+        assert max(piece.behind() for piece in pieces) < 100
+        look(store)  # not a slice of each, but all that is too much
+        assert 50 < sum(piece.behind() for piece in pieces) < 100
+        stands(store)
+
+
 def test_beside_writers_nothing_is_put_into_the_tree(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.certify.absorb.SLICE", 1_200)
+    monkeypatch.setattr("holdfast.certify.absorb.WAITING", 1_200)
     before = dict(the_tree(store).tries)
     for turn in range(4):
         write(store, turn * MANY)

@@ -86,6 +86,26 @@ def test_what_grew_at_the_right_edge_is_handed_on(store: Store, scans: list[str]
     the_trees_are_right(store, values)
 
 
+def test_buckets_that_splits_made_are_followed_before_the_next_seal(
+    store: Store, scans: list[str]
+) -> None:
+    chance = Random(9)
+    values: Values = {}
+    fill(store, values, chance, 4)
+    store.certifier.seal()
+    scans.clear()
+    for _ in range(10):
+        fill(store, values, chance, 5)
+        store.tick()
+        followed = store.certifier._absorbing.absorbed
+        assert list(followed) == [bucket.id for bucket in store.placement.directory]
+        assert all(piece._at == piece.bucket.published for piece in followed.values())
+    store.certifier.seal()
+    assert scans == []
+    assert len(store.placement.directory) > 8
+    the_trees_are_right(store, values)
+
+
 def test_who_merged_is_read_whole_and_right(store: Store, scans: list[str]) -> None:
     chance = Random(3)
     values: Values = {}
