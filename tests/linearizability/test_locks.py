@@ -77,7 +77,8 @@ def is_exclusive(namespace: Namespace, seed: int) -> bool:
     recorder = HistoryRecorder()
     together(THREADS, lambda process: work(namespace, recorder, seed, process))
     (history,) = recorder.histories().values()
-    assert sum(isinstance(operation.answer, int) for operation in history) > ROUNDS
+    # Where one waits for the disk for long, the others use up their rounds meanwhile.
+    assert sum(isinstance(operation.answer, int) for operation in history) > ROUNDS // 2
     return check_history(history, LockModel()).linearizable
 
 
