@@ -163,6 +163,8 @@ def _run(arguments: list[str]) -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         raise
+    except SystemExit as ended:  # what draws tables ends the process itself when a pipe closes
+        raise BrokenPipeError from ended
     except HoldfastError as error:
         Output(as_json=as_json).error(error)
         return exit_code(error)

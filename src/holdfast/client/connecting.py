@@ -228,8 +228,10 @@ def _trust(line: Line, public_key: bytes | Attested | None, seen: Path | None) -
 
 
 def _soon_maker(line: Line, sender: Sender, outbox: Path | None) -> Callable[[], Soon]:
+    file = None if outbox is None else arguments.path(outbox, "outbox")
+
     def make() -> Soon:
-        box = Box() if outbox is None else Outbox(outbox)
+        box = Box() if file is None else Outbox(file)
         return Soon(SoonCalls(line), sender.run, box, line.clock.wall_ns)
 
     return make

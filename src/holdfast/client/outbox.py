@@ -43,7 +43,7 @@ RECORD: Final = struct.Struct("<IIB")
 NUMBER: Final = struct.Struct("<Q")
 BEGIN_BODY: Final = struct.Struct("<Q16s")
 COUNT: Final = struct.Struct("<I")
-BEGIN, WRITE, SETTLE, LETTER = 1, 2, 3, 4
+BEGIN, WRITE, SETTLE, LETTER = KINDS = 1, 2, 3, 4
 COMPACT_BYTES: Final = 4 * MIB
 LETTERS: Final = 10_000
 REASON_BYTES: Final = 1000
@@ -209,11 +209,17 @@ def _end_of_record(data: bytes, at: int) -> int | None:
 
 
 def _is_torn(data: bytes, at: int) -> bool:
-    """Whether a crash explains what does not verify: it reaches the end, or is all zeros."""
+    """Whether a crash explains what does not verify: it reaches the end, or is all zeros.
+
+    What it says of its own length is not believed where a record that verifies lies behind it.
+    """
     if len(data) - at < RECORD.size or not any(data[at:]):
         return True
     length: int = RECORD.unpack_from(data, at)[1]
-    return at + RECORD.size + length >= len(data)
+    if at + RECORD.size + length < len(data):
+        return False
+    behind = range(at + RECORD.size, len(data) - RECORD.size + 1)
+    return not any(data[q + 8] in KINDS and _end_of_record(data, q) for q in behind)
 
 
 def _text(text: str, width: int) -> bytes:

@@ -76,6 +76,22 @@ def test_a_reader_that_goes_away_is_no_fault(tmp_path: Path) -> None:
         assert process.wait(timeout=60) == 141
 
 
+def test_a_table_that_nobody_reads_is_no_fault_either(tmp_path: Path) -> None:
+    run(tmp_path, "put", "data", "acme", "k", "--text", "v")
+    process = subprocess.Popen(
+        [*HOLDFAST, "status", "data"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stderr:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 141
+
+
 def test_another_owner_is_named_and_waited_for(tmp_path: Path) -> None:
     run(tmp_path, "put", "data", "acme", "other", "--text", "v")
     process = subprocess.Popen(

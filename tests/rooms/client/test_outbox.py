@@ -132,9 +132,8 @@ def test_a_flipped_bit_is_damage_or_cuts_the_last_record(tmp_path: Path) -> None
         except (Corrupt, FormatTooNew):
             assert path.read_bytes() == bent
         else:
-            # A length that was bent to point beyond the end looks like a torn record.
-            assert sorted(box.pending) in [pending for _, pending in steps]
-            assert at >= last or sorted(box.pending) != steps[-1][1]
+            assert at >= last  # a crash may have cut that one off, and no other
+            assert sorted(box.pending) == steps[-2][1]
             box.close()
 
 
