@@ -140,9 +140,14 @@ def run(arguments: Sequence[str]) -> int:
         code = _run(list(arguments))
         sys.stdout.flush()
     except BrokenPipeError:
-        _forget_stdout()
-        return ExitCode.PIPE_CLOSED
-    return code
+        pass
+    except SystemExit as ended:  # what draws tables would end the process by itself
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+    else:
+        return code
+    _forget_stdout()
+    return ExitCode.PIPE_CLOSED
 
 
 def _run(arguments: list[str]) -> int:
@@ -163,8 +168,6 @@ def _run(arguments: list[str]) -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         raise
-    except SystemExit as ended:  # what draws tables ends the process itself when a pipe closes
-        raise BrokenPipeError from ended
     except HoldfastError as error:
         Output(as_json=as_json).error(error)
         return exit_code(error)

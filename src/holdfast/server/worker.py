@@ -238,7 +238,7 @@ def listeners_of(orders: Orders) -> list[Listener]:
     """The sockets that were inherited."""
     tls = tls_of(orders.settings)
     return [
-        Listener(socket.socket(fileno=number), tls, url)
+        Listener(socket.socket(fileno=number), tls if url.startswith("https:") else None, url)
         for number, url in zip(orders.listen, orders.urls, strict=True)
     ]
 

@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 from holdfast.errors import InvalidValue
 from holdfast.server.listeners import bind
 from holdfast.server.settings import Settings
+from holdfast.server.worker import Orders, listeners_of
 from tests.rooms.server.conftest import Serve
 from tests.rooms.server.raw import OBJECTS, Raw
 
@@ -75,6 +76,28 @@ def test_what_the_system_refuses_is_named(tmp_path: Path) -> None:
         with pytest.raises(InvalidValue) as caught:
             bind(settings)
         assert caught.value.facts["argument"] == argument
+
+
+def test_a_worker_speaks_tls_where_it_was_asked_for(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path, "a")
+    settings = Settings(tls_cert=cert, tls_key=key)
+    bound = [socket.socket(), socket.socket(socket.AF_UNIX)]
+    orders = Orders(
+        root="",
+        whole="",
+        index=0,
+        parts=(),
+        listen=tuple(one.detach() for one in bound),
+        urls=("https://127.0.0.1:1", "unix:/socket"),
+        bounds="",
+        settings=settings,
+        sync="always",
+        bucket_bytes=0,
+    )
+    listeners = listeners_of(orders)
+    assert [one.tls is not None for one in listeners] == [True, False]
+    for one in listeners:
+        one.close()
 
 
 def test_tls_is_spoken(serve: Serve, tmp_path: Path) -> None:
