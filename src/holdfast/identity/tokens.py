@@ -2,7 +2,7 @@
 
     header   {"alg": "EdDSA", "kid": ..., "typ": "JWT"}
     payload  {"iss": "urn:holdfast:<store>", "aud": the same, "sub": name, "jti": id,
-              "iat": s, "exp": s, "knd": "token" | "link" | "operator",
+              "iat": s, "exp": s, to the ms, "knd": "token" | "link" | "operator",
               "grants": [...], "via": [ids of the tokens it was handed on by]}
 
 Those are the store's own. A trusted issuer's token says who it is for in ``sub`` and what
@@ -33,6 +33,7 @@ from holdfast.limits import TOKEN_CHARS, TOKEN_TTL_S, TOKENS_CACHED
 from holdfast.values import Grant, Principal
 
 SECOND_NS: Final = 1_000_000_000
+MS_NS: Final = 1_000_000
 AHEAD_NS: Final = 60 * SECOND_NS  # how far an issuer's clock may be ahead of ours
 AFTER_NS: Final = 7 * 86_400 * SECOND_NS  # past its end before what we know of it may go
 LATEST_S: Final = 253_402_300_799  # the end of the year 9999
@@ -87,7 +88,7 @@ class _Own(msgspec.Struct, forbid_unknown_fields=True):
     sub: str
     jti: str
     iat: int
-    exp: int
+    exp: Seconds
     knd: Kind
     grants: tuple[Grant, ...]
     via: tuple[str, ...] = ()
@@ -191,16 +192,16 @@ class Tokens:
         if not 0 < ttl_s <= TOKEN_TTL_S:
             raise InvalidExpiry(ttl=ttl_s)
         now_ns = self._clock.wall_ns()
-        until_s = -(-(now_ns + round(ttl_s * SECOND_NS)) // SECOND_NS)
+        until_ns = now_ns + round(ttl_s * SECOND_NS)
         if by is not None and by.until_ns is not None:
-            until_s = min(until_s, by.until_ns // SECOND_NS)
+            until_ns = min(until_ns, by.until_ns)
         claims = _Own(
             iss=self.name,
             aud=self.name,
             sub=name,
             jti=self._entropy.bytes(ID_BYTES).hex(),
             iat=now_ns // SECOND_NS,
-            exp=until_s,
+            exp=_seconds(until_ns),
             knd=kind,
             grants=tuple(map(checked, grants)),
             via=() if by is None else self._lineage(by),
@@ -211,7 +212,7 @@ class Tokens:
         token = jws.signed(msgspec.json.encode(claims), self.key.private, self.key.id)
         if len(token) > TOKEN_CHARS:
             raise LimitExceeded(limit="TOKEN_CHARS", most=TOKEN_CHARS, asked=len(token))
-        until_ns = claims.exp * SECOND_NS
+        until_ns = int(claims.exp * SECOND_NS)
         if self._records is not None:
             noted = Noted(claims.jti, claims.sub, claims.knd, claims.grants, until_ns, claims.via)
             kept_ns = max(until_ns - now_ns, 0) + AFTER_NS
@@ -411,6 +412,12 @@ def _is_own(credential: str) -> bool:
 def _name(credential: str) -> str:
     """A credential as the name of a record: ids of others may be of any length."""
     return credential if _is_own(credential) else sha256(credential.encode()).hexdigest()
+
+
+def _seconds(at_ns: int) -> int | float:
+    """A time as a claim has it, not after it; to the millisecond, so that a short life is that."""
+    at_ms = at_ns // MS_NS
+    return at_ms / 1000 if at_ms % 1000 else at_ms // 1000
 
 
 def _check_name(name: str) -> None:

@@ -435,6 +435,15 @@ def test_a_list_that_was_read_before_does_not_undo_it(house: House) -> None:
     assert house.refusal(made.token) == "revoked"
 
 
+def test_a_short_life_is_not_rounded_up(house: House) -> None:
+    house.clock.advance(700_000_000)
+    made = house.tokens.mint("ci", [READ], 1.5)
+    house.clock.advance(1_499_000_000)
+    assert house.tokens.verify(made.token).until_ns == made.until_ns
+    house.clock.advance(1_000_000)
+    assert house.refusal(made.token) == "expired"
+
+
 def test_what_was_handed_on_ends_with_what_it_came_from(house: House) -> None:
     first = house.tokens.mint("first", [READ], 60)
     second = house.tokens.mint("second", [READ], 600, by=house.tokens.verify(first.token))
