@@ -368,13 +368,19 @@ class Bucket(Reader):
         with self.lock:
             return self.state.resolve(overlay, most)
 
+    def resolve_next(self, most: int) -> int:
+        """As ``resolve``, of the oldest overlay not done; one may be dropped between two calls."""
+        with self.lock:
+            layers = (*reversed(self.state.frozen), self.state.active)
+            waiting = next((one for one in layers if one.resolved < len(one.keys)), None)
+            return 0 if waiting is None else self.state.resolve(waiting, most)
+
     def resolve_all(self, pace: Pace = no_pace) -> Tally:
         """Exact counts, resolved in slices; not exact while another's view is borrowed."""
         if self.lender is not None:
             return self.tally()
-        for overlay in (*reversed(self.state.frozen), self.state.active):
-            while self.resolve(overlay, 200):
-                pace()
+        while self.resolve_next(200):
+            pace()
         with self.lock:
             tally = self.tally()
             self.weight = tally.total()

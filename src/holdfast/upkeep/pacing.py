@@ -6,6 +6,7 @@ hand would be moved by them, and an object would expire before anybody let its t
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from holdfast.clock import MACHINE, SystemClock
@@ -44,6 +45,18 @@ class Pacer:
         self._sleep(self.HURRIED_S if self.hurry else max(worked * self.rest, self.LEAST_S))
         self.rest = 1
         self._since = self._now()
+
+
+def outlived(chore: Callable[[], object]) -> None:
+    """Do one chore of a thread that has others: a mistake of ours in it ends it, and no more.
+
+    It is told as one that ends a thread is.
+    """
+    try:
+        chore()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other buckets need upkeep
+        told = (type(error), error, error.__traceback__, threading.current_thread())
+        threading.excepthook(threading.ExceptHookArgs(told))
 
 
 class Turns:

@@ -321,13 +321,7 @@ def _shape(bucket: Bucket) -> tuple[object, ...]:
 
 def _resolved(bucket: Bucket) -> Iterator[None]:
     """Make the counts exact, in slices."""
-    while True:
-        with bucket.lock:
-            layers = (*reversed(bucket.state.frozen), bucket.state.active)
-            waiting = next((o for o in layers if o.resolved < len(o.keys)), None)
-            if waiting is None:
-                return
-            bucket.resolve(waiting, SLICE)
+    while bucket.resolve_next(SLICE):
         yield
 
 

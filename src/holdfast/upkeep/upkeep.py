@@ -37,7 +37,7 @@ from holdfast.log.records import Type
 from holdfast.placement.bounds import BRAKED, overrun
 from holdfast.request.corridor import Corridor
 from holdfast.upkeep import expire
-from holdfast.upkeep.pacing import SECOND_NS, Pacer
+from holdfast.upkeep.pacing import SECOND_NS, Pacer, outlived
 from holdfast.upkeep.reclaim import Reclaim
 from holdfast.upkeep.scrub import Scrub
 from holdfast.upkeep.space import given_back
@@ -131,7 +131,7 @@ class Upkeep:
             self._wake.wait(self._rest_s())
             self._wake.clear()
             with self._turn:
-                self._attempt(partial(self._go_on, None, self._pacer))
+                outlived(partial(self._attempt, partial(self._go_on, None, self._pacer)))
             self._pacer.hurry = False
 
     def _rest_s(self) -> float:

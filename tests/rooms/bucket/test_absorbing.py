@@ -217,3 +217,23 @@ def fill_segments(store: Store, count: int) -> None:
     last = log.number + count
     while log.number < last:
         ns.put_many([(f"{log.number}/{log.stop}/{n}", bytes(1_000)) for n in range(20)])
+
+
+@pytest.mark.parametrize("passing", ["a checkpoint", "a rebuild"])
+def test_counts_are_exact_though_overlays_go_meanwhile(store: Store, passing: str) -> None:
+    fill(store)
+    bucket = the_bucket(store)
+    checkpoint(bucket)
+    fill(store)
+    passed: list[None] = []
+
+    def pace() -> None:
+        if not passed:
+            passed.append(None)
+            store.rebuild() if passing == "a rebuild" else checkpoint(bucket)
+            fill(store, MANY // 2)
+
+    tally = bucket.resolve_all(pace)
+    assert passed
+    assert (tally.keys, tally.special) == derived(bucket)[:2]
+    assert exact(bucket) == derived(bucket)

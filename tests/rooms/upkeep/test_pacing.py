@@ -5,6 +5,8 @@ from __future__ import annotations
 from threading import Event
 from typing import SupportsIndex
 
+import pytest
+
 import holdfast
 from holdfast.clock import SystemClock
 from holdfast.testing import ManualClock
@@ -104,3 +106,18 @@ def test_where_a_writer_waits_short_slices_do_not_rest() -> None:
     pacer.hurry = False
     pacer()
     assert len(clock.slept) == 3
+
+
+def test_a_mistake_in_one_round_does_not_end_upkeep(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr("threading.excepthook", told.append)
+    rounds = Event()
+
+    def mistaken(*_: object) -> None:
+        if told:
+            rounds.set()
+        raise ZeroDivisionError
+
+    with holdfast.open(":memory:") as store:
+        store.upkeep.index = mistaken
+        assert rounds.wait(30)
