@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
 import holdfast
-from holdfast.errors import DeadlineExceeded, Unavailable
+from holdfast.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
 from holdfast.operations import Delete, Store
 from holdfast.server.lanes import Lanes, Stores
 from holdfast.values import Receipt
@@ -108,3 +110,23 @@ def test_what_comes_after_the_end_is_told_so() -> None:
         told = asyncio.run(ask())
         assert isinstance(told, list)
         assert [type(one) for one in told] == [Unavailable]
+
+
+def test_of_a_commit_that_was_interrupted_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be stored: who is told so must not take it for refused."""
+
+    def store_each(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async def ask() -> object:
+        lanes = Lanes(store.corridor, store.clock, MIB)
+        try:
+            return await settled(lambda s: lanes.put_stores(stores_of(["a", "b"]), s))
+        finally:
+            await asyncio.to_thread(lanes.close)
+
+    with holdfast.open(":memory:") as store:
+        monkeypatch.setattr(store.corridor, "store_each", store_each)
+        told = asyncio.run(ask())
+        assert isinstance(told, list)
+        assert [type(one) for one in told] == [OutcomeUnknown, OutcomeUnknown]

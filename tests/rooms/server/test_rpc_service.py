@@ -14,6 +14,7 @@ from holdfast.server.rpc.batch import Asked, Stream
 from holdfast.testing.serving import Serving
 from tests.rooms.server.http2_peer import peer
 from tests.rooms.server.rpc_client import WITHIN_S, Caller, Said, problem, say, served
+from tests.rooms.server.test_time_over import busy, pools
 
 Served = tuple[Serving, Caller]
 MIB = 1 << 20
@@ -287,3 +288,18 @@ def test_a_call_that_was_taken_back_by_the_time_it_is_read_begins_nothing(both: 
         one.say(one.call(1, "Put", store), rst_stream(1, CANCEL), one.call(3, "Put", store[:-1]))
         one.answer(3)
     assert not caller.ask("Exists", namespace="a", key="back").exists
+
+
+def test_what_waited_until_its_caller_gave_up_is_not_begun(both: Served) -> None:
+    serving, caller = both
+    stores = [say("Operation", store=say("StoreRequest", key=key, value=b"v")) for key in "ab"]
+    batch = say("BatchRequest", namespace="late", operations=stores)
+    one = say("StoreRequest", namespace="late", key="c")
+    with busy(pools(serving)["lanes"]):
+        with pytest.raises(grpc.RpcError) as refused:
+            list(caller.method("Batch")(iter([batch]), metadata=caller.metadata, timeout=0.3))
+        assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        with pytest.raises(grpc.RpcError):
+            caller.method("Put")(one, metadata=caller.metadata, timeout=0.3)
+    caller.ask("Put", namespace="late", key="behind", value=b"v")  # in the same lane
+    assert [*next(iter(caller.ask("List", namespace="late"))).keys] == ["behind"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from holdfast.engines.disk import OsDisk
 from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Disk
 from holdfast.limits import SCRUB_DAYS
+from holdfast.log.keyblock import Row, build, columns
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
@@ -191,3 +193,60 @@ def test_writers_collectors_and_growth_raise_no_alarm(house: House) -> None:
     assert told == []
     assert len(list(house.store.placement.directory)) >= 1
     assert house.store.check().ok
+
+
+def lacking(rows: list[Row]) -> list[Row]:
+    return rows[:-1]
+
+
+def disordered(rows: list[Row]) -> list[Row]:
+    return [rows[1], rows[0], *rows[2:]]
+
+
+def misleading(rows: list[Row]) -> list[Row]:
+    wrong = bytearray(rows[0].entry)
+    wrong[44] ^= 1  # the offset of the value
+    return [rows[0]._replace(entry=bytes(wrong)), *rows[1:]]
+
+
+@pytest.mark.parametrize("wrong", [lacking, disordered, misleading])
+def test_a_key_block_that_does_not_tell_the_records_is_found(
+    house: House, wrong: Callable[[list[Row]], list[Row]]
+) -> None:
+    """Its checksum is right: it was made so."""
+    (bucket,) = house.store.placement.directory
+    number = first_sealed(house)
+    block = bucket.log.key_block(number)
+    assert block is not None
+    bucket.log.seal(number, *build([columns(wrong(list(block)))]))
+    (told,) = house.scrub_for(SCRUB_DAYS)
+    assert "key block differs from the records" in told
+
+
+def test_a_segment_of_another_history_is_found(house: House) -> None:
+    (bucket,) = house.store.placement.directory
+    number = first_sealed(house)
+    info = bucket.log.ended[number]
+    bucket.log.ended[number] = msgspec.structs.replace(info, digest=info.digest ^ 1)
+    (told,) = house.scrub_for(SCRUB_DAYS)
+    assert "the groups are not those of the log" in told
+
+
+def test_more_alive_than_is_counted_is_found(house: House) -> None:
+    (bucket,) = house.store.placement.directory
+    house.store.rebuild()
+    bucket.view_tally.live[first_sealed(house)] -= 500
+    (told,) = house.scrub_for(SCRUB_DAYS)
+    assert "does not keep alive" in told
+
+
+def test_a_segment_is_followed_by_a_rest(house: House) -> None:
+    """However many are due, they are read at the pace of the budget."""
+    house.scrub_for(SCRUB_DAYS + 1)
+    begin = house.store._settings.time.now_ns() + 2 * PERIOD_NS
+    house.clock.advance(2 * PERIOD_NS)
+    for read in range(1, 4):
+        for _ in range(20):
+            house.store.tick(60)
+        assert sum(when >= begin for when in house.known().values()) == read
+        house.clock.advance(SURVEY_NS)
