@@ -9,7 +9,8 @@ from threading import Event
 
 import pytest
 
-from holdfast.server.connection import REQUESTS_DUE, UNSENT_BYTES, Connection
+from holdfast.limits import REQUESTS_DUE
+from holdfast.server.connection import UNSENT_BYTES, Connection
 from holdfast.store.store import Store
 from holdfast.testing.serving import Serving
 from tests.rooms.server.conftest import Serve
