@@ -125,7 +125,8 @@ class Bucket(Reader):
         found = self.reads.get(namespace)
         if found is None:
             lag = self.settings.lags.of(self, namespace)
-            found = self.reads.setdefault(namespace, counted.Reads(namespace, lag))
+            made = counted.Reads(namespace, lag, self.settings.gates)
+            found = self.reads.setdefault(namespace, made)
         return found
 
     # -- deciding -----------------------------------------------------------------

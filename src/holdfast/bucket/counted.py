@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from holdfast.bucket.bills import OPEN, OPENED
 from holdfast.charges import Charge, Kind, Terms, charge
-from holdfast.errors import BalanceEmpty
+from holdfast.errors import BalanceEmpty, HoldfastError
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
+    from holdfast.bucket.gates import Gates
     from holdfast.bucket.lag import Lag
 
 
@@ -29,13 +30,15 @@ class Reads:
     Args:
         namespace: whose.
         lag: bounds them, with those of other buckets.
+        gates: how often the namespace may be asked.
     """
 
-    __slots__ = ("_again", "_others", "due", "lag", "namespace", "silent", "sizes")
+    __slots__ = ("_again", "_gates", "_others", "due", "lag", "namespace", "silent", "sizes")
 
-    def __init__(self, namespace: bytes, lag: Lag) -> None:
+    def __init__(self, namespace: bytes, lag: Lag, gates: Gates) -> None:
         self.namespace = namespace
         self.lag = lag
+        self._gates = gates
         self.sizes: list[int] = []
         self.due = 0
         self._others: list[tuple[Kind, int]] = []  # that were asked for besides
@@ -52,13 +55,20 @@ class Reads:
         """Be granted more loads, once a load is counted that is over the grant.
 
         Raises:
-            BalanceEmpty: reads are refused, and this one is not counted.
+            BalanceEmpty, LimitExceeded: reads are refused, and this one is not counted.
         """
-        if self.silent:
+        try:
+            self.refuse()
+        except HoldfastError:
             with suppress(ValueError):
                 self.sizes.remove(size_bytes)
-            self.refuse()
+            raise
         self.lag.grant(self)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether each load has to heed."""
+        return self.silent or self.namespace in self._gates.windows
 
     def over(self) -> int:
         """Loads that are counted beyond the grant."""
@@ -72,9 +82,10 @@ class Reads:
         """Count another read.
 
         Raises:
-            BalanceEmpty: reads are refused.
+            BalanceEmpty, LimitExceeded: reads are refused.
         """
-        self.refuse()
+        if kind or self.silent:  # the pages of a list are one read
+            self.refuse()
         self._others.append((kind, egress_bytes))
 
     def __len__(self) -> int:
@@ -105,9 +116,11 @@ class Reads:
         self._again.update(read)
 
     def refuse(self) -> None:
-        """Raise BalanceEmpty where the grace is over."""
+        """Raise BalanceEmpty where the grace is over, LimitExceeded where there were too many."""
         if self.silent:
             raise BalanceEmpty(namespace=self.namespace.decode())
+        if self._gates.windows:
+            self._gates.enter(self.namespace)
 
 
 def priced(terms: Terms, read: Counter[tuple[Kind, int]]) -> dict[Charge, int]:

@@ -69,6 +69,7 @@ class Lag:
     def _grant(self, reads: Reads) -> bool:
         with self.granting:
             part = self._most // max(GRANT, GRANTED * len(self._buckets))
+            part = 0 if reads.is_held else part
             count = max(0, min(max(part, reads.over(), 1), self._left))
             self._left -= count
             reads.due += count

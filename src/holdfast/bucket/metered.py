@@ -103,6 +103,7 @@ class Call:
         self._bucket = bucket
         self._group = group
         self._bookings: dict[bytes, Booking] = {}
+        self._entered: set[bytes] = set()
 
     def decide(self, operation: Operation) -> object:
         """Plan an operation and charge it; what refuses it changes nothing.
@@ -115,6 +116,8 @@ class Call:
             return _planned(self._bucket, operation, self._group)
         asked = not isinstance(operation, Delete) or operation.why == "asked"
         kind = KINDS[type(operation)] if asked else ""
+        if asked and self._bucket.settings.gates.windows:
+            self._enter(purse.namespace)
         if not isinstance(operation, Delete) and purse.lacks(price_of(purse.terms, kind)):
             raise _empty(purse, price_of(purse.terms, kind))
         asked_for = operation
@@ -122,6 +125,12 @@ class Call:
             operation = _prepaid(purse, operation)
         result, asked_for.cost_atto = self._charged(purse, operation, kind)
         return result
+
+    def _enter(self, namespace: bytes) -> None:
+        """A call is one request, however much it asks for."""
+        if namespace not in self._entered:
+            self._bucket.settings.gates.enter(namespace)
+            self._entered.add(namespace)
 
     def _charged(self, purse: Purse, operation: Operation, kind: Kind) -> tuple[object, int]:
         bucket, group, key = self._bucket, self._group, operation.key
@@ -243,6 +252,8 @@ def store_many(
     All of it is admitted, or each for itself is decided elsewhere. ``bounds`` are the lowest
     and the highest of the keys.
     """
+    if bucket.settings.gates.windows:
+        return None
     low, high = bounds
     purse = bucket.purses.of(low)
     if purse is None:

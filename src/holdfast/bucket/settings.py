@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from holdfast.bucket.gates import Gates
 from holdfast.bucket.lag import Lags
 from holdfast.clock import BucketTime, Clock, Entropy
 from holdfast.engines.port import Segments
@@ -35,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True):
     ``open_view`` makes the view of a bucket id, ``drop_view`` forgets it for good.
     ``in_place``: sealed segments are mapped; without it every read is a call, so that
     a cold page never holds the interpreter (rule 12). ``lags``: reads that are not charged yet.
-    ``behind``: who syncs beside writers.
+    ``behind``: who syncs beside writers. ``gates``: how often namespaces may be asked.
     """
 
     ground: Segments
@@ -51,3 +52,4 @@ class Settings(msgspec.Struct, frozen=True):
     lags: Lags
     in_place: bool = True
     behind: Behind = msgspec.field(default_factory=Behind)
+    gates: Gates = msgspec.field(default_factory=lambda: Gates(lambda: 0))

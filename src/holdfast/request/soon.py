@@ -96,6 +96,7 @@ class Soon:
             atexit.unregister(self._wait)
 
     def _work(self) -> None:
+        self._corridor.placement.settings.gates.let_in()  # each was held when it was queued
         while True:
             batch = self._take()
             if batch is None:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from holdfast.bucket import bills, counted
+from holdfast.bucket.gates import RATE
 from holdfast.bucket.purse import Purse
 from holdfast.errors import BalanceEmpty, Busy, LimitExceeded, Moved
 from holdfast.metering.tariffs import CLASSES, SENDS
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 READS: Final = frozenset(("load", "exists", "stat", "locate", "list", "search", "consumers.list"))
 WELL: Final = 400  # statuses below say that what was asked for was done
-CONCURRENT, RATE = "concurrent_max", "requests_per_s"  # as ``configure`` calls them
+CONCURRENT: Final = "concurrent_max"  # as ``configure`` calls it
 
 
 class Charging:
@@ -47,6 +48,7 @@ class Charging:
         self.known: Mapping[str, Configured] = {}
         self._balances: Mapping[str, int] = {}
         store.metering_changed = self.tick
+        store.placement.settings.gates.leave_to_doors()
         store.begin_metering()
 
     def tick(self) -> None:

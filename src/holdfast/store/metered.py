@@ -40,7 +40,8 @@ class Metered:
             tariff: the name of one, its newest version; None: it is free.
             bytes_max: of keys and values that it may hold.
             objects_max: how many objects it may hold.
-            requests_per_s: that doors let in, all processes of a server together.
+            requests_per_s: that are let in, through the doors of all processes of a server
+                together.
             concurrent_max: requests under way at once, through the doors.
             grace: for how long reads go on when it cannot pay, in seconds or like "7d".
             retention: for how long what it holds is kept then at least; None: for ever.

@@ -124,6 +124,7 @@ class Meters:
         self._records.put(f"{METERING}{name}", msgspec.msgpack.encode(told))
         with self._lock:
             self._known = {**(self._known or {}), space: told}
+        self._hold(space, told)
         one = self.metering_of(name)
         self._keep(one)
         if self.whole is not None:
@@ -151,6 +152,14 @@ class Meters:
             self._known = None
         self._keep(self.metering_of(name))
 
+    def _hold(self, space: bytes, told: Configured) -> None:
+        """Hold requests to their bound, those that were let in beforehand too."""
+        self._store.placement.settings.gates.hold(space, told.requests_per_s)
+        for bucket in list(self._store.placement.directory):
+            reads = bucket.reads.get(space) if space in bucket.purses else None
+            if reads is not None:
+                reads.lag.recall(reads)
+
     def _keep(self, one: Metering) -> None:
         """A namespace was configured: who serves it knows at once."""
         self.funding.keep(one)
@@ -177,6 +186,8 @@ class Meters:
             if self._known is None or (shared and now - self._loaded_ns > RELOAD_NS):
                 listed = self._records.list(METERING)
                 self._known = {key.rpartition("/")[2].encode(): _read(v) for key, v in listed}
+                for space, told in self._known.items():
+                    self._store.placement.settings.gates.hold(space, told.requests_per_s)
                 self._loaded_ns = now
             return self._known
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from posixpath import dirname
 
+from holdfast.bucket.gates import Gates
 from holdfast.bucket.lag import Lags
 from holdfast.bucket.settings import Settings, Sync
 from holdfast.bucket.settling import charge_reads
@@ -208,6 +209,7 @@ def _open(  # noqa: PLR0917
             segment_bytes=segment_bytes(bucket_bytes),
             lags=Lags(charge_reads),
             in_place=in_place,
+            gates=Gates(clock.monotonic_ns),
         )
         left = closed.take(disk, root, settings.identity)  # before anything can be written
         return Store(

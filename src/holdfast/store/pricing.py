@@ -82,7 +82,7 @@ class Pricing:
             ttl: how long it is to live; None pays rent by the tick.
 
         Raises:
-            InvalidValue: there is no such operation. InvalidExpiry: of ``ttl``.
+            InvalidValue: there is no such operation, or no such size. InvalidExpiry: of ``ttl``.
 
         Example:
             >>> import holdfast
@@ -95,6 +95,8 @@ class Pricing:
         if not isinstance(operation, str):
             operation, key, size_bytes, ttl_ns = _asked(operation)
         size = arguments.integer(size_bytes, "size_bytes")
+        if size < 0:
+            raise InvalidValue(argument="size_bytes", reason="negative")
         composite = self._space if key is None else arguments.compose(self._space, key)
         known = self._corridor.read(composite, lambda bucket: _terms(bucket, composite))
         entry = None if key is None else self._standing(composite)

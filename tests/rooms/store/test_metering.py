@@ -85,6 +85,8 @@ def test_what_is_quoted_is_what_is_charged(store: Store, clock: ManualClock) -> 
     with acme.bill() as bill:
         acme.delete("k")
     assert bill.cost_atto == quoted
+    with pytest.raises(InvalidValue):
+        acme.quote("store", key="k", size_bytes=-1, ttl=60)
 
 
 def test_reads_are_on_the_bill_and_charged_by_the_tick(store: Store, clock: ManualClock) -> None:
@@ -349,3 +351,53 @@ def test_a_writer_that_comes_between_does_not_lift_a_bound(store: Store) -> None
     told = [b.purses[b"acme"] for b in store.placement.directory]
     assert first.purses[b"acme"].allotted_objects == 1
     assert sum(max(purse.used_objects, purse.allotted_objects) for purse in told) <= 60
+
+
+def test_a_namespace_is_asked_as_often_as_its_bound_says(store: Store, clock: ManualClock) -> None:
+    """Also where nobody comes through a door; what is refused changes nothing and costs nothing."""
+    store.accounts.deposit("acme", USD, "invoice 1")
+    acme, free = store.namespace("acme"), store.namespace("free")
+    acme.put("k", b"v")
+    acme.configure(tariff="enclave", requests_per_s=3)
+    asks: list[Callable[[], object]] = [
+        lambda: acme.put("k", b"w", ttl=9),
+        lambda: acme.put("k", b"w"),
+        lambda: acme.put_many([("k", b"w"), ("l", b"w"), ("m", b"w")]),
+        lambda: acme.get("k"),
+        lambda: acme.exists("k"),
+        lambda: acme.stat("k"),
+        lambda: list(acme.list()),
+        lambda: acme.append("k", b""),
+        lambda: acme.delete("none", missing_ok=True),
+        lambda: acme.lock("k").release(),
+    ]
+    for ask in asks:
+        clock.advance(2 * SECOND_NS)
+        with pytest.raises(LimitExceeded) as refused:
+            [ask() for _ in range(4)]
+        assert refused.value.facts["limit"] == "requests_per_s"
+        before = acme.usage()
+        for again in asks:
+            with pytest.raises(LimitExceeded):
+                again()
+        assert acme.usage() == before
+        free.put("k", b"v")
+    clock.advance(2 * SECOND_NS)
+    for number in range(3):
+        acme.put_soon(f"s{number}", b"v")
+    with pytest.raises(LimitExceeded):
+        acme.put_soon("s3", b"v")
+    assert store.flush() == []
+    clock.advance(2 * SECOND_NS)
+    assert acme.get("s2") == b"v"
+    acme.configure(tariff="enclave")
+    assert [acme.get("k") for _ in range(9)] == [acme.get("k")] * 9
+    conserved(store)
+
+
+def test_who_asks_evenly_is_never_refused(store: Store, clock: ManualClock) -> None:
+    acme = store.namespace("acme")
+    acme.configure(requests_per_s=4)
+    for number in range(40):
+        acme.put(f"k{number}", b"")
+        clock.advance(SECOND_NS // 4)

@@ -1,0 +1,93 @@
+"""How often a namespace may be asked, where whoever asks has the store in hand.
+
+A server's doors hold requests themselves, those of all its processes together
+(``server/bounds.py``); where one serves the store, nothing is held here. What the house does by
+itself is let in, and so is what ``put_soon`` stores: it was held when it was queued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock, get_ident
+from typing import Final
+
+from holdfast.errors import LimitExceeded
+
+SECOND_NS: Final = 1_000_000_000
+RATE: Final = "requests_per_s"  # as ``configure`` calls it
+
+
+class Window:
+    """Requests that were let in within this second and the one before, at most ``rate``."""
+
+    __slots__ = ("_before", "_now", "_second", "rate")
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        self._second = self._now = self._before = 0
+
+    def spend(self, now_ns: int) -> bool:
+        """Let one in, unless there were so many within the last second."""
+        second, part_ns = divmod(now_ns, SECOND_NS)
+        if second != self._second:
+            self._before = self._now if second == self._second + 1 else 0
+            self._second, self._now = second, 0
+        # What came in the second before counts by the part of it that is not a second ago; one
+        # more where there is any, so that who asks evenly is never refused.
+        lately_ns = self._now * SECOND_NS + self._before * (SECOND_NS - part_ns)
+        if self._now >= self.rate or lately_ns >= (self.rate + 1) * SECOND_NS:
+            return False
+        self._now += 1
+        return True
+
+
+class Gates:
+    """The bounds on requests of one store's namespaces. Safe for threads.
+
+    ``windows`` are those that are held, by namespace; where there is none, nobody need enter.
+
+    Args:
+        now_ns: the clock that never goes back.
+    """
+
+    def __init__(self, now_ns: Callable[[], int]) -> None:
+        self._now_ns = now_ns
+        self._lock = Lock()
+        self.windows: dict[bytes, Window] = {}
+        self._house: set[int] = set()  # threads that are let in
+        self._are_held = True
+
+    def hold(self, namespace: bytes, rate: int | None) -> None:
+        """Let a namespace be asked so often in a second from now on; None: as often as wanted."""
+        with self._lock:
+            known = self.windows.get(namespace)
+            if rate is None or not self._are_held:
+                self.windows.pop(namespace, None)
+            elif known is None:
+                self.windows[namespace] = Window(rate)
+            else:
+                known.rate = rate
+
+    def leave_to_doors(self) -> None:
+        """Hold nothing any more: a server does."""
+        with self._lock:
+            self._are_held = False
+            self.windows.clear()
+
+    def let_in(self) -> None:
+        """Let in whatever this thread asks for."""
+        self._house.add(get_ident())
+
+    def enter(self, namespace: bytes) -> None:
+        """Begin a request.
+
+        Raises:
+            LimitExceeded: there were too many within the last second; nothing was done.
+        """
+        window = self.windows.get(namespace)
+        if window is None or get_ident() in self._house:
+            return
+        with self._lock:
+            if window.spend(self._now_ns()):
+                return
+        raise LimitExceeded(limit=RATE, most=window.rate, namespace=namespace.decode())
