@@ -10,7 +10,7 @@ from threading import Event
 import pytest
 
 from holdfast.limits import REQUESTS_DUE
-from holdfast.server.connection import UNSENT_BYTES, Connection
+from holdfast.server.connection import UNSENT_BYTES, WRITE_HIGH_BYTES, Connection
 from holdfast.store.store import Store
 from holdfast.testing.serving import Serving
 from tests.rooms.server.conftest import Serve
@@ -121,3 +121,40 @@ def test_answers_that_wait_for_an_earlier_one_are_few(
     assert raw.hear().status == 200
     for _ in range(40):
         assert raw.hear().body == value
+
+
+def test_no_more_requests_are_begun_than_may_be_due(
+    serve: Serve, connect: Dial, store: Store
+) -> None:
+    asked = 3 * REQUESTS_DUE
+    serving = serve()
+    raw = connect(serving)
+    served = connection(serving)
+    with busy(pools(serving)["lanes"]):
+        raw.say(b"".join(raw.request("PUT", f"{OBJECTS}k{n:03}", b"v") for n in range(asked)))
+        wait_until(lambda: not served.reading)
+        assert 0 < len(served.due) <= REQUESTS_DUE
+    for _ in range(asked):
+        assert raw.hear().status == 200
+    assert len(list(store.namespace("acme").list())) == asked
+
+
+def test_answers_that_are_ready_wait_while_the_send_buffer_is_over_its_mark(
+    serve: Serve, store: Store
+) -> None:
+    value = bytes(200_000)
+    store.namespace("acme").put("a", value)
+    serving = serve()
+    with dialled(serving) as raw:
+        served = connection(serving)
+        sending = served.transport.get_extra_info("socket")
+        sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        listed = raw.request("GET", "/v1/namespaces/acme/objects?prefix=a")
+        with busy(pools(serving)["readers"]):
+            raw.say(listed + raw.request("GET", OBJECTS + "a") * 5)
+            wait_until(lambda: len(served.due) == 6)
+        wait_until(lambda: served.choked_since_s is not None)
+        assert served.transport.get_write_buffer_size() < WRITE_HIGH_BYTES + 2 * len(value)
+        assert raw.hear().status == 200
+        for _ in range(5):
+            assert raw.hear().body == value
