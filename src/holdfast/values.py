@@ -7,7 +7,9 @@ They are ``msgspec.Struct`` because one is made per operation on the hot path
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import Final, Literal, overload
 
 import msgspec
 
@@ -32,6 +34,59 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     expires_ns: int | None
     bucket: str
     cost_atto: int = 0
+
+
+class Receipts(Sequence[Receipt]):
+    """Those of stores that one bucket took together, without an object for each.
+
+    Args:
+        names: keys, as they were given.
+        versions: one after the other.
+        sizes: of the values, in bytes.
+        bucket: the id of the bucket.
+        cost_atto: the charge of each.
+
+    Example:
+        >>> told = Receipts(["a", "b"], range(7, 9), [1, 2], "0f")
+        >>> told[1], len(told[:1])
+        (Receipt(key='b', version=8, size=2, expires_ns=None, bucket='0f', cost_atto=0), 1)
+    """
+
+    __slots__ = ("bucket", "cost_atto", "names", "sizes", "versions")
+
+    def __init__(  # noqa: PLR0917 - as a receipt
+        self,
+        names: Sequence[str],
+        versions: range,
+        sizes: Sequence[int],
+        bucket: str,
+        cost_atto: int = 0,
+    ) -> None:
+        self.names = names
+        self.versions = versions
+        self.sizes = sizes
+        self.bucket = bucket
+        self.cost_atto = cost_atto
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.versions)
+
+    @overload
+    def __getitem__(self, at: int) -> Receipt: ...
+    @overload
+    def __getitem__(self, at: slice) -> Receipts: ...
+    def __getitem__(self, at: int | slice) -> Receipt | Receipts:
+        """One of them, or some that follow one another."""
+        names, versions, sizes = self.names, self.versions, self.sizes
+        if isinstance(at, slice):
+            return Receipts(names[at], versions[at], sizes[at], self.bucket, self.cost_atto)
+        return Receipt(names[at], versions[at], sizes[at], None, self.bucket, self.cost_atto)
+
+    def __iter__(self) -> Iterator[Receipt]:
+        """Each of them."""
+        told = (self.names, self.versions, self.sizes, repeat(None), repeat(self.bucket))
+        return map(Receipt, *told, repeat(self.cost_atto))
 
 
 class IndexRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

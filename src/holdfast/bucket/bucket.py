@@ -28,7 +28,7 @@ from holdfast.log.entry import Entry, Extent, unpack
 from holdfast.log.header import Birth, LogState, NumberedState, PursedState
 from holdfast.log.log import Log, Position
 from holdfast.operations import Once, Operation
-from holdfast.values import Receipt
+from holdfast.values import Receipts
 from holdfast.views.port import Table, View
 from holdfast.views.presence import Presence
 from holdfast.views.prints import Prints
@@ -161,7 +161,7 @@ class Bucket(Reader):
 
     def store_many(
         self, batch: plain.Batch, low: bytes, high: bytes, first: Once | None = None
-    ) -> list[Receipt] | None:
+    ) -> Receipts | None:
         """Apply stores without options, whose keys lie from ``low`` to ``high``.
 
         As ``apply``, quicker; None where something in the bucket needs a look first. Their

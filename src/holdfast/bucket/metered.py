@@ -46,7 +46,7 @@ from holdfast.operations import (
     Store,
     Unlock,
 )
-from holdfast.values import Receipt
+from holdfast.values import Receipt, Receipts
 from holdfast.views.port import Table
 from holdfast.views.presence import Presence
 
@@ -246,7 +246,7 @@ class Change:
 
 def store_many(
     bucket: Bucket, group: Gathering, batch: plain.Batch, bounds: tuple[bytes, bytes]
-) -> list[Receipt] | None:
+) -> Receipts | None:
     """As ``plain.plan``, in a bucket that has a purse; None where anything needs a look.
 
     All of it is admitted, or each for itself is decided elsewhere. ``bounds`` are the lowest

@@ -8,6 +8,7 @@ decided for itself.
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,7 +19,7 @@ from holdfast.bucket.sessions import namespace_of
 from holdfast.errors import HoldfastError
 from holdfast.log.header import SessionRecord
 from holdfast.log.records import Type
-from holdfast.values import Receipt
+from holdfast.values import Receipts
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
@@ -36,7 +37,7 @@ class Noted(msgspec.Struct, frozen=True):
 
 def store_many(
     bucket: Bucket, group: Gathering, batch: plain.Batch, first: Once
-) -> list[Receipt] | None:
+) -> Receipts | None:
     """Stage stores without options whose numbers follow one another from ``first`` on.
 
     None where any of them needs a look. Under the bucket's lock.
@@ -53,7 +54,7 @@ def store_many(
     )
     if receipts is None:
         return None
-    told = [Stored(r.version, r.size, r.expires_ns) for r in receipts]
+    told = list(map(Stored, receipts.versions, receipts.sizes, repeat(None)))
     numbers = range(first.number, first.number + len(told))
     outcomes = dict(zip(numbers, map(msgspec.msgpack.encode, told), strict=True))
     _write_down(bucket, group, keys[0], Noted(namespace, first.session, outcomes))

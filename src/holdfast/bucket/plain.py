@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import repeat
 from typing import TYPE_CHECKING
 
 from crc32c import crc32c
@@ -30,7 +29,7 @@ from holdfast.log.records import (
     Type,
 )
 from holdfast.operations import Store
-from holdfast.values import Receipt
+from holdfast.values import Receipt, Receipts
 from holdfast.views.state import PLAIN_HELD
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ _pack_head, _pack_entry, _pack_check = PLAIN_HEAD.pack, PLAIN_ENTRY.pack, CHECK.
 
 def plan(
     bucket: Bucket, group: Gathering, batch: Batch, high: bytes, *, cost_atto: int = 0
-) -> list[Receipt]:
+) -> Receipts:
     """Stage the records of plain stores; their receipts. Under the bucket's lock.
 
     ``high`` is the highest of the keys; ``cost_atto`` what each of them is charged.
@@ -70,8 +69,7 @@ def plan(
         if len(pending) - before < len(keys):
             group.beside += _repeated_bytes(batch)
     group.count += len(rows)
-    told = (names, versions, map(len, values), repeat(None), repeat(bucket.id))
-    return list(map(Receipt, *told, repeat(cost_atto)) if cost_atto else map(Receipt, *told))
+    return Receipts(names, versions, list(map(len, values)), bucket.id, cost_atto)
 
 
 def _stage(group: Gathering, batch: Batch, versions: range, now: int) -> list[bytes]:

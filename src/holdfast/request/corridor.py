@@ -33,7 +33,7 @@ from holdfast.placement.placement import Placement
 from holdfast.request.funds import Funds
 from holdfast.request.pressure import GROWING, Pressure
 from holdfast.request.shared import hold_shared, refuse_shared
-from holdfast.values import Receipt
+from holdfast.values import Receipt, Receipts
 
 T = TypeVar("T")
 GROWTH = (Store(b"", "", b""),)
@@ -107,9 +107,9 @@ class Corridor:
         except Busy as error:
             error.facts.setdefault("index", 0)
             raise
-        return (
-            receipts_of(self.write_many(list(map(Store, *batch)))) if receipts is None else receipts
-        )
+        if receipts is None:
+            return receipts_of(self.write_many(list(map(Store, *batch))))
+        return list(receipts)
 
     def store_each(self, batch: Batch) -> Sequence[object]:
         """As ``store_many``, but each store has its own result, or its error."""
@@ -119,14 +119,14 @@ class Corridor:
             return [error] * len(batch[0])
         return self.write_many(list(map(Store, *batch))) if receipts is None else receipts
 
-    def _store_together(self, batch: Batch, first: Once | None = None) -> list[Receipt] | None:
+    def _store_together(self, batch: Batch, first: Once | None = None) -> Receipts | None:
         """The receipts of stores that one bucket takes as they are; None where any needs a look.
 
         Their numbers follow one another from ``first`` on, if they have any.
         """
         keys, _, values = batch
         if not keys:
-            return []
+            return Receipts((), range(0), (), "")
         low, high = min(keys), max(keys)
         bucket = self.directory.find(low)
         size = sum(map(len, values))

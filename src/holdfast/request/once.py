@@ -15,7 +15,7 @@ from holdfast.errors import HoldfastError, SessionUnknown
 from holdfast.operations import Evacuate, Lock, Once, Operation, Store, Upload
 from holdfast.request.arguments import HIDDEN, VISIBLE, integer, outside
 from holdfast.request.corridor import Corridor
-from holdfast.values import Receipt
+from holdfast.values import Receipts
 
 NUMBER_MOST = (1 << 63) - 1
 SESSION_BYTES = 16
@@ -68,7 +68,7 @@ class NumberedCorridor(Corridor):
         """As ``Corridor.store``."""
         return self.write(Store(key, name, value))
 
-    def _store_together(self, batch: Batch, first: Once | None = None) -> list[Receipt] | None:
+    def _store_together(self, batch: Batch, first: Once | None = None) -> Receipts | None:
         """As of ``Corridor``: each has the next number."""
         first = Once(self._session, self._next, self._floor)
         try:

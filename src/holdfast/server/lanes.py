@@ -14,7 +14,6 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import islice
 from threading import Lock
 
 import msgspec
@@ -25,6 +24,7 @@ from holdfast.errors import Busy, DeadlineExceeded, HoldfastError, OutcomeUnknow
 from holdfast.limits import VALUE_RECORD_BYTES
 from holdfast.operations import Operation, Store
 from holdfast.request.corridor import Corridor
+from holdfast.values import Receipts
 
 log = logging.getLogger("holdfast.server")
 THREADS = 8
@@ -118,8 +118,8 @@ class Lanes:
     def put_stores(self, stores: Stores, settle: Settle, deadline_ns: int | None = None) -> None:
         """Carry out stores, those of each bucket in its lane.
 
-        ``settle`` is called once, with the results of all in their order, each an error or a
-        receipt.
+        ``settle`` is called once, with the results of all in their order, a list of errors and
+        receipts, or ``Receipts``.
 
         Raises:
             Busy: as ``put``; nothing is begun.
@@ -239,7 +239,7 @@ class Whole:
 
     def settle(self, indices: Sequence[int], outcome: object) -> None:
         """Take the results of one lane, or the error that all of them share."""
-        told = outcome if isinstance(outcome, list) else [outcome] * len(indices)
+        told = outcome if isinstance(outcome, list | Receipts) else [outcome] * len(indices)
         if len(told) == len(self._outcomes):
             self._settle(told)
             return
@@ -287,11 +287,12 @@ def _operations(group: list[Waiting]) -> Iterator[Operation]:
 
 
 def _dealt(group: list[Waiting], outcomes: Sequence[object]) -> Sequence[object]:
-    """The outcomes of operations by what waits for them: a list where that is stores."""
+    """The outcomes of operations by what waits for them: several where that is stores."""
     if len(outcomes) == len(group) and not any(type(w.operation) is Stores for w in group):
         return outcomes
-    left = iter(outcomes)
-    return [
-        list(islice(left, w.count)) if isinstance(w.operation, Stores) else next(left)
-        for w in group
-    ]
+    dealt, at = [], 0
+    for waiting in group:
+        begun, at = at, at + waiting.count
+        many = isinstance(waiting.operation, Stores)
+        dealt.append(outcomes[begun:at] if many else outcomes[begun])
+    return dealt

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from heapq import heappush
 from itertools import islice
 
@@ -28,6 +28,7 @@ EXPIRES_AT = 16  # of the expiry in an entry (log/entry.py)
 FLAGS = struct.Struct("<H")
 FLAGS_AT = 36  # of the flags in an entry
 SIDE = struct.Struct("<QII")  # the head of a side table's row (bucket/rows.py)
+COUNTED = struct.Struct("<24xQ4xH2xI8x")  # size, flags and segment of an entry
 CAREFUL = Flag.PERMANENT | Flag.MANAGED | Flag.LARGE
 TABLES = (Table.KEYS, Table.CONSUMERS, Table.LOCKS, Table.UPLOADS, Table.SESSIONS)
 
@@ -69,6 +70,20 @@ class Tally:
         """Count an object out that is replaced, unless it was removed already."""
         if row:
             self.count(key, row, -1)
+
+    def count_all_out(self, keys: Collection[bytes], rows: Sequence[bytes]) -> None:
+        """The same for many, quicker where all are plain entries."""
+        if set(map(len, rows)) != {ENTRY_BYTES}:
+            for key, row in zip(keys, rows, strict=True):
+                self.count_out(key, row)
+            return
+        live, told = self.live, COUNTED.iter_unpack(b"".join(rows))
+        for key, row, (size, flags, segment) in zip(keys, rows, told, strict=True):
+            if flags:
+                self.count(key, row, -1)
+            else:
+                self.keys -= 1
+                live[segment] -= OVERHEAD + len(key) + size
 
     def count_bytes(self, segment: int, taken: int) -> None:
         """Count bytes of a segment in, or out where negative."""
@@ -140,11 +155,10 @@ class Overlay:
         keys, tally = self.keys, self.tally
         fresh = keys.keys().isdisjoint(rows)
         if not fresh:
-            for key in keys.keys() & rows.keys():
-                old = keys[key]
-                self.held -= ROW_OVERHEAD + len(key) + len(old)
-                if old:
-                    tally.count(key, old, -1)
+            again = keys.keys() & rows.keys()
+            old = list(map(keys.__getitem__, again))
+            self.held -= ROW_OVERHEAD * len(old) + sum(map(len, again)) + sum(map(len, old))
+            tally.count_all_out(again, old)
         keys.update(rows)
         tally.keys += len(rows)
         tally.count_bytes(segment, taken_bytes)

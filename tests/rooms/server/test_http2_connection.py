@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 import grpc
@@ -11,6 +12,7 @@ import pytest
 from holdfast.clock import SystemClock
 from holdfast.server.http2 import coding, frames
 from holdfast.server.http2.bounds import IDLE_FRAMES, STREAM_WINDOW
+from holdfast.server.http2.connection import Connection
 from holdfast.server.http2.frames import (
     COMPRESSION_ERROR,
     ENHANCE_YOUR_CALM,
@@ -22,7 +24,16 @@ from holdfast.server.http2.frames import (
 from holdfast.server.http2.messages import PREFIX
 from holdfast.testing.serving import Serving
 from holdfast.wire.protobuf.words import CLASSES
-from tests.rooms.server.http2_peer import BEGINS, ENDS, SERVICE, Peer, get, peer, stranger
+from tests.rooms.server.http2_peer import (
+    BEGINS,
+    ENDS,
+    SERVICE,
+    WITHIN_S,
+    Peer,
+    get,
+    peer,
+    stranger,
+)
 from tests.rooms.server.rpc_client import Caller, Said, served
 
 Served = tuple[Serving, Caller]
@@ -94,6 +105,58 @@ def test_bytes_may_come_one_by_one(both: Served) -> None:
         for byte in one.call(1, "Get", get()):
             one.say(bytes((byte,)))
         assert one.answer(1)[1]["grpc-status"] == "0"
+
+
+class Heard(asyncio.Transport):
+    """Takes what a connection says."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.well = 0  # calls that it was told the end of
+        self.ended = asyncio.Event()
+        self._count = count
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return ("127.0.0.1", 1) if name == "peername" else default
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """It takes everything."""
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: Said) -> None:
+        self.well += bytes(data).count(b"grpc-status\x010")
+        if self.well == self._count:
+            self.ended.set()
+
+    def writelines(self, list_of_data: Iterable[Said]) -> None:
+        self.write(b"".join(list_of_data))
+
+    def pause_reading(self) -> None:
+        """What comes all the same is kept."""
+
+    def resume_reading(self) -> None:
+        """Nothing was left out."""
+
+
+@pytest.mark.parametrize("size", [1, 8, 9, 10, 40, 1_000, 1 << 20])
+def test_frames_are_the_same_however_their_bytes_are_cut(both: Served, size: int) -> None:
+    server, count = server_of(both[0]), 140  # more than one turn of the loop begins
+    with stranger(both[0]) as one:
+        calls = [one.call(2 * n + 1, "Get", get()) for n in range(count)]
+    data = b"".join((frames.PREFACE, frames.settings({}), *calls))
+
+    async def say() -> None:
+        connection, heard = Connection(server), Heard(count)
+        connection.connection_made(heard)
+        for at in range(0, len(data), size):
+            connection.data_received(data[at : at + size])
+        await asyncio.wait_for(heard.ended.wait(), WITHIN_S)
+        assert not connection.calls
+        connection.connection_lost(None)
+
+    asyncio.run_coroutine_threadsafe(say(), server.loop).result(2 * WITHIN_S)
 
 
 def test_an_answer_waits_for_room(both: Served) -> None:

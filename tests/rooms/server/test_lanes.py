@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -30,14 +30,14 @@ async def settled(begin: Callable[[Callable[[object], None]], None]) -> object:
 def test_stores_of_several_buckets_come_back_in_their_order() -> None:
     names = [f"{number % 7}/{number:03}" for number in range(300)]
 
-    async def ask() -> list[object]:
+    async def ask() -> Sequence[object]:
         lanes = Lanes(store.corridor, store.clock, MIB)
         try:
             told = await settled(lambda settle: lanes.put_stores(stores_of(names), settle))
             assert lanes.count == 0
         finally:
             await asyncio.to_thread(lanes.close)
-        assert isinstance(told, list)
+        assert isinstance(told, Sequence)
         return told
 
     with holdfast.open(":memory:", bucket_bytes=1 << 16) as store:
@@ -69,8 +69,8 @@ def test_stores_beside_other_writes_are_carried_out_in_their_order() -> None:
 
     with holdfast.open(":memory:") as store:
         first, _, second, last = asyncio.run(ask())
-        assert isinstance(first, list)
-        assert isinstance(last, list)
+        assert isinstance(first, Sequence)
+        assert isinstance(last, Sequence)
         assert isinstance(second, Receipt)
         assert [one.key for one in (*first, second, *last)] == ["k", "a", "k", "b", "b"]
         assert {key: store.namespace("n").get(key) for key in "abk"} == {
@@ -94,8 +94,8 @@ def test_stores_whose_time_is_over_are_not_begun() -> None:
 
     with holdfast.open(":memory:") as store:
         late, due = asyncio.run(ask())
-        assert isinstance(late, list)
-        assert isinstance(due, list)
+        assert isinstance(late, Sequence)
+        assert isinstance(due, Sequence)
         assert [type(one) for one in (*late, *due)] == [DeadlineExceeded, DeadlineExceeded, Receipt]
         assert list(store.namespace("n").list()) == ["due"]
 
@@ -108,7 +108,7 @@ def test_what_comes_after_the_end_is_told_so() -> None:
 
     with holdfast.open(":memory:") as store:
         told = asyncio.run(ask())
-        assert isinstance(told, list)
+        assert isinstance(told, Sequence)
         assert [type(one) for one in told] == [Unavailable]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from holdfast.errors import HoldfastError, InvalidValue, NotFound
 from holdfast.limits import KEY_BYTES
-from holdfast.values import Receipt
+from holdfast.values import Receipt, Receipts
 from holdfast.wire.batch import Call
 from holdfast.wire.protobuf import quick
 from holdfast.wire.protobuf.words import (
@@ -107,6 +107,33 @@ def test_no_other_bytes_pass_for_a_plain_batch(
         agree(message, told)
 
 
+ALIKE = st.builds(
+    lambda verb, names, value: [
+        Call(verb, name, {"value": value} if verb == "store" else None) for name in names
+    ],
+    st.sampled_from(["load", "store"]),
+    st.lists(st.text("ab", min_size=3, max_size=4), min_size=quick.FEW, max_size=40),
+    st.sampled_from([b"", b"v", bytes(200)]),
+)
+
+
+@given(ALIKE)
+def test_a_batch_of_operations_that_lie_alike_is_plain(calls: list[Call]) -> None:
+    body = body_of("a", calls)
+    told = quick.plain(body)
+    assert told is not None
+    agree(parse("BatchRequest", body), told)
+
+
+@given(ALIKE, st.integers(0, 1 << 16), st.integers(0, 255))
+def test_nor_one_of_which_one_lies_otherwise(calls: list[Call], at: int, byte: int) -> None:
+    body = bytearray(body_of("a", calls))
+    body[at % len(body)] = byte
+    told = quick.plain(bytes(body))
+    if told is not None:
+        agree(parse("BatchRequest", bytes(body)), told)
+
+
 def reply_of(verb: str, outcomes: Sequence[object]) -> bytes:
     results = [outcome_message(verb, outcome) for outcome in outcomes]
     told: bytes = CLASSES["BatchReply"](results=results).SerializeToString()
@@ -148,11 +175,24 @@ def test_receipts_are_told_as_protobuf_would(outcomes: list[Receipt | HoldfastEr
     assert b"".join(quick.stored(told, keys)) == reply_of("store", outcomes)
 
 
-@given(st.lists(RECEIPTS, max_size=6), st.booleans())
-def test_receipts_that_are_alike_are_told_so_too(receipts: list[Receipt], alike: bool) -> None:  # noqa: FBT001 - drawn
-    if alike:
-        receipts = [
-            Receipt(one.key, one.version, 7, None, receipts[0].bucket, 5) for one in receipts
-        ]
-    keys = [one.key.encode() for one in receipts]
-    assert b"".join(quick.stored_alike(receipts, keys)) == reply_of("store", receipts)
+@given(
+    st.one_of(st.integers(1, 300), st.integers(1, 1 << 60)),
+    st.one_of(
+        st.lists(st.text("kö/", min_size=1, max_size=150), max_size=300),
+        st.lists(st.text("abc", min_size=3, max_size=3), max_size=300),
+    ),
+    st.one_of(
+        st.lists(st.sampled_from([0, 7, 1 << 40]), min_size=300, max_size=300),
+        st.just([7] * 300),
+    ),
+    st.sampled_from([0, 10**30]),
+)
+def test_receipts_of_one_bucket_are_told_so_too(
+    version: int, names: list[str], sizes: list[int], cost_atto: int
+) -> None:
+    versions = range(version, version + len(names))
+    receipts = Receipts(names, versions, sizes[: len(names)], "0123456789abcdef", cost_atto)
+    keys = [name.encode() for name in names]
+    assert b"".join(quick.stored_together(receipts, keys)) == reply_of("store", list(receipts))
+    for part in (receipts[1:], receipts[:-1]):
+        assert list(part) == [receipt for receipt in receipts if receipt in part]

@@ -155,14 +155,27 @@ class Connection(asyncio.Protocol):
         self._work = 0
         self.sender.hold()
         try:
-            self._take(self._rest + data if self._rest else data)
+            self._take_all(data)
             self._go_on()
         except Broken as error:
             self.fail(error.code)
         self.sender.flush()
 
-    def _take(self, data: bytes) -> None:
-        at, end = 0, len(data)
+    def _take_all(self, data: bytes) -> None:
+        """Take frames, the first of which may have begun before: what is behind is not copied."""
+        rest, stop = self._rest, 0
+        if rest:
+            stop = frames.lacking(rest, data)
+            if self._preface or not 0 < stop < len(data):
+                data, stop = rest + data, 0
+            else:
+                self._take(rest + data[:stop])
+                if self._rest:  # what came is more than one turn may take
+                    data, stop = self._rest + data[stop:], 0
+        self._take(data, stop)
+
+    def _take(self, data: bytes, at: int = 0) -> None:
+        end = len(data)
         if self._preface:
             at = self._greet(data)
         head = frames.HEAD.unpack_from

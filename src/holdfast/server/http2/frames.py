@@ -14,6 +14,7 @@ from typing import Final
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEAD: Final = Struct(">HBBBL")
 HEAD_BYTES: Final = HEAD.size
+LENGTH_BYTES: Final = 3  # of a frame's head: how long its payload is
 STREAM_BITS: Final = 0x7FFFFFFF
 SETTING: Final = Struct(">HL")
 LONG, DOUBLE = Struct(">L"), Struct(">LL")
@@ -61,6 +62,17 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
         b'\x00\x00\x00\x04\x01\x00\x00\x00\x00'
     """
     return head(kind, flags, stream, len(payload)) + payload
+
+
+def lacking(rest: bytes, data: bytes) -> int:
+    """Bytes of ``data`` that belong to the frame of which ``rest`` has the beginning.
+
+    Less than 1 where it has all of it; all of ``data`` where that does not even end its head.
+    """
+    begun = rest if len(rest) >= HEAD_BYTES else rest + data[: HEAD_BYTES - len(rest)]
+    if len(begun) < HEAD_BYTES:
+        return len(data)
+    return HEAD_BYTES + int.from_bytes(begun[:LENGTH_BYTES], "big") - len(rest)
 
 
 def settings(told: dict[int, int]) -> bytes:

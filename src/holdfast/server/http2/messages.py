@@ -41,14 +41,24 @@ class Incoming:
         packs: whether the caller said that it packs them.
     """
 
-    __slots__ = ("_most_bytes", "_need", "_packs", "_parts", "held_bytes", "part_bytes", "whole")
+    __slots__ = (
+        "_most_bytes",
+        "_need",
+        "_packed",
+        "_packs",
+        "_parts",
+        "held_bytes",
+        "part_bytes",
+        "whole",
+    )
 
     def __init__(self, most_bytes: int, *, packs: bool) -> None:
         self._most_bytes = most_bytes
         self._packs = packs
-        self._parts: list[bytes] = []
+        self._parts: list[bytes] = []  # of a message that is not whole, but for its head
+        self._packed: int | None = None  # what that said; None where it is not whole itself
         self._need = PREFIX_BYTES
-        self.part_bytes = 0  # of a message that is not whole
+        self.part_bytes = 0  # of a message that is not whole, with its head
         self.whole: deque[bytes] = deque()
         self.held_bytes = 0  # that those take which are
 
@@ -60,27 +70,40 @@ class Incoming:
         """
         self._parts.append(data)
         self.part_bytes += len(data)
-        while self.part_bytes >= self._need:
-            self._cut()
+        if self.part_bytes >= self._need:
+            self._cut(self._completed())
 
-    def _cut(self) -> None:
-        """Take the messages out of the parts that are whole."""
-        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        at, end, size = 0, len(data), 0
+    def _completed(self) -> bytes:
+        """Take the message that began before; what is behind it.
+
+        Its parts are joined without what follows, so that a large one is copied once.
+        """
+        parts, packed = self._parts, self._packed
+        if packed is None:
+            return b"".join(parts)
+        rest = b""
+        over = self.part_bytes - self._need
+        if over:
+            last = parts[-1]
+            parts[-1], rest = last[:-over], last[-over:]
+        self._add(b"".join(parts), packed)
+        return rest
+
+    def _cut(self, data: bytes) -> None:
+        """Take the messages that are whole, and the head of the one that is not."""
+        at, end = 0, len(data)
+        self._need, self._packed = PREFIX_BYTES, None
         while end - at >= PREFIX_BYTES:
             packed, size = PREFIX.unpack_from(data, at)
             self._hold(packed, size)
-            stop = at + PREFIX_BYTES + size
+            begun, stop = at + PREFIX_BYTES, at + PREFIX_BYTES + size
             if stop > end:
-                break
-            message = data[at + PREFIX_BYTES : stop]
+                self._need, self._packed = PREFIX_BYTES + size, packed
+                self._parts, self.part_bytes = [data[begun:]], end - at
+                return
+            self._add(data[begun:stop], packed)
             at = stop
-            self._add(self._unpacked(message) if packed else message)
-        self._parts = [data[at:]] if at < end else []
-        self.part_bytes = end - at
-        self._need = PREFIX_BYTES
-        if self.part_bytes >= PREFIX_BYTES:
-            self._need += size
+        self._parts, self.part_bytes = [data[at:]], end - at
 
     def _hold(self, packed: int, size: int) -> None:
         if size > self._most_bytes:
@@ -89,7 +112,9 @@ class Incoming:
         if packed > 1 or (packed and not self._packs):
             raise Refused(INTERNAL, "packed in a way that was not said")
 
-    def _add(self, message: bytes) -> None:
+    def _add(self, message: bytes, packed: int) -> None:
+        if packed:
+            message = self._unpacked(message)
         self.whole.append(message)
         self.held_bytes += len(message) + KEPT_BYTES
 

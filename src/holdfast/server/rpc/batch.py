@@ -34,7 +34,7 @@ from holdfast.server.requests import Request
 from holdfast.server.routes import Route
 from holdfast.server.rpc.called import BAD, Called, Context, refuse, trailers_of
 from holdfast.server.rpc.unary import MESSAGE_VALUE_BYTES
-from holdfast.values import Receipt
+from holdfast.values import Receipt, Receipts
 from holdfast.wire.batch import Batch, Call
 from holdfast.wire.headers import Numbered, numbered_of, numbered_text
 from holdfast.wire.problems import unreadable
@@ -118,6 +118,7 @@ class Stream:
         self._changed = asyncio.Event()
         self._cost_atto = 0  # of what was answered
         self._due: deque[Asked] = deque()
+        self._due_bytes = 0  # of all of them
         self._ended = False
         self._gathered: Asked | None = None
         self._last = Called(site, context)
@@ -250,7 +251,7 @@ class Stream:
         if asked.kind == "write":
             await self._store(asked)
         else:
-            self._due.append(asked)
+            self._wait_for(asked)
             self._site.begin(asked)
 
     def _may_join(self, asked: Asked) -> bool:
@@ -259,7 +260,7 @@ class Stream:
         Unless ranges changed meanwhile: then a key may have another lane.
         """
         ranges = self._site.corridor.directory.version
-        size = asked.size_bytes + sum(one.size_bytes for one in self._due)
+        size = asked.size_bytes + self._due_bytes
         return self._due[-1].kind == "write" and self._ranges == ranges and size <= BESIDE_BYTES
 
     async def _store(self, asked: Asked) -> None:
@@ -278,7 +279,12 @@ class Stream:
             else:
                 break
         self._ranges = self._site.corridor.directory.version
+        self._wait_for(asked)
+
+    def _wait_for(self, asked: Asked) -> None:
+        """Answer a batch in its turn."""
         self._due.append(asked)
+        self._due_bytes += asked.size_bytes
 
     def answered(self, request: Request) -> None:
         """A batch has its answer."""
@@ -319,6 +325,7 @@ class Stream:
                 await self._send(asked)
                 self._unsent_bytes -= sum(map(len, asked.messages))
                 self._due.popleft()
+                self._due_bytes -= asked.size_bytes
                 self._room.set()
             if self._ended and not self._due:
                 return self._last, self._over or Answer()
@@ -355,12 +362,10 @@ def _store(site: Site, asked: Asked) -> None:
 
 
 def _stored(asked: Asked, told: object) -> Answer:
-    outcomes = cast("list[object]", told)
     keys = asked.plain.keys
-    if set(map(type, outcomes)) <= {Receipt}:
-        receipts = cast("list[Receipt]", outcomes)
-        cost_atto = sum(one.cost_atto for one in receipts)
-        return asked.tell_quick(quick.stored_alike(receipts, keys), cost_atto)
+    if isinstance(told, Receipts):
+        return asked.tell_quick(quick.stored_together(told, keys), told.cost_atto * len(told))
+    outcomes = cast("list[object]", told)
     late = [outcome for outcome in outcomes if isinstance(outcome, DeadlineExceeded)]
     if late:
         raise late[0]  # the batch was not begun

@@ -9,13 +9,15 @@ What is written here is what protobuf would write; tags come from the schema.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import chain, repeat
+from itertools import chain
+from operator import add
+from struct import iter_unpack
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from holdfast.limits import KEY_BYTES, VALUE_RECORD_BYTES
-from holdfast.values import Receipt
+from holdfast.values import Receipt, Receipts
 from holdfast.wire.protobuf.schema import MESSAGES
 
 Said: TypeAlias = Any  # a message: its class is made of its descriptor
@@ -52,7 +54,6 @@ RECEIPT_VERSION, SIZE, EXPIRES = (
     _tag("Receipt", name, VARINT) for name in ("version", "size", "expires_ns")
 )
 VERSIONS: Final = [RECEIPT_VERSION + bytes((low | TOP,)) for low in range(TOP)]  # tag, first byte
-_short = lru_cache(4096)(varint)  # of lengths, and of all of a version but its last seven bits
 
 
 # -- what is answered --------------------------------------------------------------------------
@@ -89,41 +90,54 @@ def _receipt_head(wide: int, behind: int) -> bytes:
     return RESULTS + varint(len(told) + size) + told + key
 
 
-def stored(receipts: Sequence[Receipt | Result], keys: Sequence[bytes]) -> list[bytes]:
+def stored(results: Sequence[Receipt | Result], keys: Sequence[bytes]) -> list[bytes]:
     """Receipts of keys as results in a reply, in pieces; what is a result already stays so."""
     pieces: list[bytes] = []
-    for receipt, key in zip(receipts, keys, strict=True):
-        if isinstance(receipt, Receipt):
-            pieces += _stored((receipt,), (key,))
+    for one, key in zip(results, keys, strict=True):
+        if isinstance(one, Receipt):
+            tail = _receipt_tail(one.size, one.expires_ns, one.bucket, one.cost_atto)
+            count = RECEIPT_VERSION + varint(one.version)
+            pieces += (_receipt_head(len(key), len(count) + len(tail)), key, count, tail)
         else:
-            pieces += receipt
+            pieces += one
     return pieces
 
 
-def stored_alike(receipts: Sequence[Receipt], keys: Sequence[bytes]) -> list[bytes]:
-    """The same where all are receipts, which mostly differ in key and version alone."""
-    told = {(one.size, one.expires_ns, one.bucket, one.cost_atto) for one in receipts}
-    return stored(receipts, keys) if len(told) > 1 else _stored(receipts, keys)
+def stored_together(receipts: Receipts, keys: Sequence[bytes]) -> Iterable[bytes]:
+    """The same of stores that one bucket took together."""
+    if not keys:
+        return ()
+    sizes, bucket, cost_atto = receipts.sizes, receipts.bucket, receipts.cost_atto
+    of_size = {size: _receipt_tail(size, None, bucket, cost_atto) for size in set(sizes)}
+    counts = _counts(receipts.versions)
+    alike = len(of_size) == len(set(map(len, keys))) == 1 and len(counts[0]) == len(counts[-1])
+    if alike:  # what stands between one's key and count and the next one's is the same
+        tail = of_size[sizes[0]]
+        head = _receipt_head(len(keys[0]), len(counts[0]) + len(tail))
+        return head, (tail + head).join(map(add, keys, counts)), tail
+    ends = list(map(add, counts, map(of_size.__getitem__, sizes)))
+    heads = map(_receipt_head, map(len, keys), map(len, ends))
+    return chain.from_iterable(zip(heads, keys, ends, strict=True))
 
 
-def _stored(receipts: Sequence[Receipt], keys: Sequence[bytes]) -> list[bytes]:
-    """Receipts that differ in key and version alone."""
-    if not receipts:
-        return []
-    one = receipts[0]
-    tail = _receipt_tail(one.size, one.expires_ns, one.bucket, one.cost_atto)
-    behind = len(tail)
-    counts = [
-        VERSIONS[version & (TOP - 1)] + _short(version >> SEVEN)
-        if version >= TOP
-        else RECEIPT_VERSION + varint(version)
-        for version in [receipt.version for receipt in receipts]
-    ]
-    heads = [
-        _receipt_head(len(key), len(count) + behind)
-        for key, count in zip(keys, counts, strict=True)
-    ]
-    return list(chain.from_iterable(zip(heads, keys, counts, repeat(tail), strict=False)))
+def _counts(versions: range) -> list[bytes]:
+    """The field of each version."""
+    counts: list[bytes] = []
+    at, stop = versions.start, versions.stop
+    while at < stop:
+        block, low = at >> SEVEN, at & (TOP - 1)
+        counts += _block(block)[low : low + stop - at]
+        at += TOP - low
+    return counts
+
+
+@lru_cache(64)
+def _block(block: int) -> list[bytes]:
+    """The fields of the versions that are this but for their last seven bits."""
+    if not block:
+        return [RECEIPT_VERSION + varint(low) for low in range(TOP)]
+    rest = varint(block)
+    return [begun + rest for begun in VERSIONS]
 
 
 def result(message: Said) -> Result:
@@ -162,6 +176,7 @@ KEYS: Final = {
 }
 STORED_VALUE: Final = ord(_tag("StoreRequest", "value"))
 MOST_SHIFT: Final = 28
+FEW: Final = 8  # operations that are taken one by one
 
 
 def plain(body: bytes) -> Plain | None:
@@ -192,9 +207,19 @@ def _operations(body: bytes, at: int) -> tuple[list[bytes], list[bytes]] | None:
     begins, end = body.startswith, len(body)
     shape = _shape(body, at)
     verb = LOAD if shape is None else shape.verb
+    may_end = True  # all that is left may lie alike; looked at once in vain at most
     while shape is not None and shape.verb == verb:
         _, head, wide, middle, tall = shape
         past, between = len(head), len(middle)
+        count, over = divmod(end - at, past + wide + between + tall)
+        if may_end and count >= FEW and not over:
+            rest = _all_alike(body, at, shape)
+            if rest is not None:
+                keys += rest[0]
+                values += rest[1]
+                at = end
+                break
+            may_end = False
         while begins(head, at):
             start = at + past
             stop = start + wide
@@ -210,6 +235,19 @@ def _operations(body: bytes, at: int) -> tuple[list[bytes], list[bytes]] | None:
     if at != end or shape is None:
         return None
     return keys, values if verb == STORE else []
+
+
+def _all_alike(
+    body: bytes, at: int, shape: Shape
+) -> tuple[Sequence[bytes], Sequence[bytes]] | None:
+    """The keys and values of all operations from here on, if each lies as the first."""
+    _, head, wide, middle, tall = shape
+    layout = f"{len(head)}s{wide}s{len(middle)}s{tall}s"
+    told = iter_unpack(layout, memoryview(body)[at:])
+    heads, keys, middles, values = zip(*told, strict=True)
+    count = len(keys)
+    alike = heads.count(head) == count == middles.count(middle)
+    return (keys, values) if alike else None
 
 
 def _shape(body: bytes, at: int) -> Shape | None:
