@@ -23,9 +23,10 @@ from struct import Struct
 from typing import Final
 
 from holdfast.bucket.bucket import Bucket
-from holdfast.certify import change, leaf, trie
+from holdfast.certify import change, leaf
 from holdfast.certify.change import Rows
 from holdfast.certify.pages import Damaged, Files, Standing
+from holdfast.certify.ranges import VISIBLE, split_key, within
 from holdfast.certify.tree import LEAF, leaf_digest
 from holdfast.certify.trie import Trie
 from holdfast.errors import Changed, Corrupt, Moved, NotFound, StorageFailed
@@ -54,11 +55,8 @@ ROUNDS: Final = 64
 STORE: Final = int(Type.STORE)
 UNUSUAL: Final = int(Flag.MOVED | Flag.LARGE)
 SAID: Final = Struct(f">{len(LEAF)}s{leaf.LAYOUT.format[1:]}")  # what a leaf's digest is of
-VISIBLE, HIDDEN = b"\x00", b"\x01"  # what follows a namespace's name
-RESERVED: Final = b"!"  # names of the store's own begin with it, and no caller's do
 
 Pieces = Callable[[bytes, Entry], Iterable[bytes]]  # composite key, entry -> the whole value
-Split = tuple[bytes, bytes]  # namespace, key
 Changes = dict[bytes, dict[bytes, bytes | None]]  # namespace -> key -> digest of the leaf
 Pace = Callable[[], None]
 
@@ -77,14 +75,6 @@ def content_of(entry: Entry, pieces: Iterable[bytes]) -> bytes:
         expires_ns=entry.expires_ns or None,
         content_type=entry.attributes.content_type,
     )
-
-
-def split_key(composite: bytes) -> Split | None:
-    """Namespace and key of a composite key; None for what callers do not see."""
-    namespace, separator, key = composite.partition(VISIBLE)
-    if not separator or HIDDEN in namespace or namespace.startswith(RESERVED):
-        return None
-    return namespace, key
 
 
 class Absorbed:
@@ -170,7 +160,7 @@ class Absorbed:
         if not parent.read_out(pace):
             return
         span = (self.bucket.start, parent.stop)
-        self.tries, self.start, self.stop = _within(parent.tries, span), *span
+        self.tries, self.start, self.stop = within(parent.tries, span), *span
         self._unsaid = {key: at for key, at in parent._unsaid.items() if key >= span[0]}
         self._version = parent._version
         self._at = self.bucket.forked_at
@@ -300,7 +290,7 @@ class Absorbed:
         self._put(self._changes, pace)
         self._stand = None if self._unsaid else self._at
         self._unsaid = {key: at for key, at in self._unsaid.items() if start <= key < stop}
-        self.tries, self.start, self.stop = _within(self.tries, span), start, stop
+        self.tries, self.start, self.stop = within(self.tries, span), start, stop
 
     # -- from the log ------------------------------------------------------------------
 
@@ -440,19 +430,6 @@ def _in_order(changes: dict[bytes, bytes | None], pace: Pace) -> Rows:
     return Rows(labels, digests)
 
 
-def _within(tries: dict[bytes, Trie], span: tuple[bytes, bytes]) -> dict[bytes, Trie]:
-    """What of some tries, by namespace, lies in a range."""
-    start, stop = span
-    kept = {}
-    for namespace, made in tries.items():
-        if start < namespace + HIDDEN and namespace + VISIBLE < stop:
-            low, high = bounds(namespace, start, stop)
-            left = trie.cut(made, low, high)
-            if left is not None:
-                kept[namespace] = left
-    return kept
-
-
 def _rows_of(changes: Changes, composite: bytes) -> tuple[bytes, dict[bytes, bytes | None] | None]:
     """What a key begins with, and its namespace's changes; None for what callers do not see."""
     split = split_key(composite)
@@ -474,11 +451,3 @@ def _stored(group: Group, record: Record) -> bytes:
         content_type=typed,
     )
     return leaf_digest(content)
-
-
-def bounds(namespace: bytes, start: bytes, stop: bytes) -> tuple[bytes, bytes | None]:
-    """Which of its keys a range that meets a namespace holds; stop None: to the end."""
-    space = namespace + VISIBLE
-    low = start[len(space) :] if start.startswith(space) else b""
-    high = stop[len(space) :] if stop.startswith(space) else None
-    return low, high

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.bucket.checkpoint import Pace
 from holdfast.certify import leaf, receipts, roots, state, verify
-from holdfast.certify.absorb import VISIBLE, Absorbed, bounds, content_of, split_key
+from holdfast.certify.absorb import Absorbed, content_of
 from holdfast.certify.leaf import namespace_id
 from holdfast.certify.merkle import Log
 from holdfast.certify.pages import Damaged
 from holdfast.certify.parts import Window
+from holdfast.certify.ranges import VISIBLE, bounds, split_key
 from holdfast.certify.roots import SignedRoot
 from holdfast.certify.state import Part, State
 from holdfast.certify.stored import attach
