@@ -10,7 +10,7 @@ looked up; where that has changed since, replay goes on until it stands still.
 
 Upkeep reads on in the log now and then (``follow``), so that little is left to read when
 somebody asks for a proof. Where the log no longer holds all that happened since the position,
-or the bucket holds keys that it did not before, the bucket is scanned again. The tree is written
+the bucket is scanned again; where a merge brought it keys, only from those on. The tree is written
 down beside the bucket's view (``pages.py``), and the process that is asked next goes on from there.
 """
 
@@ -21,6 +21,8 @@ from contextlib import suppress
 from hashlib import sha256
 from struct import Struct
 from typing import Final
+
+import msgspec
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.certify import change, leaf
@@ -34,6 +36,7 @@ from holdfast.limits import GIB
 from holdfast.log.columns import runs
 from holdfast.log.entry import ATTRIBUTES, Entry, unpack
 from holdfast.log.group import Group, Kind
+from holdfast.log.header import Merge
 from holdfast.log.log import Position
 from holdfast.log.records import (
     CHECK_BYTES,
@@ -47,10 +50,9 @@ from holdfast.log.records import (
 )
 
 PAGE: Final = 1_000
-SLICE: Final = 20_000  # changes that are put into the tree at once, when they come in order;
-WAITING: Final = 250_000  # when they come from the log and nobody waits for a seal
+WAITING: Final = 250_000  # changes that are put into the tree at once, beside others' work
+WAITING_MOST: Final = 1_000_000  # of a seal: every time that pages are made anew costs most of it
 READ_BYTES: Final = 1 << 20  # of the log at once, for a slice
-SLICE_MOST: Final = 1_000_000  # of a seal: every time that pages are made anew costs most of it
 ROUNDS: Final = 64
 STORE: Final = int(Type.STORE)
 UNUSUAL: Final = int(Flag.MOVED | Flag.LARGE)
@@ -98,6 +100,7 @@ class Absorbed:
         self._stand: Position | None = None  # which position the tries are the tree of, if any
         self._unsaved = 0  # changes that are in the tries, and not on disk
         self._changes: Changes = {}  # read up to ``_at``, and not in the tries yet
+        self._merged: list[bytes] = []  # where what merges brought begins, as far as it was read
         self._unsaid: dict[bytes, int] = {}  # versions of objects that must be looked at
         self._load()
 
@@ -237,17 +240,10 @@ class Absorbed:
         """Go on to where the log ends now; whether the tree stands still there."""
         if self.files is not None and self.files.damaged:
             raise Damaged
-        bucket = self.bucket
-        with bucket.lock:
-            end, span, version = bucket.published, (bucket.start, bucket.stop), bucket.version
-            whole = self._at is not None and bucket.log.continues(self._at)
-        if span[0] >= span[1]:
-            raise Moved(bucket=bucket.id)
-        if not whole or not self.start <= span[0] or not span[1] <= self.stop:
-            self._scan(end, span, pace)
+        settled = self._settle(pace)
+        if settled is None:
             return False
-        if span != (self.start, self.stop):
-            self._cut(span, pace)
+        end, version = settled
         if self._at != end:
             self._read(end, None, pace)
         self._version = version
@@ -261,22 +257,63 @@ class Absorbed:
             change.hash_all(made, pace)
         return True
 
+    def _settle(self, pace: Pace) -> tuple[Position, int] | None:
+        """Bring the tree to its bucket's range; where the log ended then, and its version.
+
+        None where a part of it was looked up: the log has to be read on from before that.
+        """
+        bucket = self.bucket
+        with bucket.lock:
+            end, span, version = bucket.published, (bucket.start, bucket.stop), bucket.version
+            whole = self._at is not None and bucket.log.continues(self._at)
+            merged = self._at is not None and bucket.log.continues(self._at, merged=True)
+        if span[0] >= span[1]:
+            raise Moved(bucket=bucket.id)
+        if not merged or not self.start <= span[0] < self.stop:
+            self._begin(end, span[0])
+        elif not whole:
+            self._pass_over(end, pace)
+        if not whole or self.stop < span[1]:
+            self._widen(span[1], pace)
+            return None
+        if span != (self.start, self.stop):
+            self._cut(span, pace)
+        return end, version
+
     # -- from nothing ----------------------------------------------------------------
 
-    def _scan(self, end: Position, span: tuple[bytes, bytes], pace: Pace) -> None:
-        self.tries, self._unsaid, self._stand = {}, {}, None
-        self._version = self.bucket.version
-        changes: Changes = {}
-        self._changes = changes
-        at: bytes | None = span[0]
-        while at is not None and at < span[1]:
-            page, at = self._page(at, span[1])
+    def _begin(self, end: Position, start: bytes) -> None:
+        """Have all of it scanned; the log is read on from ``end``."""
+        self.tries, self._changes, self._unsaid, self._stand = {}, {}, {}, None
+        self.start = self.stop = start
+        self._at, self._version = end, self.bucket.version
+
+    def _widen(self, stop: bytes, pace: Pace) -> None:
+        """Take in what is there now behind the tree's end; what was written since is replayed."""
+        self._put(self._changes, pace)
+        self._stand = None
+        while self.stop < stop:
+            changes: Changes = {}
+            page, after = self._page(self.stop, stop)
             for composite, row in page:
                 self._note(changes, composite, self._looked_up(composite, row))
                 pace()
-            self._put(changes, pace, SLICE)
-        self._put(changes, pace)
-        (self.start, self.stop), self._at = span, end
+            self._put(changes, pace)
+            self.stop = stop if after is None else after
+
+    def _pass_over(self, end: Position, pace: Pace) -> None:
+        """Read what was written here since, and forget what merges brought other keys for.
+
+        What they brought is in segments of other buckets, old records among them that others
+        have replaced: it is looked up where it is now.
+        """
+        self._merged.clear()
+        self._read(end, None, pace)
+        low = min(self._merged, default=self.start)
+        if low <= self.start:
+            self._begin(end, self.start)
+        elif low < self.stop:
+            self._cut((self.start, low), pace)
 
     def _page(self, at: bytes, stop: bytes) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
         try:
@@ -296,7 +333,7 @@ class Absorbed:
 
     def _read(self, end: Position, most: int | None, pace: Pace) -> bool:
         """Read the log up to ``end``, or about so many records of it; whether there is more."""
-        left, room = most, SLICE_MOST if most is None else WAITING
+        left, room = most, WAITING_MOST if most is None else WAITING
         try:
             for number, group in self._groups(end, GIB if most is None else READ_BYTES):
                 self._absorb(self._changes, self._unsaid, group)
@@ -325,13 +362,17 @@ class Absorbed:
         log, at = self.bucket.log, self._at
         if at is None:
             return
-        behind = sorted(number for number in log.ended if at.segment <= number < end.segment)
+        own = self.bucket.id
+        there = [number for number, info in log.ended.items() if info.origin == own]
+        behind = sorted(number for number in there if at.segment <= number < end.segment)
         for number in dict.fromkeys((*behind, end.segment)):
             for group in log.groups(number, at, read_bytes):
                 if number == end.segment and group.head.stop > end.stop:
                     return
                 if group.head.kind == Kind.RECORDS:
                     yield number, group
+                elif group.head.kind == Kind.CONTROL:
+                    self._merged += _merged_in(group)
 
     def _absorb(self, changes: Changes, unsaid: dict[bytes, int], group: Group) -> None:
         """Take in a group's records: what each says, or that its object must be looked at."""
@@ -406,10 +447,8 @@ class Absorbed:
     def _count_changes(self) -> int:
         return sum(map(len, self._changes.values()))
 
-    def _put(self, changes: Changes, pace: Pace, least: int = 0) -> None:
-        """Put changes into the tries and forget them, once there are enough."""
-        if sum(map(len, changes.values())) < least:
-            return
+    def _put(self, changes: Changes, pace: Pace) -> None:
+        """Put changes into the tries and forget them."""
         self._stand = None
         for namespace, rows in changes.items():
             self._unsaved += len(rows)
@@ -436,6 +475,12 @@ def _rows_of(changes: Changes, composite: bytes) -> tuple[bytes, dict[bytes, byt
     if split is None:
         return composite, None
     return split[0] + VISIBLE, changes.setdefault(split[0], {})
+
+
+def _merged_in(group: Group) -> list[bytes]:
+    """Where the ranges begin that merges brought."""
+    merges = (group.value(record) for record in group.records() if record.type == Type.MERGE)
+    return [msgspec.msgpack.decode(value, type=Merge).start for value in merges]
 
 
 def _stored(group: Group, record: Record) -> bytes:

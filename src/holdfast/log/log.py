@@ -459,24 +459,25 @@ class Log:
         if failed is not None:
             raise refused(self.bucket, failed) from failed
 
-    def continues(self, position: Position) -> bool:
+    def continues(self, position: Position, *, merged: bool = False) -> bool:
         """Whether what this log holds behind a position is all that happened since.
 
         Segments are numbered without a gap, and one is dropped only after the view
         has absorbed it: a gap says that an older view came back, whose tail is
         gone. Segments that a merge brought are not a tail either: what was moved
-        in them stands there without what it was moved from.
+        in them stands there without what it was moved from. ``merged``: where whoever
+        asks passes over those, they may lie there.
         """
-        return self._is_whole(position.segment + 1) and self.contains(position)
+        return self._is_whole(position.segment + 1, merged=merged) and self.contains(position)
 
     def is_whole(self) -> bool:
         """Whether this log still holds all that ever happened to its bucket, and nothing else."""
         return self._is_whole(FIRST)
 
-    def _is_whole(self, first: int) -> bool:
+    def _is_whole(self, first: int, *, merged: bool = False) -> bool:
         behind = [self.ended.get(n) for n in range(first, self.number)]
         behind += [info for number, info in self.ended.items() if number > self.number]
-        return all(info is not None and info.origin == self.bucket for info in behind)
+        return all(info is not None and (merged or info.origin == self.bucket) for info in behind)
 
     def contains(self, position: Position) -> bool:
         """Whether this log has exactly this position (segment, place and digest)."""

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from holdfast import Store
+from holdfast.bucket import fork
 from holdfast.certify.absorb import Absorbed
+from tests.growth.growing import in_memory
 from tests.rooms.store.test_certifying import Client, hold, opened, tree_kept, tree_of
 
 Values = dict[str, bytes]
@@ -25,13 +27,13 @@ def store() -> Iterator[Store]:
 def counted_scans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The buckets that were read whole."""
     found: list[str] = []
-    scan = Absorbed._scan
+    scan = Absorbed._begin
 
     def noted(self: Absorbed, *arguments: Any) -> None:  # noqa: ANN401 - as it is called
         found.append(self.bucket.id)
         scan(self, *arguments)
 
-    monkeypatch.setattr(Absorbed, "_scan", noted)
+    monkeypatch.setattr(Absorbed, "_begin", noted)
     return found
 
 
@@ -106,7 +108,7 @@ def test_buckets_that_splits_made_are_followed_before_the_next_seal(
     the_trees_are_right(store, values)
 
 
-def test_who_merged_is_read_whole_and_right(store: Store, scans: list[str]) -> None:
+def test_who_merged_is_right(store: Store) -> None:
     chance = Random(3)
     values: Values = {}
     fill(store, values, chance, 25)
@@ -123,8 +125,62 @@ def test_who_merged_is_read_whole_and_right(store: Store, scans: list[str]) -> N
             store.clock.sleep(1)
             store.tick(1.0)
         fill(store, values, chance, 3)
-        scans.clear()
         store.certifier.seal()
         the_trees_are_right(store, values)
-    assert scans
     assert len(store.placement.directory) < many
+
+
+def split(store: Store, key: bytes) -> None:
+    """Split the only bucket."""
+    placement = store.placement
+    (left,) = placement.directory
+    with placement.changing:
+        right = fork.split(left, placement.new_id(), b"acme\0" + key)
+        assert right is not None
+        placement.directory.add(right)
+    right.finish_birth()
+
+
+@pytest.mark.parametrize(
+    ("border", "sealed"), [("k0300", "once"), ("k0300", "twice"), ("k0200", "twice")]
+)
+def test_of_a_merge_only_what_it_brought_is_looked_up(
+    scans: list[str], monkeypatch: pytest.MonkeyPatch, border: str, sealed: str
+) -> None:
+    """What a tree holds of a range that went and came back is not what is there now."""
+    looked: list[bytes] = []
+    look_up = Absorbed._looked_up
+
+    def noted(self: Absorbed, composite: bytes, row: bytes) -> bytes | None:
+        looked.append(composite)
+        return look_up(self, composite, row)
+
+    with in_memory(bucket_bytes=1 << 24) as (store, _):
+        space = store.namespace("acme")
+        values = {f"k{number:04d}": b"1" for number in range(300)}
+        space.put_many(values)
+        store.certifier.seal()
+        split(store, border.encode())
+        values |= {f"k{number:04d}": b"2" for number in range(0, 400, 3)}
+        space.put_many(values)
+        if sealed == "twice":
+            store.certifier.seal()
+        values |= {f"k{number:04d}": b"3" for number in range(0, 400, 7)}
+        space.put_many(values)
+        space.delete("k0350")
+        del values["k0350"]
+        assert store.placement.shrink()
+        values |= {f"k{number:04d}": b"4" for number in range(0, 500, 11)}
+        space.put_many(values)
+        for key in ("k0357", "k0003"):
+            space.append(key, b"more")
+            values[key] += b"more"
+        space.delete("k0354")
+        del values["k0354"]
+        scans.clear()
+        monkeypatch.setattr(Absorbed, "_looked_up", noted)
+        store.certifier.seal()
+        assert scans == []
+        brought = {b"acme\0" + key.encode() for key in values if key >= border}
+        assert set(looked) == brought | {b"acme\0k0003"}  # what was appended to is looked at
+        the_trees_are_right(store, values)

@@ -42,13 +42,13 @@ VALUES = {f"k{number:04d}": b"value of %d" % number for number in range(KEYS)}
 def counted_scans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The buckets that were read whole."""
     found: list[str] = []
-    scan = Absorbed._scan
+    scan = Absorbed._begin
 
     def noted(self: Absorbed, *arguments: Any) -> None:  # noqa: ANN401 - as it is called
         found.append(self.bucket.id)
         scan(self, *arguments)
 
-    monkeypatch.setattr(Absorbed, "_scan", noted)
+    monkeypatch.setattr(Absorbed, "_begin", noted)
     return found
 
 
