@@ -12,7 +12,7 @@ import builtins
 import json
 from collections.abc import Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from holdfast.errors import HoldfastError, InvalidKey, NotFound, VersionMismatch
 from holdfast.values import BucketStatus, IndexRule
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 PAIRS: Final = 20  # that a search returns
 LISTED: Final = 10_000  # keys that a list returns
 Pair = tuple[bytes, bytes]
+
+
+class Found(NamedTuple):
+    """What a search found: how many objects, and the first of them."""
+
+    total: int
+    pairs: builtins.list[Pair]
 
 
 class BigMap:
@@ -37,7 +44,7 @@ class BigMap:
         >>> with holdfast.open(":memory:") as store:
         ...     big = BigMap(store.namespace("big"))
         ...     big.put_and_fts_index(b"doc 1", "two foxes"), big.search("fox unheard")
-        (9, (1, [(b'doc 1', b'two foxes')]))
+        (9, Found(total=1, pairs=[(b'doc 1', b'two foxes')]))
     """
 
     def __init__(self, ns: Namespace) -> None:
@@ -136,7 +143,7 @@ class BigMap:
                 return
             return
 
-    def search(self, query: str) -> tuple[int, builtins.list[Pair]]:
+    def search(self, query: str) -> Found:
         """How many objects have all known words of a query, and the first 20 by key.
 
         Words that no object has are passed over; without a known one nothing is found.
@@ -146,12 +153,12 @@ class BigMap:
         words = dict.fromkeys(WORD.findall(query))
         known = [word for word in words if self._ns.search(f'"{word}"', limit=0, rank="key").total]
         if not known:
-            return 0, []
+            return Found(0, [])
         asked = " ".join(f'"{word}"' for word in known)
         found = self._ns.search(asked, limit=PAIRS, rank="key")
         keys = [hit.key.encode("latin-1") for hit in found.hits if _is_ours(hit.key)]
         values = [(key, self.get(key)) for key in keys]
-        return found.total, [(key, value) for key, value in values if value is not None]
+        return Found(found.total, [(key, value) for key, value in values if value is not None])
 
     # -- the whole -----------------------------------------------------------------------
 

@@ -252,14 +252,12 @@ def store_many(
     All of it is admitted, or each for itself is decided elsewhere. ``bounds`` are the lowest
     and the highest of the keys.
     """
-    if bucket.settings.gates.windows:
-        return None
     low, high = bounds
     purse = bucket.purses.of(low)
     if purse is None:
         free = high.startswith(low.partition(VISIBLE)[0] + VISIBLE)
         return plain.plan(bucket, group, batch, high) if free else None
-    if not high < purse.span[0][:-1] + b"\1":
+    if not high < purse.span[0][:-1] + b"\1" or purse.namespace in bucket.settings.gates.windows:
         return None
     keys, _, values = batch
     found = {} if low > bucket.highest else _standing(bucket, keys)
