@@ -38,6 +38,10 @@ class Bill:
         """Put what a write took on it."""
         self._bookings.append(booking)
 
+    def add_told(self, amount: int) -> None:
+        """Put what another process charged on it."""
+        self._read_atto += amount
+
     def add_read(self, amount: int) -> None:
         """Put what a read costs on it."""
         self._read_atto += amount

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from holdfast.bucket.bills import OPEN, OPENED
 from holdfast.clock import BucketTime
 from holdfast.log.entry import Entry, pack
 from holdfast.operations import Operation
@@ -65,7 +66,13 @@ class Elsewhere:
 
     def apply(self, operations: Sequence[Operation], *, atomic: bool = False) -> list[Any]:
         """As ``Bucket.apply``."""
-        return list(self.link.ask("apply", list(operations), atomic))
+        outcomes, costs = self.link.ask("apply", list(operations), atomic)
+        for operation, cost_atto in zip(operations, costs, strict=True):
+            operation.cost_atto = cost_atto
+        bill = OPEN.get() if OPENED else None
+        if bill is not None:
+            bill.add_told(sum(costs))
+        return list(outcomes)
 
     def apply_one(self, operation: Operation) -> Any:  # noqa: ANN401 - what the verb returns
         """As ``Bucket.apply_one``."""

@@ -81,10 +81,16 @@ class Relay:
             except Moved:
                 self._directory.look_again()
 
-    def _apply(self, operations: list[Operation], atomic: bool) -> list[object]:  # noqa: FBT001
+    def _apply(
+        self,
+        operations: list[Operation],
+        atomic: bool,  # noqa: FBT001
+    ) -> tuple[list[object], list[int]]:
+        """What became of each, and what it cost."""
         for operation in operations:
             self._mine(operation.key)
-        return self._corridor.write_many(operations, atomic=atomic)
+        outcomes = self._corridor.write_many(operations, atomic=atomic)
+        return outcomes, [operation.cost_atto for operation in operations]
 
     def _sync(self, start: bytes, stop: bytes) -> None:
         for bucket in self._directory:

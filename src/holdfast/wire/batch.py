@@ -23,7 +23,7 @@ from holdfast.request.arguments import index as searched
 from holdfast.values import Receipt, Stat
 from holdfast.wire.headers import json_of, json_text
 from holdfast.wire.problems import error_of, problem_of, unreadable
-from holdfast.wire.values import ConsumerId, consumer_ids, told_ids
+from holdfast.wire.values import ConsumerId, consumer_ids, fitting, told_ids
 
 Verb = Literal[
     "store",
@@ -106,7 +106,9 @@ RESULTS: Final[dict[str, object]] = {
 _DECODER: Final = msgspec.msgpack.Decoder(Batch)
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _ANSWERS: Final = msgspec.msgpack.Decoder(list[tuple[int, msgspec.Raw]])
-_RESULTS: Final = {verb: msgspec.msgpack.Decoder(kind) for verb, kind in RESULTS.items()}
+_RESULTS: Final = {  # what a store cost may be told by its digits
+    verb: msgspec.msgpack.Decoder(kind, strict=verb != "store") for verb, kind in RESULTS.items()
+}
 _PROBLEM: Final = msgspec.msgpack.Decoder(dict[str, object])
 
 
@@ -224,12 +226,14 @@ def options_of(arguments: Arguments) -> StoreOptions | None:
 
 def encode_results(results: Iterable[object]) -> bytes:
     """Results in order, each a value or an error, as the body of an answer."""
-    return _ENCODER.encode(
-        [
-            (1, problem_of(result)) if isinstance(result, HoldfastError) else (0, result)
-            for result in results
-        ]
-    )
+    told = [
+        (1, problem_of(result)) if isinstance(result, HoldfastError) else (0, result)
+        for result in results
+    ]
+    try:
+        return _ENCODER.encode(told)
+    except OverflowError:  # a cost of more than 64 bits
+        return _ENCODER.encode(fitting(told))
 
 
 def decode_results(body: bytes | memoryview, calls: Sequence[Call]) -> list[object]:

@@ -6,6 +6,7 @@ give back as something else, is a map with the one-byte key ``""``:
     {"": "tuple", "items": [...]}          a tuple
     {"": <kind>, <field>: <value>, ...}    one of ``KINDS``
     {"": "error", "problem": {...}}        an error (problems.py)
+    {"": "int", "digits": "..."}           an integer that has more than 64 bits
 
 A call is ``[method, arguments]``; an answer ``[true, value]`` or ``[false, error]``.
 Both ends are of one version of Holdfast on one machine, so nothing here is kept
@@ -37,7 +38,7 @@ from holdfast.operations import (
     Upload,
 )
 from holdfast.values import Place, Receipt
-from holdfast.wire.problems import error_of, problem_of
+from holdfast.wire.problems import INT_LEAST, INT_MOST, error_of, problem_of
 
 TAG: Final = ""
 KINDS: Final[dict[str, Any]] = {
@@ -107,6 +108,8 @@ def _pack(value: object) -> object:
         return [_pack(item) for item in value]  # type: ignore[attr-defined]
     if kind is tuple:
         return {TAG: "tuple", "items": [_pack(item) for item in value]}  # type: ignore[attr-defined]
+    if kind is int and not INT_LEAST <= value <= INT_MOST:  # type: ignore[operator]
+        return {TAG: "int", "digits": str(value)}
     if isinstance(value, HoldfastError):
         return {TAG: "error", "problem": problem_of(value)}
     if kind.__name__ in KINDS:
@@ -124,6 +127,8 @@ def _unpack(value: object) -> object:
     tag = fields.pop(TAG)
     if tag == "tuple":
         return tuple(_unpack(item) for item in fields["items"])
+    if tag == "int":
+        return int(fields["digits"])
     if tag == "error":
         return error_of(fields["problem"])
     return KINDS[tag](**{name: _unpack(field) for name, field in fields.items()})

@@ -17,7 +17,7 @@ from msgspec import inspect
 
 from holdfast.errors import InvalidValue
 from holdfast.values import Stat
-from holdfast.wire.problems import unreadable
+from holdfast.wire.problems import INT_LEAST, INT_MOST, unreadable
 
 T = TypeVar("T")
 Form = Literal["json", "msgpack"]
@@ -68,7 +68,32 @@ def encode(value: object, form: Form = "json") -> bytes:
         >>> encode({"exists": True})
         b'{"exists":true}'
     """
-    return ENCODERS[form](value)
+    try:
+        return ENCODERS[form](value)
+    except OverflowError:
+        return msgspec.msgpack.encode(fitting(value))
+
+
+def fitting(value: object) -> object:
+    """The same as plain data; an integer that msgpack has no form for is its decimal digits.
+
+    A cost may be one: a gibibyte for a month, in 10^-18 USD.
+
+    Example:
+        >>> fitting([1, 1 << 64])
+        [1, '18446744073709551616']
+    """
+    return _digits(msgspec.to_builtins(value, builtin_types=(bytes, bytearray, memoryview)))
+
+
+def _digits(told: object) -> object:
+    if isinstance(told, int) and not INT_LEAST <= told <= INT_MOST:
+        return str(told)
+    if isinstance(told, list | tuple):
+        return [_digits(one) for one in told]
+    if isinstance(told, dict):
+        return {name: _digits(one) for name, one in told.items()}
+    return told
 
 
 def decode(body: bytes | memoryview, kind: type[T], form: Form = "json") -> T:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 import holdfast
@@ -177,3 +178,35 @@ def test_a_batch_of_reads_is_answered_once_so_many_are_charged(
             assert sum(map(len, reads)) <= most
         loads = 3 * (60 + 60 + 200 + 300 + 99 + 2)
         assert store.namespace("acme").usage().requests["C"] >= loads + len(keys)
+
+
+def test_a_cost_of_more_than_64_bits_is_told_through_every_way(
+    raw: Raw, serve: Serve, store: Store
+) -> None:
+    store.accounts.deposit("acme", 10**30, "invoice 1")
+    store.namespace("acme").configure(tariff="enclave")
+    size, ttl = 999_999, 36_500 * 86_400
+    cost = C + (size + 1) * ttl * 8_796
+    assert cost > 1 << 64
+    told = raw.ask(
+        "PUT",
+        f"{SPACE}/objects/a",
+        bytes(size),
+        Holdfast_TTL=str(ttl),
+        Accept="application/msgpack",
+    )
+    assert (told.status, cost_of(told)) == (200, cost)
+    assert int(msgspec.msgpack.decode(told.body)["cost_atto"]) == cost
+    serving = serve(grpc_port=0)
+    for url in (serving.url, serving.rpc_url):
+        with holdfast.connect(url, token=serving.token()) as remote:
+            acme, at = remote.namespace("acme"), url[:1]
+            with acme.bill() as bill:
+                receipts = acme.put_many([(at, bytes(size))], ttl=ttl)
+                acme.append(at, b"")
+            assert [one.cost_atto for one in receipts] == [cost]
+            assert bill.cost_atto == cost + C
+            assert acme.put(at, b"", ttl=1).cost_atto < 0
+    assert (
+        store.namespace("acme").usage().cost_atto + store.namespace("acme").balance_atto == 10**30
+    )

@@ -64,3 +64,10 @@ def test_unknown_kinds_are_refused(value: dict[str, object]) -> None:
     data = msgspec.msgpack.encode([True, value])
     with pytest.raises(InvalidValue):
         calls.decode_answer(data)
+
+
+def test_an_integer_of_any_size_goes_through() -> None:
+    """What a gibibyte costs for a month has more than 64 bits."""
+    receipt = Receipt("k", 1, 2, None, "b", 24_480_488_953_479_168_000)
+    for value in (receipt, [1 << 64, -(1 << 80), (1 << 64) - 1, -(1 << 63), True]):
+        assert calls.decode_answer(calls.encode_answer(value)) == value
