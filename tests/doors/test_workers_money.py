@@ -189,3 +189,33 @@ def noted(space: RemoteNamespace) -> None:
             return
         SystemClock().sleep(0.02)
     raise AssertionError("nothing is metered")
+
+
+def test_a_process_that_holds_nothing_asks_the_same_price(tmp_path: Path) -> None:
+    """The store is one bucket: the other process answers reads that it cannot count by itself."""
+    folder = tmp_path / "data"
+    with holdfast.open(folder) as store:
+        store.tariffs.set("mine", TOML)
+        store.accounts.deposit("acme", FUNDS, "invoice 1")
+        store.namespace("acme").configure(tariff="mine")
+    told = 0
+    with serving(folder) as served:
+        for number in range(12):  # by connections of their own: some go to either process
+            with holdfast.connect(served.url, token=served.token, timeout=60) as remote:
+                space, key = remote.namespace("acme"), f"k{number:02d}"
+                with space.bill() as bill:
+                    space.put(key, bytes(9))
+                    space.append(key, bytes(1))
+                    space.get(key)
+                    space.exists(key)
+                    space.stat(key)
+                    space.delete(key)
+                assert bill.cost_atto == 6 * OPERATION + EGRESS * (10 + 3)
+                told += bill.cost_atto
+        with holdfast.connect(served.url, token=served.token, timeout=60) as remote:
+            space = remote.namespace("acme")
+            for _ in range(TRIES):
+                if space.usage().cost_atto == told:
+                    break
+                SystemClock().sleep(0.01)
+            assert space.usage().cost_atto == told == FUNDS - space.balance_atto

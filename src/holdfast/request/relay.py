@@ -15,6 +15,7 @@ from holdfast.bucket import counted
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.read import Object
 from holdfast.bucket.sharing import sharing
+from holdfast.charges import Kind
 from holdfast.errors import InvalidValue, Moved
 from holdfast.log.entry import Entry
 from holdfast.operations import Operation
@@ -45,6 +46,7 @@ class Relay:
         self._methods: dict[str, Callable[..., Any]] = {
             "apply": self._apply,
             "sync": self._sync,
+            "count": self._count,
             "load": lambda key: self._ask(key, partial(_load, key=key)),
             "load_many": self._load_many,
             "look": self._look,
@@ -91,6 +93,12 @@ class Relay:
             self._mine(operation.key)
         outcomes = self._corridor.write_many(operations, atomic=atomic)
         return outcomes, [operation.cost_atto for operation in operations]
+
+    def _count(self, key: bytes, kind: Kind, egress_bytes: int, times: int) -> None:
+        """Reads of a namespace that a process answered which holds no bucket to count them in."""
+        bucket = self._mine(key)
+        for _ in range(times):
+            counted.count(bucket, key, kind, egress_bytes)
 
     def _sync(self, start: bytes, stop: bytes) -> None:
         for bucket in self._directory:

@@ -8,20 +8,24 @@ is known as soon as it was configured, what it has left as upkeep last saw it, a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from holdfast.bucket import bills, counted
 from holdfast.bucket.gates import RATE
 from holdfast.bucket.purse import Purse
-from holdfast.errors import BalanceEmpty, Busy, LimitExceeded, Moved
+from holdfast.charges import Kind, charge
+from holdfast.errors import BalanceEmpty, Busy, HoldfastError, LimitExceeded, Moved
 from holdfast.metering.tariffs import CLASSES, SENDS
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.server.bounds import Bounds
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
+    from holdfast.bucket.checkpoint import Pace
     from holdfast.server.answers import Answer
     from holdfast.server.requests import Request
     from holdfast.server.tenants import Tenant
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from holdfast.values import Configured
 
 READS: Final = frozenset(("load", "exists", "stat", "locate", "list", "search", "consumers.list"))
+SILENT_NS: Final = 1_000_000_000
 WELL: Final = 400  # statuses below say that what was asked for was done
 CONCURRENT: Final = "concurrent_max"  # as ``configure`` calls it
 
@@ -47,6 +52,7 @@ class Charging:
         self._directory = store.placement.directory
         self.known: Mapping[str, Configured] = {}
         self._balances: Mapping[str, int] = {}
+        self._afar = Afar(store)
         store.metering_changed = self.tick
         store.placement.settings.gates.leave_to_doors()
         store.begin_metering()
@@ -91,6 +97,7 @@ class Charging:
             return
         bucket, purse = self._paying(tenant)
         if purse is None:
+            self._afar.hold(tenant.name)
             return
         reads = bucket.reads_of(purse.namespace)
         reads.refuse()
@@ -109,9 +116,9 @@ class Charging:
             return 0
         try:
             bucket, purse = self._paying(tenant)
-            if purse is None:
-                return 0
             space, kind = tenant.space, CLASSES["load"]
+            if purse is None:
+                return sum(self._afar.count(tenant, kind, n) for n in sizes)
             return sum(counted.count(bucket, space, kind, n, waits=waits) for n in sizes)
         except (BalanceEmpty, Moved):
             return 0
@@ -148,9 +155,11 @@ class Charging:
                 sent = len(request.key.encode())
             try:
                 bucket, purse = self._paying(tenant)
+                kind = CLASSES[request.operation]
                 if purse is not None:
-                    kind = CLASSES[request.operation]
                     answer.cost_atto = counted.count(bucket, tenant.space, kind, sent, waits=False)
+                else:
+                    answer.cost_atto = self._afar.count(tenant, kind, sent)
             except (BalanceEmpty, Moved):
                 return
         balance = self.balance_of(tenant)
@@ -160,6 +169,50 @@ class Charging:
     def balance_of(self, tenant: Tenant) -> int | None:
         """What a metered namespace had left when upkeep last looked; None of any other."""
         return self._balances.get(tenant.name)
+
+
+class Afar:
+    """Reads that a process answers which holds no bucket: whoever holds the namespace counts them.
+
+    They are sent on by upkeep, a few times a second; a crash loses those that were not, in the
+    tenant's favour.
+
+    Args:
+        store: whose upkeep does it.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = Lock()
+        self._waiting: Counter[tuple[bytes, Kind, int]] = Counter()
+        self._silent: dict[str, int] = {}  # namespaces that cannot pay, and until when that holds
+        store.upkeep.lazy.append(self._send)
+
+    def hold(self, name: str) -> None:
+        """BalanceEmpty where whoever holds a namespace said so a moment ago."""
+        if self._store.clock.monotonic_ns() < self._silent.get(name, 0):
+            raise BalanceEmpty(namespace=name)
+
+    def count(self, tenant: Tenant, kind: Kind, sent_bytes: int) -> int:
+        """Count a read; what it costs."""
+        terms = self._store.seen_terms(tenant.name)
+        with self._lock:
+            self._waiting[tenant.space, kind, sent_bytes] += 1
+        return 0 if terms is None else charge(terms, kind, egress_bytes=sent_bytes).amount
+
+    def _send(self, _pace: Pace, _enough: Callable[[], bool]) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, Counter()
+        for (space, kind, sent_bytes), times in waiting.items():
+            bucket = self._store.placement.directory.find(space)
+            try:
+                if isinstance(bucket, Elsewhere):
+                    bucket.link.ask("count", space, kind, sent_bytes, times)
+            except BalanceEmpty:
+                until_ns = self._store.clock.monotonic_ns() + SILENT_NS
+                self._silent[space[:-1].decode()] = until_ns
+            except HoldfastError:
+                continue
 
 
 def billed(request: Request, work: Callable[[], object]) -> object:

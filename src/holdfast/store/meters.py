@@ -84,6 +84,7 @@ class Meters:
         self._hour = -1
         self._told_low: dict[str, int] = {}
         self.balances: dict[str, int] = {}  # as of the last tick, in 10^-18 USD
+        self.terms: dict[str, charges.Terms] = {}  # that namespaces pay by, as of the last tick
         self.heard_low: Callable[[str, int], object] = _nobody  # account, balance in 10^-18 USD
         self.whole: Whole | None = None  # where several processes share the store
         self.funding = Funding(
@@ -164,6 +165,7 @@ class Meters:
         """A namespace was configured: who serves it knows at once."""
         self.funding.keep(one)
         self.balances = {**self.balances, one.account: self._left(one)}
+        self.terms = {**self.terms, one.account: one.terms}
         self._store.metering_changed()
 
     def _metering(self, space: bytes, told: Configured) -> Metering:
@@ -198,7 +200,9 @@ class Meters:
         if not self.funding.is_due() or not self._all():
             return
         self.funding.step()
-        self.balances = {one.account: self._left(one) for one in self.metered().values()}
+        metered = list(self.metered().values())
+        self.balances = {one.account: self._left(one) for one in metered}
+        self.terms = {one.account: one.terms for one in metered}
         for account in self._store.accounts.ledger.books().low():
             self._low(account)
         hour = self._store.bucket_time_ns() // HOUR_NS

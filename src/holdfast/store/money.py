@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from holdfast.bucket.checkpoint import Pace
     from holdfast.bucket.purse import Need
     from holdfast.bucket.settings import Settings
+    from holdfast.charges import Terms
     from holdfast.store.billing import Accounts, Tariffs
     from holdfast.store.meters import Meters
     from holdfast.values import Configured
@@ -83,6 +84,11 @@ class Money(StorePart):
         """What upkeep last saw of metered namespaces, and their balances; asks nobody."""
         meters = self._meters
         return ({}, {}) if meters is None else (meters.seen(), meters.balances)
+
+    def seen_terms(self, name: str) -> Terms | None:
+        """The terms that upkeep last saw a namespace pay by; asks nobody."""
+        meters = self._meters
+        return None if meters is None else meters.terms.get(name)
 
     def _help(self, bucket: Bucket, namespace: bytes, need: Need) -> bool:
         """A write needs more than a purse holds."""
