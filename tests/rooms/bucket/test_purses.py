@@ -14,7 +14,7 @@ from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.dividing import held
 from holdfast.bucket.purse import Purse
 from holdfast.bucket.settling import Settlement, begin, settle
-from holdfast.charges import Terms
+from holdfast.charges import Charge, Terms
 from holdfast.engines.disk import OsDisk
 from holdfast.engines.memory import MemoryDisk
 from holdfast.store.namespace import Namespace
@@ -327,3 +327,24 @@ def test_a_group_that_failed_is_not_charged() -> None:
         acme.put("a", b"1")
         acme.put("b", b"2")
         assert purse_of(store).float_atto == 0
+
+
+@pytest.mark.parametrize(("of", "most"), [("objects", 1), ("bytes", 15)])
+def test_what_a_call_takes_counts_before_it_is_written(store: Store, of: str, most: int) -> None:
+    acme = metered(store)
+    setattr(purse_of(store), f"allotted_{of}", most)
+    with pytest.raises(LimitExceeded) as refused:
+        acme.put_many([("a", b"v" * 9), ("b", b"v" * 9)], content_type="text/plain")
+    assert refused.value.limit == f"{of}_max"
+    assert list(acme.list()) == ["a"]
+    assert is_exact(next(iter(store.placement.directory)))
+
+
+def test_who_owes_may_delete_what_gives_money_back(store: Store) -> None:
+    acme = metered(store)
+    acme.put("e", b"v" * 9, ttl=1_000)
+    purse_of(store).charge(Charge(PRICED.number, "B", amount=2 * FUNDS))
+    with pytest.raises(BalanceEmpty):
+        acme.put("k", b"")
+    acme.delete("e")
+    assert not acme.exists("e")

@@ -8,10 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from holdfast.bucket import commit
+from holdfast.bucket.seal import seal_all
 from holdfast.engines.disk import OsDisk
 from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Disk
 from holdfast.limits import SCRUB_DAYS
+from holdfast.log import records
 from holdfast.log.keyblock import Row, build, columns
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
@@ -250,3 +253,18 @@ def test_a_segment_is_followed_by_a_rest(house: House) -> None:
             house.store.tick(60)
         assert sum(when >= begin for when in house.known().values()) == read
         house.clock.advance(SURVEY_NS)
+
+
+def test_a_value_that_was_written_with_another_check_is_found(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its group verifies: whoever wrote it was mistaken."""
+    with monkeypatch.context() as patched:
+        patched.setattr(records, "check_of", lambda *_: 0)
+        house.store.namespace("acme").put("odd", b"value", content_type="text/plain")
+    (bucket,) = house.store.placement.directory
+    with commit.alone(bucket):
+        commit.switch(bucket)
+    seal_all(bucket)
+    told = house.scrub_for(SCRUB_DAYS)
+    assert any("a value fails its checksum" in line for line in told)
