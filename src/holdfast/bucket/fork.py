@@ -296,7 +296,7 @@ def merge(left: Bucket, right: Bucket) -> bool:
     for bucket in (left, right):
         bucket.finish_birth()
         finish_moves(bucket)  # what the right still has to bury nobody would know of after it
-    seal_before = [n for n in right.log.ended if right.log.key_block(n) is None]
+    seal_before = [n for n in list(right.log.ended) if right.log.key_block(n) is None]
     for number in seal_before:
         seal(right, number)
     # A checkpoint takes ``absorbing`` before the lock; so must what holds both.

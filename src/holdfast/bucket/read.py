@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from threading import RLock
 
     from holdfast.clock import BucketTime
-    from holdfast.log.log import Log
+    from holdfast.log.log import Log, Position
     from holdfast.views.state import State
 
 LENGTH_AND_VERSION = struct.Struct("<I8xQ")  # of a record's head, from its fifth byte
@@ -251,6 +251,13 @@ class Reader:
                 if moved is None:
                     raise Changed from None
                 extent = moved
+
+    def continues(self, position: Position, *, merged: bool = False) -> bool:
+        """As ``Log.continues``, for a caller who holds the lock.
+
+        Not where the bucket was merged away: its files go, or have gone.
+        """
+        return self.start < self.stop and self.log.continues(position, merged=merged)
 
     def page(
         self,

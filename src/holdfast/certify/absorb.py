@@ -120,7 +120,7 @@ class Absorbed:
         bucket = self.bucket
         with bucket.lock:
             end, span, version = bucket.published, (bucket.start, bucket.stop), bucket.version
-            whole = self._at is not None and bucket.log.continues(self._at)
+            whole = self._at is not None and bucket.continues(self._at)
         if not whole or span != (self.start, self.stop):
             return False
         if self._at == end:
@@ -174,7 +174,7 @@ class Absorbed:
         bucket = self.bucket
         with bucket.lock:
             end = bucket.published
-            whole = self._at is not None and bucket.log.continues(self._at)
+            whole = self._at is not None and bucket.continues(self._at)
         if not whole:
             return False
         try:
@@ -265,8 +265,8 @@ class Absorbed:
         bucket = self.bucket
         with bucket.lock:
             end, span, version = bucket.published, (bucket.start, bucket.stop), bucket.version
-            whole = self._at is not None and bucket.log.continues(self._at)
-            merged = self._at is not None and bucket.log.continues(self._at, merged=True)
+            whole = self._at is not None and bucket.continues(self._at)
+            merged = self._at is not None and bucket.continues(self._at, merged=True)
         if span[0] >= span[1]:
             raise Moved(bucket=bucket.id)
         if not merged or not self.start <= span[0] < self.stop:
@@ -363,7 +363,7 @@ class Absorbed:
         if at is None:
             return
         own = self.bucket.id
-        there = [number for number, info in log.ended.items() if info.origin == own]
+        there = [number for number, info in list(log.ended.items()) if info.origin == own]
         behind = sorted(number for number in there if at.segment <= number < end.segment)
         for number in dict.fromkeys((*behind, end.segment)):
             for group in log.groups(number, at, read_bytes):

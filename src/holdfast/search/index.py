@@ -215,7 +215,7 @@ class Index:
         bucket = self.bucket
         with bucket.lock:
             end, version, span = bucket.published, bucket.version, (bucket.start, bucket.stop)
-            whole = self.at is not None and bucket.log.continues(self.at)
+            whole = self.at is not None and bucket.continues(self.at)
         if span[0] >= span[1]:
             raise Moved(bucket=bucket.id)
         if not whole or not self.start <= span[0] or not span[1] <= self.stop:
@@ -270,7 +270,7 @@ class Index:
         """Absorb the log to its end without cutting: what a split gave away is in it still."""
         with self.bucket.lock:
             end = self.bucket.published
-            whole = self.at is not None and self.bucket.log.continues(self.at)
+            whole = self.at is not None and self.bucket.continues(self.at)
         if not whole:
             self.forget()
             return False
@@ -348,7 +348,7 @@ class Index:
         log = self.bucket.log
         if at is None:
             return
-        behind = sorted(number for number in log.ended if at.segment <= number < end.segment)
+        behind = sorted(n for n in list(log.ended) if at.segment <= n < end.segment)
         for number in dict.fromkeys((*behind, end.segment)):
             for group in log.groups(number, at):
                 if number == end.segment and group.head.stop > end.stop:

@@ -200,7 +200,7 @@ def _recent_rows(bucket: Bucket, keys: set[bytes]) -> dict[bytes, list[Row]]:
 def _rows_of(bucket: Bucket, key: bytes, recent: list[Row]) -> list[Row]:
     """All records of a key, in the order of their versions."""
     rows = list(recent)
-    for number in bucket.log.ended:
+    for number in list(bucket.log.ended):
         block = bucket.log.key_block(number)
         if block is not None:
             rows += block.rows_of(key)

@@ -10,6 +10,7 @@ import pytest
 from holdfast import Store
 from holdfast.certify.absorb import Absorbed
 from holdfast.engines.memory import MemoryDisk
+from holdfast.errors import Moved
 from holdfast.store import absorbing, certifying, following
 from tests.growth.growing import in_memory
 from tests.rooms.store.test_certifying import Client, tree_kept, tree_of
@@ -211,3 +212,27 @@ def test_a_tree_is_written_down_beside_writers_where_too_much_is_not(
         store.namespace("acme").put("k", b"%d" % turn)
         look(store)
     assert saved == [False, True]
+
+
+def test_a_bucket_that_was_merged_away_is_not_read_on_in() -> None:
+    with in_memory(MemoryDisk(), bucket_bytes=1 << 16) as (store, _):
+        ns = store.namespace("acme")
+        ns.put_many([(f"k{number:04d}", bytes(2_000)) for number in range(200)])
+        for number in range(200):
+            ns.delete(f"k{number:04d}")
+        ns.put("k0190", b"of the last one")
+        ns.search("nothing")
+        store.certifier.seal()
+        pieces = list(store.certifier._absorbing.absorbed.values())
+        indexes = list(store.searcher._indexes.values())
+        assert store.placement.shrink() > 0
+        gone = [piece for piece in pieces if piece.bucket.closed]
+        assert gone
+        for piece in gone:
+            piece.bucket.log.park()  # its files have gone
+            with pytest.raises(Moved):
+                piece.catch_up()
+        for index in indexes:
+            if index.bucket.closed:
+                with pytest.raises(Moved):
+                    list(index._round())
