@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from bench.compare import Engine, Pair
 from bench.data import scattered, values
-from bench.measure import Stopwatch, each, quiet_heap
+from bench.measure import Stopwatch, backed_memory, each, quiet_heap
 from bench.spec import Job, Outcome
 from bench.workloads import steps
+
+_TIMES = 4  # what is put: in the log, in tables in memory and on disk, and some more
 
 
 def measure(job: Job) -> Outcome:
@@ -21,6 +23,7 @@ def measure(job: Job) -> Outcome:
     items = list(steps.pairs(engine, indexes, pool))
     groups = list(steps.batches(items, job.batch)) if job.batch > 1 else []
     quiet_heap()
+    backed_memory(_TIMES * job.operations * job.value_bytes)
     with Stopwatch() as watch:
         _put(engine, items, groups)
         if job.variant == "closed":
@@ -31,7 +34,8 @@ def measure(job: Job) -> Outcome:
     if job.engine != "bare":
         steps.check(engine, indexes, pool)
     engine.close()
-    return Outcome(job.operations, watch.seconds, watch.other_cores, share)
+    spent = {"processor_us": watch.processor_s / job.operations * 1e6}
+    return Outcome(job.operations, watch.seconds, watch.other_cores, share, spent)
 
 
 def _put(engine: Engine, items: list[Pair], groups: list[list[Pair]]) -> None:

@@ -124,7 +124,15 @@ def test_a_stopwatch_sees_the_time_pass() -> None:
     with measure.Stopwatch() as watch:
         sum(range(10_000))
     assert watch.seconds > 0
+    assert watch.processor_s > 0
     assert watch.other_cores >= 0
+
+
+@pytest.mark.parametrize("size_bytes", [-1, 0, 1, (1 << 20) + 1])
+def test_memory_is_had_and_given_back(size_bytes: int) -> None:
+    before = measure.anonymous_bytes()
+    measure.backed_memory(size_bytes)
+    assert measure.anonymous_bytes() < before + (1 << 20)
 
 
 def test_the_machine_tells_nothing_that_names_it(tmp_path: Path) -> None:
