@@ -177,7 +177,7 @@ def finish_moves(bucket: Bucket) -> None:
 def share_segments(parent: Bucket, birth: Birth, pace: Pace = no_pace) -> None:
     """Seal what the child takes over and give it names of its own; idempotent."""
     for info in birth.segments:
-        if parent.log.key_block(info.number) is None:
+        if not parent.log.has_key_block(info.number):
             seal(parent, info.number, pace)
         try:
             parent.log.ground.share(parent.id, info.number, birth.child, info.number)
@@ -296,7 +296,7 @@ def merge(left: Bucket, right: Bucket) -> bool:
     for bucket in (left, right):
         bucket.finish_birth()
         finish_moves(bucket)  # what the right still has to bury nobody would know of after it
-    seal_before = [n for n in list(right.log.ended) if right.log.key_block(n) is None]
+    seal_before = [n for n in list(right.log.ended) if not right.log.has_key_block(n)]
     for number in seal_before:
         seal(right, number)
     # A checkpoint takes ``absorbing`` before the lock; so must what holds both.
@@ -315,7 +315,7 @@ def _swallow(left: Bucket, right: Bucket) -> None:
     """Intend, share, decide, take in. Until it is decided everything can be taken back."""
     commit.switch(right)
     for number in right.log.ended:
-        if right.log.key_block(number) is None:
+        if not right.log.has_key_block(number):
             seal(right, number)
     first = left.log.next_number()
     sources = sorted(right.log.ended)

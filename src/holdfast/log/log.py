@@ -365,6 +365,10 @@ class Log:
                 self._blocks[number] = block
         return block
 
+    def has_key_block(self, number: int) -> bool:
+        """Whether a segment is sealed; a key block that is read for it is not kept."""
+        return number in self.ended and self._load_block(number) is not None
+
     def forget_blocks(self) -> None:
         """Drop key blocks from memory; they are read again when asked for."""
         self._blocks.clear()

@@ -43,6 +43,7 @@ def _sampled(bucket: Bucket, pace: Pace) -> bytes | None:
         block = bucket.log.key_block(number)
         if block is not None:
             keys += block.sample(SAMPLES)
+            bucket.log.forget_blocks()  # one at a time: together they are much memory
         pace()
     recent, rows = list(bucket.state.keys), bucket.state.keys  # as they came, so in no order
     keys += [key for key in recent[:: max(1, len(recent) // SAMPLES)] if rows[key] != DELETED]

@@ -7,9 +7,9 @@ drained. A reader in use at that moment is put back on the list it came from, by
 someone who then sees that this list is no longer the newest and drains it again.
 So no snapshot stays pinned, and whoever reads after a commit returned sees it.
 
-A park or a growth takes the transactions of readers in use away from them: LMDB's
-binding waits for calls under way and refuses further ones. Their work is simply
-done again with a reader of the next generation, which waits at the gate.
+A park or a growth waits until every reader in use has come back: each reads one page of
+a list or one slice, and whoever wants the next one waits at the gate. To close an
+environment, or to map it elsewhere, while a cursor reads in it ends the process.
 """
 
 from __future__ import annotations
@@ -100,6 +100,14 @@ def end(reader: Get) -> None:
     """Give a reader's snapshot and its slot back."""
     if reader is not _nothing:
         transaction_of(reader).abort()
+
+
+def _is_over(transaction: Transaction | None) -> bool:
+    """Whether a read transaction has ended, though an error that was raised may still hold it."""
+    try:
+        return transaction is None or transaction.id() < 0
+    except lmdb.Error:
+        return True
 
 
 class LmdbLife:
@@ -201,6 +209,7 @@ class LmdbLife:
     def _adopt(self, environment: lmdb.Environment) -> None:
         """Another process made the file grow past our map: take its size."""
         self._turn()
+        self._await_readers()
         with translated("view"):
             environment.set_mapsize(0)
 
@@ -209,6 +218,13 @@ class LmdbLife:
         old = self._readers
         self._readers = Readers(old.environment, old.handles)
         old.drain()
+
+    def _await_readers(self) -> None:
+        """Wait for those in use, of generations that went. Under the gate: no other begins."""
+        while self._alive:
+            self._alive = [one for one in self._alive if not _is_over(one())]
+            if self._alive:
+                Event().wait(CROWDED_S)
 
     # -- writing: for whoever holds ``writing`` --------------------------------------
 
@@ -254,6 +270,7 @@ class LmdbLife:
             if environment is None:
                 raise AssertionError("only an open environment grows")
             self._turn()
+            self._await_readers()
             environment.set_mapsize(max(2 * environment.info()["map_size"], least))
 
     def committed(self) -> None:
@@ -324,5 +341,6 @@ class LmdbLife:
         self._readers = Unopened()
         old.drain()
         if old.environment is not None:
+            self._await_readers()
             old.environment.close()
             self._among.left(self)

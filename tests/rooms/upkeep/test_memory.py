@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 import pytest
@@ -157,3 +158,24 @@ def test_a_load_without_end_is_sealed_although_a_checkpoint_is_always_due() -> N
         assert not seal_due(bucket, no_pace, lambda: True)
         assert len(unsealed(bucket)) == WAITING_SEGMENTS - 1
         assert may_wait(bucket)
+
+
+def test_key_blocks_are_not_kept_in_memory() -> None:
+    """Who opens a store looks at each to know what is sealed, and so does who splits."""
+    disk = MemoryDisk()
+    with in_memory(disk, bucket_bytes=1 << 20) as (store, _):
+        ns = store.namespace("acme")
+        for number in Random(0).sample(range(3_000), 3_000):
+            ns.put(f"k{number:05}", bytes(500))
+        store.tick(60)
+        assert len(list(store.placement.directory)) > 1
+        hold_no_blocks(store)
+    with in_memory(disk, bucket_bytes=1 << 20) as (store, _):
+        store.tick(60)
+        hold_no_blocks(store)
+
+
+def hold_no_blocks(store: Store) -> None:
+    for bucket in store.placement.directory:
+        assert bucket.log.ended.keys() == bucket.log.sealed != set()
+        assert bucket.log._blocks == {}

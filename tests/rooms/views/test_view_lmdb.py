@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from threading import Event, Thread
@@ -15,8 +15,8 @@ import pytest
 from holdfast.limits import MIB
 from holdfast.testing.views import Fresh, ViewSuite, commit, numbered
 from holdfast.views.lmdb_file import Meta
-from holdfast.views.lmdb_life import READERS
-from holdfast.views.lmdb_open import Paths, verify
+from holdfast.views.lmdb_life import READERS, Transaction
+from holdfast.views.lmdb_open import Handles, Paths, verify
 from holdfast.views.lmdb_view import LmdbView
 from holdfast.views.port import Table
 
@@ -312,6 +312,34 @@ def test_no_snapshot_stays_behind_a_commit(view: LmdbView) -> None:
             thread.join()
         sizes.append(view.disk_bytes())
     assert sizes[-1] <= 2 * sizes[5]
+
+
+@pytest.mark.parametrize("end", [LmdbView.park, LmdbView.try_park, LmdbView.grow, LmdbView.close])
+def test_an_environment_stays_where_it_is_while_a_reader_is_in_it(
+    view: LmdbView, end: Callable[[LmdbView], object]
+) -> None:
+    """One that was closed beneath a cursor took the process with it."""
+    commit(view, [(b"a", b"1")])
+    begun, goes_on = Event(), Event()
+    turns: list[bytes | None] = []
+
+    def work(transaction: Transaction, handles: Handles) -> bytes | None:
+        begun.set()
+        goes_on.wait(10)
+        turns.append(transaction.get(b"a", None, handles[Table.KEYS]))
+        return turns[-1]
+
+    reader, ender = Thread(target=view.use, args=(work, None)), Thread(target=end, args=(view,))
+    reader.start()
+    begun.wait(10)
+    ender.start()
+    ender.join(0.05)
+    assert ender.is_alive()
+    goes_on.set()
+    ender.join(10)
+    reader.join(10)
+    (row,) = turns  # and it was not done again
+    assert row is not None
 
 
 FEW_DESCRIPTORS = """
