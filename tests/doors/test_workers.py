@@ -227,3 +227,18 @@ def test_who_is_under_way_at_the_end_is_answered_with_the_help_of_all(
             raw.socket.close()
     with holdfast.open(folder) as store:
         assert len(store.namespace("acme").get("k0599/a")) == size
+
+
+def test_processes_share_a_port_for_grpc_that_nobody_chose(tmp_path: Path) -> None:
+    pytest.importorskip("grpc")
+    with serving(tmp_path / "data", 2, "--grpc-port", "0") as served:
+        assert served.process.stdout is not None
+        url = re.fullmatch(
+            r"listening on (grpc://\S+:[1-9]\d*)\n", served.process.stdout.readline()
+        )
+        assert url
+        for number in range(8):  # whichever of them answers
+            with holdfast.connect(url[1], token=served.token) as store:
+                store.namespace("acme").put(f"k{number}", b"1")
+        with holdfast.connect(served.url, token=served.token) as store:
+            assert len(list(store.namespace("acme").list())) == 8

@@ -32,7 +32,7 @@ from holdfast.server.bounds import TABLE_BYTES
 from holdfast.server.door import issuers_of
 from holdfast.server.gathering import Gathering
 from holdfast.server.link import LinkServer, SocketLink
-from holdfast.server.listeners import bind, tls_of
+from holdfast.server.listeners import bind, bind_rpc, tls_of
 from holdfast.server.settings import Settings
 from holdfast.server.shares import Holding, Move, cut, even_out
 from holdfast.server.worker import PATIENCE_S, Orders, Part
@@ -80,6 +80,8 @@ class Supervisor:
         parts = self._cut(options, prepare)
         self._owner = Ownership(self._root)
         self._listeners = bind(settings)
+        # Held, and silent: the port that every worker listens on by itself.
+        self._rpc = None if settings.grpc_port is None else bind_rpc(settings)
         alone = msgspec.structs.replace(settings, port=0, unix_socket=None)
         self._own = [bind(alone)[0] for _ in range(count)]
         self._run = tempfile.mkdtemp(prefix="holdfast-")  # a socket's path must be short
@@ -125,6 +127,8 @@ class Supervisor:
             for at in range(len(self.workers)):
                 self._wait_for(at)
             started(self.url)
+            if self._rpc is not None:
+                started(self._rpc.url)
             self._watch()
         finally:
             self._end()
@@ -186,7 +190,7 @@ class Supervisor:
             parts=tuple(self.parts),
             listen=tuple(descriptors),
             urls=tuple(listener.url for listener in mine),
-            settings=self._settings,
+            settings=self._told(),
             sync=self._sync,
             bucket_bytes=self._bucket_bytes,
         )
@@ -198,6 +202,12 @@ class Supervisor:
         )
         self.workers[at] = worker
         self._tell(worker, msgspec.json.encode(orders) + b"\n")
+
+    def _told(self) -> Settings:
+        """The settings as workers are told them: port 0 is the same port for all."""
+        if self._rpc is None:
+            return self._settings
+        return msgspec.structs.replace(self._settings, grpc_port=self._rpc.socket.getsockname()[1])
 
     @staticmethod
     def _tell(worker: subprocess.Popen[bytes], line: bytes) -> None:
@@ -217,7 +227,8 @@ class Supervisor:
         running = [worker for worker in self.workers if worker is not None]
         for worker in running:
             self._tell(worker, b"\n")
-        for listener in (*self._listeners, *self._own):
+        rpc = () if self._rpc is None else (self._rpc,)
+        for listener in (*self._listeners, *self._own, *rpc):
             listener.close()  # or who connects would wait in line for nobody
         for worker in running:
             _next_line(worker)

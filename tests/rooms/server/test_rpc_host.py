@@ -65,12 +65,3 @@ def test_an_address_that_is_taken_is_told() -> None:
         with pytest.raises(InvalidValue) as told, Serving(store, grpc_port=port):
             pass
         assert told.value.facts["port"] == port
-
-
-def test_several_processes_need_a_port_that_is_said() -> None:
-    with (
-        holdfast.open(":memory:") as store,
-        pytest.raises(InvalidValue),
-        Serving(store, grpc_port=0, workers=2),
-    ):
-        pass

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from holdfast.errors import InvalidValue
 from holdfast.limits import RPC_CALLS, RPC_MESSAGE_BYTES
 from holdfast.server.http2.bounds import Bounds
 from holdfast.server.http2.methods import Generated, Methods
@@ -75,10 +74,8 @@ async def listen(site: Site, settings: Settings) -> RpcHost:
     """Serve a site over gRPC, on the port that the settings say.
 
     Raises:
-        InvalidValue: several processes would share a port that nobody said, or it is taken.
+        InvalidValue: the port is taken.
     """
-    if settings.workers > 1 and not settings.grpc_port:
-        raise InvalidValue(argument="grpc_port", reason="several processes share one: say which")
     server = Http2Server(_bounds(settings), site.clock)
     told = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(told, Generated(server.methods))
