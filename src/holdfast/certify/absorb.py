@@ -102,6 +102,7 @@ class Absorbed:
         self._changes: Changes = {}  # read up to ``_at``, and not in the tries yet
         self._merged: list[bytes] = []  # where what merges brought begins, as far as it was read
         self._unsaid: dict[bytes, int] = {}  # versions of objects that must be looked at
+        self._is_ahead = False  # a scan saw what was written behind ``_at``
         self._load()
 
     def follow(self, most: int, pace: Pace, *, rest: bool = False) -> bool:
@@ -252,6 +253,7 @@ class Absorbed:
             pace()
         self._unsaid.clear()
         self._put(self._changes, pace)
+        self._is_ahead = False
         self._stand = self._at
         for made in self.tries.values():
             change.hash_all(made, pace)
@@ -291,7 +293,7 @@ class Absorbed:
     def _widen(self, stop: bytes, pace: Pace) -> None:
         """Take in what is there now behind the tree's end; what was written since is replayed."""
         self._put(self._changes, pace)
-        self._stand = None
+        self._is_ahead = True
         while self.stop < stop:
             changes: Changes = {}
             page, after = self._page(self.stop, stop)
@@ -325,7 +327,7 @@ class Absorbed:
         """Forget what a split gave away."""
         start, stop = span
         self._put(self._changes, pace)
-        self._stand = None if self._unsaid else self._at
+        self._stand = None if self._unsaid or self._is_ahead else self._at
         self._unsaid = {key: at for key, at in self._unsaid.items() if start <= key < stop}
         self.tries, self.start, self.stop = within(self.tries, span), start, stop
 
@@ -342,7 +344,7 @@ class Absorbed:
                 self._version += head.records
                 if self._count_changes() > room:
                     self._put(self._changes, pace)
-                    self._stand = None if self._unsaid else self._at
+                    self._stand = None if self._unsaid or self._is_ahead else self._at
                 if left is not None:
                     left -= head.records
                     if left <= 0:

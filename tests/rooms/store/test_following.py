@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from holdfast import Store
+from holdfast.certify import absorb
 from holdfast.certify.absorb import Absorbed
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import Moved
@@ -236,3 +237,24 @@ def test_a_bucket_that_was_merged_away_is_not_read_on_in() -> None:
             if index.bucket.closed:
                 with pytest.raises(Moved):
                     list(index._round())
+
+
+def test_a_tree_that_saw_what_was_not_read_yet_stands_nowhere(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(absorb, "PAGE", 10)
+    monkeypatch.setattr(absorb, "WAITING_MOST", 5)
+    space = store.namespace("acme")
+    space.put_many({f"k{n:03d}": b"1" for n in range(20)})
+    (bucket,) = store.placement.directory
+    piece = Absorbed(bucket, store.certifier._absorbing.pieces)
+    stood = []
+
+    def pace() -> None:
+        if not stood:  # the scan meets these later: behind the position that it began from
+            for n in range(20):
+                space.put(f"z{n:03d}", b"2")
+        stood.append(piece._stand)
+
+    piece.catch_up(pace)
+    assert set(stood) == {None, bucket.published}
