@@ -248,7 +248,7 @@ def test_a_tree_that_saw_what_was_not_read_yet_stands_nowhere(
     space.put_many({f"k{n:03d}": b"1" for n in range(20)})
     (bucket,) = store.placement.directory
     piece = Absorbed(bucket, store.certifier._absorbing.pieces)
-    stood = []
+    stood: list[object] = []
 
     def pace() -> None:
         if not stood:  # the scan meets these later: behind the position that it began from
