@@ -26,7 +26,7 @@ def test_stories_of_a_push(first: int) -> None:
 
 @pytest.mark.push
 def test_stories_whose_buckets_sleep_until_they_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("holdfast.store.store.TOLD_LEAST", 1)
+    monkeypatch.setattr("holdfast.store.closed.TOLD_LEAST", 1)
     for seed in range(PUSHED, PUSHED + CHUNK):
         simulate(seed)
 

@@ -34,6 +34,8 @@ MAGIC = b"HFCLOSED"
 FORMAT = 1
 HEAD = struct.Struct("<8sHHI")
 CRC_AT = 12
+TOLD_LEAST = 32  # buckets, or ...
+TOLD_BYTES = 128 << 20  # ... so much of logs: from there on each is opened as it is needed
 
 
 class Closed(msgspec.Struct, frozen=True, array_like=True):
@@ -65,6 +67,18 @@ def take(disk: Disk, root: str, identity: Identity) -> Closed | None:
     if found is None or (found.store, found.incarnation) != identity:
         return None
     return found
+
+
+def asleep(left: Closed | None) -> tuple[Told, ...]:
+    """The buckets that need not be opened yet; of a small store none, so damage shows at once.
+
+    Opening takes a while for each, and longer the larger its index is: all of that is judged.
+    """
+    if left is None:
+        return ()
+    log_bytes = sum(len(told.numbers) * told.largest for told in left.buckets)
+    is_large = len(left.buckets) >= TOLD_LEAST or log_bytes >= TOLD_BYTES
+    return left.buckets if is_large else ()
 
 
 def _unpacked(data: bytes) -> Closed | None:

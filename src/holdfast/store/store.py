@@ -58,7 +58,6 @@ if TYPE_CHECKING:
 
 MODES = ("auto", "copying", "compacting")
 BATCH = 500
-TOLD_LEAST = 32  # buckets from which on they are opened one by one as they are needed
 
 
 class Store(Money, SearchingAll):
@@ -96,10 +95,9 @@ class Store(Money, SearchingAll):
         self.rights_changed: Callable[[], object] = _nothing  # tells other processes of the store
         self.metering_changed: Callable[[], object] = _nothing  # tells who serves it here
         self.address = "local"  # where others reach this process, once a door says so
-        told = left.buckets if left is not None else ()
         if left is not None:
             settings.time.raise_to(left.time_ns)
-        self.placement = Placement(settings, share, told if len(told) >= TOLD_LEAST else ())
+        self.placement = Placement(settings, share, closed.asleep(left))
         self.corridor = Corridor(self.placement, self._has_room)
         self.relay = Relay(self.corridor, self._place)
         self.upkeep = Upkeep(self.corridor)

@@ -13,7 +13,8 @@ from holdfast.bucket.dormant import Dormant, Told
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import Closed, Corrupt, Moved, StorageFailed
 from holdfast.store import closed
-from holdfast.store.store import TOLD_LEAST, Store
+from holdfast.store.closed import TOLD_LEAST
+from holdfast.store.store import Store
 from holdfast.testing.disk import MODES, CrashDisk, FailingDisk
 from holdfast.testing.platter import copy_tree
 from tests.growth.growing import SECOND_NS, hold_contents, hold_tiling, in_memory
@@ -80,6 +81,20 @@ def test_only_what_is_needed_is_opened(disk: MemoryDisk) -> None:
         hold_tiling(store.status().buckets)
         assert asleep(store) == 0
         assert store.check().problems == ()
+
+
+def test_a_large_bucket_sleeps_and_damage_in_a_small_one_is_met_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disk = MemoryDisk()
+    with in_memory(disk, bucket_bytes=1 << 24) as (store, _):
+        store.namespace("acme").put_many(MODEL)
+    with in_memory(disk, seed=1, bucket_bytes=1 << 24) as (store, _):
+        assert asleep(store) == 0
+    monkeypatch.setattr(closed, "TOLD_BYTES", len(MODEL) * 1_000)
+    with in_memory(disk, seed=2, bucket_bytes=1 << 24) as (store, _):
+        assert asleep(store) == len(store.placement.directory) == 1
+        hold_contents(store.namespace("acme"), MODEL)
 
 
 def test_upkeep_opens_all_in_its_round(disk: MemoryDisk) -> None:
