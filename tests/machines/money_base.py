@@ -51,11 +51,11 @@ class Effect(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What a write needs: money, bytes, an object more."""
+    """What a write needs: money, and room for what will be there under its key."""
 
     cost: int
-    more: int
-    new: bool
+    key: str
+    after: Kept
 
 
 Expected = list[tuple[str, Kept, int, int]]
@@ -137,11 +137,9 @@ class MoneyBase(RuleBasedStateMachine):
         for effect in effects or []:
             self._happened(effect)
 
-    def want(self, name: str, key: str, after: Kept, cost: int) -> None:
+    def want(self, key: str, after: Kept, cost: int) -> None:
         """Take note of what a write needs before it is asked for."""
-        there = self.objects[name].get(key) if self.version(name, key) else None
-        more = after.size - (there.size if there is not None else 0)
-        self.wanted = Wanted(cost, more, there is None)
+        self.wanted = Wanted(cost, key, after)
 
     def _refused(self, name: str, refused: HoldfastError) -> None:
         """What could be paid, or was within its bounds, is not refused."""
@@ -149,6 +147,9 @@ class MoneyBase(RuleBasedStateMachine):
         purses = money.purses_of(self.store, name)
         if wanted is None:
             return
+        # What had expired is removed, or not yet, when a bound would be passed.
+        there = self.objects[name].get(wanted.key) if self.version(name, wanted.key) else None
+        more = wanted.after.size - (there.size if there is not None else 0)
         if isinstance(refused, BalanceEmpty):
             funds = self.store.accounts.ledger.account(name).balance
             funds += sum(purse.float_atto for purse in purses)
@@ -157,10 +158,10 @@ class MoneyBase(RuleBasedStateMachine):
             most_bytes, most_objects = self.bounds[name]
             if refused.facts["limit"] == "bytes_max":
                 assert most_bytes is not None
-                assert sum(purse.used_bytes for purse in purses) + wanted.more > most_bytes
+                assert sum(purse.used_bytes for purse in purses) + more > most_bytes
             else:
                 assert most_objects is not None
-                assert sum(purse.used_objects for purse in purses) + wanted.new > most_objects
+                assert sum(purse.used_objects for purse in purses) + (there is None) > most_objects
 
     def carry(self, cut: Cut, work: Callable[[], object]) -> list[Effect]:
         """Do something; with a cut, as far as the power went. What is to be seen of it."""

@@ -95,7 +95,7 @@ class MoneyMachine(MoneyBase):
             return self._put_each(space, sizes, ttl, expected)
         ((key, size),) = sizes.items()
         _, after, cost, _ = expected[0]
-        self.want(space.name, key, after, cost)
+        self.want(key, after, cost)
         assert space.put(key, bytes(size), ttl=ttl).cost_atto == cost
         return [self.effect(space.name, *expected[0])]
 
@@ -108,8 +108,8 @@ class MoneyMachine(MoneyBase):
         try:
             receipts = space.put_many(values, ttl=ttl) if ttl else space.put_many(values)
         except (BalanceEmpty, LimitExceeded):
-            expected = [
-                one for one in expected if self.version(space.name, one[0]) != before[one[0]]
+            expected = [  # what had expired may be gone
+                one for one in expected if self.version(space.name, one[0]) > before[one[0]]
             ]
         else:
             assert [receipt.cost_atto for receipt in receipts] == [one[2] for one in expected]
@@ -126,7 +126,7 @@ class MoneyMachine(MoneyBase):
             ends = None if before is None else before.expires_ns
             after = Kept(len(key) + size, ends, paid)
             cost = money.stored(self.price[name], before, after, now)
-            self.want(name, key, after, cost)
+            self.want(key, after, cost)
             assert space.put(key, bytes(size), keep_ttl=True).cost_atto == cost
             lasts = lasts_of(after, now) - lasts_of(before, now, begun=0)
             return [self.effect(name, key, after, cost, lasts)]
@@ -142,7 +142,7 @@ class MoneyMachine(MoneyBase):
             else:
                 after = before._replace(size=before.size + size)
                 cost = money.appended(self.price[name], before, size, now)
-            self.want(name, key, after, cost)
+            self.want(key, after, cost)
             with space.bill() as bill:
                 space.append(key, bytes(size))
             assert bill.cost_atto == cost
@@ -292,6 +292,20 @@ class MoneyMachine(MoneyBase):
         self.moved_on()
         for name in PRICES:
             self.sure[name], self.perhaps[name] = self.sure[name] + self.perhaps[name], 0
+
+
+def test_what_was_read_is_paid_before_a_write_that_other_purses_help() -> None:
+    """Found by the machine: help brought what the write costs, and the read took it."""
+    state = MoneyMachine()
+    state.configure()
+    state.put_many(cut=None, first=2, name="acme", size=2_079, ttl="30d")
+    state.split(cut=None, key="k05", name="acme")
+    state.put_many(cut=None, first=13, name="beta", size=1_373, ttl=None)
+    state.append(cut=None, key="k02", name="acme", size=860)
+    state.put_many(cut=None, first=6, name="acme", size=1, ttl=3_600)
+    state.read(key="k05", kind="exists", name="acme")
+    state.append(cut=None, key="k14", name="acme", size=279)
+    state.teardown()
 
 
 @pytest.mark.push

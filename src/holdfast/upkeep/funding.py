@@ -219,7 +219,12 @@ class Funding:
                 return None
             if purse.over(need.size_bytes, need.objects) is not None:
                 self._make_room(one, bucket, need)
-            lacking = need.atto + purse.owed.amount - purse.float_atto + purse.ahead_atto
+            lacking = _lacking(purse, need)
+            if lacking > 0 and self._ledger().account(one.account).balance < lacking:
+                self._post(one, list(self._buckets(one)))  # a rule looks at what the books know
+                self._ledger().top_up()
+                purse = bucket.purses.get(one.namespace, purse)
+                lacking = _lacking(purse, need)  # what was read was charged, and is paid first
             if lacking > 0:
                 self._raise_money(one, bucket, lacking)
             purse = bucket.purses.get(one.namespace)
@@ -251,9 +256,6 @@ class Funding:
     def _raise_money(self, one: Metering, bucket: Bucket, lacking: int) -> None:
         """Bring money to a bucket: what it lacks, or all that there is."""
         ledger = self._ledger()
-        if ledger.account(one.account).balance < lacking:
-            self._post(one, list(self._buckets(one)))  # a rule looks at what the books know
-            ledger.top_up()
         if ledger.account(one.account).balance < lacking:
             self._call_back(one, lacking, but=bucket)
         balance = ledger.account(one.account).balance
@@ -289,8 +291,13 @@ def _missing(purse: Purse, need: Need) -> Need | None:
     is_over = purse.over(need.size_bytes, need.objects) is not None
     if not is_over and not purse.lacks(need.atto):
         return None
-    lacking = max(0, need.atto + purse.owed.amount - purse.float_atto + purse.ahead_atto)
+    lacking = max(0, _lacking(purse, need))
     return Need(lacking, need.size_bytes if is_over else 0, need.objects if is_over else 0)
+
+
+def _lacking(purse: Purse, need: Need) -> int:
+    """What a purse needs beyond what it holds, in atto; it pays first what it owes."""
+    return need.atto + purse.owed.amount - purse.float_atto + purse.ahead_atto
 
 
 def _is_much(purse: Purse, funds: int) -> bool:
