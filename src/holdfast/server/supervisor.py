@@ -126,6 +126,8 @@ class Supervisor:
                 self._start(at)
             for at in range(len(self.workers)):
                 self._wait_for(at)
+            for at in range(len(self.workers)):
+                self._have_metered(at)
             started(self.url)
             if self._rpc is not None:
                 started(self._rpc.url)
@@ -172,6 +174,7 @@ class Supervisor:
                     log.error("worker %d is gone; another takes its place", at)
                     self._start(at)
                     self._wait_for(at)
+                    self._have_metered(at)
             self._clock.sleep(LOOK_S)
             passed += LOOK_S
             if passed >= EVEN_OUT_S:
@@ -221,6 +224,13 @@ class Supervisor:
         worker = self.workers[at]
         if worker is not None:
             _next_line(worker)
+
+    def _have_metered(self, at: int) -> None:
+        """Have a worker know what is metered, which another may hold; upkeep tries again."""
+        try:
+            self._links[at].ask("meter")
+        except HoldfastError as error:
+            log.error("worker %d does not know what is metered yet: %s", at, error)  # noqa: TRY400
 
     def _end(self) -> None:
         """Let every worker answer what is due, with the help of the others, and then go."""

@@ -125,6 +125,7 @@ class Worker:
             "take": self._take,
             "route": self._route,
             "settings": self._take_settings,
+            "meter": self.store.learn_metering,
             "part.figures": self._figures,
             **Parts(self.store).methods,
             **MoneyParts(self.store.meters).methods,

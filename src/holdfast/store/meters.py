@@ -197,12 +197,16 @@ class Meters:
 
     def follow(self, _pace: Pace, _enough: Callable[[], bool]) -> None:
         """Do what is due; upkeep calls it in each round."""
-        if not self.funding.is_due() or not self._all():
-            return
+        if self.funding.is_due() and self._all():
+            self.step()
+
+    def step(self) -> None:
+        """Do what is due in every purse, and have doors know what is metered."""
         self.funding.step()
         metered = list(self.metered().values())
         self.balances = {one.account: self._left(one) for one in metered}
         self.terms = {one.account: one.terms for one in metered}
+        self._store.metering_changed()
         for account in self._store.accounts.ledger.books().low():
             self._low(account)
         hour = self._store.bucket_time_ns() // HOUR_NS

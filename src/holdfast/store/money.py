@@ -72,13 +72,20 @@ class Money(StorePart):
     def begin_metering(self) -> None:
         """Know what is metered before anybody is let in.
 
-        Of a shared store upkeep learns it, as nobody may answer yet who holds the records.
+        Of a shared store ``learn_metering`` does: nobody may answer yet who holds the records.
         """
-        store, records = self._opened(), arguments.RESERVED + arguments.VISIBLE + b"metering/"
-        if store.placement.directory.others():
-            return
-        if listing.any_below(store.corridor, records, listing.successor(records)):
+        if not self._opened().placement.directory.others() and self._is_metered():
             self.meters.metered()
+
+    def learn_metering(self) -> None:
+        """Know what is metered of a shared store, once all its processes answer."""
+        if self._is_metered():
+            self.meters.step()
+
+    def _is_metered(self) -> bool:
+        """Whether any namespace is."""
+        store, records = self._opened(), arguments.RESERVED + arguments.VISIBLE + b"metering/"
+        return listing.any_below(store.corridor, records, listing.successor(records))
 
     def seen_meters(self) -> tuple[Mapping[str, Configured], Mapping[str, int]]:
         """What upkeep last saw of metered namespaces, and their balances; asks nobody."""
