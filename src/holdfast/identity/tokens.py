@@ -212,7 +212,7 @@ class Tokens:
         token = jws.signed(msgspec.json.encode(claims), self.key.private, self.key.id)
         if len(token) > TOKEN_CHARS:
             raise LimitExceeded(limit="TOKEN_CHARS", most=TOKEN_CHARS, asked=len(token))
-        until_ns = int(claims.exp * SECOND_NS)
+        until_ns = _nanoseconds(claims.exp)
         if self._records is not None:
             noted = Noted(claims.jti, claims.sub, claims.knd, claims.grants, until_ns, claims.via)
             kept_ns = max(until_ns - now_ns, 0) + AFTER_NS
@@ -290,7 +290,7 @@ class Tokens:
                 raise Unauthenticated(reason="not_yet")
         if not 0 <= claims.exp <= LATEST_S:
             raise Unauthenticated(reason="claims")
-        until_ns = int(claims.exp * SECOND_NS)
+        until_ns = _nanoseconds(claims.exp)
         if now_ns >= until_ns:
             raise Unauthenticated(reason="expired")
         return until_ns
@@ -418,6 +418,11 @@ def _seconds(at_ns: int) -> int | float:
     """A time as a claim has it, not after it; to the millisecond, so that a short life is that."""
     at_ms = at_ns // MS_NS
     return at_ms / 1000 if at_ms % 1000 else at_ms // 1000
+
+
+def _nanoseconds(told_s: float) -> int:
+    """The time that a claim says, to the millisecond: its fraction is not exact."""
+    return round(told_s * 1_000) * MS_NS
 
 
 def _check_name(name: str) -> None:

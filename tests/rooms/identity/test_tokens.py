@@ -449,6 +449,11 @@ def test_what_was_handed_on_ends_with_what_it_came_from(house: House) -> None:
     second = house.tokens.mint("second", [READ], 600, by=house.tokens.verify(first.token))
     third = house.tokens.mint("third", [READ], 10, by=house.tokens.verify(second.token))
     assert second.until_ns == first.until_ns
+    for _ in range(100):  # whatever the fraction of a second
+        house.clock.advance(7_001_003)
+        whole = house.tokens.mint("whole", [READ], 60)
+        handed = house.tokens.mint("part", [READ], 600, by=house.tokens.verify(whole.token))
+        assert house.tokens.verify(handed.token).until_ns == handed.until_ns == whole.until_ns
     house.tokens.verify(third.token)
     house.tokens.revoke(first.id)
     assert house.refusal(third.token) == house.refusal(second.token) == "revoked"
