@@ -91,7 +91,9 @@ class Metered:
 
     def _found(self, hits: Hits) -> Hits:
         """What a search found: one operation, and what is told of each hit."""
-        self._count(self._space, "A", hits.told_bytes)
+        bucket = self._directory.find(self._space)
+        if bucket.purses:  # only then is it worth to know how much is told
+            counted.count(bucket, self._space, "A", hits.told_bytes)
         return hits
 
     def _counted(self, pages: Iterator[list[Row]], space: bytes) -> Iterator[list[Row]]:
