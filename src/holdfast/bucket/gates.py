@@ -17,6 +17,20 @@ SECOND_NS: Final = 1_000_000_000
 RATE: Final = "requests_per_s"  # as ``configure`` calls it
 
 
+def may_enter(rate: int, now: int, before: int, part_ns: int) -> bool:
+    """Whether one more is let in.
+
+    Args:
+        rate: that may be within a second.
+        now: let in within this second.
+        before: within the second before, of which counts what is not a second ago.
+        part_ns: of this second that has passed.
+    """
+    lately_ns = now * SECOND_NS + before * (SECOND_NS - part_ns)
+    # One more where some of it is from the second before: who asks evenly is never refused.
+    return now < rate and lately_ns < (rate + 1) * SECOND_NS
+
+
 class Window:
     """Requests that were let in within this second and the one before, at most ``rate``."""
 
@@ -32,10 +46,7 @@ class Window:
         if second != self._second:
             self._before = self._now if second == self._second + 1 else 0
             self._second, self._now = second, 0
-        # What came in the second before counts by the part of it that is not a second ago; one
-        # more where there is any, so that who asks evenly is never refused.
-        lately_ns = self._now * SECOND_NS + self._before * (SECOND_NS - part_ns)
-        if self._now >= self.rate or lately_ns >= (self.rate + 1) * SECOND_NS:
+        if not may_enter(self.rate, self._now, self._before, part_ns):
             return False
         self._now += 1
         return True

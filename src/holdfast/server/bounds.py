@@ -23,12 +23,13 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from holdfast.bucket.gates import SECOND_NS, may_enter
+
 SLOT: Final = struct.Struct("<QQIII4x")
 SLOTS: Final = 16_384
 TABLE_BYTES: Final = SLOTS * SLOT.size
 TRIES: Final = 64  # slots that may be looked at before a namespace is given up
 IDLE_S: Final = 2  # a slot that was not written for so long, with nothing under way, is free
-SECOND_NS: Final = 1_000_000_000
 
 
 class Seen(NamedTuple):
@@ -89,9 +90,7 @@ class Bounds:
             there, there_before = seen.within(second)
             all_now += there
             all_before += there_before
-        lately_ns = all_now * SECOND_NS + all_before * (SECOND_NS - part_ns)
-        # One more where some of it is from the second before: who asks evenly is never refused.
-        if all_now >= rate or lately_ns >= (rate + 1) * SECOND_NS:
+        if not may_enter(rate, all_now, all_before, part_ns):
             return False
         self._write(place, Seen(wanted, second, now + 1, before, own.under_way))
         return True

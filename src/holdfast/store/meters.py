@@ -22,6 +22,7 @@ from holdfast.errors import Corrupt, InvalidValue, NotFound
 from holdfast.limits import BOUND
 from holdfast.metering.tariffs import Tariff
 from holdfast.request import arguments
+from holdfast.store.money import METERING
 from holdfast.store.tenancy import StoreRecords
 from holdfast.upkeep.allotting import Metering
 from holdfast.upkeep.funding import Funding
@@ -31,7 +32,6 @@ from holdfast.values import Configured, Hour, Usage
 if TYPE_CHECKING:
     from holdfast.store.store import Store
 
-METERING: Final = "metering/"
 HOURS: Final = "hours/"
 RELEASED: Final = "released/"
 HOUR_NS: Final = 3_600 * arguments.SECOND_NS

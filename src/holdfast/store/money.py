@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from holdfast.request import arguments, listing
 from holdfast.store.parts import StorePart
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from holdfast.store.billing import Accounts, Tariffs
     from holdfast.store.meters import Meters
     from holdfast.values import Configured
+
+METERING: Final = "metering/"  # where it stands among the store's records who is metered, and how
 
 
 class Money(StorePart):
@@ -84,7 +86,7 @@ class Money(StorePart):
 
     def _is_metered(self) -> bool:
         """Whether any namespace is."""
-        store, records = self._opened(), arguments.RESERVED + arguments.VISIBLE + b"metering/"
+        store, records = self._opened(), arguments.RESERVED + arguments.VISIBLE + METERING.encode()
         return listing.any_below(store.corridor, records, listing.successor(records))
 
     def seen_meters(self) -> tuple[Mapping[str, Configured], Mapping[str, int]]:

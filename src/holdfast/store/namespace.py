@@ -295,7 +295,7 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
             raise InvalidValue(argument="data", reason="put_soon takes at most 1 MiB")
         if self._corridor.numbered:
             raise InvalidValue(argument="number", reason="put_soon has no use for it")
-        self._corridor.placement.settings.gates.enter(self._space[:-1])
+        self._corridor.placement.settings.gates.enter(self._payer)
         self._store.soon.put(self.name, operation)
 
     def append(self, key: str, data: bytes | bytearray | memoryview) -> int:

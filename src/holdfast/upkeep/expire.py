@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import heappop
+from weakref import WeakKeyDictionary
 
 from holdfast.bucket import rows
 from holdfast.bucket.bucket import Bucket
@@ -100,7 +101,7 @@ class Room:
     """
 
     def __init__(self) -> None:
-        self._at: dict[str, tuple[Position | None, bytes]] = {}
+        self._at: WeakKeyDictionary[Bucket, tuple[Position | None, bytes]] = WeakKeyDictionary()
 
     def free(self, bucket: Bucket) -> bool:
         """Remove up to a batch of expired objects; False where none was found."""
@@ -111,14 +112,14 @@ class Room:
             _sweep(bucket, keys)
             return True
         absorbed, stop = bucket.absorbed, WHEN.pack(now + 1)
-        known = self._at.get(bucket.id)
+        known = self._at.get(bucket)
         at = known[1] if known is not None and known[0] == absorbed else b""
         for _ in range(SEEN_MOST):
             rows = bucket.view.scan(Table.EXPIRY, at, stop, BATCH)
             if not rows:
                 return False
             at = rows[-1][0] + b"\0"
-            self._at[bucket.id] = absorbed, at
+            self._at[bucket] = absorbed, at
             if _sweep(bucket, [key for _, key in rows]):
                 return True
         return False

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.server.bounds import SECOND_NS, SLOTS, TABLE_BYTES, TRIES, Bounds
+from holdfast.bucket.gates import SECOND_NS
+from holdfast.server.bounds import SLOTS, TABLE_BYTES, TRIES, Bounds
 
 STEPS = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, SECOND_NS // 4)), min_size=1, max_size=200
