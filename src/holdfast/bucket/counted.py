@@ -60,7 +60,8 @@ class Reads:
         try:
             self.refuse()
         except HoldfastError:
-            with suppress(ValueError):
+            # Not between two steps of ``taken``, which would forget another's load for this one.
+            with self.lag.granting, suppress(ValueError):
                 self.sizes.remove(size_bytes)
             raise
         self.lag.grant(self)
