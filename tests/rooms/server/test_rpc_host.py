@@ -6,7 +6,9 @@ import socket
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
@@ -33,6 +35,36 @@ def test_health_and_reflection_answer_whoever_asks() -> None:
         assert answered.status == health_pb2.HealthCheckResponse.SERVING
         shown = ProtoReflectionDescriptorDatabase(channel)
         assert HEALTH in shown.get_services()
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_reflection_describes_what_it_names(version: str) -> None:
+    asks = reflection_pb2.ServerReflectionRequest
+    name = f"grpc.reflection.{version}.ServerReflection"
+    with (
+        holdfast.open(":memory:") as store,
+        Serving(store, grpc_port=0) as serving,
+        grpc.insecure_channel(target(serving)) as channel,
+    ):
+        call = channel.stream_stream(
+            f"/{name}/ServerReflectionInfo",
+            request_serializer=asks.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        (listed,) = call(iter([asks(list_services="")]), timeout=20)
+        named = {one.name for one in listed.list_services_response.service}
+        assert {name, HEALTH, "holdfast.v1.Holdfast", "ObjectManager", "NamespaceManager"} <= named
+        pool = descriptor_pool.DescriptorPool()
+        for told in call((asks(file_containing_symbol=one) for one in named), timeout=20):
+            for file in told.file_descriptor_response.file_descriptor_proto:
+                pool.AddSerializedFile(file)
+        methods = [
+            method for one in named for method in pool.FindServiceByName(one).methods_by_name
+        ]
+        assert {"ServerReflectionInfo", "Batch", "SetObject", "GetNamespace"} <= set(methods)
+        unknown = asks(file_containing_symbol="google.protobuf.FileDescriptorProto")
+        (refused,) = call(iter([unknown]), timeout=20)
+        assert refused.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
 def test_health_is_watched_until_the_server_goes() -> None:

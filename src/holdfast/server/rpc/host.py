@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from holdfast.limits import RPC_CALLS, RPC_MESSAGE_BYTES
 from holdfast.server.http2.bounds import Bounds
 from holdfast.server.http2.methods import Generated, Methods
 from holdfast.server.http2.server import Http2Server
 from holdfast.server.listeners import Listener, bind_rpc, rpc_taken
+from holdfast.server.rpc.reflecting import add_reflection
 from holdfast.server.rpc.service import holdfast_service
 from holdfast.server.sdstor.rpc import add_namespaces, add_objects
 from holdfast.server.settings import Settings
@@ -32,10 +32,7 @@ SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 def add_services(methods: Methods, site: Site) -> list[str]:
     """Add every service, with reflection; the names of all but that."""
     names = [add(methods, site) for add in SERVICES]
-    shown = reflection.aio.ReflectionServicer(
-        [*names, health.SERVICE_NAME, reflection.SERVICE_NAME]
-    )
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(shown, Generated(methods))
+    add_reflection(methods, [*names, health.SERVICE_NAME])
     return names
 
 
