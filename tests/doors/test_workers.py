@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from select import select
 from typing import IO, Literal, NamedTuple
 
 import pytest
@@ -40,19 +41,28 @@ class Served(NamedTuple):
         return [int(word) for word in told.split()]
 
 
+def begun(folder: Path, *options: str, stderr: IO[str] | None = None) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "holdfast", "--bucket-bytes", str(SMALL), "serve"]
+    command += [str(folder), "--port", "0", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+
+
+def told_by(process: subprocess.Popen[str], folder: Path) -> Served:
+    """A server that listens."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    url = re.fullmatch(r"listening on (http://\S+)\n", line)
+    assert url, line
+    return Served(url[1], (folder / "admin-token").read_text().strip(), process)
+
+
 @contextmanager
 def serving(
     folder: Path, workers: int = 2, *options: str, stderr: IO[str] | None = None
 ) -> Iterator[Served]:
-    command = [sys.executable, "-m", "holdfast", "--bucket-bytes", str(SMALL), "serve"]
-    command += [str(folder), "--workers", str(workers), "--port", "0", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    process = begun(folder, "--workers", str(workers), *options, stderr=stderr)
     try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        url = re.fullmatch(r"listening on (http://\S+)\n", line)
-        assert url, line
-        yield Served(url[1], (folder / "admin-token").read_text().strip(), process)
+        yield told_by(process, folder)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
@@ -69,6 +79,33 @@ def filled(tmp_path: Path) -> tuple[Path, dict[str, bytes]]:
     with holdfast.open(folder, bucket_bytes=SMALL) as store:
         store.namespace("acme").put_many(values)
     return folder, values
+
+
+def test_workers_whose_supervisor_was_killed_end_and_leave_nothing(
+    filled: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, values = filled
+    temporary, said = tmp_path / "t", tmp_path / "said"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with said.open("w") as stderr, begun(folder, "--workers", "2", stderr=stderr) as process:
+        try:
+            served = told_by(process, folder)
+            with holdfast.connect(served.url, token=served.token) as store:
+                assert store.namespace("acme").get("k0001") == values["k0001"]
+                workers = [os.pidfd_open(pid) for pid in served.workers()]
+                assert len(list(temporary.glob("holdfast-*"))) == 1
+                process.kill()
+                for worker in workers:
+                    assert select([worker], [], [], 60)[0], "a worker outlives its supervisor"
+                    os.close(worker)
+        finally:
+            process.kill()
+    assert "Traceback" not in said.read_text()
+    assert not list(temporary.glob("holdfast-*"))
+    with holdfast.open(folder) as store:  # nobody holds it
+        ns = store.namespace("acme")
+        assert {key: ns.get(key) for key in values} == values
 
 
 def test_any_process_answers_for_the_whole_store(filled: tuple[Path, dict[str, bytes]]) -> None:

@@ -35,7 +35,7 @@ from holdfast.server.link import LinkServer, SocketLink
 from holdfast.server.listeners import bind, bind_rpc, tls_of
 from holdfast.server.settings import Settings
 from holdfast.server.shares import Holding, Move, cut, even_out
-from holdfast.server.worker import PATIENCE_S, Orders, Part
+from holdfast.server.worker import PATIENCE_S, Orders, Part, remove_shared
 from holdfast.store.opening import open_store
 from holdfast.store.ownership import Ownership
 
@@ -251,9 +251,7 @@ class Supervisor:
         for link in self._links:
             link.close()
         self._gathering.close()
-        with suppress(OSError):
-            os.unlink(self._bounds)  # noqa: PTH108 - plain paths
-            os.rmdir(self._run)  # noqa: PTH106 - plain paths
+        remove_shared(self._bounds, *(part.socket for part in self.parts))
         self._owner.release()
 
     # -- evening out -------------------------------------------------------------------

@@ -4,6 +4,8 @@ Started by the supervisor (supervisor.py) as ``python -m holdfast.server.worker`
 told by a line of JSON on its standard input what it holds and where to listen.
 Another line ends its server, and the end of that pipe, which stays open as long as the supervisor
 lives, ends the worker: until then it answers what the others ask to finish what they have begun.
+A supervisor that was killed has ended that pipe without a word, and the last worker to go removes
+the folder of their sockets.
 """
 
 from __future__ import annotations
@@ -274,6 +276,8 @@ def run(orders: Orders) -> None:
             alone.wait()
     finally:
         worker.close()
+    if alone.is_set():
+        remove_shared(orders.whole, orders.bounds)
 
 
 def _heed(server: Server, ending: Event, alone: Event) -> None:
@@ -286,10 +290,30 @@ def _heed(server: Server, ending: Event, alone: Event) -> None:
     server.stop()
 
 
+def remove_shared(*paths: str) -> None:
+    """Remove what the processes shared, and its folder once nobody has a socket in it.
+
+    The supervisor does, and each worker that ends with all others: it may have been killed.
+    """
+    for path in paths:
+        with suppress(OSError):
+            os.unlink(path)  # noqa: PTH108 - plain paths
+    with suppress(OSError):
+        os.rmdir(os.path.dirname(paths[0]))  # noqa: PTH106, PTH120 - plain paths
+
+
 def _say(word: str) -> None:
-    sys.stdout.write(f"{word}\n")
-    sys.stdout.flush()
+    """Tell the supervisor; one that was killed hears nothing."""
+    with suppress(BrokenPipeError):
+        os.write(sys.stdout.fileno(), f"{word}\n".encode())
+
+
+def main() -> None:
+    """Do what the supervisor orders; nothing where it was killed before it could."""
+    told = sys.stdin.buffer.readline()
+    if told:
+        run(msgspec.json.decode(told, type=Orders))
 
 
 if __name__ == "__main__":
-    run(msgspec.json.decode(sys.stdin.buffer.readline(), type=Orders))
+    main()
