@@ -11,11 +11,12 @@ from typing import cast
 
 from bench.compare.ours import Ours
 from bench.data import scattered, values
-from bench.measure import Stopwatch, each, quiet_heap
+from bench.measure import Stopwatch, backed_memory, each, quiet_heap
 from bench.spec import Job, Outcome
 from bench.workloads import steps
 
 _BALANCE = 10**21  # a thousand dollars in 10^-18 USD
+_TIMES = 2  # what is put or read: in the log, and in the memory that keeps it near
 
 
 def measure(job: Job) -> Outcome:
@@ -36,12 +37,15 @@ def measure(job: Job) -> Outcome:
         engine = cast("Ours", steps.opened(job))
         engine.warm()
     quiet_heap()
+    backed_memory(_TIMES * job.operations * job.value_bytes)
     with Stopwatch() as watch:
         if what == "get":
             each(engine.get, keys)
         else:
             each(engine.put_many, groups)
-    figures = {} if free else {"charged": float(engine.namespace.usage().cost_atto)}
+    figures = {"processor_us": watch.processor_s / job.operations * 1e6}
+    if not free:
+        figures["charged"] = float(engine.namespace.usage().cost_atto)
     steps.check(engine, indexes, pool)
     engine.close()
     return Outcome(job.operations, watch.seconds, watch.other_cores, None, figures)

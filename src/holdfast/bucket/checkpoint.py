@@ -134,6 +134,7 @@ def _absorb(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -> Non
     while overlay.counted is None and bucket.resolve(overlay, SLICE):
         pace()
     _rest_prints(bucket, overlay)
+    _tell_keys(bucket, overlay, pace)
     for table in TABLES:
         rows = overlay.tables[table]
         writer.delete(table, sorted(_long_gone(rows, pace)))
@@ -168,7 +169,8 @@ def _absorb_keys(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -
         if expiring:
             _absorb_expiry(bucket, writer, keys, rows)
         run = list(zip(keys, entries, strict=True))
-        _bring_forward(bucket, keys, run)
+        if bucket.growing is not None:
+            bucket.growing.put(run)
         stay = run if DELETED not in entries else [pair for pair in run if pair[1] != DELETED]
         new = not hopeless and overlay.counted is not None and writer.insert(Table.KEYS, stay)
         hopeless = 0 if new else (hopeless or HOPELESS_RUNS) - 1
@@ -186,12 +188,16 @@ def _absorb_keys(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -
         overlay.resolved = len(rows)
 
 
-def _bring_forward(bucket: Bucket, keys: list[bytes], run: list[tuple[bytes, bytes]]) -> None:
-    """Tell what stands in front of the view what it will hold."""
-    if bucket.growing is not None:
-        bucket.growing.put(run)
-    if bucket.presence is not None:
-        bucket.presence.add(keys)
+def _tell_keys(bucket: Bucket, overlay: Overlay, pace: Pace) -> None:
+    """Tell what knows the view's keys which ones will be in it.
+
+    All of them first, so that nobody who asks for new ones has to look in the overlay too.
+    """
+    presence, left = bucket.presence, iter(overlay.keys)
+    while presence is not None and (keys := list(islice(left, SLICE))):
+        presence.add(keys)
+        pace()
+    overlay.present = presence
 
 
 def _rest_prints(bucket: Bucket, overlay: Overlay) -> None:

@@ -35,6 +35,7 @@ class Gathering:
         "changes",
         "count",
         "error",
+        "fresh",
         "length",
         "noted",
         "pending",
@@ -59,6 +60,7 @@ class Gathering:
         self.plain = True
         self.bookings: list[Booking] = []  # what its writes take from purses (purse.py)
         self.noted: list[Noted] = []  # numbers of stores that are ``plain`` (numbered.py)
+        self.fresh = False  # it is ``plain``, and none of its keys has a row in memory (metered.py)
         self.beside = 0  # bytes of records that keep nothing alive, in a group that is ``plain``
         self.settled = False
         self.error: HoldfastError | None = None

@@ -261,20 +261,21 @@ def store_many(
         return None
     keys, _, values = batch
     found = {} if low > bucket.highest else _standing(bucket, keys)
-    if any(row[EXPIRES_SLICE] != NEVER for row in found.values()):
+    there = [(key, row) for key, row in found.items() if row] if found else []
+    if any(row[EXPIRES_SLICE] != NEVER for _, row in there):
         return None
-    gone = sum(len(k) - purse.cut + ENTRY.unpack_from(row)[3] for k, row in found.items())
-    price = purse.terms.c
-    made = Charge(purse.terms.number, "C", amount=price)
-    count, now = len(keys), bucket.time.now_ns()
+    gone = sum(len(key) - purse.cut + ENTRY.unpack_from(row)[3] for key, row in there)
+    made = purse.plain[0]
+    count, now, price = len(keys), bucket.time.now_ns(), made.amount
     size = 0  # what the group grows by tells it too, where no bound is to be held before
     if purse.allotted_bytes >= 0:
         size = sum(map(len, keys)) - count * purse.cut + sum(map(len, values)) - gone
-    taken = Booking(purse, {made: count}, size, count - len(found), size, price * count, now)
+    taken = Booking(purse, {made: count}, size, count - len(there), size, price * count, now)
     if _refusal(purse, taken) is not None:
         return None
-    before = group.length
+    before, fresh = group.length, not found and (group.fresh or not group.count)
     receipts = plain.plan(bucket, group, batch, high, cost_atto=price)
+    group.fresh = fresh
     size = group.length - before - count * (OVERHEAD + purse.cut) - gone
     taken.size_bytes = taken.rent_bytes = size
     taken.stage()
@@ -283,19 +284,38 @@ def store_many(
 
 
 def _standing(bucket: Bucket, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-    """The entries of those keys that have one, pending groups included."""
+    """The rows of those keys that have one, pending groups included; empty where they went."""
     found: dict[bytes, bytes] = {}
     left = list(keys)
-    layers = [g.pending for g in (bucket.gathering, bucket.inflight) if g is not None and g.pending]
-    layers += [layer.keys for layer in (bucket.state.active, *bucket.state.frozen) if layer.keys]
-    for layer in layers:
-        if not layer.keys().isdisjoint(left):
-            found.update((key, layer[key]) for key in left if key in layer)
-            left = [key for key in left if key not in found]
+    groups = (bucket.gathering, bucket.inflight)
+    layers = [group.pending for group in groups if group is not None and group.pending]
+    layers.append(bucket.state.active.keys)
+    frozen, told = [layer.keys for layer in bucket.state.frozen], _are_told(bucket)
+    left = _left(layers if told else layers + frozen, left, found)
     left = _viewed(bucket, left)
     if left:
+        left = _left(frozen, left, found) if told else left
         found.update(bucket.state.view.get_many(Table.KEYS, sorted(left)))
-    return {key: row for key, row in found.items() if row}
+    return found
+
+
+def _are_told(bucket: Bucket) -> bool:
+    """Whether what knows the view's keys knows those of all frozen overlays too."""
+    presence = bucket.presence
+    if presence is None or not presence.whole or bucket.lender is not None:
+        return False
+    return all(layer.present is presence for layer in bucket.state.frozen)
+
+
+def _left(
+    layers: Sequence[dict[bytes, bytes]], keys: list[bytes], found: dict[bytes, bytes]
+) -> list[bytes]:
+    """Those of some keys that no layer has, newest first; ``found`` takes in the others."""
+    for layer in layers:
+        if not layer.keys().isdisjoint(keys):
+            found.update((key, layer[key]) for key in keys if key in layer)
+            keys = [key for key in keys if key not in found]
+    return keys
 
 
 def _viewed(bucket: Bucket, keys: list[bytes]) -> list[bytes]:
@@ -312,11 +332,9 @@ def _viewed(bucket: Bucket, keys: list[bytes]) -> list[bytes]:
 
 def _write(bucket: Bucket, group: Gathering, booking: Booking) -> None:
     """Add a booking's record to the group that carries what it pays for."""
-    booking.version = bucket.next_version()
-    key = max(booking.purse.span[0], bucket.start)
-    before = group.length
-    group.add(Type.CHARGE, key, booking.encoded(), booking.version, booking.time_ns)
-    group.beside += group.length - before
+    booking.version = version = bucket.next_version()
+    key, value = max(booking.purse.span[0], bucket.start), booking.encoded()
+    group.beside += plain.add(group, Type.CHARGE, key, value, version, booking.time_ns)
     group.bookings.append(booking)
     bill = OPEN.get()
     if bill is not None:

@@ -60,6 +60,7 @@ def plan(
     rows = _stage_alike(group, batch, versions, now) or _stage(group, batch, versions, now)
     bucket.version += len(keys)
     bucket.highest = max(bucket.highest, high)
+    group.fresh = False
     pending, before = group.pending, len(group.pending)
     if before and not pending.keys().isdisjoint(keys):
         group.beside += _replaced_bytes(group, batch)
@@ -129,6 +130,23 @@ def _record(wide: int, size: int) -> struct.Struct:
     return struct.Struct(f"{PLAIN_HEAD.format}{wide}s{size}s{CHECK.format[1:]}")
 
 
+def add(  # noqa: PLR0917 - a record has this many fields
+    group: Gathering, kind: int, key: bytes, value: bytes, version: int, modified_ns: int
+) -> int:
+    """Append a record without flags, attributes or expiry to a group; the bytes it takes.
+
+    As ``Gathering.add``, by what has just packed stores: what a batch runs through is short.
+    """
+    crc, wide, size = crc32c(value), len(key), len(value)
+    folded = version if version <= FOLD else (version ^ (version >> 32)) & FOLD
+    head = _pack_head(kind, wide, size, crc, version, modified_ns)
+    group.buffers += (head, key, value, _pack_check(crc32c(key, crc ^ folded)))
+    group.count += 1
+    length = OVERHEAD + wide + size
+    group.length += length
+    return length
+
+
 def fits(group: Gathering, batch: Batch, *, charged: bool) -> bool:
     """Whether the group can take a batch by its keys alone.
 
@@ -164,7 +182,8 @@ def publish(bucket: Bucket, group: Gathering) -> None:
         ((key, row),) = rows.items()
         _publish_one(bucket, key, row, group.segment, length=group.length)
         return
-    fresh = bucket.state.active.put_plain(rows, group.segment, group.length - group.beside)
+    active, taken = bucket.state.active, group.length - group.beside
+    fresh = active.put_plain(rows, group.segment, taken, fresh=group.fresh)
     bucket.log.records -= len(group.bookings) + len(group.noted)  # what is noted are rows
     noted = bucket.noted.get(group.segment)
     if noted is None:

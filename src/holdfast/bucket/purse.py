@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from holdfast.bucket.group import Gathering
     from holdfast.log.records import Record
 
+_encode = msgspec.msgpack.Encoder().encode
 VISIBLE: Final = b"\0"
 KINDS: Final = "ABC"
 BYTE_SECONDS, EGRESS = 3, 4  # in the totals of a purse, behind the classes
@@ -56,8 +57,12 @@ class Booking(msgspec.Struct, gc=False):
 
     def encoded(self) -> bytes:
         """The value of the CHARGE record (docs/FORMAT.md)."""
-        rows = [[times, row(made)] for made, times in self.charges.items()]
-        return msgspec.msgpack.encode([rows, self.size_bytes, self.objects, self.rent_bytes])
+        plain, plain_row = self.purse.plain
+        rows = [
+            (times, plain_row if made is plain else row(made))
+            for made, times in self.charges.items()
+        ]
+        return _encode((rows, self.size_bytes, self.objects, self.rent_bytes))
 
     def stage(self) -> None:
         """Reckon with it from now on."""
@@ -66,11 +71,6 @@ class Booking(msgspec.Struct, gc=False):
     def undo(self) -> None:
         """It will not be."""
         self.purse.go_ahead(-self.amount, -self.size_bytes, -self.objects)
-
-    def publish(self) -> None:
-        """It is."""
-        self.undo()
-        self.purse.book(self)
 
 
 class _Booked(msgspec.Struct, frozen=True, array_like=True):
@@ -95,6 +95,7 @@ class Purse:
         self.span = (kept.namespace + VISIBLE, kept.namespace + BEYOND)
         self.version = kept.version
         self.known = {terms.number: terms for terms in kept.terms}
+        self.known_plain: tuple[Charge, tuple[object, ...]] | None = None
         self.terms = kept.terms[-1]
         self.float_atto = narrow(kept.float_atto)
         self.charged_atto = narrow(kept.charged_atto)
@@ -119,6 +120,15 @@ class Purse:
         for times, fields in lines:
             tally.add(from_row(fields), times)
         return tally
+
+    @property
+    def plain(self) -> tuple[Charge, tuple[object, ...]]:
+        """The charge for a store that asks nothing, and its row; made once for the terms."""
+        found, terms = self.known_plain, self.terms
+        if found is None or found[0].terms != terms.number:
+            made = Charge(terms.number, "C", amount=terms.c)
+            found = self.known_plain = made, tuple(row(made))
+        return found
 
     # -- deciding -----------------------------------------------------------------------
 
@@ -353,7 +363,8 @@ def lines_of(tally: Tally) -> Lines:
 def publish(group: Gathering) -> None:
     """Count in what a published group took."""
     for booking in group.bookings:
-        booking.publish()
+        booking.undo()
+        booking.purse.book(booking)
 
 
 def undo(group: Gathering) -> None:

@@ -20,6 +20,7 @@ from holdfast.limits import OVERLAY_BYTES, OVERLAY_RECORDS
 from holdfast.log.entry import DELETED, ENTRY, ENTRY_BYTES, live_bytes, unpack
 from holdfast.log.records import OVERHEAD, Flag
 from holdfast.views.port import Table, View
+from holdfast.views.presence import Presence
 
 ROW_OVERHEAD = 220  # bytes of two bytes objects and a dict slot, measured
 PLAIN_HELD = ENTRY_BYTES + ROW_OVERHEAD  # of a plain store's row in memory, beside its key
@@ -120,6 +121,7 @@ class Overlay:
         "expiring",
         "held",
         "keys",
+        "present",
         "resolved",
         "tables",
         "tally",
@@ -132,6 +134,7 @@ class Overlay:
         self.counted: set[bytes] | None = None
         self.counted_to = b""
         self.timed = False  # whether any row ever had an expiry
+        self.present: Presence | None = None  # knows all keys of this one, which is frozen
         self._arrivals: list[bytes] = []
         self.tables: dict[Table, dict[bytes, bytes]] = {table: {} for table in TABLES}
         self.keys = self.tables[Table.KEYS]
@@ -147,13 +150,15 @@ class Overlay:
         """Whether it may take no more (rules 4, 10). Stores reach the bytes before the count."""
         return self.held >= OVERLAY_BYTES or len(self.keys) >= OVERLAY_RECORDS
 
-    def put_plain(self, rows: dict[bytes, bytes], segment: int, taken_bytes: int) -> bool:
+    def put_plain(
+        self, rows: dict[bytes, bytes], segment: int, taken_bytes: int, *, fresh: bool = False
+    ) -> bool:
         """Set the entries of plain stores whose records take so many bytes of one segment.
 
-        Whether none of them was there.
+        Whether none of them was there; ``fresh``: that is known.
         """
         keys, tally = self.keys, self.tally
-        fresh = keys.keys().isdisjoint(rows)
+        fresh = fresh or keys.keys().isdisjoint(rows)
         if not fresh:
             again = keys.keys() & rows.keys()
             old = list(map(keys.__getitem__, again))

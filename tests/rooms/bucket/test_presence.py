@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from holdfast.bucket import fork
+from holdfast.bucket import commit, fork, metered
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import checkpoint, no_pace
 from holdfast.bucket.printing import grow_presence
@@ -124,6 +124,47 @@ def test_new_keys_are_not_looked_for(store: Store, asked: list[bytes]) -> None:
     space.put_many(batch([*range(510, 590), 8, 650], 9))
     assert asked == [NAME.encode() + b"\0k00007", NAME.encode() + b"\0k00008"]
     used_is_what_is_there(store)
+
+
+def test_what_batches_replace_in_the_middle_of_a_checkpoint_is_counted_out(store: Store) -> None:
+    chance, space, bucket = Random(7), store.namespace(NAME), the_bucket(store)
+    space.put_many(batch(range(300), 3))
+    space.put_many(batch(range(300), 5))  # asks what it replaces
+    store.tick(60)
+    told: set[bool] = set()
+
+    def between() -> None:
+        told.update(layer.present is bucket.presence for layer in bucket.state.frozen)
+        space.put_many(batch(chance.sample(range(900), 20), chance.randrange(50)))
+        space.delete(f"k{chance.randrange(900):05d}", missing_ok=True)
+        used_is_what_is_there(store)
+
+    for _ in range(4):
+        space.put_many(batch(chance.sample(range(900), 400), 7))
+        checkpoint(bucket, between)
+    assert told == {False, True}  # some came before its keys were known, and some after
+    used_is_what_is_there(store)
+
+
+def test_a_batch_vouches_for_no_other(store: Store) -> None:
+    """Nobody looks for what a free namespace replaces; it is counted out all the same."""
+    space, free, bucket = store.namespace(NAME), store.namespace("free"), the_bucket(store)
+    space.put_many(batch(range(20), 9))
+    free.put_many(batch(range(20), 9))
+    with bucket.lock:
+        group = bucket._gather()
+        for name, first, is_fresh in ((NAME, 20, True), (NAME, 40, True), ("free", 10, False)):
+            names, values = zip(*batch(range(first, first + 20), 5), strict=True)
+            keys = [f"{name}\0{key}".encode() for key in names]
+            receipts = metered.store_many(bucket, group, (keys, names, values), (keys[0], keys[-1]))
+            assert receipts is not None
+            assert group.fresh == is_fresh
+        turn = commit.queue(bucket, group)
+    commit.settle(bucket, group, turn)
+    used_is_what_is_there(store)
+    told = bucket.resolve_all()
+    rows, _ = bucket.page(bucket.start, b"\xff", 10_000)
+    assert told.keys == len(rows)
 
 
 def test_a_checkpoint_while_the_view_is_taken_in_hides_nothing(store: Store) -> None:
