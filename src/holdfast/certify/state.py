@@ -1,7 +1,7 @@
 """The state tree of a store: every namespace, its parts, and the keys of each.
 
     namespace id -> start of a part -> fork of  "keys" -> the part's own trie of keys
-                                                "part" -> directory's version, bucket id
+                                                "part" -> version of the ranges, bucket id
 
 A state never changes; the next one shares with it what stayed. The verifier's half, with
 what a part means, is ``verify.py``.
@@ -22,8 +22,8 @@ from holdfast.certify.witness import Below
 class Part:
     """The keys of a namespace that one bucket holds.
 
-    ``start`` is where they begin: a key, or empty for the first part; ``version`` is the
-    directory's; ``bucket`` has 16 hex digits.
+    ``start`` is where they begin: a key, or empty for the first part; ``version`` is
+    the revision since which the ranges of buckets are so; ``bucket`` has 16 hex digits.
     """
 
     start: bytes

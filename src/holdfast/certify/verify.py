@@ -147,7 +147,7 @@ def verify_list(
     low = b"" if prefix == "" else _key(prefix)
     high = end_of(low) if until is None else _key(until) + b"\x00"
     if after is not None:
-        low = _at_most(max(low, after.encode() + b"\x00"), high)
+        low = _at_most(max(low, _text(after) + b"\x00"), high)
     opened = _Opened(proof, public_key, LIST_BYTES)
     opened.check_fresh(max_age_s, min_revision, clock or SystemClock())
     bucket, found = opened.objects(namespace, low, high)
@@ -168,7 +168,7 @@ def encode_proof(signed_root: bytes, handovers: list[bytes], pruned: Node) -> by
 
 
 def encode_part(version: int, bucket: str) -> bytes:
-    """What a tree says of a part: the directory's version and the bucket (16 hex digits)."""
+    """What a tree says of a part: since which revision ranges are so; the bucket, 16 hex digits."""
     return version.to_bytes(8, "big") + bytes.fromhex(bucket)
 
 
@@ -335,13 +335,18 @@ def _identify(store: bytes, namespace: str | bytes) -> bytes:
 
 
 def _key(key: str) -> bytes:
-    try:
-        encoded = key.encode()
-    except (AttributeError, UnicodeEncodeError):
-        encoded = b""
+    encoded = _text(key)
     if not encoded:
         raise InvalidKey(key=key)
     return encoded
+
+
+def _text(key: str) -> bytes:
+    """A key, or nothing, which comes before all keys."""
+    try:
+        return key.encode()
+    except (AttributeError, UnicodeEncodeError):
+        raise InvalidKey(key=key) from None
 
 
 def _names(attributes: leaf.Attributes, value: bytes) -> bool:

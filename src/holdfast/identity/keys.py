@@ -106,6 +106,7 @@ def replace_key(disk: Disk, folder: str, entropy: Entropy) -> SigningKey:
     path, fresh = f"{folder}/{NAME}", f"{folder}/{NAME}.{entropy.bytes(SUFFIX_BYTES).hex()}"
     write_file(disk, fresh, data)
     disk.link(path, f"{folder}/{OLD}")
+    disk.sync_folder(folder)  # else a crash may keep the new name alone: no key for the hand-over
     disk.rename(fresh, path)
     disk.sync_folder(folder)
     return SigningKey(made)

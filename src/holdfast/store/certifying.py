@@ -49,6 +49,7 @@ from holdfast.store.following import Following
 from holdfast.store.handing import Taken, Takings
 from holdfast.store.history import Signed
 from holdfast.store.rotation import Keys
+from holdfast.store.routing import Routing
 from holdfast.store.seals import Seal, listed, lives, shown, told
 from holdfast.store.tenancy import StoreRecords
 from holdfast.upkeep.pacing import Turns
@@ -83,6 +84,7 @@ class Certifier:
         self._takings = Takings(store.peers)
         self._parts: dict[bytes, tuple[Part, ...]] = {}
         self._signed = Signed(self._records)
+        self._routing = Routing(self._records)
         self._sealed: Seal | None = None
         self._turn = Condition()
         self._begun = self._ended = 0
@@ -119,7 +121,8 @@ class Certifier:
             self._sealing, self._begun = True, wanted
         made: Seal | None = None
         try:
-            made = self._seal()
+            with self._store.upkeep.pacer.beside():
+                made = self._seal()
         finally:
             with self._turn:
                 self._sealing = False
@@ -226,7 +229,7 @@ class Certifier:
     def _assemble(self, pieces: Sequence[Absorbed | Taken]) -> State:
         """The state of all pieces; what did not change is taken from the seal before."""
         names = sorted({name for piece in pieces for name in piece.tries})
-        version = self._store.placement.directory.version
+        version = self._routing.version(pieces, self._next_revision)
         parts = {
             namespace_id(self._id, name.decode()): tuple(_parts(name, pieces, version))
             for name in names

@@ -71,6 +71,7 @@ class Handing:
         self._entropy = store.entropy
         self._absorbing = Absorbing(store)
         self._lock = Lock()  # over what was absorbed
+        self._beside = store.upkeep.pacer.beside
         store.upkeep.lazy.append(self._keep)
         store.wings.append(self._absorbing.close)
         self._now: dict[str, Kept] = {}
@@ -86,7 +87,7 @@ class Handing:
         """Absorb what was published; every bucket with the token of where it stands."""
         now: dict[str, Kept] = {}
         spans = []
-        with self._lock:
+        with self._lock, self._beside():
             pieces = self._absorbing.catch_up(Turns())
         for piece in pieces:
             name = piece.bucket.id

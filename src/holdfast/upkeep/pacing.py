@@ -7,7 +7,8 @@ hand would be moved by them, and an object would expire before anybody let its t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from holdfast.clock import MACHINE, SystemClock
 
@@ -26,6 +27,7 @@ class Pacer:
     LEAST_S = 0.0002
     HURRIED_S = 0.00005  # so that a thread that waits for the interpreter has its turn ...
     HURRIED_SLICE_S = 0.001  # ... after so much work: shorter slices would rest a quarter of it
+    BESIDE = 4  # times as long as it worked, while others' work is waited for
 
     def __init__(self, clock_ns: Callable[[], int], sleep: Callable[[float], None]) -> None:
         self._now = clock_ns
@@ -34,6 +36,16 @@ class Pacer:
         self.hurry = False
         self.closing = False
         self.rest = 1  # times as long as the next slice took
+        self._beside: list[None] = []
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Rest four times as long as it works, while somebody waits for other work (rule 11)."""
+        self._beside.append(None)
+        try:
+            yield
+        finally:
+            self._beside.pop()
 
     def __call__(self) -> None:
         """Sleep; only for a moment if somebody waits, and not where nobody else works any more."""
@@ -42,7 +54,8 @@ class Pacer:
         worked = (self._now() - self._since) / SECOND_NS
         if self.hurry and worked < self.HURRIED_SLICE_S:
             return
-        self._sleep(self.HURRIED_S if self.hurry else max(worked * self.rest, self.LEAST_S))
+        rest = max(self.rest, self.BESIDE if self._beside else 1)
+        self._sleep(self.HURRIED_S if self.hurry else max(worked * rest, self.LEAST_S))
         self.rest = 1
         self._since = self._now()
 

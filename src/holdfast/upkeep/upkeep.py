@@ -76,7 +76,7 @@ class Upkeep:
         self._wake = Event()
         self._thread: Thread | None = None
         self._syncing: Syncing | None = None
-        self._pacer = Pacer(MACHINE.thread_ns, MACHINE.sleep)
+        self.pacer = Pacer(MACHINE.thread_ns, MACHINE.sleep)
         self._synced_ns = self._shrunk_ns = self._clock.monotonic_ns()
         self._swept_ns = self._synced_ns - SWEEP_NS  # after an open there may be something
         self._round: Iterator[None] | None = None  # what a tick left for the next
@@ -116,13 +116,13 @@ class Upkeep:
         self._stop.set()
         self._wake.set()
         if self._thread is not None:
-            self._pacer.closing = True
+            self.pacer.closing = True
             self._thread.join()
             self._thread = None
 
     def hurry(self) -> None:
         """A writer waits for memory: do not sleep between slices."""
-        self._pacer.hurry = True
+        self.pacer.hurry = True
         self._wake.set()
 
     def _run(self) -> None:
@@ -131,8 +131,8 @@ class Upkeep:
             self._wake.wait(self._rest_s())
             self._wake.clear()
             with self._turn:
-                outlived(partial(self._attempt, partial(self._go_on, None, self._pacer)))
-            self._pacer.hurry = False
+                outlived(partial(self._attempt, partial(self._go_on, None, self.pacer)))
+            self.pacer.hurry = False
 
     def _rest_s(self) -> float:
         """How long to wait for somebody to call before the next look."""
@@ -183,11 +183,11 @@ class Upkeep:
 
     def may_leave(self) -> bool:
         """Whether what is due may wait: others do, or the thread looks at it again soon."""
-        return self._pace is self._pacer or self._stop.is_set() or bool(self._asked)
+        return self._pace is self.pacer or self._stop.is_set() or bool(self._asked)
 
     def _is_wanted(self) -> bool:
         """Whether somebody waits for what only upkeep can do."""
-        return self._is_called() or (self._pace is self._pacer and self._pacer.hurry)
+        return self._is_called() or (self._pace is self.pacer and self.pacer.hurry)
 
     def _is_spent(self) -> bool:
         if self._stop.is_set() or self._asked:
@@ -204,7 +204,7 @@ class Upkeep:
             self._split_crowded()
             if isinstance(bucket, Dormant):
                 self._attempt(partial(Dormant.wake, bucket))
-                self._pacer.rest = WAKE_REST
+                self.pacer.rest = WAKE_REST
                 self._pace()
             self._attempt(partial(self._look_at, bucket))
             if count % LOOKS == LOOKS - 1:

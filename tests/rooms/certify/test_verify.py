@@ -328,3 +328,11 @@ def test_a_root_that_was_met_before_is_believed_for_its_own_key_alone() -> None:
     signed[proof.index(b"holdfast-root") + 20] ^= 1
     with pytest.raises(ProofInvalid):
         check(bytes(signed), b"value of b")
+
+
+@pytest.mark.parametrize("bad", [5, "\ud800"])
+def test_a_page_that_begins_behind_no_key_is_refused_by_name(bad: Any) -> None:  # noqa: ANN401 - what callers may say
+    proof = SHELF.prove_list("acme", "")
+    with pytest.raises(InvalidKey):
+        verify.verify_list("acme", "", proof, public_key=PUBLIC, after=bad)
+    assert list(verify.verify_list("acme", "", proof, public_key=PUBLIC, after="b")) == list("dfhj")

@@ -36,7 +36,7 @@ def write(store: Store, first: int = 0) -> None:
 
 def look(store: Store) -> None:
     """A round of upkeep as its thread makes it."""
-    store.upkeep._go_on(None, store.upkeep._pacer)
+    store.upkeep._go_on(None, store.upkeep.pacer)
 
 
 def rest(store: Store) -> None:
@@ -122,7 +122,7 @@ def test_trees_that_run_away_are_followed_before_all_else(
     """However long somebody writes, a round ends with less than too much, or gets on with it."""
     for name, value in {"BEHIND": 500, "FAR": 1_200, "SLICES": 1, "SLICES_FAR": 3}.items():
         monkeypatch.setattr(following, name, value)
-    pacer = store.upkeep._pacer
+    pacer = store.upkeep.pacer
     write(store)
     look(store)  # what else is due has its turn
     assert the_tree(store).behind() == MANY - 3 * 500

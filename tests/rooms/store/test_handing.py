@@ -7,6 +7,8 @@ from random import Random
 import pytest
 
 import holdfast
+from holdfast.bucket.checkpoint import Pace
+from holdfast.certify.absorb import Absorbed
 from holdfast.certify.trie import digest_of
 from holdfast.errors import Unavailable
 from holdfast.store import handing
@@ -48,6 +50,22 @@ def digests(store: Store) -> dict[str, dict[bytes, bytes]]:
 
 def copied(taken: list[Taken]) -> dict[str, dict[bytes, bytes]]:
     return {one.id: {space: digest_of(made) for space, made in one.tries.items()} for one in taken}
+
+
+def test_upkeep_rests_for_longer_while_another_process_waits_for_trees(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with holdfast.open(":memory:", upkeep=False) as store:
+        way = Way(store)
+        catch_up, waited = way.handing._absorbing.catch_up, []
+
+        def looked(pace: Pace) -> list[Absorbed]:
+            waited.append(len(store.upkeep.pacer._beside))
+            return catch_up(pace)
+
+        monkeypatch.setattr(way.handing._absorbing, "catch_up", looked)
+        Takings([way]).take()
+        assert waited == [1]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from threading import Event
 from typing import SupportsIndex
 
@@ -75,10 +76,10 @@ def test_a_slice_is_followed_by_a_rest_at_least_as_long() -> None:
 def test_the_thread_of_upkeep_rests_between_its_slices() -> None:
     with holdfast.open(":memory:") as store:
         for _ in range(30_000):
-            if store.upkeep._pace is store.upkeep._pacer:
+            if store.upkeep._pace is store.upkeep.pacer:
                 break
             Event().wait(0.001)
-        assert store.upkeep._pace is store.upkeep._pacer
+        assert store.upkeep._pace is store.upkeep.pacer
 
 
 def test_a_clock_that_is_moved_by_hand_is_moved_by_nobody_else() -> None:
@@ -87,7 +88,7 @@ def test_a_clock_that_is_moved_by_hand_is_moved_by_nobody_else() -> None:
         namespace = store.namespace("acme")
         begun = clock.monotonic_ns()
         clock.advance(60 * SECOND_NS)
-        store.upkeep._pacer()  # what its thread did between two rounds is no work
+        store.upkeep.pacer()  # what its thread did between two rounds is no work
         store.placement.brake.wait(store.placement.directory.find(b""), 1 << 20)
         for number in range(200):
             namespace.put(f"k{number}", bytes(1_000))
@@ -106,6 +107,37 @@ def test_where_a_writer_waits_short_slices_do_not_rest() -> None:
     pacer.hurry = False
     pacer()
     assert len(clock.slept) == 3
+
+
+def test_where_somebody_waits_for_other_work_upkeep_rests_four_times_as_long() -> None:
+    clock = Watched()
+    pacer = Pacer(clock.thread_ns, clock.sleep)
+    with pacer.beside(), pacer.beside():
+        clock.worked += 500_000
+        pacer()
+    with suppress(RuntimeError), pacer.beside():
+        clock.worked += 500_000
+        pacer()
+        raise RuntimeError
+    clock.worked += 500_000
+    pacer()
+    assert clock.slept == [0.002, 0.002, 0.0005]
+
+
+def test_whoever_waits_for_a_seal_has_upkeep_rest_for_longer() -> None:
+    with holdfast.open(":memory:") as store:
+        store.namespace("acme").put("a", b"1")
+        waited: list[int] = []
+        sync = store.sync
+
+        def looked() -> None:
+            waited.append(len(store.upkeep.pacer._beside))
+            sync()
+
+        store.sync = looked  # type: ignore[method-assign]
+        store.certifier.seal()
+        assert set(waited) == {1}
+        assert store.upkeep.pacer._beside == []
 
 
 def test_a_mistake_in_one_round_does_not_end_upkeep(monkeypatch: pytest.MonkeyPatch) -> None:
