@@ -81,7 +81,7 @@ class Bucket(Reader):
         self.view_tally = Tally()
         # Rows of plain stores by segment, as they were written, for its key block (seal.py), and
         # where groups of others lie. A segment that holds a key twice has more records than these.
-        self.noted: dict[int, Noted] = {} if log.records else {log.number: [{}]}
+        self.noted: dict[int, Noted] = {} if log.records else {log.number: Noted()}
         self.mixed: dict[int, list[plain.Span]] = {}
         self.kept: dict[int, int] = {}  # bytes of evacuated removals, by segment
         self.locks = Locks(settings.clock)

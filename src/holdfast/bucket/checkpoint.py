@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from holdfast.log.columns import runs
 from holdfast.log.entry import DELETED
 from holdfast.log.log import Position
 from holdfast.log.ordering import in_order
+from holdfast.log.packs import Flat, ordered
 from holdfast.views.port import Table, Writer
 from holdfast.views.state import EXPIRES, EXPIRES_AT, TABLES, Overlay, Tally
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
 
 Pace = Callable[[], None]
+Rows = Sequence[tuple[bytes, bytes]]
 SLICE = 200  # rows between two calls of pace: about 0.2 ms
 LOOKED = 2_000  # keys that are looked at between two calls of pace
 CHECKPOINT = b"checkpoint"
@@ -100,7 +102,7 @@ def absorb_waiting(bucket: Bucket, pace: Pace = no_pace) -> None:
             bucket.state.thaw(layers)
             # What an overlay held is not held on to for key blocks, but for those that come next.
             active = bucket.log.number
-            if sum(map(len, bucket.noted.get(active, ()))) > NOTED_ROWS:
+            if len(bucket.noted.get(active, ())) > NOTED_ROWS:
                 del bucket.noted[active]
             bucket.view_tally = tally
             bucket.absorbed = position
@@ -165,21 +167,21 @@ def _absorb_keys(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -
     rows = overlay.keys
     expiring = overlay.timed or bucket.view.count(Table.EXPIRY) > 0
     hopeless = 0
-    for keys, entries in runs(rows, pace):
+    for run in _runs(overlay, pace):
         if expiring:
-            _absorb_expiry(bucket, writer, keys, rows)
-        run = list(zip(keys, entries, strict=True))
+            _absorb_expiry(bucket, writer, _keys_of(run), rows)
         if bucket.growing is not None:
             bucket.growing.put(run)
-        stay = run if DELETED not in entries else [pair for pair in run if pair[1] != DELETED]
+        stay = run if isinstance(run, Flat) else [pair for pair in run if pair[1] != DELETED]
         new = not hopeless and overlay.counted is not None and writer.insert(Table.KEYS, stay)
         hopeless = 0 if new else (hopeless or HOPELESS_RUNS) - 1
+        last, _ = run[-1]
         if new and len(stay) == len(run):
-            overlay.counted_to = keys[-1]  # without the lock: who looks meanwhile finds nothing
+            overlay.counted_to = last  # without the lock: who looks meanwhile finds nothing
         elif overlay.counted is not None:
             with bucket.lock:
-                bucket.state.count_hidden(overlay, keys)
-                overlay.counted_to = keys[-1]
+                bucket.state.count_hidden(overlay, _keys_of(run))
+                overlay.counted_to = last
         if not new:
             writer.put(Table.KEYS, stay)
         if len(stay) < len(run):
@@ -198,6 +200,22 @@ def _tell_keys(bucket: Bucket, overlay: Overlay, pace: Pace) -> None:
         presence.add(keys)
         pace()
     overlay.present = presence
+
+
+def _runs(overlay: Overlay, pace: Pace) -> Iterator[Rows]:
+    """An overlay's entries in runs of ascending keys: from packs, where these are all of them."""
+    rows, packs = overlay.keys, overlay.packs
+    if packs and sum(map(len, packs)) == len(rows):
+        made = ordered(packs, pace)
+        if made is not None:
+            yield from made.runs(pace)
+            return
+    for keys, entries in runs(rows, pace):
+        yield list(zip(keys, entries, strict=True))
+
+
+def _keys_of(run: Rows) -> list[bytes]:
+    return run.ascending() if isinstance(run, Flat) else [key for key, _ in run]
 
 
 def _rest_prints(bucket: Bucket, overlay: Overlay) -> None:

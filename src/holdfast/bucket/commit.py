@@ -15,6 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.bucket import numbered, purse
+from holdfast.bucket.noting import Noted
 from holdfast.engines.port import LeftBehind, Segments
 from holdfast.errors import HoldfastError, OutcomeUnknown, StorageFailed
 from holdfast.log.group import Kind
@@ -349,7 +350,7 @@ def _save_unsynced(bucket: Bucket) -> OSError | None:
 def _switch_with_reserve(bucket: Bucket) -> None:
     with_reserve(bucket.settings.ground, lambda: bucket.log.switch(bucket.segment_state()))
     bucket.heed_at = 0
-    bucket.noted[bucket.log.number] = [{}]
+    bucket.noted[bucket.log.number] = Noted()
 
 
 def with_reserve(ground: Segments, begin: Callable[[], T]) -> T:

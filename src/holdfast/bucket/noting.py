@@ -1,10 +1,10 @@
 """What is kept in memory of a segment's records, so that nobody has to read all of it again.
 
     noted     of plain stores the last row of each key, as groups are published (plain.py); in
-              several dicts, of which a later one knows better
+              several packs and dicts, of which a later one knows better
     mixed     where the groups lie that hold anything else: these are read
 
-Together they are a segment's key block, where no key was stored there twice (seal.py). And
+Together they are a segment's key block, where no record is missing among them (seal.py). And
 they are all that a collector needs, however often keys were: what was there before is dead.
 """
 
@@ -18,6 +18,7 @@ from holdfast.bucket.checkpoint import Pace
 from holdfast.log.entry import ENTRY
 from holdfast.log.group import Group, Kind
 from holdfast.log.keyblock import VERSION, Plain
+from holdfast.log.packs import Pack
 from holdfast.log.records import Type
 
 if TYPE_CHECKING:
@@ -25,11 +26,35 @@ if TYPE_CHECKING:
     from holdfast.bucket.plain import Span
     from holdfast.log.log import Log
 
-Noted = list[dict[bytes, bytes]]
 TOGETHER: Final = 64  # dicts that are put together between two rests
 FEW: Final = 10_000  # rows of a segment that are kept where nobody writes
 LITTLE: Final = 1_000  # records of a recovered segment that are looked at once more
 STORE: Final = int(Type.STORE)
+
+
+class Noted:
+    """Rows of one segment as they came: some that are put together later, and the last ones."""
+
+    __slots__ = ("last", "parts")
+
+    def __init__(self, last: dict[bytes, bytes] | None = None) -> None:
+        self.parts: list[dict[bytes, bytes] | Pack] = []
+        self.last: dict[bytes, bytes] = {} if last is None else last
+
+    def __len__(self) -> int:
+        """How many rows are kept."""
+        return sum(map(len, self.parts)) + len(self.last)
+
+    def append(self, rows: dict[bytes, bytes] | Pack) -> None:
+        """Note the rows of a group apart from those before."""
+        if self.last:
+            self.parts.append(self.last)
+            self.last = {}
+        self.parts.append(rows)
+
+    def packs(self) -> list[Pack]:
+        """Those that are packs."""
+        return [rows for rows in self.parts if isinstance(rows, Pack)]
 
 
 def rows_at(log: Log, number: int, spans: Sequence[Span], pace: Pace) -> Iterator[Plain]:
@@ -39,12 +64,13 @@ def rows_at(log: Log, number: int, spans: Sequence[Span], pace: Pace) -> Iterato
         pace()
 
 
-def together(noted: Sequence[dict[bytes, bytes]], pace: Pace) -> dict[bytes, bytes]:
+def together(noted: Noted, pace: Pace) -> dict[bytes, bytes]:
     """The last row of each key of an ended segment: nothing is noted of it any more."""
     rows: dict[bytes, bytes] = {}
-    for at in range(0, len(noted), TOGETHER):
-        for later in noted[at : at + TOGETHER]:
-            rows.update(later)
+    parts = [*noted.parts, noted.last]
+    for at in range(0, len(parts), TOGETHER):
+        for later in parts[at : at + TOGETHER]:
+            rows.update(later.items())
         pace()
     return rows
 
@@ -62,7 +88,7 @@ def rows_of(bucket: Bucket, number: int, pace: Pace) -> Iterator[Plain] | None:
     spans = bucket.mixed.get(number, [])
     if number not in bucket.noted:
         return None
-    noted = together(bucket.noted.get(number, ()), pace)
+    noted = together(bucket.noted[number], pace)
     if bucket.log.counts.get(number, -1) < count_of(noted, spans):
         return None
     plain = ((key, VERSION.unpack_from(row)[0], STORE, row) for key, row in noted.items())
@@ -86,7 +112,8 @@ def resume(bucket: Bucket, groups: Sequence[Group]) -> None:
         else:
             spans.append((group.head.start, group.head.stop, group.head.records))
             count += group.head.records
-    bucket.noted[number], bucket.mixed[number], bucket.log.records = [noted], spans, count
+    bucket.noted[number], bucket.mixed[number] = Noted(noted), spans
+    bucket.log.records = count
 
 
 def _is_plain(kind: int, row: bytes) -> bool:
@@ -104,5 +131,5 @@ def forget(bucket: Bucket, number: int) -> None:
 def rest(bucket: Bucket, most_rows: int = FEW) -> None:
     """Keep no more than a few rows of a segment: nobody writes to the bucket."""
     for number, noted in list(bucket.noted.items()):
-        if sum(map(len, noted)) > most_rows:
+        if len(noted) > most_rows:
             forget(bucket, number)

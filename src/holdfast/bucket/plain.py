@@ -19,6 +19,7 @@ from holdfast.bucket.group import Gathering
 from holdfast.limits import OVERLAY_BYTES
 from holdfast.log.entry import ENTRY, PLAIN_ENTRY
 from holdfast.log.group import GROUP_HEAD_BYTES
+from holdfast.log.packs import packed
 from holdfast.log.records import (
     CHECK,
     CHECK_BYTES,
@@ -184,14 +185,19 @@ def publish(bucket: Bucket, group: Gathering) -> None:
         return
     active, taken = bucket.state.active, group.length - group.beside
     fresh = active.put_plain(rows, group.segment, taken, fresh=group.fresh)
+    pack = packed(rows) if fresh and len(rows) >= APART else None
+    if pack is not None and active.packs is not None:
+        active.packs.append(pack)
     bucket.log.records -= len(group.bookings) + len(group.noted)  # what is noted are rows
     noted = bucket.noted.get(group.segment)
     if noted is None:
         return
-    if fresh and len(rows) >= APART:
-        noted.append(rows)  # put together by who needs them (noting.py)
+    if pack is not None:
+        noted.append(pack)
+    elif fresh and len(rows) >= APART:
+        noted.append(rows)
     else:
-        noted[-1].update(rows)
+        noted.last.update(rows)
 
 
 def pass_over(bucket: Bucket, group: Gathering) -> None:
@@ -212,9 +218,10 @@ def _publish_one(bucket: Bucket, key: bytes, row: bytes, number: int, *, length:
     if key in keys:
         tally.count_out(key, keys[key])
         active.held -= PLAIN_HELD + len(key)
+        active.packs = None
     keys[key] = row
     if number in bucket.noted:
-        bucket.noted[number][-1][key] = row
+        bucket.noted[number].last[key] = row
     tally.keys += 1
     tally.live[number] += length
     active.held += PLAIN_HELD + len(key)
@@ -256,9 +263,10 @@ def store_one(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) 
         if key in keys:
             tally.count_out(key, keys[key])
             active.held -= PLAIN_HELD + wide
+            active.packs = None
         keys[key] = row = _pack_entry(version, now, size, crc, number, at)
         if number in bucket.noted:
-            bucket.noted[number][-1][key] = row
+            bucket.noted[number].last[key] = row
         tally.keys += 1
         length = OVERHEAD + wide + size
         tally.live[number] += length

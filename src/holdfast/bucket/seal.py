@@ -13,12 +13,13 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from holdfast.bucket.checkpoint import Pace, never, no_pace
-from holdfast.bucket.noting import count_of, forget, rest, rows_at, together
+from holdfast.bucket.noting import Noted, count_of, forget, rest, rows_at, together
 from holdfast.log.columns import Run, runs
 from holdfast.log.entry import ENTRY
 from holdfast.log.group import Kind
-from holdfast.log.keyblock import Columns, Plain, build, build_plain, columns
+from holdfast.log.keyblock import Columns, Plain, build, build_packed, build_plain, columns
 from holdfast.log.ordering import in_order
+from holdfast.log.packs import ordered
 from holdfast.log.records import Type
 
 if TYPE_CHECKING:
@@ -67,15 +68,20 @@ def may_wait(bucket: Bucket) -> bool:
     """
     log, noted = bucket.log, bucket.noted
     waiting = log.ended.keys() - log.sealed
-    rows = sum(len(rows) for number in waiting for rows in noted.get(number, ()))
+    rows = sum(len(noted.get(number, ())) for number in waiting)
     return len(waiting) < WAITING_SEGMENTS and rows < WAITING_ROWS
 
 
 def _from_noted(bucket: Bucket, number: int, pace: Pace) -> tuple[bytes, int] | None:
     """A key block where nearly all rows are noted, other groups are read; None where not."""
-    noted = together(bucket.noted.get(number, ()), pace)
+    told = bucket.noted.get(number, Noted())
     spans, count = bucket.mixed.get(number, []), bucket.log.counts.get(number, 0)
     forget(bucket, number)
+    packs = told.packs()
+    made = ordered(packs, pace) if sum(map(len, packs)) == count else None
+    if made is not None:
+        return build_packed(made, STORE, pace), count
+    noted = together(told, pace)
     if count != count_of(noted, spans) or not noted:
         return None
     if not spans:

@@ -17,7 +17,8 @@ from operator import add
 from typing import NamedTuple
 
 from holdfast.log.columns import laid_out, runs
-from holdfast.log.entry import ENTRY, SEGMENT_SLICE
+from holdfast.log.entry import ENTRY, ENTRY_BYTES, SEGMENT_SLICE
+from holdfast.log.packs import Ordered
 from holdfast.log.records import Flag, Record
 
 BLOCK = struct.Struct("<II")
@@ -101,6 +102,14 @@ def build_plain(
     bodies, starts = [part.body for part in parts], [part.starts for part in parts]
     length = sum(map(len, bodies))
     return b"".join((BLOCK.pack(len(rows), length), *bodies, *starts)), len(rows)
+
+
+def build_packed(rows: Ordered, kind: int, pace: Callable[[], None]) -> bytes:
+    """The body of a key block from rows of packs, all of one type."""
+    parts = rows.laid_out(ROW.pack(kind, 0, rows.wide, ENTRY_BYTES), pace)
+    bodies, starts = [part.body for part in parts], [part.starts for part in parts]
+    count, length = sum(map(len, starts)) // OFFSET.size, sum(map(len, bodies))
+    return b"".join((BLOCK.pack(count, length), *bodies, *starts))
 
 
 def _heads(types: Sequence[int], lengths: list[int], widths: list[int]) -> Iterator[bytes]:

@@ -29,6 +29,7 @@ import lmdb
 
 from holdfast.errors import Corrupt, InvalidKey
 from holdfast.limits import VIEW_KEY_BYTES
+from holdfast.log.packs import Flat
 from holdfast.views.lmdb_life import LmdbLife, Transaction
 from holdfast.views.lmdb_open import OURS, Handles, judged, translated
 from holdfast.views.lmdb_rows import (
@@ -58,7 +59,7 @@ class Attempt(NamedTuple):
     def put(self, table: Table, rows: Rows) -> None:
         """Set rows; nothing is written where a run would become too long."""
         short: Rows = rows
-        if max(map(len, map(itemgetter(0), rows))) > VIEW_KEY_BYTES:
+        if widest(rows) > VIEW_KEY_BYTES:
             short = [row for row in rows if len(row[0]) <= VIEW_KEY_BYTES]
             self._change_runs(table, {k: v for k, v in rows if len(k) > VIEW_KEY_BYTES}, ())
         if short:
@@ -66,7 +67,7 @@ class Attempt(NamedTuple):
 
     def insert(self, table: Table, rows: Rows) -> bool:
         """Set rows that are not there; whether none was. Runs of long keys are not looked into."""
-        if max(map(len, map(itemgetter(0), rows))) > VIEW_KEY_BYTES:
+        if widest(rows) > VIEW_KEY_BYTES:
             return False
         with self.transaction.cursor(self.handles[table]) as cursor:
             beyond = not cursor.last() or rows[0][0] > cursor.key()
@@ -197,8 +198,8 @@ class Commit(Writer):
                 480 bytes; none of ``rows`` is put.
         """
         if rows:
-            kept = Kept(rows)
-            again = lambda attempt: attempt.put(table, kept.rows())  # noqa: E731
+            kept = keep(rows)
+            again = lambda attempt: attempt.put(table, kept())  # noqa: E731
             self._do(lambda attempt: attempt.put(table, rows), again)
 
     def insert(self, table: Table, rows: Rows) -> bool:
@@ -209,8 +210,8 @@ class Commit(Writer):
         """
         found = [True]
         if rows:
-            kept = Kept(rows)
-            again = lambda attempt: found.append(attempt.insert(table, kept.rows()))  # noqa: E731
+            kept = keep(rows)
+            again = lambda attempt: found.append(attempt.insert(table, kept()))  # noqa: E731
             self._do(lambda attempt: found.append(attempt.insert(table, rows)), again)
         return found[-1]
 
@@ -292,6 +293,20 @@ class Commit(Writer):
             else:
                 self._life.committed()
                 return
+
+
+def widest(rows: Rows) -> int:
+    """Bytes of the longest key."""
+    return rows.wide if isinstance(rows, Flat) else max(map(len, map(itemgetter(0), rows)))
+
+
+def keep(rows: Rows) -> Callable[[], Rows]:
+    """How to have rows again; those that come out of columns do so once more.
+
+    Raises:
+        InvalidKey: a key has no bytes.
+    """
+    return (lambda: rows) if isinstance(rows, Flat) else Kept(rows).rows
 
 
 class Kept:

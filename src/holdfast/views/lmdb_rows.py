@@ -18,13 +18,14 @@ value, begun at the table's seed, is ``RESIDUE``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
 from crc32c import crc32c
 
 from holdfast.errors import Corrupt, FormatTooNew
+from holdfast.log.packs import Flat
 
 Get = Callable[[bytes], bytes | None]
 
@@ -38,7 +39,7 @@ SEEDS: Final = tuple(crc32c(bytes([number])) for number in range(256))
 KEY_SHOWN_BYTES: Final = 24
 
 
-def seal(seed: int, rows: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def seal(seed: int, rows: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """The rows as they are stored; ``seed`` is one of ``SEEDS``.
 
     Example:
@@ -46,6 +47,8 @@ def seal(seed: int, rows: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, by
         >>> value[:-CHECK_BYTES], crc32c(key + value, SEEDS[1]) == RESIDUE
         (b'content', True)
     """
+    if isinstance(rows, Flat):
+        return rows.checked(crc32c, seed)
     return [
         (key, content + crc32c(key + content, seed).to_bytes(CHECK_BYTES, "little"))
         for key, content in rows

@@ -18,6 +18,7 @@ from sortedcontainers import SortedList
 
 from holdfast.limits import OVERLAY_BYTES, OVERLAY_RECORDS
 from holdfast.log.entry import DELETED, ENTRY, ENTRY_BYTES, live_bytes, unpack
+from holdfast.log.packs import Pack
 from holdfast.log.records import OVERHEAD, Flag
 from holdfast.views.port import Table, View
 from holdfast.views.presence import Presence
@@ -121,6 +122,7 @@ class Overlay:
         "expiring",
         "held",
         "keys",
+        "packs",
         "present",
         "resolved",
         "tables",
@@ -138,6 +140,8 @@ class Overlay:
         self._arrivals: list[bytes] = []
         self.tables: dict[Table, dict[bytes, bytes]] = {table: {} for table in TABLES}
         self.keys = self.tables[Table.KEYS]
+        # Rows once more, for columns, where none was set twice; all of them if as many as keys.
+        self.packs: list[Pack] | None = []
         self.expiring: list[tuple[int, bytes]] = []
         self.held = 0  # bytes of memory, approximately
         self._order: dict[Table, SortedList[bytes]] = {}
@@ -164,6 +168,7 @@ class Overlay:
             old = list(map(keys.__getitem__, again))
             self.held -= ROW_OVERHEAD * len(old) + sum(map(len, again)) + sum(map(len, old))
             tally.count_all_out(again, old)
+            self.packs = None
         keys.update(rows)
         tally.keys += len(rows)
         tally.count_bytes(segment, taken_bytes)
@@ -291,6 +296,8 @@ class State:
         old = self.keys.get(key)
         self.keys[key] = row
         active.held += len(row) + (ROW_OVERHEAD + len(key) if old is None else -len(old))
+        if old is not None:
+            active.packs = None
         if old:
             active.tally.count(key, old, -1)
         if row:

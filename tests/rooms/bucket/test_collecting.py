@@ -10,7 +10,7 @@ import pytest
 from holdfast.bucket import collect, commit, seal
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import no_pace
-from holdfast.bucket.noting import FEW, rows_of
+from holdfast.bucket.noting import FEW, Noted, rows_of
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import NotFound
 from holdfast.log.keyblock import KeyBlock, moved
@@ -132,7 +132,7 @@ def test_what_is_half_dead_is_sealed_when_nobody_wrote_for_a_minute(
         clock.advance(MINUTE_NS)
         store.tick()
     assert set(bucket.log.ended) <= bucket.log.sealed
-    assert not any(rows for noted in bucket.noted.values() for rows in noted)
+    assert not any(map(len, bucket.noted.values()))
 
 
 def test_what_lives_is_sealed_at_once(store: Store) -> None:
@@ -148,7 +148,7 @@ def test_where_nobody_writes_many_rows_are_not_kept(store: Store) -> None:
     ns, bucket = store.namespace("acme"), the_bucket(store)
     ns.put("a", b"1")
     many = dict.fromkeys(map(str.encode, map(str, range(FEW + 1))), b"")
-    bucket.noted[bucket.log.number] = [{}, many]
+    bucket.noted[bucket.log.number] = Noted(many)
     for _ in range(3):
         store.tick()
     assert not bucket.noted

@@ -1,0 +1,109 @@
+"""What comes out of packs is what sorting the rows one by one gives."""
+
+from __future__ import annotations
+
+import sys
+from random import Random
+
+import pytest
+from crc32c import crc32c
+
+from holdfast.log import columns
+from holdfast.log.entry import ENTRY_BYTES
+from holdfast.log.keyblock import KeyBlock, build, build_packed
+from holdfast.log.packs import Pack, ordered, packed
+from holdfast.views.lmdb_rows import seal
+
+BATCH = 100
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "LEAST", 2)
+
+
+def no_pace() -> None:
+    return
+
+
+def batches(wide: int, count: int, seed: int = 0) -> list[dict[bytes, bytes]]:
+    """Rows of keys of one width, some that end in zeros, some in several batches."""
+    chance = Random(seed)
+    alphabet = bytes([0, 0, 1, 127, 128, 255])
+    drawn = [bytes(chance.choices(alphabet, k=wide)) for _ in range(count)]
+    rows = [(key, chance.randbytes(ENTRY_BYTES - 1) + b"\0") for key in drawn]
+    return [dict(rows[at : at + BATCH]) for at in range(0, count, BATCH)]
+
+
+def packs_of(told: list[dict[bytes, bytes]]) -> list[Pack]:
+    packs = [packed(rows) for rows in told]
+    assert None not in packs
+    return [pack for pack in packs if pack is not None]
+
+
+@pytest.mark.parametrize("wide", [1, 7, 8, 9, 22, 40, 300])
+@pytest.mark.parametrize("count", [2, 256, 257, 3_000])
+def test_the_last_row_of_each_key_comes_in_order(wide: int, count: int) -> None:
+    told = batches(wide, count)
+    last = {key: row for rows in told for key, row in rows.items()}
+    made = ordered(packs_of(told), no_pace)
+    assert made is not None
+    assert len(made) == len(last)
+    runs = list(made.runs(no_pace))
+    assert [pair for run in runs for pair in run] == sorted(last.items())
+    assert [key for run in runs for key in run.ascending()] == sorted(last)
+    assert all(run[0] == next(iter(run)) and run[-1] == list(run)[-1] for run in runs)
+    assert all(list(run[1:]) == list(run)[1:] for run in runs)
+
+
+def test_keys_that_do_not_differ_are_one() -> None:
+    told = [{b"same": bytes([n]) * ENTRY_BYTES} for n in range(3)]
+    made = ordered(packs_of(told), no_pace)
+    assert made is not None
+    (run,) = made.runs(no_pace)
+    assert list(run) == [(b"same", b"\2" * ENTRY_BYTES)]
+
+
+@pytest.mark.parametrize("wide", [1, 22, 300])
+def test_rows_with_their_checks_are_those_of_one_by_one(wide: int) -> None:
+    made = ordered(packs_of(batches(wide, 1_000)), no_pace)
+    assert made is not None
+    for run in made.runs(no_pace):
+        assert run.checked(crc32c, 7) == seal(7, run) == seal(7, list(run))
+
+
+@pytest.mark.parametrize("wide", [1, 8, 22, 300])
+@pytest.mark.parametrize("count", [2, 300, 9_001])
+def test_a_key_block_of_packs_is_the_one_that_is_made_row_by_row(wide: int, count: int) -> None:
+    told = batches(wide, count)
+    rows = sorted(  # of one key as they came
+        (pair for rows in told for pair in rows.items()), key=lambda pair: pair[0]
+    )
+    body, number = build([([k for k, _ in rows], [1] * len(rows), [row for _, row in rows])])
+    made = ordered(packs_of(told), no_pace)
+    assert made is not None
+    assert build_packed(made, 1, no_pace) == body
+    assert len(list(KeyBlock(body, 3))) == number == len(rows)
+
+
+def test_a_pack_tells_its_rows_again() -> None:
+    (rows,) = batches(9, BATCH)
+    (pack,) = packs_of([rows])
+    assert list(pack.items()) == list(rows.items())
+    assert len(pack) == len(rows)
+
+
+def test_keys_of_several_widths_are_no_pack_and_make_no_columns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = bytes(ENTRY_BYTES)
+    assert packed({b"a": row, b"bb": row}) is None
+    assert ordered(packs_of([{b"a": row}, {b"bb": row}]), no_pace) is None
+    assert ordered([], no_pace) is None
+    monkeypatch.setattr(columns, "LEAST", 3)
+    assert ordered(packs_of([{b"a": row}, {b"b": row}]), no_pace) is None
+
+
+def test_without_numpy_there_are_no_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    assert ordered(packs_of(batches(9, BATCH)), no_pace) is None
