@@ -103,6 +103,9 @@ def _restore(opened: Bucket, found: Recovered, mark: Checkpoint | None) -> None:
         rebuild(opened, found)
         return
     try:
+        if opened.births:  # a child may read through it: what is wrong is to be found now
+            with opened.view.writer():
+                pass
         if mark is not None:
             opened.restore_counts(mark)
             if (mark.start, mark.stop) != (opened.start, opened.stop):
@@ -172,6 +175,8 @@ def _expiry_keys(page: list[tuple[bytes, bytes]]) -> list[bytes]:
 
 def _view_is_bad(opened: Bucket) -> bool:
     """Whether a Corrupt came out of the view, which is only a view, and not the log."""
+    if opened.view.damage is not None:
+        return True
     try:
         for table in Table:
             start: bytes | None = b""

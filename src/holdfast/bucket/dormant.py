@@ -100,6 +100,7 @@ class Dormant(Bucket):
         if (opened.start, opened.stop) != (told.start, told.stop) or not is_settled(opened):
             opened.close()
             raise Corrupt(position=where, what=ELSEWHERE)
+        opened.cold = opened.view.file is not None  # until somebody sees that it is in memory
         return opened
 
     def disown(self) -> None:

@@ -55,7 +55,6 @@ WAKE_REST = 4  # times as long as the opening of one bucket took: it is one long
 LOOKS = 16  # at idle buckets between two sleeps
 FAILURES = 100  # kept to be asked for
 
-
 Lazy = Callable[[Pace, Callable[[], bool]], None]  # pace, enough: asked before each slice
 
 
@@ -268,6 +267,8 @@ class Upkeep:
         self._moved |= is_awaited(bucket)
 
     def _keep(self, bucket: Bucket) -> None:
+        if bucket.view.damage is not None:  # found when its pages were read
+            self._placement.rebuild(bucket)
         if bucket.lender is not None:
             bucket.finish_birth(self._pace)
         if bucket.standing or bucket.retired:
@@ -345,9 +346,8 @@ class Upkeep:
             return
         self._synced_ns = now
         for bucket in list(self._corridor.directory):
-            if bucket.dormant:
-                continue
-            if bucket.log.stop > bucket.log.synced and not bucket.broken:
+            behind = not (bucket.dormant or bucket.broken) and bucket.log.stop > bucket.log.synced
+            if behind:
                 bucket.sync_published()
 
     def _mark_time(self, bucket: Bucket) -> None:

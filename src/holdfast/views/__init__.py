@@ -12,9 +12,10 @@ buckets are.
 Invariants: readers ask the overlays first, newest first, and the view last, and an
 overlay leaves only after the view's commit, so no row is missed on its way down; a
 commit shows whole or not at all; every row on disk carries a check over its table,
-key and content; a damaged file is refused before LMDB maps it; a fingerprint is a
-guess that the record itself must confirm; nothing here is needed to keep data: a
-view that is gone, old or damaged is derived again.
+key and content; a damaged file is refused before LMDB maps it, and what is read before
+that was judged page by page; a fingerprint is a guess that the record itself must
+confirm; nothing here is needed to keep data: a view that is gone, old or damaged is
+derived again.
 
 ``port`` is what is asked of any view; ``lmdb_view`` (with its ``lmdb_*`` files and
 ``long_keys``) and ``memory_view`` are the two; ``state`` layers overlays over one;

@@ -142,7 +142,7 @@ def _meta(page: bytes, number: int) -> Meta:
     magic, version, address, _, free, names, last, commit = _META.unpack_from(page, _HEADER.size)
     if (own, flags, magic, version, address) != (number, META, MAGIC, VERSION, 0):
         raise damage("not the meta of an LMDB file", number)
-    meta = Meta(commit, last, _TREE.unpack(free)[0], Tree(*_TREE.unpack(free)), _tree(names))
+    meta = Meta(commit, last, _TREE.unpack(free)[0], Tree(*_TREE.unpack(free)), tree_of(names))
     size = meta.page_bytes
     if size & (size - 1) or not PAGE_BYTES_LEAST <= size <= PAGE_BYTES_MOST:
         raise damage("no possible page size", number)
@@ -151,7 +151,8 @@ def _meta(page: bytes, number: int) -> Meta:
     return meta
 
 
-def _tree(record: bytes) -> Tree:
+def tree_of(record: bytes) -> Tree:
+    """The record of a tree."""
     return Tree(*_TREE.unpack(record))
 
 
@@ -390,7 +391,7 @@ def read_rows(descriptor: int, meta: Meta, name: bytes) -> dict[bytes, bytes]:
     for table in Walk(pages, meta.names, flags=SUBTREE, values=True).run():
         if table.key == name:
             return {
-                row.key: row.value for row in Walk(pages, _tree(table.value), values=True).run()
+                row.key: row.value for row in Walk(pages, tree_of(table.value), values=True).run()
             }
     raise damage("a table is not there")
 
@@ -410,7 +411,7 @@ def inspect(descriptor: int, meta: Meta, names: frozenset[bytes]) -> None:
     if meta.free.flags != INTEGER_KEYS or meta.names.flags:
         raise damage("the two trees of a meta are not of their kinds")
     trees = {
-        node.key: _tree(node.value)
+        node.key: tree_of(node.value)
         for node in Walk(pages, meta.names, flags=SUBTREE, values=True).run()
     }
     if trees and trees.keys() != names:

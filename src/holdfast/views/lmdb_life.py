@@ -15,18 +15,21 @@ environment, or to map it elsewhere, while a cursor reads in it ends the process
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event, Lock
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar, cast
 from weakref import ref
 
 import lmdb
 
-from holdfast.errors import Closed
+from holdfast.errors import Closed, Corrupt
 from holdfast.limits import MIB
+from holdfast.views.lmdb_judged import Changed, Judgement, Pages
 from holdfast.views.lmdb_open import (
     Handles,
     Paths,
     judged,
+    judgement,
     keep_sums,
     open_environment,
     translated,
@@ -39,6 +42,7 @@ from holdfast.views.port import Table
 # 16 GiB of 128 TiB. A first map this large spares small views every growth.
 MAP_BYTES: Final = 64 * MIB
 ROOM: Final = 4  # times what a file holds: a commit may write every page anew, and twice as many
+AT_ONCE_BYTES: Final = 64 * MIB  # of a file that is judged before anything is read: some 30 ms
 READERS: Final = 64  # read transactions alive at once; LMDB has room for 126
 CROWDED_S: Final = 0.001
 
@@ -86,6 +90,16 @@ class Absent(Unopened):
         self.append(_nothing)
 
 
+class Judging(Unopened):
+    """The generation of a large file that is judged while it is read: LMDB comes later."""
+
+    __slots__ = ("judgement",)
+
+    def __init__(self, judgement: Judgement) -> None:
+        super().__init__()
+        self.judgement = judgement
+
+
 def _nothing(_key: bytes, _default: None = None, _handle: None = None) -> bytes | None:
     return None
 
@@ -121,10 +135,16 @@ class LmdbLife:
         folder: of this environment alone; made by the first write.
         map_bytes: of the first map.
         among: the bound on open views that this one keeps with others.
+        at_once_bytes: of a data file that is judged while it is read, if it is as large.
     """
 
     def __init__(
-        self, folder: str, *, map_bytes: int = MAP_BYTES, among: OpenViews | None = None
+        self,
+        folder: str,
+        *,
+        map_bytes: int = MAP_BYTES,
+        among: OpenViews | None = None,
+        at_once_bytes: int = AT_ONCE_BYTES,
     ) -> None:
         self._among = among if among is not None else OpenViews(1)
         self.paths = Paths.of(folder)
@@ -133,7 +153,9 @@ class LmdbLife:
         self._readers: Readers = Unopened()
         self._alive: list[ref[Transaction]] = []
         self._map_bytes = map_bytes
+        self._at_once_bytes = at_once_bytes
         self._closed = False
+        self.damage: Corrupt | None = None  # found when pages were judged, or read
         self._known: tuple[int, ...] | None = None  # the file as we verified or wrote it
 
     # -- reading ----------------------------------------------------------------
@@ -152,6 +174,11 @@ class LmdbLife:
             if taken is None:
                 return absent
             readers, reader = taken
+            if isinstance(readers, Judging):
+                with suppress(Changed):
+                    return self._judged(readers, work)
+                self._leave(readers)
+                continue
             try:
                 answer = work(transaction_of(reader), readers.handles)
             except lmdb.Error as error:
@@ -167,12 +194,51 @@ class LmdbLife:
                 readers.drain()
             return answer
 
+    def _judged(self, readers: Judging, work: Callable[[Transaction, Handles], T]) -> T:
+        """Do ``work`` with pages that are judged as they are read, and judge some more."""
+        judging = readers.judgement
+        with translated("view file"):
+            try:
+                return judging.ask(cast("Callable[[Pages, Handles], T]", work))
+            finally:
+                self._go_on(readers)
+
+    def _leave(self, readers: Judging, known: tuple[int, ...] | None = None) -> None:
+        """End a judgement: all is judged, or somebody wrote the file and it is to begin anew."""
+        with self._gate:
+            if self._readers is readers:
+                self._readers = Unopened()
+                self._known = known
+
+    def _judge_all(self) -> None:
+        """See to it that all of the file is judged. Without the gate: readers go on meanwhile."""
+        with self._gate:
+            if type(self._readers) is Unopened:
+                self._open(create=False)
+            readers = self._readers
+        if not isinstance(readers, Judging):
+            return
+        with translated("view file"), suppress(Changed):
+            while self._readers is readers:
+                self._go_on(readers, wait=True)
+                if self.damage is not None:
+                    raise self.damage
+        self._leave(readers)
+
+    def _go_on(self, readers: Judging, *, wait: bool = False) -> None:
+        judging = readers.judgement
+        if judging.go_on(wait=wait):
+            self._leave(readers, judging.identity)
+        self.damage = judging.damage
+
     def _take(self) -> tuple[Readers, Get] | None:
         """An idle reader of the newest generation, or a new one; None where nothing was written."""
         while True:
             readers = self._readers
             if isinstance(readers, Absent):
                 return None
+            if isinstance(readers, Judging):
+                return readers, _nothing
             try:
                 return readers, readers.pop()
             except IndexError:
@@ -234,6 +300,7 @@ class LmdbLife:
         The map is made ready for a commit of three times its size or less; a larger one
         is found out by ``MapFullError``, and ``grow`` serves it.
         """
+        self._judge_all()
         with self._gate:
             if self._readers.environment is None:
                 self._open(create=True)
@@ -290,7 +357,7 @@ class LmdbLife:
         """Forget the environment with its files: it is damaged, and will be written anew."""
         with self._gate, translated("view file"):
             self._shut()
-            self._known = None
+            self._known = self.damage = None
             for path in (self.paths.data, self.paths.sums, self.paths.lock):
                 path.unlink(missing_ok=True)
 
@@ -301,14 +368,26 @@ class LmdbLife:
             raise Closed(what="view")
         # While it was parked nobody else owned it: an unchanged file need not be verified again.
         known = self._known is not None and self._known == self.paths.identity()
-        if not known and verify(self.paths) is None and not create:
-            self._readers = Absent()
+        instead = None if known else self._judged_before(create=create)
+        if instead is not None:
+            self._readers = instead
             return
         self._among.make_room()
         self._readers = Readers(*open_environment(self.paths, self._map_bytes))
         self._among.entered(self)
         self._known = self.paths.identity()
         self._alive = []
+
+    def _judged_before(self, *, create: bool) -> Readers | None:
+        """Judge the file, or begin to; the generation that there is without LMDB, if any."""
+        try:
+            begun = None if create else judgement(self.paths, self._at_once_bytes)
+            if begun is not None:
+                return Judging(begun)
+            return Absent() if verify(self.paths) is None and not create else None
+        except Corrupt as error:
+            self.damage = error
+            raise
 
     def park(self) -> None:
         """Give back descriptors and map; waits for a write, interrupts readers."""

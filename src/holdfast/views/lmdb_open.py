@@ -26,6 +26,7 @@ import lmdb
 from holdfast.errors import Corrupt, HoldfastError, StorageFailed
 from holdfast.views import lmdb_sums
 from holdfast.views.lmdb_file import Meta, inspect, read_metas, read_rows
+from holdfast.views.lmdb_judged import Judgement, Pages, Readable, identity_of
 from holdfast.views.lmdb_rows import (
     HOUSE,
     SEEDS,
@@ -62,10 +63,9 @@ class Paths(NamedTuple):
     def identity(self) -> tuple[int, ...] | None:
         """What changes when anybody writes the data file; None where there is none."""
         try:
-            told = self.data.stat()
+            return identity_of(self.data.stat())
         except OSError:
             return None
-        return told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
 
 
 def judged(error: lmdb.Error, where: str) -> HoldfastError:
@@ -112,12 +112,50 @@ def verify(paths: Paths, *, walk: bool = False) -> Meta | None:
                 lmdb_sums.hold(descriptor, metas[0], sums)
             if sums is None or walk:
                 inspect(descriptor, metas[0], frozenset(NAMES))
-            for meta in metas:
-                if meta.transaction:
-                    hold_commit(read_rows(descriptor, meta, NAMES[OURS]).get, meta.transaction)
+            _hold_commits(descriptor, metas)
             return metas[0]
         finally:
             os.close(descriptor)
+
+
+def _hold_commits(descriptor: int, metas: tuple[Meta, Meta]) -> None:
+    for meta in metas:
+        if meta.transaction:
+            hold_commit(read_rows(descriptor, meta, NAMES[OURS]).get, meta.transaction)
+
+
+def judgement(paths: Paths, least_bytes: int) -> Judgement | None:
+    """What judges the data file while it is read; None where it is small, or to be walked.
+
+    Args:
+        paths: the environment's files.
+        least_bytes: of a file that takes long to judge.
+
+    Raises:
+        Corrupt, FormatTooNew: the file is damaged, cut short or not ours, as far as was seen.
+        StorageFailed: the disk does not read it.
+    """
+    with translated("view file"):
+        try:
+            descriptor = os.open(paths.data, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            identity = identity_of(os.fstat(descriptor))
+            metas = read_metas(descriptor) if os.fstat(descriptor).st_size >= least_bytes else None
+            sums = lmdb_sums.read(paths.sums, metas[0]) if metas is not None else None
+            if metas is None or sums is None:
+                return None
+            _hold_commits(descriptor, metas)
+            begun = Judgement(paths.data, Readable(metas[0], sums, identity), NAMES)
+            begun.ask(_hold_format)
+            return begun
+        finally:
+            os.close(descriptor)
+
+
+def _hold_format(pages: Pages, handles: Handles) -> None:
+    hold_format(lambda key: pages.get(key, None, handles[OURS]))
 
 
 def keep_sums(paths: Paths) -> None:

@@ -46,18 +46,21 @@ def measure(descriptor: int, meta: Meta) -> array[int]:
     One read of 256 KiB and then 64 sums, over and over: other threads get their
     turn at each read.
     """
-    size = meta.page_bytes
-    buffer = bytearray(max(CHUNK_BYTES, size))
-    view = memoryview(buffer)
+    buffer = bytearray(CHUNK_BYTES)
     sums = array("I")
-    end = (meta.last_page + 1) * size
-    for offset in range(0, end, len(buffer)):
-        got = os.preadv(descriptor, [view[: min(len(buffer), end - offset)]], offset)
-        sums.extend([crc32c(view[at : at + size]) for at in range(0, got - got % size, size)])
-        if got < len(buffer):
-            break
+    while found := measure_some(descriptor, meta, len(sums), buffer):
+        sums.extend(found)
     sums.extend([0] * (meta.last_page + 1 - len(sums)))
     return sums
+
+
+def measure_some(descriptor: int, meta: Meta, first: int, buffer: bytearray) -> list[int]:
+    """The CRC-32C of pages from ``first`` on, as many as ``buffer`` takes and as the file has."""
+    size = meta.page_bytes
+    most = min(len(buffer), (meta.last_page + 1 - first) * size)
+    with memoryview(buffer) as view:
+        got = os.preadv(descriptor, [view[:most]], first * size) if most > 0 else 0
+        return [crc32c(view[at : at + size]) for at in range(0, got - got % size, size)]
 
 
 def write(path: Path, meta: Meta, sums: array[int]) -> None:
@@ -95,9 +98,20 @@ def hold(descriptor: int, meta: Meta, sums: array[int]) -> None:
     found = measure(descriptor, meta)
     if found == sums:
         return
+    pairs = enumerate(zip(found, sums, strict=True))
+    hold_differing(descriptor, meta, {page for page, (a, b) in pairs if a != b})
+
+
+def hold_differing(descriptor: int, meta: Meta, differing: set[int]) -> None:
+    """See whether pages that are not what their sums say are ones that the commit does not need.
+
+    Raises:
+        Corrupt: one is needed.
+    """
     other = 1 - meta.transaction % 2  # the next commit's meta, which it may have begun to write
-    differing = {page for page, (a, b) in enumerate(zip(found, sums, strict=True)) if a != b}
-    differing.discard(other)
+    differing = differing - {other}
+    if not differing:
+        return
     if differing & {0, 1}:
         raise damage("a meta is not what was written", min(differing))
     pages = Pages(descriptor, meta)

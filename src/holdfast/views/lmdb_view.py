@@ -20,7 +20,7 @@ from crc32c import crc32c
 
 from holdfast.limits import VIEW_KEY_BYTES
 from holdfast.views.lmdb_commit import Commit
-from holdfast.views.lmdb_life import MAP_BYTES, LmdbLife, Transaction
+from holdfast.views.lmdb_life import AT_ONCE_BYTES, MAP_BYTES, LmdbLife, Transaction
 from holdfast.views.lmdb_open import OURS, Handles, verify
 from holdfast.views.lmdb_rows import (
     CHECK_BYTES,
@@ -62,6 +62,7 @@ class LmdbView(LmdbLife, View):
         folder: of this view alone; need not exist.
         map_bytes: of the first map, address space and nothing else.
         among: the bound on open views that this one keeps with others.
+        at_once_bytes: of a data file that is judged while it is read, if it is as large.
 
     Raises:
         Corrupt: from any call, where the file or a row is damaged, cut short or not
@@ -82,9 +83,14 @@ class LmdbView(LmdbLife, View):
     """
 
     def __init__(
-        self, folder: str, *, map_bytes: int = MAP_BYTES, among: OpenViews | None = None
+        self,
+        folder: str,
+        *,
+        map_bytes: int = MAP_BYTES,
+        among: OpenViews | None = None,
+        at_once_bytes: int = AT_ONCE_BYTES,
     ) -> None:
-        super().__init__(folder, map_bytes=map_bytes, among=among)
+        super().__init__(folder, map_bytes=map_bytes, among=among, at_once_bytes=at_once_bytes)
         self.file = str(self.paths.data)
 
     # The hot path is what ``use`` does, unrolled: a sixth slower than LMDB's own get

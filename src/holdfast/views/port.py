@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager
 from enum import IntEnum
 from typing import Protocol
 
+from holdfast.errors import Corrupt
+
 
 class Table(IntEnum):
     """The tables of a bucket's view; rows are ``bytes -> bytes`` in byte order."""
@@ -58,9 +60,11 @@ class View(Protocol):
 
     Any call raises Corrupt where what it needs is damaged; a writer still clears. ``file`` is
     what it maps, so that a look may have to wait for the disk; None where it keeps all in memory.
+    ``damage`` is what is wrong with that, as far as was seen: it is time to clear it.
     """
 
     file: str | None = None
+    damage: Corrupt | None = None
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The row's value, or None."""

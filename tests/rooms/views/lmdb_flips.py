@@ -1,9 +1,11 @@
 """Flip bits of a view's file, each trial in a child of its own, and say what came of it.
 
 ``python -m tests.rooms.views.lmdb_flips FOLDER TRIALS WHERE SUMS`` prints counts by
-outcome as JSON: "same" (every answer as if nothing had happened), "refused" (Corrupt before
-LMDB saw the file), "corrupt" (Corrupt where the damage is, everything else right),
-"missing" (a row not found, which check() finds), "WRONG" (another answer), "DEATH".
+outcome as JSON. SUMS: "sums", all pages are compared with theirs before any is used;
+"asked", each as it is used; "walk", there are none. Outcomes: "same" (every answer as if
+nothing had happened), "refused" (Corrupt before LMDB saw the file), "corrupt" (Corrupt
+where the damage is, everything else right), "missing" (a row not found, which check()
+finds), "WRONG" (another answer), "DEATH".
 A program of its own, because a trial may take its process along.
 """
 
@@ -18,6 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 from holdfast.errors import Corrupt
+from holdfast.limits import MIB
 from holdfast.views.lmdb_view import LmdbView
 from holdfast.views.port import Table
 from tests.rooms.views.lmdb_places import (
@@ -85,6 +88,8 @@ def trial(view: LmdbView, model: Model) -> str:
     said = {"same"}
     try:
         view.get(Table.KEYS, b"a")
+        if view.damage is not None:  # a page that this key did not need
+            said.add("corrupt")
     except Corrupt:
         return "refused"
     read_all(view, model, said)
@@ -113,7 +118,8 @@ def main(folder: str, trials: str, where: str, sums: str) -> None:
     chance = random.Random(f"{where} {sums}")
     outcomes: Counter[str] = Counter()
     for _ in range(int(trials)):
-        view = copy(home / "view", home / "copy", sums=sums == "sums")
+        at_once = 0 if sums == "asked" else MIB
+        view = copy(home / "view", home / "copy", sums=sums != "walk", at_once_bytes=at_once)
         flip(home / "copy" / "data.mdb", place(where, kinds, chance), chance.randrange(8))
         outcomes[in_a_child(view, model)] += 1
     print(json.dumps(outcomes))

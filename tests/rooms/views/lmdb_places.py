@@ -8,6 +8,7 @@ import struct
 from collections import defaultdict
 from pathlib import Path
 
+from holdfast.limits import MIB
 from holdfast.views.lmdb_view import LmdbView
 from holdfast.views.port import Table
 
@@ -51,14 +52,14 @@ def with_a_past(folder: Path, keys: int, rounds: int = 10, seed: int = 1) -> Mod
     return model
 
 
-def copy(source: Path, target: Path, *, sums: bool) -> LmdbView:
+def copy(source: Path, target: Path, *, sums: bool, at_once_bytes: int = MIB) -> LmdbView:
     """A view over a copy of the data file, with its sums or without."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     shutil.copy(source / "data.mdb", target)
     if sums:
         shutil.copy(source / "data.sum", target)
-    return LmdbView(str(target))
+    return LmdbView(str(target), at_once_bytes=at_once_bytes)
 
 
 def flip(path: Path, offset: int, bit: int) -> None:
