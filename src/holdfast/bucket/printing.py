@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from holdfast.bucket.checkpoint import never
 from holdfast.views.port import Table
 from holdfast.views.prints import Prints
 
@@ -15,14 +17,17 @@ PRINTS_LEAST = 10_000  # keys in a view before fingerprints are worth their memo
 PRINTS_SLICE = 200
 
 
-def grow_prints(bucket: Bucket, pace: Pace) -> None:
-    """Go on building a bucket's fingerprints, unless it has them or is too small for them."""
+def grow_prints(bucket: Bucket, pace: Pace, enough: Callable[[], bool] = never) -> None:
+    """Go on building a bucket's fingerprints, unless it has them or is too small for them.
+
+    By a slice at least; ``enough`` is asked behind each whether the rest is left for later.
+    """
     if bucket.lender is not None or bucket.view_tally.keys < PRINTS_LEAST:
         return
     if bucket.growing is None:
         seed = int.from_bytes(bucket.settings.entropy.bytes(8))
         bucket.growing, bucket.grown_to = Prints(seed), bucket.start
-    while bucket.prints is None and _grow_slice(bucket):
+    while bucket.prints is None and _grow_slice(bucket) and not enough():
         pace()
 
 
@@ -41,9 +46,9 @@ def _grow_slice(bucket: Bucket) -> bool:
         return True
 
 
-def grow_presence(bucket: Bucket, pace: Pace) -> None:
-    """Go on taking the view's keys into what knows them, where a write began one."""
-    while bucket.presence is not None and _grow_presence(bucket):
+def grow_presence(bucket: Bucket, pace: Pace, enough: Callable[[], bool] = never) -> None:
+    """Go on taking the view's keys into what knows them, where a write began one; as above."""
+    while bucket.presence is not None and _grow_presence(bucket) and not enough():
         pace()
 
 

@@ -286,8 +286,8 @@ class Upkeep:
             seal_rest(bucket, self._pace, self._clock.monotonic_ns())
         self._seen[bucket.id] = published, sealed
         if bucket.prints is None and growth <= LOADED_BYTES and not self._stop.is_set():
-            grow_prints(bucket, self._pace)
-        grow_presence(bucket, self._pace)
+            grow_prints(bucket, self._pace, self._is_called)
+        grow_presence(bucket, self._pace, self._is_called)
 
     def _expire(self, bucket: Bucket) -> None:
         if bucket.lender is not None:

@@ -9,7 +9,7 @@ from xxhash import xxh3_64_intdigest
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import checkpoint, no_pace
-from holdfast.bucket.printing import PRINTS_LEAST, grow_prints
+from holdfast.bucket.printing import PRINTS_LEAST, PRINTS_SLICE, grow_prints
 from holdfast.bucket.seal import seal_all
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import Corrupt
@@ -80,6 +80,20 @@ def test_a_fingerprint_is_a_guess(store: Store) -> None:
     assert ABSENT not in map(prints.find, places, [ABSENT] * len(places))
     prints._map[places[0]] = prints.find(places[1], ABSENT)
     assert [space.get(key) for key, _ in pairs[:2]] == [b"00000", b"00001"]
+
+
+def test_a_close_does_not_wait_for_fingerprints(store: Store) -> None:
+    """Of millions of keys they take seconds: who is called leaves the rest, and goes on later."""
+    space = store.namespace("acme")
+    space.put_many([(f"k{number:05}", b"") for number in range(PRINTS_LEAST)])
+    bucket = only(store)
+    checkpoint(bucket)
+    slices = 0
+    while bucket.prints is None:
+        slices += 1
+        grow_prints(bucket, no_pace, lambda: True)
+        assert len(bucket.growing or ()) <= slices * PRINTS_SLICE
+    assert len(bucket.prints) == PRINTS_LEAST + 2
 
 
 def test_what_may_still_be_written_to_is_not_mapped(store: Store) -> None:
