@@ -104,7 +104,7 @@ def set_up(extras: str) -> None:
         return
     if not any(path.read_text() == wanted for path in HOME.glob(".holdfast-*")):
         make_environment()
-    print(f"Installing Holdfast [{extras}] into {HOME} ...", flush=True)
+    print(f"Installing Holdfast [{extras}] into {HOME}; this can take minutes ...", flush=True)
     pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     if run([*pip, "--editable", f"{ROOT}[{extras}]"]):
         sys.exit("Installing failed: see the lines above.")

@@ -39,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError:
         sys.stderr.write("holdfast: the command line needs: pip install 'holdfast[cli]'\n")
         return _USAGE
-    from holdfast.cli.app import run  # noqa: PLC0415 - only now is it known to import
+    from holdfast.cli.app import run, tidy_up_on_signals  # noqa: PLC0415 - known to import by now
 
-    return int(run(sys.argv[1:] if arguments is None else arguments))
+    if arguments is not None:
+        return int(run(arguments))
+    tidy_up_on_signals()  # the process is ours
+    return int(run(sys.argv[1:]))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -34,7 +35,7 @@ from holdfast.cli import (
 )
 from holdfast.cli.exits import ExitCode, exit_code
 from holdfast.cli.options import AsJson, Settings, StoreOptions, Sync, parse_size
-from holdfast.cli.output import Output, to_json
+from holdfast.cli.output import Output, flush_results, to_json
 from holdfast.errors import HoldfastError
 from holdfast.extras import wanted
 
@@ -126,19 +127,34 @@ for _room in (
     _room.register(app)
 
 
+def tidy_up_on_signals() -> None:
+    """Have SIGTERM and SIGHUP end a command as Ctrl-C does: its temporary folders go first.
+
+    One that is ignored, as under ``nohup``, stays so. ``serve`` listens for both itself.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
+
+
+def _end(number: int, _frame: object) -> None:
+    sys.exit(128 + number)  # what a shell says of a process that a signal ended
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code and never raises.
 
     Args:
         arguments: what follows the program's name.
     """
+    _stand_in_for_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal's encoding lacks is escaped, not a failure.
             stream.reconfigure(errors="backslashreplace")
     try:
         code = _run(list(arguments))
-        sys.stdout.flush()
+        _write_what_is_left()
     except BrokenPipeError:
         pass
     except SystemExit as ended:  # what draws tables would end the process by itself
@@ -150,6 +166,33 @@ def run(arguments: Sequence[str]) -> int:
     return ExitCode.PIPE_CLOSED
 
 
+def _stand_in_for_closed_streams() -> None:
+    """Have standard streams that the caller closed lead nowhere.
+
+    Else the store's own files get their numbers, and what anybody prints lands in a log.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
+def _write_what_is_left() -> None:
+    """Write what is buffered; what cannot be written was told as the command ended."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        _forget_stdout()
+
+
 def _run(arguments: list[str]) -> int:
     as_json = "--json" in arguments[: _end_of_options(arguments)]
     if _COMPLETION in os.environ:  # the shell asks what could come next
@@ -159,6 +202,7 @@ def _run(arguments: list[str]) -> int:
         # Not command.main(): that ends the process by itself when a pipe closes.
         with command.make_context(_PROGRAM, arguments) as context:
             command.invoke(context)
+        flush_results()
     except typer.Exit as ended:
         return ended.exit_code
     except _UsageProblem as problem:

@@ -25,7 +25,7 @@ from holdfast.cli.exits import ExitCode
 from holdfast.cli.files import local_file
 from holdfast.cli.options import AsJson, StoreOptions, output_of, settings_of
 from holdfast.cli.output import Output, counted, shown, size_text
-from holdfast.cli.places import draw_places, scale_of, total
+from holdfast.cli.places import draw_places, legend, scale_of, total
 from holdfast.cli.tour import Found, Sample, Tour
 from holdfast.clock import SystemClock
 from holdfast.errors import InvalidValue
@@ -63,8 +63,8 @@ def demo(
     said = settings_of(context).store
     options = replace(said, bucket_bytes=said.bucket_bytes or _BUCKET_BYTES)
     with _place(path, keep=keep) as store_path:
-        output.say(_opening_words(samples, source, options))
-        output.say(f"into {shown(str(store_path))}")
+        for line in _opening_words(samples, source, options, store_path):
+            output.say(line)
         output.say("")
         found = Tour(output, SystemClock(), store_path, options).take(samples)
     _tell(output, found, store_path if keep or path else None)
@@ -111,11 +111,16 @@ def _place(path: Path | None, *, keep: bool) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _opening_words(samples: list[Sample], source: Path | None, options: StoreOptions) -> str:
+def _opening_words(
+    samples: list[Sample], source: Path | None, options: StoreOptions, store_path: Path
+) -> tuple[str, str]:
     what = str(source) if source else f"the standard library of Python {platform.python_version()}"
     size = sum(sample.path.stat().st_size for sample in samples)
     bound = size_text(options.bucket_bytes or 0)
-    return f"{what}: {counted(len(samples), 'file')}, {size_text(size)}, in buckets of {bound}"
+    return (
+        f"{shown(what)}: {counted(len(samples), 'file')}, {size_text(size)}",
+        f"into {shown(str(store_path))}, in buckets of {bound}",
+    )
 
 
 def _tell(output: Output, found: Found, kept: Path | None) -> None:
@@ -124,7 +129,7 @@ def _tell(output: Output, found: Found, kept: Path | None) -> None:
         return
     scale = scale_of(found.before, found.after)
     output.say("")
-    output.say("Where the bytes are before collecting (dark: live, light: dead)")
+    output.say(f"Where the bytes are before collecting ({legend()})")
     output.say(draw_places(found.before, scale))
     output.say("and after")
     output.say(draw_places(found.after, scale))

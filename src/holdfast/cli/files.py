@@ -48,8 +48,14 @@ def pieces(source: Readable) -> Iterator[bytes]:
 
 @contextmanager
 def reading(name: str) -> Iterator[BinaryIO]:
-    """Open a file by name; ``-`` is standard input."""
+    """Open a file by name; ``-`` is standard input.
+
+    Raises:
+        InvalidValue: the file cannot be opened, or standard input is closed: that is not empty.
+    """
     if name == STANDARD:
+        if sys.stdin is None:
+            raise InvalidValue(argument="FILE", path=name, reason="standard input is closed")
         yield sys.stdin.buffer
         return
     with local_file(name):

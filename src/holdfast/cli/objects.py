@@ -29,7 +29,7 @@ from holdfast.cli.options import (
     parse_ttl,
     settings_of,
 )
-from holdfast.cli.output import facts_table, shown, size_text, time_text
+from holdfast.cli.output import counted, facts_table, shown, size_text, time_text
 from holdfast.cli.streams import PutOptions, put_stream
 from holdfast.errors import Correctable
 from holdfast.values import Stat
@@ -94,7 +94,7 @@ def put(
     ):
         receipt = put_stream(store.namespace(namespace), key, source, options)
     lives = f", expires {time_text(receipt.expires_ns)}" if receipt.expires_ns else ""
-    told = f"{shown(key)}: {receipt.size} bytes, version {receipt.version}{lives}"
+    told = f"{shown(key)}: {counted(receipt.size, 'byte')}, version {receipt.version}{lives}"
     output.document(receipt, told)
 
 
@@ -119,7 +119,7 @@ def get(
         value = _value(store.namespace(namespace), key, span)
         if file is not None:
             size = _write_to(file, value)
-            told = f"{shown(key)}: {size} bytes to {shown(str(file))}"
+            told = f"{shown(key)}: {counted(size, 'byte')} to {shown(str(file))}"
             output.document({"key": key, "size": size, "file": str(file)}, told)
         elif output.as_json:
             output.document({"key": key, **_in_json(b"".join(value))}, "")
@@ -145,7 +145,7 @@ def append(
         opened(path, settings_of(context).store, create=True, output=output) as store,
     ):
         size = store.namespace(namespace).append(key, source.read(-1))
-    output.document({"key": key, "size": size}, f"{shown(key)}: {size} bytes now")
+    output.document({"key": key, "size": size}, f"{shown(key)}: {counted(size, 'byte')} now")
 
 
 def rm(
@@ -283,7 +283,7 @@ def _stat_rows(found: Stat) -> list[tuple[str, str]]:
         return [("key", shown(found.key)), ("kind", "only other keys lie below it")]
     return [
         ("key", shown(found.key)),
-        ("size", f"{found.size} bytes ({size_text(found.size)})"),
+        ("size", f"{counted(found.size, 'byte')} ({size_text(found.size)})"),
         ("modified", time_text(found.modified_ns)),
         ("expires", time_text(found.expires_ns)),
         ("version", str(found.version)),

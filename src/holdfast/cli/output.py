@@ -19,9 +19,11 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from holdfast.cli.files import local_file
 from holdfast.errors import HoldfastError
 
 _PIPE_COLUMNS = 120  # a pipe has no width; tables are drawn for this one
+_STDOUT = "/dev/stdout"  # named where it cannot be written
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -45,20 +47,26 @@ class Output:
         self.item(value, text)
 
     def item(self, value: object, text: RenderableType) -> None:
-        """Print one of many results: a line of JSON, or the text."""
-        if self.as_json:
-            sys.stdout.write(to_json(value, sys.stdout) + "\n")
-        elif isinstance(text, str):
-            sys.stdout.write(text + "\n")
-        else:
-            console(sys.stdout).print(text)
+        """Print one of many results: a line of JSON, or the text.
+
+        Raises:
+            InvalidValue: standard output cannot be written: its disk is full.
+        """
+        with local_file(_STDOUT):
+            if self.as_json:
+                sys.stdout.write(to_json(value, sys.stdout) + "\n")
+            elif isinstance(text, str):
+                sys.stdout.write(text + "\n")
+            else:
+                console(sys.stdout).print(text)
 
     def say(self, text: RenderableType) -> None:
         """Print a step of a result that grows on the way; nothing under JSON."""
         if self.as_json:
             return
-        console(sys.stdout).print(Text(text) if isinstance(text, str) else text)
-        sys.stdout.flush()  # the steps of a demo are read while they happen, in a pipe too
+        with local_file(_STDOUT):
+            console(sys.stdout).print(Text(text) if isinstance(text, str) else text)
+        flush_results()  # the steps of a demo are read while they happen, in a pipe too
 
     def remark(self, text: str) -> None:
         """Tell a person something beside the result; nothing under JSON."""
@@ -83,9 +91,20 @@ class Output:
         stream: BinaryIO = sys.stdout.buffer
         last = b""
         for last in chunks:
-            stream.write(last)
-        stream.flush()
+            with local_file(_STDOUT):
+                stream.write(last)
+        flush_results()
         self._is_within_line = sys.stdout.isatty() and not last.endswith(b"\n")
+
+
+def flush_results() -> None:
+    """Write what standard output holds back.
+
+    Raises:
+        InvalidValue: it cannot be written: its disk is full.
+    """
+    with local_file(_STDOUT):
+        sys.stdout.flush()
 
 
 def console(stream: IO[str]) -> Console:
@@ -96,7 +115,7 @@ def console(stream: IO[str]) -> Console:
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """A plain table; a head that ends in ``>`` marks a column of figures."""
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for head in heads:
         drawn.add_column(head.rstrip(">"), justify="right" if head.endswith(">") else "left")
     for row in rows:

@@ -9,12 +9,15 @@ from itertools import pairwise
 import msgspec
 from rich.table import Table
 
-from holdfast.cli.output import edge_text, size_text, table
+from holdfast.cli.output import console, edge_text, size_text, table
 from holdfast.values import BucketStatus, Status
 
 _ROWS = 8  # neighbouring buckets are summed up to fit so many lines
 _BAR_COLUMNS = 28
 _KEY_COLUMNS = 30
+_WIDE_COLUMNS = 110  # below it keys and bars take less, so that a line stays a line
+_NARROW_BAR_COLUMNS = 10
+_NARROW_KEY_COLUMNS = 16
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -53,7 +56,7 @@ def total(found: Status) -> Stretch:
 
 
 def draw_places(found: Status, scale_bytes: int) -> Table:
-    """A line for each stretch with a bar: live bytes dark, dead ones light, the rest blank.
+    """A line for each stretch with a bar (see `legend`) that fits the terminal's width.
 
     Args:
         found: the store.
@@ -61,9 +64,21 @@ def draw_places(found: Status, scale_bytes: int) -> Table:
             drawings compare.
     """
     heads = ("keys from", "buckets>", "keys>", "live>", "dead>", "disk>", "")
-    lines = [*stretches(found)]
-    rows = [_row(one, _bar(one, scale_bytes)) for one in lines]
-    return table(heads, [*rows, _row(total(found), "")])
+    wide = console(sys.stdout).width >= _WIDE_COLUMNS
+    key_columns = _KEY_COLUMNS if wide else _NARROW_KEY_COLUMNS
+    bar_columns = _BAR_COLUMNS if wide else _NARROW_BAR_COLUMNS
+    rows = [
+        (_cut(one.start, key_columns), *_figures(one), _bar(one, scale_bytes, bar_columns))
+        for one in stretches(found)
+    ]
+    whole = total(found)
+    return table(heads, [*rows, (whole.start, *_figures(whole), "")])
+
+
+def legend() -> str:
+    """What the signs of a bar mean."""
+    live, dead = _signs()
+    return f"{live} live, {dead} dead"
 
 
 def scale_of(*seen: Status) -> int:
@@ -75,7 +90,7 @@ def scale_of(*seen: Status) -> int:
 def _sum(buckets: Sequence[BucketStatus]) -> Stretch:
     start = buckets[0].start if buckets else None
     return Stretch(
-        start=edge_text(start[1])[:_KEY_COLUMNS] if start else "(the first key)",
+        start=edge_text(start[1]) if start else "(the first key)",
         buckets=len(buckets),
         keys=sum(bucket.keys for bucket in buckets),
         live_bytes=sum(bucket.live_bytes for bucket in buckets),
@@ -84,23 +99,25 @@ def _sum(buckets: Sequence[BucketStatus]) -> Stretch:
     )
 
 
-def _row(one: Stretch, bar: str) -> tuple[str, ...]:
+def _cut(start: str, columns: int) -> str:
+    return start if len(start) <= columns else f"{start[: columns - 2]}.."
+
+
+def _figures(one: Stretch) -> tuple[str, ...]:
     return (
-        one.start,
         f"{one.buckets}",
         f"{one.keys:,}",
         size_text(one.live_bytes),
         size_text(one.dead_bytes),
         size_text(one.disk_bytes),
-        bar,
     )
 
 
-def _bar(one: Stretch, scale_bytes: int) -> str:
-    dark, light = _signs()
-    live = one.live_bytes * _BAR_COLUMNS // scale_bytes
-    dead = (one.live_bytes + one.dead_bytes) * _BAR_COLUMNS // scale_bytes - live
-    return dark * live + light * dead
+def _bar(one: Stretch, scale_bytes: int, columns: int) -> str:
+    alive, gone = _signs()
+    live = one.live_bytes * columns // scale_bytes
+    dead = (one.live_bytes + one.dead_bytes) * columns // scale_bytes - live
+    return alive * live + gone * dead
 
 
 def _signs() -> tuple[str, str]:

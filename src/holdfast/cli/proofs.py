@@ -23,7 +23,7 @@ from holdfast.cli.options import (
     output_of,
     settings_of,
 )
-from holdfast.cli.output import facts_table, shown, time_text
+from holdfast.cli.output import counted, facts_table, shown, time_text
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.engines.disk import OsDisk
 from holdfast.errors import InvalidValue
@@ -107,7 +107,7 @@ def prove(
     with writing(proof) as stream:
         stream.write(made)
     size = None if proven.value is None else len(proven.value)
-    told = "no object" if size is None else f"{size} bytes"
+    told = "no object" if size is None else counted(size, "byte")
     output.document(
         {"key": name, "size": size, "revision": proven.revision, "time_ns": proven.time_ns},
         f"{shown(name)}: {told} at revision {proven.revision}",
@@ -184,7 +184,7 @@ def _attested_key(
 
 def _facts(said: Verified) -> dict[str, str]:
     """What a proof convinces of, for people."""
-    told = {"object": "none" if said.size is None else f"{said.size} bytes"}
+    told = {"object": "none" if said.size is None else counted(said.size, "byte")}
     if said.modified_ns is not None:
         told |= {"version": str(said.version), "modified": time_text(said.modified_ns)}
     if said.expires_ns is not None:

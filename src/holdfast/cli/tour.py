@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 NAMESPACE = "demo"
 _BATCH = 64  # files in one durable group
 _TTL_S = 0.2
-_GROWTH_POINTS = 12
+_GROWTH_POINTS = 6  # so that they fit a line
 _MARK = b"# overwritten by holdfast demo\n"
 
 
@@ -176,7 +176,7 @@ class Tour:
                 advance(len(batch), f"{growth[-1]} buckets")
             growth.append(len(store.status().buckets))
             tell(f"{counted(stored, 'file')}, {size_text(size)}, each group synced to the disk")
-        self.output.say(f"{'':12}buckets while growing: {' > '.join(map(str, growth))}")
+        self.output.say(f"{'':23}buckets: {' > '.join(map(str, growth))}")
         return growth
 
     def _overwrite(self, objects: Namespace, samples: Sequence[Sample]) -> None:
@@ -236,7 +236,7 @@ class Tour:
                         wrong.append(f"{sample.name}: not the bytes of {sample.path}")
                 advance(len(batch), shown(batch[-1].name)[-40:])
             same = len(left) - len(wrong)
-            tell(f"{same:,} of {len(left):,} files equal the ones on disk, byte for byte")
+            tell(f"{same:,} of {len(left):,} files equal those on disk, byte for byte")
         return wrong
 
     def _check(self, store: Store) -> CheckReport:
@@ -255,7 +255,7 @@ class Tour:
         yield words.append
         seconds = (self.clock.monotonic_ns() - begun) / 1e9
         self.steps[name] = seconds
-        told = f"{' '.join(words):66}{seconds:7.2f} s"
+        told = f"{seconds:7.2f} s  {' '.join(words)}"  # the time first: no line wraps at 80 columns
         self.output.say(Text.assemble((f"{name:12}", "bold"), told))
 
 

@@ -81,7 +81,7 @@ def open_store(
 
     Raises:
         InUse: the store is open already, here or in another process (``pid``).
-        InvalidValue: an argument is out of its range.
+        InvalidValue: an argument is out of its range, or ``path`` names a file.
         StorageFailed: a folder is missing or cannot be used; nothing was written.
         Corrupt: damage inside a log, with its position.
         FormatTooNew: written by a later version.

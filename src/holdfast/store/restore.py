@@ -177,11 +177,11 @@ def _require_room(disk: Disk, into: str) -> None:
 
 
 def refuse_others(disk: Disk, path: str) -> None:
-    """Refuse to begin a store where a backup is, or where a restore was interrupted."""
+    """Refuse to begin a store at a file, where a backup is, or where a restore was interrupted."""
     try:
         names = set(disk.list(path))
     except NotADirectoryError:
-        return  # whoever makes the folder says so
+        raise InvalidValue(argument="path", reason="not a folder") from None
     if NAME in names:
         return
     if MANIFEST in names:

@@ -53,5 +53,5 @@ def test_settings_that_cannot_be_read_are_told_in_a_line(run: Run, tmp_path: Pat
         told = run(*asked, "data", "--config", str(tmp_path))
         assert (told.code, "Traceback" in told.err) == (2, False)
     told = run("serve", "/dev/null/store")
-    assert (told.code, "Traceback" in told.err) == (6, False)
+    assert (told.code, "Traceback" in told.err) == (3, False)
     assert "port" in run("config", "show", "--origin").out  # of the folder "data", as of serve

@@ -16,7 +16,7 @@ def test_a_file_goes_in_and_comes_out(run: Run, tmp_path: Path) -> None:
     (tmp_path / "7.pdf").write_bytes(value)
     stored = run("put", "data", "acme", "invoices/7.pdf", "./7.pdf", "--ttl", "30d")
     assert (stored.code, stored.err) == (0, "")
-    assert stored.out.startswith("invoices/7.pdf: 25600 bytes, version ")
+    assert stored.out.startswith("invoices/7.pdf: 25,600 bytes, version ")
     assert "expires 20" in stored.out
     assert run("get", "data", "acme", "invoices/7.pdf").raw == value
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import io
+import re
+
 import pytest
 
-from holdfast.cli.places import scale_of, stretches, total
+from holdfast.cli.output import console
+from holdfast.cli.places import draw_places, scale_of, stretches, total
 from holdfast.values import BucketStatus, Status
 
 
@@ -32,3 +36,33 @@ def test_stretches_begin_where_their_first_bucket_does() -> None:
 def test_two_drawings_share_a_scale() -> None:
     assert scale_of(store_of(0)) == 1
     assert scale_of(store_of(2), store_of(4)) == 33
+
+
+class Terminal(io.StringIO):
+    """What is printed to a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("columns", "bar"), [(80, 10), (120, 28)])
+def test_every_line_of_a_drawing_fits_the_terminal(
+    columns: int, bar: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    large = 1_020_000_000
+    found = tuple(
+        BucketStatus(f"b{at}", ("ns", "k" * 60 + "\0"), None, "open", 9_999, large, large, large, 0)
+        for at in range(8)
+    )
+    status = Status(found, 8 * large, 8 * large, 8 * large, 0)
+    console(terminal).print(draw_places(status, scale_of(status)))
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())  # bold takes no room
+    lines = [line.rstrip() for line in plain.splitlines()]
+    assert len([line for line in lines if line]) == 2 + 8 + 1
+    assert all(len(line) <= columns for line in lines)
+    assert sum(line.endswith("░" * (bar // 2)) for line in lines) == 8

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import holdfast
 
 pytestmark = pytest.mark.push
 
@@ -20,6 +23,13 @@ HOLDFAST = [sys.executable, "-m", "holdfast"]
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*HOLDFAST, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def by_shell(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    line = f"{shlex.join(HOLDFAST)} {command}"
+    return subprocess.run(
+        ["sh", "-c", line], cwd=folder, capture_output=True, text=True, check=False, timeout=60
     )
 
 
@@ -92,6 +102,28 @@ def test_a_table_that_nobody_reads_is_no_fault_either(tmp_path: Path) -> None:
         assert process.wait(timeout=60) == 141
 
 
+@pytest.mark.parametrize("command", ["ls data", "status data"])
+def test_output_that_cannot_be_written_is_told(command: str, tmp_path: Path) -> None:
+    with holdfast.open(tmp_path / "data") as store:
+        store.namespace("acme").put("k", b"v")
+    ended = by_shell(tmp_path, f"{command} > /dev/full")
+    assert ended.returncode == 3
+    assert "reason='No space left on device'" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_streams_that_are_closed_lead_nowhere(tmp_path: Path) -> None:
+    every = " <&- >&- 2>&-"
+    assert by_shell(tmp_path, "put data acme k --text v" + every).returncode == 0
+    refused = by_shell(tmp_path, "put data acme other <&-")
+    assert refused.returncode == 3  # what nobody sends is not taken for an empty value
+    assert "reason='standard input is closed'" in refused.stderr
+    assert by_shell(tmp_path, "get data acme k" + every).returncode == 0
+    with holdfast.open(tmp_path / "data") as store:
+        assert list(store.namespace("acme").list()) == ["k"]
+        assert store.check().ok
+
+
 def test_another_owner_is_named_and_waited_for(tmp_path: Path) -> None:
     run(tmp_path, "put", "data", "acme", "other", "--text", "v")
     process = subprocess.Popen(
@@ -109,7 +141,13 @@ def test_another_owner_is_named_and_waited_for(tmp_path: Path) -> None:
     assert run(tmp_path, "get", "data", "acme", "k").stdout == "late"
 
 
-def test_an_interrupt_ends_quietly(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "told"),
+    [(signal.SIGINT, 130, "holdfast: interrupted\n"), (signal.SIGTERM, 143, "")],
+)
+def test_a_signal_ends_quietly(
+    number: signal.Signals, code: int, told: str, tmp_path: Path
+) -> None:
     # What runs the tests may ignore interrupts, as jobs of a shell in the background do, and a
     # process begins with what its parent ignores.
     ours = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -123,9 +161,9 @@ def test_an_interrupt_ends_quietly(tmp_path: Path) -> None:
     signal.signal(signal.SIGINT, ours)
     while not list(tmp_path.glob("holdfast-bench-*/bare")):
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "holdfast: interrupted\n")
+    assert (process.returncode, out, err) == (code, "", told)
     assert list(tmp_path.iterdir()) == []
 
 

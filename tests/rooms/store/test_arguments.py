@@ -61,3 +61,13 @@ def test_what_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: 
     with pytest.raises(InvalidValue):
         holdfast.restore(tmp_path / "from", path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("below", ["", "/store"])
+def test_a_file_is_no_folder_for_a_store(below: str, tmp_path: Path) -> None:
+    there = tmp_path / "file"
+    there.write_text("mine")
+    with pytest.raises(InvalidValue) as caught:
+        holdfast.open(f"{there}{below}")
+    assert caught.value.facts == {"argument": "path", "reason": "not a folder"}
+    assert there.read_text() == "mine"
