@@ -167,6 +167,7 @@ class Bucket(Reader):
         As ``apply``, quicker; None where something in the bucket needs a look first. Their
         numbers follow one another from ``first`` on, if they have any.
         """
+        commit.let_pass(self, len(batch[0]), plain=False)
         with self.lock:
             self.admit_range(low, high)
             if self.special:

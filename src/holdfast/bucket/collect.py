@@ -403,6 +403,7 @@ def _move(bucket: Bucket, batch: list[Evacuate]) -> int:
     """Apply a batch of evacuations; where a key moved to another bucket, that one cares."""
     if not batch:
         return 0
+    commit.let_pass(bucket, len(batch), plain=True)
     try:
         outcomes = bucket.apply(batch)
     except Moved:

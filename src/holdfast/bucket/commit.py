@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Failure = OSError | HoldfastError  # the first happened while writing, the second before it
 INTERRUPTED = "a write was interrupted"
+MANY = 256  # plain stores, that go into a group of their own
 STRETCH = 4  # times its size that a segment may have before a writer waits for its end
 LATE_PART = 8  # of a segment: so much more and a sync beside the writers is asked for again
 SYNCS = 4  # in a row, before the end of a segment has writers wait for what is not synced
@@ -71,6 +72,24 @@ def queue(bucket: Bucket, group: Gathering) -> Lock | None:
     gate.acquire()
     group.waiters.append(gate)
     return gate
+
+
+def let_pass(bucket: Bucket, count: int, *, plain: bool) -> None:
+    """Let a gathering group of another kind go first: of plain stores, or of other records.
+
+    Beside other records each store is told by itself, and all of the group is read again by who
+    collects it: many together rather wait for a sync. What the group comes to is not theirs.
+    """
+    group = bucket.gathering
+    if group is None or max(count, group.count) < MANY or not bucket.durable:
+        return
+    with bucket.lock:
+        group = bucket.gathering
+        if group is None or group.plain is not plain or not group.count:
+            return
+        gate = queue(bucket, group)
+    with suppress(HoldfastError):
+        settle(bucket, group, gate)
 
 
 def settle(bucket: Bucket, group: Gathering, gate: Lock | None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from crc32c import crc32c
@@ -31,6 +32,7 @@ from holdfast.log.records import (
 )
 from holdfast.operations import Store
 from holdfast.values import Receipt, Receipts
+from holdfast.views.port import Table
 from holdfast.views.state import PLAIN_HELD
 
 if TYPE_CHECKING:
@@ -63,7 +65,10 @@ def plan(
     bucket.highest = max(bucket.highest, high)
     group.fresh = False
     pending, before = group.pending, len(group.pending)
-    if before and not pending.keys().isdisjoint(keys):
+    if not group.plain:  # what is alive of it is counted change by change
+        pending.update(zip(keys, rows, strict=True))
+        group.changes += zip(repeat(Table.KEYS), keys, rows)
+    elif before and not pending.keys().isdisjoint(keys):
         group.beside += _replaced_bytes(group, batch)
         pending.update(zip(keys, rows, strict=True))
     else:
@@ -154,7 +159,7 @@ def fits(group: Gathering, batch: Batch, *, charged: bool) -> bool:
     What is ``charged`` depends on what it replaces, so there each key is stored once.
     """
     if not charged:
-        return group.plain
+        return True
     keys = set(batch[0])
     return group.plain and len(keys) == len(batch[0]) and keys.isdisjoint(group.pending)
 

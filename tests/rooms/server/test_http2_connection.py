@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.clock import SystemClock
 from holdfast.server.http2 import coding, frames
-from holdfast.server.http2.bounds import IDLE_FRAMES, STREAM_WINDOW
+from holdfast.server.http2.bounds import IDLE_FRAMES, STREAM_WINDOW, TAKEN_BYTES
 from holdfast.server.http2.connection import Connection
 from holdfast.server.http2.frames import (
     COMPRESSION_ERROR,
@@ -21,7 +21,7 @@ from holdfast.server.http2.frames import (
     PROTOCOL_ERROR,
     frame,
 )
-from holdfast.server.http2.messages import PREFIX
+from holdfast.server.http2.messages import PREFIX, PREFIX_BYTES
 from holdfast.testing.serving import Serving
 from holdfast.wire.protobuf.words import CLASSES
 from tests.rooms.server.http2_peer import (
@@ -337,7 +337,7 @@ BROKEN = [
     (frames.window_update(9, 1), PROTOCOL_ERROR),
     (frame(frames.WINDOW_UPDATE, 0, 0, bytes(3)), FRAME_SIZE_ERROR),
     (frames.window_update(0, frames.MOST_WINDOW), FLOW_CONTROL_ERROR),
-    (frame(frames.DATA, 0, 1, bytes(16_385)), FRAME_SIZE_ERROR),
+    (frame(frames.DATA, 0, 1, bytes(TAKEN_BYTES + 1)), FRAME_SIZE_ERROR),
 ]
 
 
@@ -390,6 +390,24 @@ def test_more_than_was_allowed_to_come_ends_the_connection(both: Served) -> None
             for _ in range(8 * STREAM_WINDOW // len(message)):
                 one.say(frame(frames.DATA, 0, 1, message))
         assert one.goaway() == FLOW_CONTROL_ERROR
+    assert settled(both[0])
+
+
+def test_a_frame_may_be_as_large_as_is_told(both: Served) -> None:
+    value = b"v" * (TAKEN_BYTES - 100)
+    message = CLASSES["StoreRequest"](namespace="a", key="large", value=value).SerializeToString()
+    assert frames.FRAME_BYTES < len(message) + PREFIX_BYTES <= TAKEN_BYTES
+    with peer(both[0]) as one:
+        settings = frames.SETTING.iter_unpack(one.until(frames.SETTINGS).payload)
+        assert dict(settings)[frames.MAX_FRAME_SIZE] == TAKEN_BYTES
+        one.say(one.call(1, "Put", message))
+        assert one.answer(1)[1]["grpc-status"] == "0"
+        one.say(
+            one.call(
+                3, "Get", CLASSES["LoadRequest"](namespace="a", key="large").SerializeToString()
+            )
+        )
+        assert value in one.answer(3)[0]
     assert settled(both[0])
 
 

@@ -6,8 +6,9 @@ from typing import Final
 
 import msgspec
 
-STREAM_WINDOW: Final = 1 << 18  # bytes of a call that come before any of them is taken
-CONNECTION_WINDOW: Final = 1 << 20  # of all calls of a connection, before we say go on
+TAKEN_BYTES: Final = 1 << 16  # of a frame that comes: more than a peer need be able to send
+STREAM_WINDOW: Final = 1 << 20  # bytes of a call that come before any of them is taken
+CONNECTION_WINDOW: Final = 1 << 22  # of all calls of a connection, before we say go on
 QUEUED_BYTES: Final = 1 << 18  # of messages that wait to be taken, before no more of a call come
 UNSENT_BYTES: Final = 8 << 20  # of a connection's answers, before no call of it is begun
 BUFFER_BYTES: Final = 1 << 18  # in the socket's buffer, before nothing more is read or sent

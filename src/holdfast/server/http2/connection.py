@@ -15,6 +15,7 @@ from holdfast.server.http2.bounds import (
     PING_S,
     PONG_S,
     STREAM_WINDOW,
+    TAKEN_BYTES,
     TURN,
     UNSENT_BYTES,
 )
@@ -101,6 +102,7 @@ class Connection(asyncio.Protocol):
         told = {
             frames.MAX_CONCURRENT_STREAMS: bounds.calls,
             frames.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+            frames.MAX_FRAME_SIZE: TAKEN_BYTES,
             frames.MAX_HEADER_LIST_SIZE: bounds.header_bytes,
         }
         self.sender.add(frames.settings(told))
@@ -183,7 +185,7 @@ class Connection(asyncio.Protocol):
         while end - at >= HEAD_BYTES and not (self._is_pausing or self._is_over):
             high, low, kind, flags, stream = head(data, at)
             stop = at + HEAD_BYTES + (high << 8 | low)
-            if stop - at - HEAD_BYTES > FRAME_BYTES:
+            if stop - at - HEAD_BYTES > TAKEN_BYTES:
                 raise Broken(FRAME_SIZE_ERROR)
             if stop > end:
                 break
