@@ -85,6 +85,7 @@ class Delete(msgspec.Struct, gc=False):
 
     ``why``: "asked" by a caller; "expired" and "unreferenced" remove only what
     is so; "dropped" goes past ``permanent`` (parts, dropped namespaces).
+    ``if_version``: only what was seen, not what came since (parts that are garbage).
     """
 
     key: bytes
@@ -92,6 +93,7 @@ class Delete(msgspec.Struct, gc=False):
     why: Literal["asked", "expired", "unreferenced", "dropped"] = "asked"
     once: Once | None = None
     cost_atto: int = 0
+    if_version: int | None = None
 
 
 class Release(msgspec.Struct, gc=False):

@@ -17,6 +17,7 @@ from holdfast.bucket.locks import Held
 from holdfast.bucket.rewrite import evacuate, join
 from holdfast.bucket.sharing import has_room, hold_room
 from holdfast.errors import (
+    Busy,
     Changed,
     Exists,
     FenceTooOld,
@@ -161,6 +162,15 @@ def _conditions(
         )
     if options.expect is not None and bucket.peek(Table.KEYS, operation.key) != options.expect:
         raise Changed(key=name)
+    if options.parts is not None:
+        _hold_parts(bucket, operation.key, options.parts.upload)
+
+
+def _hold_parts(bucket: Bucket, key: bytes, upload: bytes) -> None:
+    """Refuse a manifest whose parts may be gone: its upload was given up meanwhile (rule 8)."""
+    known = ((note.upload, note.state) for note in _uploads(bucket, key))
+    if (upload, rows.BEGUN) not in known:
+        raise Busy(bucket=bucket.id)
 
 
 def _hold_fence(bucket: Bucket, key: bytes, name: str, fence: int) -> None:
@@ -237,11 +247,14 @@ def _note_upload(
     notes = [
         known
         for known in _uploads(bucket, key)
-        if known.upload != upload
-        and (known.state == rows.BEGUN or known.time_ns + READ_GRACE_NS > now)
+        if known.upload != upload and (known.state == rows.BEGUN or _is_in_grace(known, now))
     ]
     notes.append(rows.UploadNote(upload, state, version, now))
     _write_uploads(bucket, group, key, version, notes)
+
+
+def _is_in_grace(note: rows.UploadNote, now: int) -> bool:
+    return note.state == rows.REPLACED and note.time_ns + READ_GRACE_NS > now
 
 
 def _forget_upload(bucket: Bucket, group: Gathering, key: bytes, upload: bytes) -> None:
@@ -312,6 +325,8 @@ def delete(bucket: Bucket, operation: Delete, group: Gathering) -> int:
     if (why == "expired" and not gone) or (
         why == "unreferenced" and (not old.flags & Flag.MARKED or old.flags & Flag.PERMANENT)
     ):
+        raise Changed(key=operation.name)
+    if operation.if_version is not None and old.version != operation.if_version:
         raise Changed(key=operation.name)
     kinds = {"expired": Type.EXPIRE, "unreferenced": Type.UNREFERENCED}
     group.add(kinds.get(why, Type.DELETE), key, b"", bucket.next_version(), now)
@@ -414,13 +429,22 @@ def _held_by(bucket: Bucket, operation: Unlock | Renew) -> Held:
 
 
 def upload(bucket: Bucket, operation: Upload, group: Gathering) -> None:
-    """Note that a large object's parts are being written, or that they no longer count."""
+    """Note that a large object's parts are being written, or that they no longer count.
+
+    What was replaced a moment ago is neither: readers have its parts for the grace.
+    """
+    now = bucket.time.now_ns()
+    noted = _uploads(bucket, operation.key)
+    is_read = any(note.upload == operation.upload and _is_in_grace(note, now) for note in noted)
     if operation.state == "given_up":
-        _forget_upload(bucket, group, operation.key, operation.upload)
+        if not is_read:
+            _forget_upload(bucket, group, operation.key, operation.upload)
+    elif is_read:
+        raise Changed(key=operation.name)
     else:
         if bucket.peek(Table.UPLOADS, operation.key) is None:
             hold_room(bucket, Table.UPLOADS, operation.key, operation.name)
-        note = (operation.upload, rows.BEGUN, bucket.time.now_ns())
+        note = (operation.upload, rows.BEGUN, now)
         _note_upload(bucket, group, operation.key, note)
 
 

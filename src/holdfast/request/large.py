@@ -6,6 +6,12 @@ records like any other: they are placed, split and moved, and one object may
 span many buckets. Until the manifest is written a reader sees the old object,
 afterwards the new one.
 
+The bucket of the object's key alone says what an upload is, and it changes its mind
+in one commit: parts are written under a note there that the upload was begun, the
+manifest takes the note away and is refused without it, and who removes parts takes
+it away first. So a manifest that is still on its way, from a process that died or
+whose answer was lost, never stands without its parts.
+
     hidden key:  namespace 0x01  upload (8 bytes)  number (u32 BE)  key
 """
 
@@ -13,6 +19,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 
 from crc32c import crc32c
 
@@ -97,9 +104,8 @@ class LargeWriter:
         """Take an object's parts as they stand and write behind them; its CRC is known."""
         self._known_crc = entry.crc
         self._number = self._kept = parts
-        self._upload = upload
         if upload is not None:
-            self._corridor.uploads[upload] = self
+            self._begin(upload)
 
     def finish(self) -> Receipt:
         """Write the manifest: from here on readers see this object."""
@@ -126,13 +132,14 @@ class LargeWriter:
         return row is not None and unpack(row).attributes.upload == self._upload
 
     def give_up(self) -> None:
-        """Abandon the upload; its parts are garbage at once."""
-        if self._upload is None or self._kept:
-            return  # parts that an object holds are not given up
+        """Abandon the upload: its parts are garbage at once, unless they are an object's by now."""
+        if self._upload is None:
+            return
         upload, self._upload = self._upload, None
         try:
             self._corridor.write(Upload(self._key, self.name, upload, "given_up"))
-            drop_parts(self._corridor, self._key, upload, self._number)
+            for number in range(0 if self._kept else self._number):
+                drop_part(self._corridor, self._key, upload, number)
         except HoldfastError:
             return  # collect finds them: nobody knows this upload any more
 
@@ -151,13 +158,11 @@ class LargeWriter:
                 bucket.sync_published()
 
     def _store_part(self) -> None:
-        if self._upload is None:
-            upload = self._corridor.placement.settings.entropy.bytes(UPLOAD_BYTES)
-            self._corridor.uploads[upload] = self
-            self._corridor.write(Upload(self._key, self.name, upload, "begun"))
-            self._upload = upload
+        upload = self._upload or self._begin(
+            self._corridor.placement.settings.entropy.bytes(UPLOAD_BYTES)
+        )
         data = bytes(self._buffer)
-        key = part_key(self._key, self._upload, self._number)
+        key = part_key(self._key, upload, self._number)
         try:
             self._corridor.write(Store(key, self.name, data))
         except HoldfastError:
@@ -166,6 +171,12 @@ class LargeWriter:
         self._crc = crc32c(data, self._crc)
         self._number += 1
         self._buffer.clear()
+
+    def _begin(self, upload: bytes) -> bytes:
+        self._corridor.uploads[upload] = self
+        self._corridor.write(Upload(self._key, self.name, upload, "begun"))
+        self._upload = upload
+        return upload
 
 
 def _with_parts(options: StoreOptions, parts: Parts) -> StoreOptions:
@@ -192,13 +203,11 @@ def store_large(corridor: Corridor, operation: Store, source: bytes | memoryview
     return writer.finish()
 
 
-def drop_parts(corridor: Corridor, key: bytes, upload: bytes, count: int) -> None:
-    """Remove an upload's first ``count`` parts; absent ones are passed over."""
-    for number in range(count):
-        try:
+def drop_part(corridor: Corridor, key: bytes, upload: bytes, number: int) -> None:
+    """Remove a part of an upload, where it is there and the bucket of ``key`` has no use for it."""
+    if corridor.read(key, lambda bucket: disowned(bucket, key, upload, number)):
+        with suppress(NotFound):
             corridor.write(Delete(part_key(key, upload, number), "", "dropped"))
-        except NotFound:
-            continue
 
 
 def pieces(  # noqa: PLR0917 - an object and what of it
@@ -276,13 +285,13 @@ def _fold_into_parts(corridor: Corridor, key: bytes, name: str) -> None:
     entry = unpack(row)
     old = entry.attributes
     writer = LargeWriter(corridor, key, name, _same(entry, row))
-    writer.go_on(old.upload, old.parts_bytes // PART_BYTES, entry)
     try:
+        writer.go_on(old.upload, old.parts_bytes // PART_BYTES, entry)
         for piece in pieces(corridor, key, name, entry, old.parts_bytes, entry.size):
             writer.write(piece)
         writer.finish()
     except Changed:
-        return
+        writer.give_up()
 
 
 def _same(entry: Entry, row: bytes) -> StoreOptions:
@@ -297,25 +306,30 @@ def _same(entry: Entry, row: bytes) -> StoreOptions:
     )
 
 
-def disowned(corridor: Corridor, bucket: Bucket, part: tuple[bytes, bytes, int]) -> bool:
+def disowned(bucket: Bucket, key: bytes, upload: bytes, number: int) -> bool:
     """Whether nobody needs a part, given as its object's key, upload and number.
 
-    Only the bucket of the object's key can say it.
+    Only the bucket of the object's key can say it. What was begun is needed until it is
+    given up, which ``abandoned`` tells.
     """
-    key, upload, number = part
     if isinstance(bucket, Elsewhere):
         return bucket.disowned(key, upload, number)
     if not bucket.start <= key < bucket.stop:
         raise Moved(bucket=bucket.id)
-    if corridor.is_writing(upload):
-        return False
     with bucket.lock:
         entry = bucket.peek_entry(key)
         row = bucket.peek(Table.UPLOADS, key)
-    if entry is not None and entry.flags & Flag.LARGE and entry.attributes.upload == upload:
-        return number * PART_BYTES >= entry.attributes.parts_bytes
     notes = rows.unpack_uploads(rows.unpack_row(row).payload) if row else []
     note = next((note for note in notes if note.upload == upload), None)
-    if note is None or note.state == rows.BEGUN:
-        return True
-    return note.time_ns + READ_GRACE_NS <= bucket.time.now_ns()
+    if note is not None and note.state == rows.BEGUN:
+        return False
+    if entry is not None and entry.flags & Flag.LARGE and entry.attributes.upload == upload:
+        return number * PART_BYTES >= entry.attributes.parts_bytes
+    return note is None or note.time_ns + READ_GRACE_NS <= bucket.time.now_ns()
+
+
+def abandoned(corridor: Corridor, bucket: Bucket, key: bytes, note: rows.UploadNote) -> bool:
+    """Whether an upload that is noted will not go on: replaced past the grace, or nobody's."""
+    if note.state == rows.BEGUN:
+        return not corridor.is_writing(note.upload)
+    return disowned(bucket, key, note.upload, 0)

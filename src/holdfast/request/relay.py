@@ -136,8 +136,7 @@ class Relay:
         return self._ask(start, lambda bucket: _paged(bucket, start, stop, limit, Table.KEYS))
 
     def _disowned(self, key: bytes, upload: bytes, number: int) -> bool:
-        part = (key, upload, number)
-        return self._ask(key, lambda bucket: disowned(self._corridor, bucket, part))
+        return self._ask(key, lambda bucket: disowned(bucket, key, upload, number))
 
     def _place_of(self, key: bytes, space: bytes) -> Place:
         self._mine(key)

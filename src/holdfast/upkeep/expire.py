@@ -16,7 +16,7 @@ from holdfast.log.records import Flag
 from holdfast.operations import Delete, Operation, Upload
 from holdfast.request.arguments import BEYOND, HIDDEN, VISIBLE
 from holdfast.request.corridor import Corridor
-from holdfast.request.large import disowned, owner_of
+from holdfast.request.large import abandoned, disowned, owner_of
 from holdfast.request.listing import rows as live_rows
 from holdfast.views.port import Table
 
@@ -185,7 +185,7 @@ def sweep_parts(corridor: Corridor, pace: Pace) -> int:
     """
     removed = 0
     for page in _hidden_pages(corridor):
-        removed += _drop(corridor, [key for key, _ in page if _is_garbage(corridor, key)])
+        removed += _drop(corridor, page)
         pace()
     return removed + sweep_uploads(corridor, pace)
 
@@ -195,35 +195,41 @@ def sweep_uploads(corridor: Corridor, pace: Pace) -> int:
     removed = 0
     for bucket in list(corridor.directory):
         try:
-            for key, upload in _noted(corridor, bucket):
+            for key, upload in _abandoned(corridor, bucket):
+                corridor.write(Upload(key, "", upload, "given_up"))  # first: no manifest may come
                 start = key.partition(VISIBLE)[0] + HIDDEN + upload
                 for page in live_rows(corridor, start, start + b"\xff"):
-                    removed += _drop(corridor, [part for part, _ in page])
+                    removed += _drop(corridor, page)
                     pace()
-                corridor.write(Upload(key, "", upload, "given_up"))
         except Moved:
             continue  # a split came between: next time
     return removed
 
 
-def _noted(corridor: Corridor, bucket: Bucket) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and uploads that a bucket has a note of and that are garbage."""
+def _abandoned(corridor: Corridor, bucket: Bucket) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and uploads that a bucket has a note of and that will not go on."""
     at: bytes | None = bucket.start
     while at is not None and at < bucket.stop:
         page, at = bucket.page(at, bucket.stop, BATCH, Table.UPLOADS)
         for key, row in page:
             for note in rows.unpack_uploads(rows.unpack_row(row).payload):
-                if disowned(corridor, bucket, (key, note.upload, 0)):
+                if abandoned(corridor, bucket, key, note):
                     yield key, note.upload
 
 
-def _drop(corridor: Corridor, parts: list[bytes]) -> int:
-    """Remove parts; what made them garbage must not be lost by a crash that this survives."""
-    if not parts:
+def _drop(corridor: Corridor, page: list[tuple[bytes, bytes]]) -> int:
+    """Remove the parts of a page that are garbage; how many went.
+
+    What made them garbage must not be lost by a crash that this survives.
+    """
+    garbage = [(part, row) for part, row in page if _is_garbage(corridor, part)]
+    if not garbage:
         return 0
     if corridor.placement.settings.sync != "always":
         _sync_all(corridor)
-    outcomes = corridor.write_many([Delete(part, "", "dropped") for part in parts])
+    outcomes = corridor.write_many(
+        [Delete(part, "", "dropped", if_version=unpack(row).version) for part, row in garbage]
+    )
     return sum(not isinstance(outcome, HoldfastError) for outcome in outcomes)
 
 
@@ -249,4 +255,4 @@ def _hidden_pages(corridor: Corridor) -> Iterator[list[tuple[bytes, bytes]]]:
 def _is_garbage(corridor: Corridor, hidden: bytes) -> bool:
     """Ask the bucket of the object's key; nobody else may decide it."""
     part = owner_of(hidden)
-    return corridor.read(part[0], lambda bucket: disowned(corridor, bucket, part))
+    return corridor.read(part[0], lambda bucket: disowned(bucket, *part))

@@ -12,7 +12,16 @@ import pytest
 from holdfast.bucket.many import ABSENT
 from holdfast.clock import BucketTime
 from holdfast.engines.memory import MemoryDisk
-from holdfast.errors import HoldfastError, InvalidValue, Moved, NotFound, Unavailable
+from holdfast.errors import (
+    Busy,
+    HoldfastError,
+    InvalidValue,
+    Moved,
+    NotFound,
+    OutcomeUnknown,
+    Unavailable,
+)
+from holdfast.operations import Store as Put
 from holdfast.placement.directory import HIGHEST, LOWEST
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.placement.placement import Share
@@ -171,6 +180,75 @@ def test_parts_that_the_other_half_is_writing_are_not_swept() -> None:
             right.collect()
             file.write(b"y" * (1024 * 1024))
         assert len(left.namespace("acme").get("k0000/stream")) == 3 * 1024 * 1024
+
+
+def large_of(number: int) -> bytes:
+    return Random(number).randbytes(3 * 1024 * 1024)
+
+
+def manifest_of(arguments: tuple[object, ...]) -> Put | None:
+    """The manifest among what is asked to be applied."""
+    operations = arguments[0] if isinstance(arguments[0], list) else []
+    stores = (o for o in operations if isinstance(o, Put) and o.options is not None)
+    return next((store for store in stores if store.options and store.options.parts), None)
+
+
+@pytest.mark.parametrize("before", [None, b"small", large_of(2)])
+def test_a_manifest_whose_answer_is_lost_keeps_its_parts(
+    monkeypatch: pytest.MonkeyPatch, before: bytes | None
+) -> None:
+    with halves() as (both, _, _):
+        right = both.stores[1]
+        ns, ask = right.namespace("acme"), both.links[1].ask
+        if before is not None:
+            ns.put("k0000/lost", before)
+
+        def asked(method: str, *arguments: object) -> object:
+            answer = ask(method, *arguments)
+            if method == "apply" and manifest_of(arguments):
+                raise OutcomeUnknown
+            return answer
+
+        monkeypatch.setattr(both.links[1], "ask", asked)
+        with pytest.raises(OutcomeUnknown):
+            ns.put("k0000/lost", large_of(1))
+        for store in both.stores:
+            store.collect()
+            assert store.namespace("acme").get("k0000/lost") == large_of(1)
+            assert store.check().ok
+
+
+@pytest.mark.parametrize("sweeps", ["the writer", "the other half", "a tick of the other half"])
+def test_a_manifest_that_comes_after_its_parts_were_given_up_is_refused(
+    monkeypatch: pytest.MonkeyPatch, sweeps: str
+) -> None:
+    with halves() as (both, _, _):
+        left, right = both.stores
+        ask, late = both.links[1].ask, []
+
+        def asked(method: str, *arguments: object) -> object:
+            if method == "apply" and (manifest := manifest_of(arguments)):
+                late.append(manifest)
+                raise OutcomeUnknown
+            if method == "apply" and late and sweeps != "the writer":
+                raise Unavailable  # the writer can give nothing up any more
+            return ask(method, *arguments)
+
+        monkeypatch.setattr(both.links[1], "ask", asked)
+        with pytest.raises(OutcomeUnknown):
+            right.namespace("acme").put("k0000/late", large_of(1))
+        if sweeps == "the other half":
+            left.collect()
+        elif sweeps == "a tick of the other half":
+            for _ in range(40):
+                both.clock.advance(10**9)
+                left.tick(1)
+        with pytest.raises(Busy):
+            left.corridor.write(late[0])
+        for store in both.stores:
+            assert "k0000/late" not in store.namespace("acme")
+            store.collect()
+            assert store.check().ok
 
 
 def test_a_range_changes_hands_and_nothing_is_lost() -> None:
