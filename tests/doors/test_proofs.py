@@ -54,6 +54,24 @@ def test_a_value_comes_with_its_proof(serving: Serving) -> None:
     assert (again, sealed) == (value, proof)
 
 
+@pytest.mark.parametrize("path", ["/certified/acme/a", "/v1/namespaces/acme/objects/a?proof=1"])
+def test_a_proven_value_is_told_like_any_other(serving: Serving, path: str) -> None:
+    acme = serving.store.namespace("acme")
+    acme.put("a", b"<p>", content_type="text/html", ttl=3_600)
+    headers = {"Authorization": f"Bearer {serving.token()}"}
+    told = []
+    for asked in (path, "/v1/namespaces/acme/objects/a"):
+        with urlopen(Request(serving.url + asked, headers=headers)) as answer:  # noqa: S310 - our own
+            told.append(dict(answer.headers))
+    kept = ("Content-Type", "ETag", "Holdfast-Version", "Holdfast-Modified", "Holdfast-Expires")
+    assert [told[0][name] for name in kept] == [told[1][name] for name in kept]
+    assert (told[0]["Content-Type"], "Accept-Ranges" in told[0]) == ("text/html", False)
+    acme.put("a", b"plain")
+    with urlopen(Request(serving.url + path, headers=headers)) as answer:  # noqa: S310 - our own
+        assert answer.headers["Content-Type"] == "application/octet-stream"
+        assert "Holdfast-Expires" not in answer.headers
+
+
 def test_what_was_published_is_certified_for_anyone(serving: Serving) -> None:
     acme, key = serving.store.namespace("acme"), serving.store.public_key()
     acme.put("site/a b", b"<p>")

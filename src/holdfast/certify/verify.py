@@ -188,6 +188,23 @@ def signed_root_of(proof: bytes) -> bytes:
     raise ProofInvalid(reason="structure")
 
 
+def said_of(namespace: str, key: str, proof: bytes) -> leaf.Attributes:
+    """What a proof of an object says, its signature not looked at: for whoever made it.
+
+    Raises:
+        ProofInvalid: it says nothing of this object.
+    """
+    match cbor.decode(proof, bytes_most=PROOF_BYTES):
+        case [_, _, bytes(signed), bytes(encoded)]:
+            node = tree.decode(encoded, bytes_most=PROOF_BYTES)
+            low, store = _key(key), roots.decode(signed).store
+        case _:
+            raise ProofInvalid(reason="structure")
+    space = _subtree(node, _identify(store, namespace))
+    ((_, _, part),) = tiles(space, low, low + b"\x00")
+    return leaf.decode(_content(_subtree(_subtree(part, KEYS), low)))
+
+
 class _Opened:
     """A proof whose signature holds and whose tree is the one that was signed."""
 

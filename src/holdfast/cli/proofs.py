@@ -23,7 +23,7 @@ from holdfast.cli.options import (
     output_of,
     settings_of,
 )
-from holdfast.cli.output import counted, facts_table, shown, time_text
+from holdfast.cli.output import Output, counted, facts_table, shown, time_text
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.engines.disk import OsDisk
 from holdfast.errors import InvalidValue
@@ -205,10 +205,23 @@ def watched(
         Path | None,
         typer.Option("--public-key", metavar="FILE", help="The key to trust; else the store's."),
     ] = None,
+    other: Annotated[
+        Path | None,
+        typer.Option(
+            "--compare", metavar="OTHER", help="Compare SEEN with what somebody else saw."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the store with what was seen of it before; exit code 6 if it went back or forked."""
+    """Compare the store with what was seen of it before; exit code 6 if it went back or forked.
+
+    With --compare hold two such files against each other; neither changes.
+    """
     output = output_of(context, as_json=as_json)
+    if other is not None:
+        with opened(path, settings_of(context).store, output=output) as store:
+            _compared(store, watch.decode(_read(seen)), watch.decode(_read(other)), output)
+        return
     before = watch.decode(_read(seen)) if seen.exists() else None
     with opened(path, settings_of(context).store, output=output) as store:
         trusted = store.public_key() if public_key is None else _read(public_key)
@@ -220,6 +233,22 @@ def watched(
     output.document(
         {"findings": found, "revision": now.revision, "root": now.root},
         f"revision {now.revision}: {told if before is not None else 'seen for the first time'}",
+    )
+    if not set(found) <= {DECLARED}:
+        raise typer.Exit(ExitCode.UNTRUSTED)
+
+
+def _compared(store: Store, one: watch.Seen, another: watch.Seen, output: Output) -> None:
+    """Tell what two memories of the store say against each other."""
+    older, newer = sorted((one, another), key=lambda seen: (seen.incarnation, seen.revision))
+    history = watch.History()
+    with suppress(InvalidValue):  # the store does not hold both: that shows below
+        history = store.certifier.history(older, newer)
+    found = watch.compare(one, another, history)
+    told = ", ".join(found) if found else "one goes on from the other"
+    output.document(
+        {"findings": found, "revisions": [older.revision, newer.revision]},
+        f"revisions {older.revision} and {newer.revision}: {told}",
     )
     if not set(found) <= {DECLARED}:
         raise typer.Exit(ExitCode.UNTRUSTED)

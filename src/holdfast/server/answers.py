@@ -17,6 +17,8 @@ from typing import Final
 import msgspec
 
 from holdfast.errors import HoldfastError, RateLimited
+from holdfast.request.arguments import CONTROLS
+from holdfast.wire.headers import OCTETS
 from holdfast.wire.problems import MEDIA_TYPE, problem_of
 from holdfast.wire.values import Form, encode
 
@@ -47,6 +49,24 @@ class Answer(msgspec.Struct, gc=False):
     pieces: Iterator[bytes] | None = None
     cost_atto: int = 0
     code: str = ""  # of the error that it tells
+
+
+def object_headers(
+    kind: str | None, version: int, modified_ns: int, expires_ns: int | None
+) -> bytes:
+    """What is told beside the value of an object; ``kind`` is its content type."""
+    if kind is not None and CONTROLS.search(kind):  # stored by a version that let it in
+        kind = None
+    return (
+        b'Content-Type: %b\r\nETag: "%d"\r\nHoldfast-Version: %d\r\nHoldfast-Modified: %d\r\n%b'
+        % (
+            (kind or OCTETS).encode(),
+            version,
+            version,
+            modified_ns,
+            b"Holdfast-Expires: %d\r\n" % expires_ns if expires_ns else b"",
+        )
+    )
 
 
 def head_of(answer: Answer, date: bytes, number: bytes, *, close: bool) -> bytes:

@@ -11,16 +11,23 @@ from holdfast.limits import VALUE_RECORD_BYTES
 from holdfast.log.entry import ENTRY, Entry, unpack
 from holdfast.operations import Append, Delete, Release, Store, StoreOptions
 from holdfast.request import large, reading
-from holdfast.request.arguments import CONTROLS
 from holdfast.server import proofs
-from holdfast.server.answers import JSON_TYPE, NOT_MODIFIED, Answer, gone, refused, told
+from holdfast.server.answers import (
+    JSON_TYPE,
+    NOT_MODIFIED,
+    Answer,
+    gone,
+    object_headers,
+    refused,
+    told,
+)
 from holdfast.server.conditions import names
 from holdfast.server.listing import flag
 from holdfast.server.numbers import numbered, space_of
 from holdfast.server.ranges import Span, span_of
 from holdfast.server.requests import Request
 from holdfast.values import Receipt
-from holdfast.wire.headers import IF_MATCH, IF_NONE_MATCH, OCTETS, options_of
+from holdfast.wire.headers import IF_MATCH, IF_NONE_MATCH, options_of
 from holdfast.wire.paths import decode_query
 from holdfast.wire.values import encode
 
@@ -173,19 +180,8 @@ def headers_of_row(row: bytes) -> bytes:
 
 def _headers_of(entry: Entry) -> bytes:
     kind = entry.attributes.content_type if entry.attrs else None
-    if kind is not None and CONTROLS.search(kind):  # stored by a version that let it in
-        kind = None
-    return (
-        b'Content-Type: %b\r\nETag: "%d"\r\nHoldfast-Version: %d\r\nHoldfast-Modified: %d\r\n'
-        b"Accept-Ranges: bytes\r\n%b"
-        % (
-            (kind or OCTETS).encode(),
-            entry.version,
-            entry.version,
-            entry.modified_ns,
-            b"Holdfast-Expires: %d\r\n" % entry.expires_ns if entry.expires_ns else b"",
-        )
-    )
+    headers = object_headers(kind, entry.version, entry.modified_ns, entry.expires_ns)
+    return headers + b"Accept-Ranges: bytes\r\n"
 
 
 # -- delete, stat, exists, append, release ---------------------------------------------------

@@ -17,9 +17,9 @@ from holdfast.certify.watch import History
 from holdfast.errors import InvalidValue, LimitExceeded, NotFound
 from holdfast.identity.attestation import binds
 from holdfast.limits import LIST_PAGE, PROOF_HEADER_BYTES, PROVEN_BYTES, PROVEN_LIST_BYTES
-from holdfast.server.answers import Answer, refused, told
+from holdfast.server.answers import Answer, object_headers, refused, told
 from holdfast.server.requests import Request
-from holdfast.wire.headers import OCTETS, range_of
+from holdfast.wire.headers import range_of
 from holdfast.wire.paths import decode_query
 from holdfast.wire.proofs import Answered
 
@@ -52,7 +52,7 @@ def get(site: Site, request: Request) -> None:
     query = decode_query(request.query) if request.query else {}
     name = site.tenant_of(request).name
     make = partial(prove, site.store, name, request)
-    site.work(request, partial(asked, make, site.store, query), partial(_proven, request))
+    site.work(request, partial(asked, make, site.store, query), partial(_proven, name, request))
 
 
 def page(site: Site, request: Request) -> None:
@@ -132,7 +132,7 @@ def prove_page(store: Store, name: str, query: dict[str, str], *, sealed: bool) 
     return Answered(None, proven.proof, proven.revision, proven.time_ns, next=proven.next)
 
 
-def _proven(request: Request, answered: object) -> Answer:
+def _proven(name: str, request: Request, answered: object) -> Answer:
     if not isinstance(answered, Answered):
         raise TypeError(answered)
     request.sent_bytes = answered.sent_bytes
@@ -146,8 +146,9 @@ def _proven(request: Request, answered: object) -> Answer:
         answer = refused(NotFound(key=request.key))
         answer.headers += headers
         return answer
-    kind = b"Content-Type: %b\r\n" % OCTETS.encode()
-    return Answer(200, kind + headers, answered.value)
+    said = verify.said_of(name, request.key, answered.proof)
+    told_beside = object_headers(said.content_type, said.version, said.modified_ns, said.expires_ns)
+    return Answer(200, told_beside + headers, answered.value)
 
 
 def _page_proven(request: Request, answered: object) -> Answer:
