@@ -17,5 +17,5 @@ anybody maps it, so no map of one can lose its ground.
 system (``Disk``); ``files`` keeps segments in files of any disk; ``disk`` is
 the machine's own disk, ``ahead`` the same with zeros ahead of small writes, and
 ``memory`` one that lasts as long as the process; ``cached`` says what of a file is in memory,
-and ``whole`` writes files that are there whole or not at all.
+``heap`` gives back what was freed, and ``whole`` writes files that are there whole or not at all.
 """

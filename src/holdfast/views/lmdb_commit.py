@@ -159,6 +159,7 @@ class Commit(Writer):
         self._attempt: Attempt | None = None
         self._refused: Corrupt | None = None
         self._done: list[Step] = []
+        self._rows = 0
 
     def __enter__(self) -> Writer:
         self._life.writing.acquire()
@@ -198,6 +199,7 @@ class Commit(Writer):
                 480 bytes; none of ``rows`` is put.
         """
         if rows:
+            self._rows += len(rows)
             kept = keep(rows)
             again = lambda attempt: attempt.put(table, kept())  # noqa: E731
             self._do(lambda attempt: attempt.put(table, rows), again)
@@ -210,6 +212,7 @@ class Commit(Writer):
         """
         found = [True]
         if rows:
+            self._rows += len(rows)
             kept = keep(rows)
             again = lambda attempt: found.append(attempt.insert(table, kept()))  # noqa: E731
             self._do(lambda attempt: found.append(attempt.insert(table, rows)), again)
@@ -219,6 +222,7 @@ class Commit(Writer):
         """Remove rows; absent keys are passed over."""
         kept = list(keys)
         if kept:
+            self._rows += len(kept)
             self._do(lambda attempt: attempt.delete(table, kept))
 
     def clear(self) -> None:
@@ -291,7 +295,7 @@ class Commit(Writer):
                 self._life.distrust()
                 raise judged(error, "view") from error
             else:
-                self._life.committed()
+                self._life.committed(self._rows)
                 return
 
 

@@ -22,6 +22,7 @@ from weakref import ref
 
 import lmdb
 
+from holdfast.engines.heap import give_back
 from holdfast.errors import Closed, Corrupt
 from holdfast.limits import MIB
 from holdfast.views.lmdb_judged import Changed, Judgement, Pages
@@ -43,6 +44,7 @@ from holdfast.views.port import Table
 MAP_BYTES: Final = 64 * MIB
 ROOM: Final = 4  # times what a file holds: a commit may write every page anew, and twice as many
 AT_ONCE_BYTES: Final = 64 * MIB  # of a file that is judged before anything is read: some 30 ms
+MANY_ROWS: Final = 4_096  # of a commit: their pages may take 16 MiB
 READERS: Final = 64  # read transactions alive at once; LMDB has room for 126
 CROWDED_S: Final = 0.001
 
@@ -340,11 +342,21 @@ class LmdbLife:
             self._await_readers()
             environment.set_mapsize(max(2 * environment.info()["map_size"], least))
 
-    def committed(self) -> None:
-        """Let readers see the commit, and note the sums of its pages."""
+    def committed(self, rows: int) -> None:
+        """Let readers see the commit, and note the sums of its pages.
+
+        LMDB keeps the memory of the pages of its largest commit, 4 KiB for a row or two, for as
+        long as an environment is open. So behind a commit of many rows it is closed.
+        """
+        many = rows >= MANY_ROWS
         with self._gate:
-            self._turn()
+            if many:
+                self._shut()
+            else:
+                self._turn()
             self._known = self.paths.identity()
+        if many:
+            give_back()
         keep_sums(self.paths)
 
     def distrust(self) -> None:

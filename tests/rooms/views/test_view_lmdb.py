@@ -15,7 +15,7 @@ import pytest
 from holdfast.limits import MIB
 from holdfast.testing.views import Fresh, ViewSuite, commit, numbered
 from holdfast.views.lmdb_file import Meta
-from holdfast.views.lmdb_life import READERS, Transaction
+from holdfast.views.lmdb_life import MANY_ROWS, READERS, Transaction
 from holdfast.views.lmdb_open import Handles, Paths, verify
 from holdfast.views.lmdb_view import LmdbView
 from holdfast.views.port import Table
@@ -152,7 +152,7 @@ def test_the_map_grows_within_one_commit(view: LmdbView) -> None:
             writer.put(Table.KEYS, rows[at : at + 500])
             writer.delete(Table.KEYS, [rows[at][0]])
             assert view.get(Table.KEYS, b"gone") == b"2"
-    assert map_bytes(view) > 64 * MIB
+        assert map_bytes(view) > 64 * MIB
     left = [row for n, row in enumerate(rows) if n % 500]
     expected = sorted([*left, (b"old", b"1"), (b"p" * 600, b"new"), (b"p" * 601, b"4")])
     assert view.count(Table.KEYS) == len(expected)
@@ -183,6 +183,32 @@ def test_a_cleared_view_grows_too(view: LmdbView) -> None:
         writer.put(Table.KEYS, [(b"%06d" % n, b"v" * 3_900) for n in range(1_000)])
     assert view.count(Table.KEYS) == 1_000
     assert view.count(Table.META) == 0
+
+
+def test_the_memory_of_a_large_commit_is_given_back(
+    view: LmdbView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LMDB keeps that of its pages for as long as the environment is open."""
+    gave: list[bool] = []
+    opened: list[bool] = []
+
+    def give_back() -> None:
+        gave.append(True)
+        opened.append(view._readers.environment is not None)
+
+    monkeypatch.setattr("holdfast.views.lmdb_life.give_back", give_back)
+    commit(view, [(b"a", b"1")])
+    assert gave == []
+    for value in (b"1", b"2"):
+        with view.writer() as writer:
+            for at in range(0, MANY_ROWS, 500):
+                writer.put(Table.KEYS, [(b"%06d" % n, value) for n in range(at, at + 500)])
+        assert view.get(Table.KEYS, b"000007") == value
+    with view.writer() as writer:
+        writer.delete(Table.KEYS, [b"%06d" % n for n in range(MANY_ROWS)])
+    assert len(gave) == 3
+    assert not any(opened)
+    assert view.get(Table.KEYS, b"a") == b"1"
 
 
 def test_readers_do_not_notice_a_growth(view: LmdbView) -> None:
