@@ -11,14 +11,17 @@ are mapped, and small writes are copied into that *window*: 0.5 us. The pages ar
 file's own, as those of a write are: what was copied there outlives a ``kill -9``, shows
 to every read at once, and becomes durable by the file's ``sync``, which tells of every
 failed write-back. Larger writes go by call: the kernel takes them in large pieces of
-its own.
+its own. Where they follow one another the disk is asked for blocks ahead of them, as
+many as the file has already: a write that finds its blocks and its length there takes 0.21 us a KiB
+of processor time where it took 0.30, and waits less for the journal while another
+thread syncs (ext4).
 
 The zeros are written, not only asked for, so that a full disk is an OSError here.
 What the disk has taken cannot be refused later, where it writes in place; so on
 other file systems there are none. A disk that breaks while a window is open ends
 the process, as a mapped page that cannot be read does (rule 12).
 
-``finish`` gives back what is left of the zeros. After a crash they stay; to whoever
+``finish`` gives back what is left of zeros and blocks. After a crash they stay; to whoever
 reads the log they are a torn tail.
 """
 
@@ -36,7 +39,7 @@ from weakref import ref
 
 from holdfast.engines.disk import OsDisk, OsFile
 from holdfast.engines.port import Buffer, File
-from holdfast.limits import KIB
+from holdfast.limits import KIB, MIB
 
 WINDOW_BYTES = max(128 * KIB, ALLOCATIONGRANULARITY)
 # Of zeros: the largest that Linux takes from the pages a processor gave back last. Larger
@@ -44,8 +47,11 @@ WINDOW_BYTES = max(128 * KIB, ALLOCATIONGRANULARITY)
 PIECE_BYTES = 32 * KIB
 RUN_BYTES = WINDOW_BYTES  # of small writes in a row are worth zeros ahead: short files have none
 SMALL_BYTES = 16 * KIB  # from here on a write goes by call
+CLAIM_BYTES = MIB  # files are longer than that before blocks are asked for ahead of large writes:
+CLAIM_BYTES_MOST = 16 * MIB  # as many as they have, up to so many, so that it is asked seldom
 OPEN_WINDOWS = 16  # each holds a descriptor of its own, on top of those that are counted
 IN_PLACE = frozenset(("ext2", "ext3", "ext4", "xfs", "tmpfs"))  # no copy on write
+CLAIMED = frozenset(("ext4",))  # where blocks that are asked for are worth it, as measured
 
 _ZEROS = bytes(PIECE_BYTES)
 _MOUNTS = "/proc/self/mountinfo"
@@ -80,17 +86,20 @@ class AheadFile(OsFile):
     Args:
         fd: a descriptor for reading and writing; this object owns it now.
         windows: the bound it shares with others; None where all writes go by call.
+        claims: ask for blocks ahead of large writes.
     """
 
-    __slots__ = ("_ahead", "_run", "_start", "_windows", "window")
+    __slots__ = ("_ahead", "_claimed", "_claims", "_run", "_start", "_windows", "window")
 
-    def __init__(self, fd: int, windows: Windows | None) -> None:
+    def __init__(self, fd: int, windows: Windows | None, *, claims: bool = False) -> None:
         super().__init__(fd)
         self.window: mmap | None = None
         self._start = 0  # of the window in the file
         self._ahead = 0  # where the zeros end
         self._run = 0  # bytes of small writes in a row
         self._windows = windows
+        self._claims = claims
+        self._claimed = 0  # where the blocks end that were asked for
 
     def write(self, offset: int, buffers: Sequence[Buffer]) -> int:
         window = self.window
@@ -105,7 +114,7 @@ class AheadFile(OsFile):
 
     def finish(self, size: int) -> None:
         self.window = None
-        self._run = self._ahead = 0
+        self._run = self._ahead = self._claimed = 0
         with suppress(OSError):  # then they stay, and are no part of anything
             if self.size() > size:
                 os.ftruncate(self._fd, size)
@@ -121,7 +130,20 @@ class AheadFile(OsFile):
         self._run = run = self._run + length if length < SMALL_BYTES else 0
         if run >= RUN_BYTES and (stop > self._ahead or self._windows is not None):
             self._go_ahead(offset, stop)
+        elif self._claims and length >= SMALL_BYTES and stop > self._claimed:
+            self._claim(offset, stop)
         return super().write(offset, buffers)
+
+    def _claim(self, start: int, stop: int) -> None:
+        """Have the disk set blocks aside for a write from ``start`` to ``stop``, and behind it."""
+        if start < CLAIM_BYTES:
+            return
+        try:
+            end = stop + min(start, CLAIM_BYTES_MOST)
+            os.posix_fallocate(self._fd, start, end - start)
+            self._claimed = end
+        except OSError:
+            self._claims = False  # the write goes without, and says so if it cannot
 
     def _go_ahead(self, start: int, stop: int) -> None:
         """Have zeros behind a write from ``start`` to ``stop``, to the end of its last block."""
@@ -166,15 +188,18 @@ class AheadDisk(OsDisk):
 
     def __init__(self, *, mapped: bool = True, everywhere: bool = False) -> None:
         self._windows = Windows() if mapped else None
-        self._in_place: dict[int, bool] = {}  # by device
+        self._kinds: dict[int, str] = {}  # of file systems, by device
         self._everywhere = everywhere
 
     def _file(self, fd: int) -> File:
         device = os.fstat(fd).st_dev
-        fits = self._in_place.get(device)
-        if fits is None:
-            fits = self._in_place[device] = self._everywhere or _kind(device) in IN_PLACE
-        return AheadFile(fd, self._windows) if fits else OsFile(fd)
+        kind = self._kinds.get(device)
+        if kind is None:
+            kind = self._kinds[device] = _kind(device)
+        if not self._everywhere and kind not in IN_PLACE:
+            return OsFile(fd)
+        claims = self._windows is not None and (self._everywhere or kind in CLAIMED)
+        return AheadFile(fd, self._windows, claims=claims and hasattr(os, "posix_fallocate"))
 
 
 def _bytes_in(buffers: Sequence[Buffer]) -> int:

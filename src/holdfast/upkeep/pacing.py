@@ -25,6 +25,7 @@ class Pacer:
     """
 
     LEAST_S = 0.0002
+    LONGEST_S = 0.01  # of one slice: what took longer left the interpreter (a commit, a sort)
     HURRIED_S = 0.00005  # so that a thread that waits for the interpreter has its turn ...
     HURRIED_SLICE_S = 0.001  # ... after so much work: shorter slices would rest a quarter of it
     BESIDE = 4  # times as long as it worked, while others' work is waited for
@@ -52,6 +53,7 @@ class Pacer:
         if self.closing:
             return
         worked = (self._now() - self._since) / SECOND_NS
+        worked = worked if self.rest > 1 else min(worked, self.LONGEST_S)
         if self.hurry and worked < self.HURRIED_SLICE_S:
             return
         rest = max(self.rest, self.BESIDE if self._beside else 1)

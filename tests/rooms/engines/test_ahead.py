@@ -16,6 +16,7 @@ from holdfast.bucket.settings import Sync
 from holdfast.engines import ahead
 from holdfast.engines import disk as module
 from holdfast.engines.ahead import (
+    CLAIM_BYTES,
     OPEN_WINDOWS,
     RUN_BYTES,
     SMALL_BYTES,
@@ -105,6 +106,62 @@ def test_larger_writes_go_by_call_and_end_the_run(tmp_path: Path) -> None:
         file.write(at + WINDOW_BYTES + PIECE + number * SMALL_BYTES, [b"z" * SMALL_BYTES])
         assert file.window is None
     assert file.read(0, at) == expected(at)
+
+
+LARGE = b"%09d\n" * (SMALL_BYTES // 10 + 1) % tuple(range(SMALL_BYTES // 10 + 1))
+
+
+def many(file: AheadFile) -> int:
+    """Large writes until the file is over what none is asked for; where the next goes."""
+    at = 0
+    while at <= CLAIM_BYTES + len(LARGE):
+        at += file.write(at, [LARGE])
+    return at
+
+
+def test_blocks_are_asked_for_ahead_of_large_writes_and_given_back(tmp_path: Path) -> None:
+    file = new(tmp_path)
+    stop = many(file)
+    assert stop < file.size() <= 2 * stop
+    assert file.read(0, file.size()) == LARGE * (stop // len(LARGE)) + bytes(file.size() - stop)
+    size = file.size()
+    stop += file.write(stop, [LARGE])
+    assert file.size() == size  # there was room
+    file.finish(stop)
+    assert file.size() == stop
+    assert file.read(0, stop) == LARGE * (stop // len(LARGE))
+    stop += file.write(stop, [LARGE])
+    assert file.size() > stop  # asked for again
+
+
+def test_small_writes_behind_large_ones_have_their_zeros(tmp_path: Path) -> None:
+    file = new(tmp_path)
+    start = many(file) // PIECE * PIECE + PIECE
+    stop = grown(file, start, start + RUN_BYTES + 2 * PIECE)
+    behind = OsDisk().open(f"{tmp_path}/file").read(stop, WINDOW_BYTES)
+    assert behind == bytes(len(behind))
+
+
+def test_short_files_and_those_of_other_disks_ask_for_no_blocks(tmp_path: Path) -> None:
+    short = new(tmp_path, "short")
+    assert short.write(0, [LARGE]) == short.size()
+    synced = new(tmp_path, "synced", AheadDisk(mapped=False, everywhere=True))
+    assert many(synced) == synced.size()
+
+
+def test_a_disk_that_has_no_blocks_to_spare_takes_the_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def full(fd: int, start: int, length: int) -> None:
+        asked.append((fd, start, length))
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    file = new(tmp_path)
+    assert many(file) == file.size()
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("mapped", [False, True])

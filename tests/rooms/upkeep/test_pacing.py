@@ -73,6 +73,17 @@ def test_a_slice_is_followed_by_a_rest_at_least_as_long() -> None:
         assert float(clock.slept[-1]) >= max(worked_ns / SECOND_NS, pacer.LEAST_S)
 
 
+def test_what_took_longer_than_slices_do_left_the_interpreter() -> None:
+    clock = Watched()
+    pacer = Pacer(clock.thread_ns, clock.sleep)
+    clock.worked += SECOND_NS
+    pacer()
+    pacer.rest = 4  # the opening of a bucket is one long slice
+    clock.worked += SECOND_NS
+    pacer()
+    assert clock.slept == [pacer.LONGEST_S, 4.0]
+
+
 def test_the_thread_of_upkeep_rests_between_its_slices() -> None:
     with holdfast.open(":memory:") as store:
         for _ in range(30_000):
