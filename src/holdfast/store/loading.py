@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from holdfast.bucket import counted
-from holdfast.errors import Moved, NotFound
+from holdfast.errors import InvalidValue, Moved, NotFound
 from holdfast.request import arguments, large
 
 if TYPE_CHECKING:
@@ -64,7 +64,18 @@ class Loading:
                 return self._corridor.read(composite, lambda b: (b, None, b.load(composite)))
         elif not isinstance(error, NotFound):
             raise error
+        self._enter()
         raise NotFound(key=key) from None
+
+    def _enter(self) -> None:
+        """Count a request that will not be counted as a read, because it fails.
+
+        Raises:
+            LimitExceeded: there were too many.
+        """
+        gates = self._corridor.placement.settings.gates
+        if gates.windows:
+            gates.enter(self._payer)
 
     def _cut(self, key: str, value: bytes | Entry, span: tuple[int, int] | None) -> bytes:
         """The part of a value that is asked for; what lies in several places is put together.
@@ -73,12 +84,19 @@ class Loading:
             InvalidValue: it starts past the end.
         """
         if isinstance(value, bytes):
-            start, stop = arguments.byte_range(span, len(value))
+            start, stop = self._span(span, len(value))
             return value[start:stop]
         composite = self._space + key.encode()
         entry = self._object(key, composite).entry
-        start, stop = (0, entry.size) if span is None else arguments.byte_range(span, entry.size)
+        start, stop = (0, entry.size) if span is None else self._span(span, entry.size)
         return b"".join(large.pieces(self._corridor, composite, key, entry, start, stop))
+
+    def _span(self, span: tuple[int, int] | None, size_bytes: int) -> tuple[int, int]:
+        try:
+            return arguments.byte_range(span, size_bytes)
+        except InvalidValue:
+            self._enter()
+            raise
 
     def _object(self, key: str, composite: bytes) -> describe.Object:
         try:

@@ -295,7 +295,7 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
             raise InvalidValue(argument="data", reason="put_soon takes at most 1 MiB")
         if self._corridor.numbered:
             raise InvalidValue(argument="number", reason="put_soon has no use for it")
-        self._corridor.placement.settings.gates.enter(self._payer)
+        self._enter()
         self._store.soon.put(self.name, operation)
 
     def append(self, key: str, data: bytes | bytearray | memoryview) -> int:
@@ -349,6 +349,7 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
             told = describe.stat(key, found.entry, found.consumers, held_by)
         except NotFound:
             if not describe.is_directory(self._corridor, composite):
+                self._enter()
                 raise
             told = describe.directory_stat(key)
         self._count(composite, "C", len(composite) - self._least)
@@ -429,7 +430,11 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
             return streams.ObjectWriter(LargeWriter(self._corridor, composite, key, None))
         if mode != "rb":
             raise InvalidValue(argument="mode", reason="rb or wb")
-        entry = self._object(key, composite).entry
+        try:
+            entry = self._object(key, composite).entry
+        except NotFound:
+            self._enter()
+            raise
         self._count(composite, "C", 0)
         sent = partial(self._count, composite, "")
         return streams.ObjectReader(self._corridor, composite, key, entry, sent=sent)

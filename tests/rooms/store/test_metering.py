@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from holdfast import BalanceEmpty, InvalidValue, LimitExceeded, NotFound, operations
+from holdfast import BalanceEmpty, Exists, InvalidValue, LimitExceeded, NotFound, operations
 from holdfast.engines.disk import OsDisk
 from holdfast.ledger import statement
 from holdfast.metering.tariffs import shipped
@@ -393,6 +393,27 @@ def test_a_namespace_is_asked_as_often_as_its_bound_says(store: Store, clock: Ma
     acme.configure(tariff="enclave")
     assert [acme.get("k") for _ in range(9)] == [acme.get("k")] * 9
     conserved(store)
+
+
+def test_what_fails_counts_against_the_rate(store: Store, clock: ManualClock) -> None:
+    acme = store.namespace("acme")
+    acme.put("k", b"v")
+    acme.configure(requests_per_s=3)
+    asks: list[Callable[[], object]] = [
+        lambda: acme.get("none"),
+        lambda: acme.get("k", range=(7, 9)),
+        lambda: acme.stat("none"),
+        lambda: acme.open("none"),
+        lambda: acme.delete("none"),
+        lambda: acme.put("k", b"v", if_absent=True),
+    ]
+    for ask in asks:
+        clock.advance(2 * SECOND_NS)
+        for _ in range(3):
+            with pytest.raises((NotFound, InvalidValue, Exists)):
+                ask()
+        with pytest.raises(LimitExceeded):
+            ask()
 
 
 def test_who_asks_evenly_is_never_refused(store: Store, clock: ManualClock) -> None:
