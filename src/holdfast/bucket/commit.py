@@ -51,6 +51,7 @@ def write_through(bucket: Bucket) -> None:
         _fail(bucket, group, error)
     except BaseException:
         bucket.broken = INTERRUPTED
+        purse.leave(group)
         raise
     else:
         bucket.publish(group)
@@ -128,6 +129,7 @@ def carry(bucket: Bucket, group: Gathering, failure: Failure | None = None) -> N
     except BaseException:
         bucket.broken = INTERRUPTED
         group.error = OutcomeUnknown(bucket=bucket.id, cause=bucket.broken)
+        purse.leave(group)
         _hand_on(bucket, group)
         raise
     with bucket.lock:
@@ -322,9 +324,10 @@ def _full(bucket: Bucket) -> int:
 def _fail(bucket: Bucket, group: Gathering, error: Failure) -> None:
     """The group is not stored, nor is what was decided on top of it. Under the lock."""
     reason = _restart(bucket, error) if isinstance(error, OSError) else error
-    victims = [group]
-    if bucket.gathering is not None:
-        victims.append(bucket.gathering)
+    victims, following = [group], bucket.gathering
+    if following is not None:
+        victims.append(following)
+        bucket.gathering = None  # nobody joins what has failed
     for victim in victims:
         victim.error = reason
         bucket.unstage(victim.fail())
@@ -332,6 +335,10 @@ def _fail(bucket: Bucket, group: Gathering, error: Failure) -> None:
             purse.undo(victim)
         if victim.noted:
             numbered.undo(bucket, victim)
+    if following is not None:
+        following.settled = True
+        for gate in following.waiters:
+            gate.release()
 
 
 def _restart(bucket: Bucket, error: OSError) -> HoldfastError:

@@ -1,8 +1,11 @@
-"""How often a namespace may be asked, where whoever asks has the store in hand.
+"""How often a namespace may be asked, and by how many at once, who have the store in hand.
 
 A server's doors hold requests themselves, those of all its processes together
 (``server/bounds.py``); where one serves the store, nothing is held here. What the house does by
 itself is let in, and so is what ``put_soon`` stores: it was held when it was queued.
+
+A write is under way from when it is decided until its group is on the disk, or failed. A read
+is answered where it is asked for, so it finds others under way and nobody finds it.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from holdfast.errors import LimitExceeded
 
 SECOND_NS: Final = 1_000_000_000
 RATE: Final = "requests_per_s"  # as ``configure`` calls it
+CONCURRENT: Final = "concurrent_max"
 
 
 def may_enter(rate: int, now: int, before: int, part_ns: int) -> bool:
@@ -32,24 +36,42 @@ def may_enter(rate: int, now: int, before: int, part_ns: int) -> bool:
 
 
 class Window:
-    """Requests that were let in within this second and the one before, at most ``rate``."""
+    """What is asked of one namespace: at most ``rate`` a second, ``most`` at once; None: any."""
 
-    __slots__ = ("_before", "_now", "_second", "rate")
+    __slots__ = ("_before", "_lock", "_now", "_second", "_under_way", "most", "rate")
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int | None, most: int | None) -> None:
         self.rate = rate
-        self._second = self._now = self._before = 0
+        self.most = most
+        self._lock = Lock()
+        self._second = self._now = self._before = self._under_way = 0
 
-    def spend(self, now_ns: int) -> bool:
-        """Let one in, unless there were so many within the last second."""
+    def spend(self, now_ns: int) -> str | None:
+        """Let one in; the name of the bound that does not."""
+        with self._lock:
+            if self.most is not None and self._under_way >= self.most:
+                return CONCURRENT
+            return None if self.rate is None or self._is_in_rate(self.rate, now_ns) else RATE
+
+    def _is_in_rate(self, rate: int, now_ns: int) -> bool:
         second, part_ns = divmod(now_ns, SECOND_NS)
         if second != self._second:
             self._before = self._now if second == self._second + 1 else 0
             self._second, self._now = second, 0
-        if not may_enter(self.rate, self._now, self._before, part_ns):
+        if not may_enter(rate, self._now, self._before, part_ns):
             return False
         self._now += 1
         return True
+
+    def begin(self) -> None:
+        """One that was let in is under way."""
+        with self._lock:
+            self._under_way += 1
+
+    def end(self) -> None:
+        """It is no more."""
+        with self._lock:
+            self._under_way -= 1
 
 
 class Gates:
@@ -68,16 +90,16 @@ class Gates:
         self._house: set[int] = set()  # threads that are let in
         self._are_held = True
 
-    def hold(self, namespace: bytes, rate: int | None) -> None:
-        """Let a namespace be asked so often in a second from now on; None: as often as wanted."""
+    def hold(self, namespace: bytes, rate: int | None, most: int | None = None) -> None:
+        """Let a namespace be asked so often in a second, by so many at once; None: as wanted."""
         with self._lock:
             known = self.windows.get(namespace)
-            if rate is None or not self._are_held:
+            if (rate is None and most is None) or not self._are_held:
                 self.windows.pop(namespace, None)
             elif known is None:
-                self.windows[namespace] = Window(rate)
+                self.windows[namespace] = Window(rate, most)
             else:
-                known.rate = rate
+                known.rate, known.most = rate, most
 
     def leave_to_doors(self) -> None:
         """Hold nothing any more: a server does."""
@@ -89,16 +111,18 @@ class Gates:
         """Let in whatever this thread asks for."""
         self._house.add(get_ident())
 
-    def enter(self, namespace: bytes) -> None:
-        """Begin a request.
+    def enter(self, namespace: bytes) -> Window | None:
+        """Begin a request; what counts it while it is under way, if anything does.
 
         Raises:
-            LimitExceeded: there were too many within the last second; nothing was done.
+            LimitExceeded: there were too many within the last second, or are at once; nothing
+                was done.
         """
         window = self.windows.get(namespace)
         if window is None or get_ident() in self._house:
-            return
-        with self._lock:
-            if window.spend(self._now_ns()):
-                return
-        raise LimitExceeded(limit=RATE, most=window.rate, namespace=namespace.decode())
+            return None
+        over = window.spend(self._now_ns())
+        if over is None:
+            return window
+        most = window.most if over == CONCURRENT else window.rate
+        raise LimitExceeded(limit=over, most=most, namespace=namespace.decode())

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from holdfast.bucket.bucket import Bucket
+    from holdfast.bucket.gates import Window
     from holdfast.bucket.group import Gathering
 
 KINDS: dict[type[Operation], Kind] = {
@@ -73,6 +74,8 @@ def plan_all(
 ) -> list[object]:
     """As ``Bucket._plan``, in a bucket that has a purse."""
     call = Call(bucket, group)
+    if bucket.settings.gates.windows:
+        call.enter(operations)
     mark = group.mark()
     outcomes: list[object] = []
     for operation in operations:
@@ -103,7 +106,22 @@ class Call:
         self._bucket = bucket
         self._group = group
         self._bookings: dict[bytes, Booking] = {}
-        self._entered: set[bytes] = set()
+        self._entered: dict[bytes, Window | None] = {}
+
+    def enter(self, operations: Sequence[Operation]) -> None:
+        """Hold the call, which is one request however much it asks for.
+
+        Raises:
+            LimitExceeded: there were too many, or are at once; the call need not wait for a
+                group to hear so.
+        """
+        for operation in operations:
+            purse = self._bucket.purses.of(operation.key)
+            if purse is None or type(operation) not in KINDS or _is_forced(operation):
+                continue
+            if purse.namespace not in self._entered:
+                gates = self._bucket.settings.gates
+                self._entered[purse.namespace] = gates.enter(purse.namespace)
 
     def decide(self, operation: Operation) -> object:
         """Plan an operation and charge it; what refuses it changes nothing.
@@ -114,10 +132,7 @@ class Call:
         purse = self._bucket.purses.of(operation.key)
         if purse is None or type(operation) not in KINDS:
             return _planned(self._bucket, operation, self._group)
-        asked = not isinstance(operation, Delete) or operation.why == "asked"
-        kind = KINDS[type(operation)] if asked else ""
-        if asked and self._bucket.settings.gates.windows:
-            self._enter(purse.namespace)
+        kind = KINDS[type(operation)] if not _is_forced(operation) else ""
         if not isinstance(operation, Delete) and purse.lacks(price_of(purse.terms, kind)):
             raise _empty(purse, price_of(purse.terms, kind))
         asked_for = operation
@@ -125,12 +140,6 @@ class Call:
             operation = _prepaid(purse, operation)
         result, asked_for.cost_atto = self._charged(purse, operation, kind)
         return result
-
-    def _enter(self, namespace: bytes) -> None:
-        """A call is one request, however much it asks for."""
-        if namespace not in self._entered:
-            self._bucket.settings.gates.enter(namespace)
-            self._entered.add(namespace)
 
     def _charged(self, purse: Purse, operation: Operation, kind: Kind) -> tuple[object, int]:
         bucket, group, key = self._bucket, self._group, operation.key
@@ -169,8 +178,12 @@ class Call:
             booking.undo()
 
     def write_down(self) -> None:
-        """Add the CHARGE records."""
-        for booking in self._bookings.values():
+        """Add the CHARGE records; what they pay for is under way from now on."""
+        for namespace, booking in self._bookings.items():
+            window = self._entered.get(namespace)
+            if window is not None:
+                window.begin()
+                booking.window = window
             _write(self._bucket, self._group, booking)
 
 

@@ -23,6 +23,7 @@ from holdfast.errors import Corrupt
 from holdfast.log.purses import Kept, Line, Lines, Posting, Rent, Share
 
 if TYPE_CHECKING:
+    from holdfast.bucket.gates import Window
     from holdfast.bucket.group import Gathering
     from holdfast.log.records import Record
 
@@ -54,6 +55,7 @@ class Booking(msgspec.Struct, gc=False):
     time_ns: int
     version: int = 0
     failed: bool = False
+    window: Window | None = None  # counts it while it is under way (gates.py)
 
     def encoded(self) -> bytes:
         """The value of the CHARGE record (docs/FORMAT.md)."""
@@ -71,6 +73,12 @@ class Booking(msgspec.Struct, gc=False):
     def undo(self) -> None:
         """It will not be."""
         self.purse.go_ahead(-self.amount, -self.size_bytes, -self.objects)
+
+    def leave(self) -> None:
+        """Whoever asked for it has an answer."""
+        if self.window is not None:
+            self.window.end()
+            self.window = None
 
 
 class _Booked(msgspec.Struct, frozen=True, array_like=True):
@@ -365,6 +373,7 @@ def publish(group: Gathering) -> None:
     for booking in group.bookings:
         booking.undo()
         booking.purse.book(booking)
+        booking.leave()
 
 
 def undo(group: Gathering) -> None:
@@ -372,4 +381,11 @@ def undo(group: Gathering) -> None:
     for booking in group.bookings:
         booking.failed = True
         booking.undo()
+        booking.leave()
     group.bookings = []
+
+
+def leave(group: Gathering) -> None:
+    """Nobody knows what became of a group; it is under way no more."""
+    for booking in group.bookings:
+        booking.leave()

@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from holdfast.bucket import bills, counted
-from holdfast.bucket.gates import RATE
+from holdfast.bucket.gates import CONCURRENT, RATE
 from holdfast.bucket.purse import Purse
 from holdfast.charges import Kind, charge
 from holdfast.errors import BalanceEmpty, Busy, HoldfastError, LimitExceeded, Moved
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 READS: Final = frozenset(("load", "exists", "stat", "locate", "list", "search", "consumers.list"))
 SILENT_NS: Final = 1_000_000_000
 WELL: Final = 400  # statuses below say that what was asked for was done
-CONCURRENT: Final = "concurrent_max"  # as ``configure`` calls it
 
 
 class Charging:

@@ -42,7 +42,8 @@ class Metered:
             objects_max: how many objects it may hold.
             requests_per_s: that are let in, through the doors of all processes of a server
                 together.
-            concurrent_max: requests under way at once, through the doors.
+            concurrent_max: requests under way at once, through these doors too. Where no server
+                serves the store: writes that are not on the disk yet; reads find them, too.
             grace: for how long reads go on when it cannot pay, in seconds or like "7d".
             retention: for how long what it holds is kept then at least; None: for ever.
 

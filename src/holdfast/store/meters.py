@@ -155,7 +155,7 @@ class Meters:
 
     def _hold(self, space: bytes, told: Configured) -> None:
         """Hold requests to their bound, those that were let in beforehand too."""
-        self._store.placement.settings.gates.hold(space, told.requests_per_s)
+        self._store.placement.settings.gates.hold(space, told.requests_per_s, told.concurrent_max)
         for bucket in list(self._store.placement.directory):
             reads = bucket.reads.get(space) if space in bucket.purses else None
             if reads is not None:
@@ -189,7 +189,9 @@ class Meters:
                 listed = self._records.list(METERING)
                 self._known = {key.rpartition("/")[2].encode(): _read(v) for key, v in listed}
                 for space, told in self._known.items():
-                    self._store.placement.settings.gates.hold(space, told.requests_per_s)
+                    self._store.placement.settings.gates.hold(
+                        space, told.requests_per_s, told.concurrent_max
+                    )
                 self._loaded_ns = now
             return self._known
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
-from threading import Thread
+from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import checkpoint
 from holdfast.bucket.collect import Collected, candidates, collect, prepare
-from holdfast.errors import StorageFailed
+from holdfast.engines.disk import OsDisk
+from holdfast.errors import Exists, StorageFailed
 from holdfast.log.log import Log
+from holdfast.store.opening import open_on
 from holdfast.store.store import Store
+from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.views.port import Table, View
 from tests.growth.growing import in_memory
+from tests.rooms.gate import Gate
 
 KEYS = [f"k{number:03d}" for number in range(40)]
 LAST = b"acme\x00k039"
@@ -173,3 +179,29 @@ def test_a_bucket_that_is_merged_away_while_it_is_counted_counts_once() -> None:
         status = store.status()
         assert right.closed
         assert sum(told.keys for told in status.buckets) == len(KEYS)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_nobody_joins_a_group_that_has_failed(tmp_path: Path, *, waits: bool) -> None:
+    """What is decided behind a failed group is refused; what comes after that is stored."""
+    disk = Gate(OsDisk(), "sync", refuses=True)
+    with open_on(disk, str(tmp_path / "s"), clock=ManualClock(), entropy=SeededEntropy(1)) as store:
+        ns = store.namespace("acme")
+        ns.put("a", b"1")
+        disk.shut = True
+        with ThreadPoolExecutor(2) as pool:
+            failing = [pool.submit(ns.put, "b", b"1")]
+            assert disk.entered.wait(30)
+            with pytest.raises(Exists):  # and leaves the next group behind
+                ns.put_many([("c", b"1"), ("a", b"2")], atomic=True, if_absent=True)
+            waiting = only(store)._gather().waiters
+            if waits:
+                failing.append(pool.submit(ns.put, "c", b"2"))
+            for _ in range(3_000 if waits else 0):
+                if waiting:
+                    break
+                Event().wait(0.01)
+            disk.go.set()
+            assert all(isinstance(one.exception(30), StorageFailed) for one in failing)
+        ns.put("d", b"3")
+        assert sorted(ns.list()) == ["a", "d"]

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from holdfast import BalanceEmpty, Exists, InvalidValue, LimitExceeded, NotFound, operations
+from holdfast import (
+    BalanceEmpty,
+    Exists,
+    InvalidValue,
+    LimitExceeded,
+    NotFound,
+    StorageFailed,
+    operations,
+)
 from holdfast.engines.disk import OsDisk
 from holdfast.ledger import statement
 from holdfast.metering.tariffs import shipped
@@ -16,6 +26,7 @@ from holdfast.operations import StoreOptions
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
+from tests.rooms.gate import Gate
 
 SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS
@@ -393,6 +404,45 @@ def test_a_namespace_is_asked_as_often_as_its_bound_says(store: Store, clock: Ma
     acme.configure(tariff="enclave")
     assert [acme.get("k") for _ in range(9)] == [acme.get("k")] * 9
     conserved(store)
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_no_more_write_at_once_than_the_bound_says(
+    tmp_path: Path, clock: ManualClock, *, refuses: bool
+) -> None:
+    disk = Gate(OsDisk(), "sync", refuses=refuses)
+    with open_on(disk, str(tmp_path / "s"), clock=clock, entropy=SeededEntropy(11)) as store:
+        acme = store.namespace("acme")
+        acme.configure(concurrent_max=1)
+        acme.put("k", b"v")
+
+        def slowly() -> None:
+            with suppress(StorageFailed):
+                acme.put("slow", b"v")
+
+        disk.shut = True
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(slowly)
+            try:
+                assert disk.entered.wait(30)
+                asks: list[Callable[[], object]] = [
+                    lambda: acme.put("l", b"v"),
+                    lambda: acme.put_many([("l", b"v"), ("m", b"v")]),
+                    lambda: acme.delete("k"),
+                    lambda: acme.get("k"),
+                    lambda: list(acme.list()),
+                ]
+                for ask in asks:
+                    with pytest.raises(LimitExceeded) as refused:
+                        ask()
+                    assert refused.value.facts["limit"] == "concurrent_max"
+                    assert refused.value.facts["most"] == 1
+            finally:
+                disk.go.set()
+            slow.result(30)
+        acme.put("l", b"v")
+        assert sorted(acme.list()) == (["k", "l"] if refuses else ["k", "l", "slow"])
+        assert acme.usage().objects == len(list(acme.list()))
 
 
 def test_what_fails_counts_against_the_rate(store: Store, clock: ManualClock) -> None:
