@@ -65,6 +65,7 @@ class Absorbing:
     def meet(self, pace: Pace = no_pace) -> None:
         """Have buckets that were split off since begin with their parents' trees, to be followed.
 
+        What a merge brought is read; where that fails, whoever asks for a seal is told.
         Nothing is made before the first proof is asked for.
         """
         directory = self._store.placement.directory
@@ -72,6 +73,9 @@ class Absorbing:
         if self.absorbed and version != self._met:
             for piece in self._take_in(directory, pace):
                 piece.narrow(pace)
+                if piece.start < piece.stop < piece.bucket.stop:
+                    with suppress(HoldfastError):
+                        piece.catch_up(pace)
             self._met = version
 
     def _take_in(self, buckets: Iterable[Bucket], pace: Pace) -> list[Absorbed]:

@@ -18,7 +18,6 @@ from itertools import islice
 from threading import Condition
 from typing import TYPE_CHECKING, Final
 
-from holdfast.bucket.checkpoint import Pace
 from holdfast.certify import leaf, receipts, roots, state, verify
 from holdfast.certify.absorb import Absorbed, content_of
 from holdfast.certify.leaf import namespace_id
@@ -44,7 +43,7 @@ from holdfast.limits import OBJECT_BYTES
 from holdfast.log.entry import Entry, unpack
 from holdfast.placement.directory import HIGHEST, LOWEST
 from holdfast.request import arguments, listing
-from holdfast.store.absorbing import UNSAVED, UNSAVED_MOST, Absorbing, page_of
+from holdfast.store.absorbing import Absorbing, page_of
 from holdfast.store.following import Following
 from holdfast.store.handing import Taken, Takings
 from holdfast.store.history import Signed
@@ -59,7 +58,6 @@ if TYPE_CHECKING:
     from holdfast.store.store import Store
 
 FRESH_NS: Final = 1_000_000_000  # a seal of what is still there serves for so long
-FOLLOWED: Final = 2_000  # records that are read while a seal may be waited for
 WAIT_S: Final = 0.02
 ATTEMPTS: Final = 64  # a writer may be at the very object, again and again
 
@@ -80,7 +78,7 @@ class Certifier:
         self._records = StoreRecords(store)
         self._id = bytes.fromhex(store.file.store)
         self._absorbing = Absorbing(store)
-        self._following = Following(store, self._follow_slice)
+        self.follow = Following(store, self._absorbing, self._turn_to_follow).follow  # by upkeep
         self._takings = Takings(store.peers)
         self._parts: dict[bytes, tuple[Part, ...]] = {}
         self._signed = Signed(self._records)
@@ -130,27 +128,6 @@ class Certifier:
                     self._sealed, self._ended = made, wanted
                 self._turn.notify_all()
         return made
-
-    def follow(self, pace: Pace, enough: Callable[[], bool]) -> None:
-        """Read what was written since the last seal, a slice at a time; upkeep calls this.
-
-        Whoever asks for a seal meanwhile waits for one slice. Trees of which much has changed
-        are written down, without anybody waiting. Beside writers it rests most of the time.
-        """
-        with self._turn_to_follow() as mine:
-            if mine:
-                self._absorbing.meet(pace)
-        self._following.follow(list(self._absorbing.absorbed.values()), pace, enough)
-
-    def _follow_slice(self, piece: Absorbed, pace: Pace, *, rest: bool) -> bool:
-        """Read some of what one bucket's log says; whether there is more to read."""
-        with self._turn_to_follow() as mine:
-            if not mine:
-                return False
-            more = piece.follow(FOLLOWED, pace, rest=rest)
-            standing = piece.standing(UNSAVED_MOST if rest else UNSAVED)
-        self._absorbing.save(piece, standing, pace)
-        return more
 
     @contextmanager
     def _turn_to_follow(self) -> Iterator[bool]:

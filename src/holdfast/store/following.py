@@ -11,11 +11,13 @@ round (rule 10): so what a seal has to read is bounded however long somebody wri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import count
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from holdfast.clock import MACHINE
+from holdfast.store.absorbing import UNSAVED, UNSAVED_MOST, Absorbing
 
 if TYPE_CHECKING:
     from holdfast.bucket.checkpoint import Pace
@@ -29,14 +31,9 @@ RESTS: Final = 9  # times as long as it worked
 QUIET_NS: Final = 500_000_000  # without a write; a slow disk keeps a writer waiting that long
 SLICES: Final = 50  # of a tree in one round; then it is the turn of what else is due
 SLICES_FAR: Final = 500  # the same, where trees are too far behind
+FOLLOWED: Final = 2_000  # records that are read while a seal may be waited for
 
-
-class Slice(Protocol):
-    """Reads a slice of what a bucket's log says; whether there is more to read."""
-
-    def __call__(self, piece: Absorbed, pace: Pace, *, rest: bool) -> bool:
-        """``rest``: others have to come first, so nothing is put into the tree."""
-        ...
+Turn = Callable[[], AbstractContextManager[bool]]
 
 
 class Following:
@@ -44,20 +41,30 @@ class Following:
 
     Args:
         store: the open store.
-        read: reads a slice.
+        absorbing: its trees.
+        turn: keeps whoever wants a seal waiting for a slice; False where one is being made.
     """
 
-    def __init__(self, store: Store, read: Slice) -> None:
+    def __init__(self, store: Store, absorbing: Absorbing, turn: Turn) -> None:
         self._store = store
         self._clock = store.clock
-        self._read = read
+        self._absorbing = absorbing
+        self._turn = turn
         self._worked = MACHINE.thread_ns
         self._seen: dict[str, tuple[Position, int]] = {}  # where a log ended, and since when
         self._due_ns = 0
         self._lag = 0  # records that all trees together are behind
 
-    def follow(self, pieces: Iterable[Absorbed], pace: Pace, enough: Callable[[], bool]) -> None:
-        """Read on for some trees: a bounded part, or all there is where a caller ticks."""
+    def follow(self, pace: Pace, enough: Callable[[], bool]) -> None:
+        """Read on for all trees: a bounded part, or all there is where a caller ticks.
+
+        Whoever asks for a seal meanwhile waits for one slice. Trees of which much has changed
+        are written down, without anybody waiting. Beside writers it rests most of the time.
+        """
+        with self._turn() as mine:
+            if mine:
+                self._absorbing.meet(pace)
+        pieces = list(self._absorbing.absorbed.values())
         behind = {piece.id: piece.behind() for piece in pieces}
         self._seen = {name: at for name, at in self._seen.items() if name in behind}
         self._lag = sum(behind.values())
@@ -87,6 +94,16 @@ class Following:
         if rest:
             worked = self._worked() - begun
             self._due_ns = self._clock.monotonic_ns() + RESTS * worked
+        return more
+
+    def _read(self, piece: Absorbed, pace: Pace, *, rest: bool) -> bool:
+        """Read some of what one bucket's log says; whether there is more to read."""
+        with self._turn() as mine:
+            if not mine:
+                return False
+            more = piece.follow(FOLLOWED, pace, rest=rest)
+            standing = piece.standing(UNSAVED_MOST if rest else UNSAVED)
+        self._absorbing.save(piece, standing, pace)
         return more
 
     def _yields(self, piece: Absorbed) -> bool:

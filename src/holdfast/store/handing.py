@@ -11,18 +11,19 @@ token of the state handed out last is told the changes since, anybody else is to
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from holdfast.bucket.checkpoint import Pace
 from holdfast.certify import change, trie
 from holdfast.certify.pages import Damaged
 from holdfast.certify.trie import Trie
 from holdfast.errors import Moved
-from holdfast.store.absorbing import UNSAVED, Absorbing
+from holdfast.store.absorbing import Absorbing
+from holdfast.store.following import Following
 from holdfast.upkeep.pacing import Turns
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ class Handing:
         self._entropy = store.entropy
         self._absorbing = Absorbing(store)
         self._lock = Lock()  # over what was absorbed
-        self._beside = store.upkeep.pacer.beside
-        store.upkeep.lazy.append(self._keep)
+        self._upkeep = store.upkeep
+        store.upkeep.lazy.append(Following(store, self._absorbing, self._turn).follow)
         store.wings.append(self._absorbing.close)
         self._now: dict[str, Kept] = {}
         self._given: dict[str, Kept] = {}
@@ -87,7 +88,7 @@ class Handing:
         """Absorb what was published; every bucket with the token of where it stands."""
         now: dict[str, Kept] = {}
         spans = []
-        with self._lock, self._beside():
+        with self._alone():
             pieces = self._absorbing.catch_up(Turns())
         for piece in pieces:
             name = piece.bucket.id
@@ -101,14 +102,27 @@ class Handing:
         self._rest.clear()
         return encode(spans)
 
-    def _keep(self, pace: Pace, enough: Callable[[], bool]) -> None:
-        """Write down trees of which much has changed; upkeep calls this."""
-        for piece in list(self._absorbing.absorbed.values()):
-            with self._lock:
-                standing = piece.standing(UNSAVED)
-            self._absorbing.save(piece, standing, pace)
-            if enough():
-                return
+    @contextmanager
+    def _turn(self) -> Iterator[bool]:
+        """Keep whoever seals waiting for a moment; False where trees are being caught up."""
+        mine = self._lock.acquire(blocking=False)
+        try:
+            yield mine
+        finally:
+            if mine:
+                self._lock.release()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Somebody waits for a seal."""
+        if not self._lock.acquire(blocking=False):
+            self._upkeep.hurry()  # it follows: it goes on without resting
+            self._lock.acquire()
+        try:
+            with self._upkeep.pacer.beside():
+                yield
+        finally:
+            self._lock.release()
 
     def _rows(self, bucket: str, token: str) -> bytes:
         """The changes since a state, or all rows where that was not handed out last."""

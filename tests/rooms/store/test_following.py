@@ -12,7 +12,7 @@ from holdfast.certify import absorb
 from holdfast.certify.absorb import Absorbed
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import Moved
-from holdfast.store import absorbing, certifying, following
+from holdfast.store import absorbing, following
 from tests.growth.growing import in_memory
 from tests.rooms.store.test_certifying import Client, tree_kept, tree_of
 
@@ -21,7 +21,7 @@ MANY = 3_000
 
 @pytest.fixture(name="store")
 def store_of_one_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    monkeypatch.setattr(certifying, "FOLLOWED", 500)
+    monkeypatch.setattr(following, "FOLLOWED", 500)
     with in_memory(MemoryDisk(), bucket_bytes=1 << 24) as (store, _):
         store.namespace("acme").put("k", b"first")
         store.certifier.seal()
@@ -137,7 +137,7 @@ def test_trees_that_run_away_are_followed_before_all_else(
 
 
 def test_what_all_trees_lack_together_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certifying, "FOLLOWED", 10)
+    monkeypatch.setattr(following, "FOLLOWED", 10)
     monkeypatch.setattr(following, "BEHIND", 100)
     with in_memory(MemoryDisk()) as (store, _):
         space = store.namespace("acme")
@@ -206,7 +206,7 @@ def test_a_tree_is_written_down_beside_writers_where_too_much_is_not(
 
     monkeypatch.setattr(absorbing.Absorbing, "save", noted)
     for turn, most in enumerate((500_000, MANY)):
-        monkeypatch.setattr(certifying, "UNSAVED_MOST", most)
+        monkeypatch.setattr(following, "UNSAVED_MOST", most)
         write(store, turn * MANY)
         store.certifier.seal()
         rest(store)
@@ -258,3 +258,43 @@ def test_a_tree_that_saw_what_was_not_read_yet_stands_nowhere(
 
     piece.catch_up(pace)
     assert set(stood) == {None, bucket.published}
+
+
+def test_what_a_merge_brought_is_followed_without_a_seal() -> None:
+    with in_memory(MemoryDisk(), bucket_bytes=1 << 16) as (store, _):
+        space = store.namespace("acme")
+        space.put_many([(f"k{number:06d}", bytes(2_000)) for number in range(200)])
+        for number in range(200):
+            space.delete(f"k{number:06d}")
+        space.put("k000190", b"of the last one")
+        store.certifier.seal()
+        assert store.placement.shrink() > 0
+        space.put("k000001", b"v")
+        store.tick()
+        for piece in store.certifier._absorbing.absorbed.values():
+            bucket = piece.bucket
+            assert (piece.start, piece.stop) == (bucket.start, bucket.stop)
+            assert piece._at == bucket.published
+        stands(store)
+
+
+def test_what_a_merge_brought_and_cannot_be_read_is_left_to_a_seal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with in_memory(MemoryDisk(), bucket_bytes=1 << 16) as (store, _):
+        space = store.namespace("acme")
+        space.put_many([(f"k{number:06d}", bytes(2_000)) for number in range(200)])
+        for number in range(200):
+            space.delete(f"k{number:06d}")
+        store.certifier.seal()
+        assert store.placement.shrink() > 0
+        space.put("k000001", b"v")
+
+        def fails(*_: object) -> None:
+            raise Moved(bucket="")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Absorbed, "catch_up", fails)
+            store.tick()
+        assert store.upkeep.failures == []
+        stands(store)

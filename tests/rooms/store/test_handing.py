@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from threading import Event, Thread
 
 import pytest
 
@@ -12,7 +13,7 @@ from holdfast.certify.absorb import Absorbed
 from holdfast.certify.trie import digest_of
 from holdfast.errors import Unavailable
 from holdfast.store import handing
-from holdfast.store.handing import Handing, Taken, Takings
+from holdfast.store.handing import BEGIN, Handing, Taken, Takings
 from holdfast.store.store import Store
 
 
@@ -114,3 +115,34 @@ def test_only_what_changed_is_told_again() -> None:
         space.put("k02500", b"w")
         takings.take()
         assert max(way.sizes) < whole / 10
+
+
+def test_trees_that_another_process_asks_for_are_followed_until_it_asks_again() -> None:
+    with holdfast.open(":memory:", upkeep=False) as store:
+        way, space = Way(store), store.namespace("acme")
+        takings = Takings([way])
+        takings.take()
+        (piece,) = way.handing._absorbing.absorbed.values()
+        for number in range(50):
+            space.put(f"k{number}", b"1")
+        with way.handing._turn() as mine, way.handing._turn() as other:
+            assert (mine, other) == (True, False)
+            store.tick()  # somebody else has the trees: not now
+            assert piece.behind() >= 50
+        store.tick()
+        assert piece.behind() == 0
+        assert copied(takings.take()) == digests(store)
+
+
+def test_whoever_waits_for_trees_that_are_followed_has_upkeep_hurry() -> None:
+    with holdfast.open(":memory:", upkeep=False) as store:
+        handing = Handing(store)
+        with handing._turn() as mine:
+            assert mine
+            asked = Thread(target=handing.methods[BEGIN])
+            asked.start()
+            while not store.upkeep.pacer.hurry:
+                Event().wait(0.001)
+        asked.join(60)
+        assert not asked.is_alive()
+        assert handing._absorbing.absorbed

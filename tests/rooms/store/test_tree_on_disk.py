@@ -23,7 +23,7 @@ from holdfast.certify.pages import Files, Place
 from holdfast.engines import whole
 from holdfast.engines.disk import OsDisk
 from holdfast.engines.port import Disk
-from holdfast.store import certifying
+from holdfast.store import following
 from tests.rooms.store.test_certifying import (
     SECOND_NS,
     Client,
@@ -332,7 +332,7 @@ def live(seed: int, folder: Path) -> None:
 def test_a_life_is_proved_from_what_lies_on_disk(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(certifying, "UNSAVED", 1)
+    monkeypatch.setattr(following, "UNSAVED", 1)
     live(seed, tmp_path)
 
 
@@ -342,14 +342,14 @@ def test_a_life_is_proved_from_what_lies_on_disk(
 def test_many_lives_are_proved_from_what_lies_on_disk(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(certifying, "UNSAVED", 1)
+    monkeypatch.setattr(following, "UNSAVED", 1)
     live(seed, tmp_path)
 
 
 WRITER = """
 import sys, holdfast
-from holdfast.store import certifying
-certifying.UNSAVED = 1
+from holdfast.store import following
+following.UNSAVED = 1
 with holdfast.open(sys.argv[1], upkeep=False) as store:
     acme = store.namespace("acme")
     for number in range(1_000_000):
