@@ -158,7 +158,7 @@ def test_buckets_share_the_bound_however_many_they_are(buckets: int) -> None:
         for number in range(1, buckets):
             split(store, f"k{number:02}")
         acme, chance = store.namespace("acme"), Random(6)
-        acme.configure(tariff="enclave", grace="1h")  # not every bucket gets money of a split
+        acme.configure(tariff="enclave")
         rounds = 0
         waiting = [0]
         for _ in range(2_000):

@@ -212,8 +212,11 @@ class Purse:
         amount = storage(terms, byte_seconds, 1)
         self.charge(Charge(terms.number, "", byte_seconds, 1, amount))
 
-    def pay(self, now_ns: int) -> None:
-        """Pay what is owed, all of it or nothing; note since when it cannot."""
+    def pay(self, now_ns: int, *, poor: bool) -> None:
+        """Pay what is owed, all of it or nothing; note since when it cannot, where it is poor.
+
+        Until somebody looked for more it only waits: its account, or other buckets, may have it.
+        """
         amount = self.owed.amount
         if amount <= self.float_atto:
             self._take(amount)
@@ -221,7 +224,7 @@ class Purse:
                 self._sum(line.charge, line.times)
             self.owed = self.tally()
             self.empty_ns = 0
-        elif not self.empty_ns:
+        elif poor and not self.empty_ns:
             self.empty_ns = now_ns
 
     def is_silent(self, now_ns: int) -> bool:

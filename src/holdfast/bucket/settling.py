@@ -37,6 +37,7 @@ class Settlement(msgspec.Struct, frozen=True):
         read: charge what was read until now.
         give_atto: send so much back, or what there is.
         close: add up what was charged until now for the ledger to take.
+        poor: nobody has more to bring: if it cannot pay what it owes now, it is empty.
     """
 
     taken: tuple[tuple[str, int], ...] = ()
@@ -48,6 +49,7 @@ class Settlement(msgspec.Struct, frozen=True):
     read: bool = False
     give_atto: int = 0
     close: bool = False
+    poor: bool = False
 
 
 def begin(bucket: Bucket, namespace: bytes, terms: Terms) -> None:
@@ -120,7 +122,7 @@ def _change(purse: Purse, asked: Settlement, read: Counter[tuple[Kind, int]], no
     _configure(purse, asked)
     if asked.received is not None:
         _receive(purse, *asked.received)
-    purse.pay(now_ns)
+    purse.pay(now_ns, poor=asked.poor)
     if asked.give_atto:
         _give(purse, asked.give_atto)
     if asked.close:

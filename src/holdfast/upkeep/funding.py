@@ -79,16 +79,18 @@ class Funding:
                 return
             self._looked_ns = self._placement.settings.clock.monotonic_ns()
             self._ledger().top_up()
-            for one in metered.values():
-                self.keep(one, post=post)
+            behind = [(one, self.keep(one, post=post)) for one in metered.values()]
+        for one, buckets in behind:  # without the turn, as of ``help``
+            for bucket in buckets:
+                self._relieve(one, bucket)
 
     def is_due(self) -> bool:
         """Whether a second passed since the last step."""
         now = self._placement.settings.clock.monotonic_ns()
         return now - self._looked_ns >= STEP_NS
 
-    def keep(self, one: Metering, *, post: bool = False) -> None:
-        """Do what is due in the purses of one namespace."""
+    def keep(self, one: Metering, *, post: bool = False) -> list[Bucket]:
+        """Do what is due in the purses of one namespace; those that still owe what they lack."""
         with self._turn:
             buckets = list(self._buckets(one))
             self._tell(one, buckets)
@@ -96,6 +98,13 @@ class Funding:
             self.allotting.hand_out(one)
             for bucket in buckets:
                 self._refill(one, bucket)
+            return [bucket for bucket in buckets if _is_behind(bucket, one)]
+
+    def _relieve(self, one: Metering, bucket: Bucket) -> None:
+        """Bring what was read from wherever there is money, before it is called empty."""
+        self.help(bucket, one.namespace, Need())
+        if _is_behind(bucket, one):
+            settle(bucket, one.namespace, Settlement(poor=True))
 
     def _buckets(self, one: Metering) -> Iterator[Bucket]:
         """The buckets that hold, or may hold, keys of a namespace, each with a purse.
@@ -286,12 +295,18 @@ def _overlaps(bucket: Bucket, one: Metering) -> bool:
     return bucket.start < one.namespace + BEYOND and one.namespace + VISIBLE < bucket.stop
 
 
+def _is_behind(bucket: Bucket, one: Metering) -> bool:
+    """Whether a purse owes what it cannot pay, and is not called empty yet."""
+    purse = bucket.purses.get(one.namespace)
+    return purse is not None and not purse.empty_ns and purse.owed.amount > purse.float_atto
+
+
 def _missing(purse: Purse, need: Need) -> Need | None:
     """What a purse lacks of a need, or None."""
     is_over = purse.over(need.size_bytes, need.objects) is not None
-    if not is_over and not purse.lacks(need.atto):
-        return None
     lacking = max(0, _lacking(purse, need))
+    if not (is_over or lacking or purse.lacks(need.atto)):
+        return None
     return Need(lacking, need.size_bytes if is_over else 0, need.objects if is_over else 0)
 
 
