@@ -92,7 +92,9 @@ def _samples(source: Path | None) -> list[Sample]:
 
 
 def _refuse_taken(path: Path) -> None:
-    if path.exists() and (not path.is_dir() or next(path.iterdir(), None) is not None):
+    with local_file(path):
+        taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+    if taken:
         message = f"something is at {str(path)!r} already; the demo wants a store of its own"
         raise typer.BadParameter(message, param_hint="PATH")
 

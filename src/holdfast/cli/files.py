@@ -40,6 +40,12 @@ def local_file(path: str | Path) -> Iterator[None]:
         raise InvalidValue(argument="FILE", path=str(path), reason=reason) from error
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; InvalidValue where nobody may look."""
+    with local_file(path):
+        return path.is_dir()
+
+
 def pieces(source: Readable) -> Iterator[bytes]:
     """The bytes of a stream, at most 1 MiB at a time."""
     while piece := source.read(PIECE_BYTES):

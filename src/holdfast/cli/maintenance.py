@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 
 from holdfast.cli.exits import ExitCode
+from holdfast.cli.files import is_folder
 from holdfast.cli.opening import opened
 from holdfast.cli.options import AsJson, Mode, StorePath, output_of, settings_of
 from holdfast.cli.output import counted, edge_text, shown, size_text, table
@@ -113,7 +114,7 @@ def restore(
 ) -> None:
     """Make a store from a backup; it begins a new incarnation."""
     output = output_of(context, as_json=as_json)
-    if not source.is_dir():
+    if not is_folder(source):
         message = f"there is no backup at {str(source)!r}"
         raise typer.BadParameter(message, param_hint="BACKUP")
     with progress(output, "restoring", None):

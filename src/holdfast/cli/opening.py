@@ -63,8 +63,11 @@ def refuse_invalid(namespace: str, keys: Iterable[str], options: PutOptions) -> 
 
 
 def holds_store(path: Path) -> bool:
-    """Whether a folder holds a store: its store file tells."""
-    return (path / NAME).exists()
+    """Whether a folder holds a store: its store file tells; if nobody may look, opening does."""
+    try:
+        return (path / NAME).exists()
+    except OSError:
+        return True
 
 
 class _Keywords(TypedDict, total=False):

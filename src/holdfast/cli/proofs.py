@@ -78,7 +78,8 @@ def key(
     if rotate:
         with opened(path, settings_of(context).store, output=output) as store:
             store.rotate_key()
-    found = signing_key(OsDisk(), str(path.absolute()), SystemEntropy())
+    with local_file(path):
+        found = signing_key(OsDisk(), str(path.absolute()), SystemEntropy())
     public = found.public_pem().decode()
     if attestation is not None:
         _attested_key(attestation, attestation_root, attestation_image, public)
@@ -222,7 +223,9 @@ def watched(
         with opened(path, settings_of(context).store, output=output) as store:
             _compared(store, watch.decode(_read(seen)), watch.decode(_read(other)), output)
         return
-    before = watch.decode(_read(seen)) if seen.exists() else None
+    with local_file(seen):
+        is_known = seen.exists()
+    before = watch.decode(_read(seen)) if is_known else None
     with opened(path, settings_of(context).store, output=output) as store:
         trusted = store.public_key() if public_key is None else _read(public_key)
         now, found = _judged(store, before, trusted)

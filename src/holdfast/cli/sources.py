@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from holdfast.cli.files import Readable, local_file
+from holdfast.cli.files import Readable, is_folder, local_file
 from holdfast.cli.names import Refusal, key_refusal
 from holdfast.errors import InvalidValue
 
@@ -59,7 +59,7 @@ def planned(source: Path, *, prefix: str, store: Path) -> Iterator[Plan]:
     Raises:
         InvalidValue: it cannot be read, or is none of the three.
     """
-    if source.is_dir():
+    if is_folder(source):
         yield _judged(_folder(source, store), prefix)
         return
     with local_file(source):

@@ -55,3 +55,24 @@ def test_settings_that_cannot_be_read_are_told_in_a_line(run: Run, tmp_path: Pat
     told = run("serve", "/dev/null/store")
     assert (told.code, "Traceback" in told.err) == (3, False)
     assert "port" in run("config", "show", "--origin").out  # of the folder "data", as of serve
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("ls {}", 6),
+        ("demo {}", 3),
+        ("key {}", 3),
+        ("import data acme {}", 3),
+        ("export data acme {}", 3),
+        ("restore {} into", 3),
+        ("watch data {}", 3),
+        ("put data acme k {}", 3),
+        ("put {} acme k", 6),
+    ],
+)
+def test_a_path_that_cannot_be_looked_at_is_told_in_a_line(run: Run, words: str, code: int) -> None:
+    run("put", "data", "acme", "k", "--text", "v")
+    told = run(*words.format("long" * 100).split())
+    assert (told.code, told.err.count("\n")) == (code, 1)
+    assert "File name too long" in told.err
