@@ -74,10 +74,18 @@ def reading(name: str) -> Iterator[BinaryIO]:
 def writing(path: Path) -> Iterator[BinaryIO]:
     """Write a file that appears under its name when the block ends well, and not before.
 
+    A link stays, and the file it leads to is replaced. What is no file of a folder, such as
+    a pipe, /dev/null or /dev/stdout, is written to as it stands: nothing may take its place.
+
     Raises:
         InvalidValue: the file could not be written.
     """
     with local_file(path):
+        if _is_stream(path):
+            with path.open("wb") as target:
+                yield target
+            return
+        path = path.resolve()
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as target:
@@ -88,6 +96,11 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 Path(name).unlink()
             raise
+
+
+def _is_stream(path: Path) -> bool:
+    is_of_system = path.absolute().parts[1:2] in {("dev",), ("proc",)}  # even if a file is behind
+    return path.exists() and (is_of_system or not path.is_file())
 
 
 def _give_usual_mode(name: str) -> None:

@@ -77,6 +77,7 @@ def target_at(path: Path, form: Form) -> Iterator[Target]:
 @contextmanager
 def _new_folder(path: Path) -> Iterator[None]:
     with local_file(path):
+        is_new = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
         taken = next(path.iterdir(), None) is not None
     if taken:
@@ -89,6 +90,8 @@ def _new_folder(path: Path) -> Iterator[None]:
                 shutil.rmtree(entry, ignore_errors=True)
             else:
                 entry.unlink(missing_ok=True)
+        if is_new:
+            path.rmdir()
         raise
 
 

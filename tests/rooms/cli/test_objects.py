@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,20 @@ def test_a_file_goes_in_and_comes_out(run: Run, tmp_path: Path) -> None:
     assert stored.out.startswith("invoices/7.pdf: 25,600 bytes, version ")
     assert "expires 20" in stored.out
     assert run("get", "data", "acme", "invoices/7.pdf").raw == value
+
+
+def test_only_a_file_is_replaced_by_a_value(run: Run, tmp_path: Path) -> None:
+    run("put", "data", "acme", "k", "--text", "hello")
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)
+    assert run("get", "data", "acme", "k", "-o", "pipe").code == 0
+    assert os.read(reader, 99) == b"hello"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "link").symlink_to("there")
+    assert run("get", "data", "acme", "k", "-o", "link").code == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there").read_text() == "hello"
 
 
 def test_standard_input_is_the_default_and_the_dash(run: Run) -> None:

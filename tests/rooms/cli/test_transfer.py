@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zipfile
@@ -8,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from holdfast.cli.files import local_file
+from holdfast.cli.targets import target_at
+from holdfast.errors import InvalidValue
 
 Run = Callable[..., Any]
 
@@ -167,6 +172,20 @@ def test_an_export_never_replaces(run: Run, tmp_path: Path) -> None:
     assert tree(tmp_path / "full") == {"mine": b"precious"}
     assert (tmp_path / "mine.zip").read_bytes() == b"precious"
     assert not (tmp_path / "data/inside").exists()
+
+
+def half_an_export(to: Path) -> None:
+    with target_at(to, "folder") as target, local_file(to):
+        target.take("a/b", 0, [b"v"])
+        raise OSError(errno.ENOSPC, "")
+
+
+def test_an_export_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for to in ("empty", "new"):
+        with pytest.raises(InvalidValue):
+            half_an_export(tmp_path / to)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "empty"]
 
 
 def test_an_export_of_nothing(run: Run, tmp_path: Path) -> None:
