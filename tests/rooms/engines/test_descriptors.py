@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Disk, File, Segment
 from holdfast.testing.disk import Around, AroundFile, CountingDisk, FailingDisk
 from tests.rooms.gate import Gate
+
+OF_A_MAP = 1 if sys.version_info < (3, 13) else 0  # Python's own; newer ones can do without
 
 
 def descriptors(folder: Path) -> int:
@@ -92,7 +95,7 @@ def test_what_is_in_use_stays_open() -> None:
 def test_a_map_needs_no_file_beside_it(tmp_path: Path) -> None:
     segments = many(OsDisk(), str(tmp_path), 10, 11)
     maps = [segment.map() for segment in segments]
-    assert descriptors(tmp_path) == 10
+    assert descriptors(tmp_path) == 10 * OF_A_MAP
     assert all(segment.map() is mapped for segment, mapped in zip(segments, maps, strict=True))
 
 
@@ -113,7 +116,7 @@ def test_a_dropped_segment_gives_its_room_back(tmp_path: Path) -> None:
 def test_a_forgotten_segment_closes_at_once(tmp_path: Path) -> None:
     segments = many(OsDisk(), str(tmp_path), 10, 100)
     segments[0].map()
-    assert descriptors(tmp_path) == 10
+    assert descriptors(tmp_path) == 9 + OF_A_MAP
     del segments[:4]
     assert descriptors(tmp_path) == 6
 
