@@ -15,8 +15,10 @@ import pytest
 import holdfast
 from holdfast.bucket import fork
 from holdfast.bucket.lag import READS_MOST, Lag
+from holdfast.bucket.settling import Settlement, charge_reads, settle
 from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Disk
+from holdfast.metering.tariffs import shipped
 from holdfast.store import Store
 from holdfast.store.opening import open_on
 from holdfast.testing.clock import ManualClock, SeededEntropy
@@ -26,6 +28,8 @@ from tests.crash.reader import FIRST, KEYS
 READER = Path(__file__).with_name("reader.py")
 USD = 10**18
 WRITES: tuple[Kind, ...] = ("write",)
+ENCLAVE = shipped()["enclave"].terms
+COST = ENCLAVE.c + ENCLAVE.egress_atto  # of reading a byte
 LOOKS = 500  # reads between two looks
 
 
@@ -169,6 +173,32 @@ def test_buckets_share_the_bound_however_many_they_are(buckets: int) -> None:
         assert max(waiting) <= most
         assert rounds <= 2_000 / (most * 0.8)  # and most of it is used
         assert charged(store) == 2_000
+
+
+def test_reads_go_on_where_others_have_the_money() -> None:
+    """A bucket that cannot pay for what was read there is not a tenant who cannot."""
+    with opened(MemoryDisk(), 8) as store:
+        filled(store)
+        keys = ["k00", "k10", "k20", "k30"]
+        for key in keys[1:]:
+            split(store, key)
+        acme, meters, books = store.namespace("acme"), store.meters, store.accounts.ledger
+        rich, *poor = [store.placement.directory.find(f"acme\0{key}".encode()) for key in keys]
+        meters.step()
+        meters.funding.call_back(meters.metered()[b"acme"], USD)
+        everything = books.account("acme").balance
+        number = books.fund("acme", rich.id, everything).transfer
+        settle(rich, b"acme", Settlement(received=(number, everything)))
+        assert not any(bucket.purses[b"acme"].float_atto for bucket in poor)
+        for times in range(1, 4):
+            for bucket, key in zip(poor, keys[1:], strict=True):
+                assert acme.get(key) == b"v"
+                charge_reads(bucket, b"acme")
+                assert bucket.purses[b"acme"].owed.amount == times * COST
+        meters.step()
+        assert not any(bucket.purses[b"acme"].owed.amount for bucket in poor)
+        assert [acme.get(key) for key in keys] == [b"v"] * 4
+        assert charged(store) == 13
 
 
 def test_a_free_namespace_beside_one_that_pays_is_not_counted() -> None:

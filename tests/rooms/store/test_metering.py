@@ -19,7 +19,6 @@ from holdfast import (
     StorageFailed,
     operations,
 )
-from holdfast.bucket.settling import Settlement, charge_reads, settle
 from holdfast.engines.disk import OsDisk
 from holdfast.ledger import statement
 from holdfast.metering.tariffs import shipped
@@ -154,42 +153,6 @@ def test_an_empty_account_writes_nothing_and_reads_until_the_grace_is_over(
     store.tick(60)
     assert acme.get("a") == b""
     acme.put("d", b"")
-    conserved(store)
-
-
-def test_reads_go_on_where_others_have_the_money(store: Store, clock: ManualClock) -> None:
-    """A bucket that cannot pay for what was read there is not a tenant who cannot."""
-    store.accounts.deposit("acme", USD, "invoice 1")
-    acme = store.namespace("acme")
-    acme.configure(tariff="enclave")
-    for number in range(40):
-        acme.put(f"k{number:02}", bytes(10_000))
-    for _ in range(5):
-        clock.advance(SECOND_NS)
-        store.tick(60)
-    buckets = list(store.placement.directory)
-    keys = {
-        bucket: next(k for k in acme.list() if acme.stat(k).bucket == bucket.id)
-        for bucket in buckets
-    }
-    assert len(buckets) > 2
-    rich = buckets[0]
-    books, meters = store.accounts.ledger, store.meters
-    meters.funding.call_back(meters.metered()[b"acme"], USD)
-    all_of_it = books.account("acme").balance
-    number = books.fund("acme", rich.id, all_of_it).transfer
-    settle(rich, b"acme", Settlement(received=(number, all_of_it)))  # the others have nothing
-    poor = [bucket for bucket in buckets if not bucket.purses[b"acme"].float_atto]
-    assert len(poor) == len(buckets) - 1
-    for bucket in poor:
-        for _ in range(3):  # counted, charged and owed
-            assert acme.get(keys[bucket]) == bytes(10_000)
-            charge_reads(bucket, b"acme")
-        assert bucket.purses[b"acme"].owed.amount
-    meters.step()
-    for bucket in poor:
-        assert not bucket.purses[b"acme"].owed.amount
-        assert acme.get(keys[bucket]) == bytes(10_000)
     conserved(store)
 
 
