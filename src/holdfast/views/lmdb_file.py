@@ -48,7 +48,7 @@ import os
 import struct
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter, ge, lt
 from typing import Final, NamedTuple
 
@@ -367,18 +367,45 @@ def free_pages(pages: Pages, meta: Meta) -> list[int]:
         Corrupt: the record of free pages is damaged.
     """
     free: list[int] = []
-    for node in Walk(pages, meta.free, values=True).run():
-        if len(node.key) != _U64.size or len(node.value) % _U64.size or not node.value:
-            raise damage("a record of free pages is not whole")
-        count, *numbers = array("Q", node.value)
-        if count != len(numbers):
-            raise damage("a record of free pages is not of the length it says")
+    for numbers in _free_records(pages, meta):
         if not all(map(ge, numbers, islice(numbers, 1, None))):
             raise damage("free pages are not in their order")
         free.extend(numbers)
     for number in free:
         pages.claim(number)
     return free
+
+
+def _free_records(pages: Pages, meta: Meta) -> Iterator[list[int]]:
+    for node in Walk(pages, meta.free, values=True).run():
+        if len(node.key) != _U64.size or len(node.value) % _U64.size or not node.value:
+            raise damage("a record of free pages is not whole")
+        count, *numbers = array("Q", node.value)
+        if count != len(numbers):
+            raise damage("a record of free pages is not of the length it says")
+        yield numbers
+
+
+def changed_pages(descriptor: int, metas: tuple[Meta, Meta]) -> set[int]:
+    """The pages that the newest commit wrote and needs, of a file that it left whole.
+
+    A commit writes nothing that the one before needs: it takes pages that were free then,
+    or new ones behind the last, and one of the metas. What it took and did not need is free.
+
+    Args:
+        descriptor: the data file.
+        metas: the newest commit's, and the one of the commit before.
+
+    Raises:
+        Corrupt: a record of free pages is damaged.
+    """
+    now, before = metas
+    was_free, is_free = (
+        set(chain.from_iterable(_free_records(Pages(descriptor, meta), meta)))
+        for meta in (before, now)
+    )
+    new = range(before.last_page + 1, now.last_page + 1)
+    return {0, 1, *new} | (was_free - is_free)
 
 
 def read_rows(descriptor: int, meta: Meta, name: bytes) -> dict[bytes, bytes]:

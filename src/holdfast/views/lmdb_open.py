@@ -168,7 +168,11 @@ def keep_sums(paths: Paths) -> None:
         try:
             metas = read_metas(descriptor)
             if metas is not None:
-                sums = lmdb_sums.measure(descriptor, metas[0])
+                before = lmdb_sums.read(paths.sums, metas[1])
+                if before is None:
+                    sums = lmdb_sums.measure(descriptor, metas[0])
+                else:
+                    sums = lmdb_sums.bring_forward(descriptor, metas, before)
                 lmdb_sums.write(paths.sums, metas[0], sums)
         finally:
             os.close(descriptor)
