@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
 
 import holdfast
@@ -72,10 +73,26 @@ def spent_until_refused(space: RemoteNamespace, prefix: str, size: int) -> tuple
 
 
 def test_what_is_shown_enforced_and_billed_is_one_number(shared: Shared) -> None:
+    books = shared.doors[0].accounts
+    books.deposit("reserve", 2 * 10**18, "invoice 3")
+    books.rule("poor", 5, 0, 1)
     all_show_one_usage_and_one_balance(shared)
     who_reads_through_another_process_pays(shared)
     money_that_another_process_holds_is_called_back(shared)
     a_tenant_uses_its_whole_quota_wherever_it_writes(shared)
+    one_process_tells_of_the_books(shared)
+
+
+def one_process_tells_of_the_books(shared: Shared) -> None:
+    """Each has stepped by now; two that told would have told of twice the reserve."""
+    asked = {"Authorization": f"Bearer {shared.served.token}"}
+    text = ""
+    for _ in range(TRIES):
+        text = httpx.get(f"{shared.served.url}/metrics", headers=asked, timeout=60).text
+        if "holdfast_reserve_usd 0.0" not in text:
+            break
+    assert "\nholdfast_reserve_usd 2.0\n" in text
+    assert "\nholdfast_balance_low_total 0.0\n" not in text
 
 
 def a_tenant_uses_its_whole_quota_wherever_it_writes(shared: Shared) -> None:

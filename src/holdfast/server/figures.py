@@ -27,6 +27,8 @@ class Figures(msgspec.Struct):
         buckets: that it holds, and ``live_bytes`` of their live records, about.
         dead_letters: queued writes that could not be stored.
         search_behind: records that search indexes have not absorbed.
+        low_events: how often an account was told to be low.
+        reserve_usd: the operator's reserve, where the books are kept.
         up: whether it answered.
     """
 
@@ -40,6 +42,8 @@ class Figures(msgspec.Struct):
     live_bytes: int = 0
     dead_letters: int = 0
     search_behind: int = 0
+    low_events: int = 0
+    reserve_usd: float = 0.0
     up: bool = True
 
     @property
@@ -65,6 +69,7 @@ def total(all_of_them: Iterable[Figures]) -> Figures:
         told.live_bytes += one.live_bytes
         told.dead_letters += one.dead_letters
         told.search_behind += one.search_behind
+        told.reserve_usd += one.reserve_usd
     return told
 
 
@@ -79,6 +84,7 @@ def _count_in(told: Figures, one: Figures) -> None:
         told.times[operation] = [a + b for a, b in zip(so_far, counts, strict=True)]
     for operation, took_ns in one.sums_ns.items():
         told.sums_ns[operation] = told.sums_ns.get(operation, 0) + took_ns
+    told.low_events += one.low_events
 
 
 class Place:
@@ -96,7 +102,7 @@ class Place:
         elif found.life != self._last.life:
             _count_in(self._before, self._last)
         self._last = found
-        told = msgspec.structs.replace(found, requests={}, times={}, sums_ns={})
+        told = msgspec.structs.replace(found, requests={}, times={}, sums_ns={}, low_events=0)
         _count_in(told, self._before)
         _count_in(told, found)
         return told

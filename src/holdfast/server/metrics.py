@@ -8,7 +8,7 @@ one's share of it under the label ``worker``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -20,9 +20,13 @@ from prometheus_client.core import (
 
 from holdfast.server.figures import Figures, total
 from holdfast.server.times import Times, cumulated
+from holdfast.values import ATTO_DIGITS
 
 if TYPE_CHECKING:
     from holdfast.server.site import Site
+
+
+USD: Final = 10**ATTO_DIGITS  # as 10^-18 of it
 
 
 class Tally:
@@ -72,6 +76,7 @@ class Metrics:
             if tally.count:
                 requests.setdefault(operation, {})[status] = tally.count
         times = list(self._times.items())
+        low_events, reserve_atto = site.store.seen_reserve()
         return Figures(
             self._life,
             requests,
@@ -83,6 +88,8 @@ class Metrics:
             sum(bucket.weight for bucket in buckets),
             len(site.store.dead_letters()),
             sum(site.store.search_behind().values()),
+            low_events,
+            reserve_atto / USD,
         )
 
 
@@ -108,7 +115,9 @@ class Text:
         whole = total(self._workers)
         yield _requests(whole)
         yield _times(whole)
-        told = {
+        low = "Times that an account was found low, at most one a minute for each"
+        yield CounterMetricFamily("holdfast_balance_low", low, value=whole.low_events)
+        told: dict[str, tuple[str, float]] = {
             "holdfast_connections": ("Connections that are open", whole.connections),
             "holdfast_writes_waiting": ("Writes that wait for their commit", whole.waiting),
             "holdfast_buckets": ("Buckets of the store", whole.buckets),
@@ -121,6 +130,7 @@ class Text:
                 "Records that search indexes have not absorbed",
                 whole.search_behind,
             ),
+            "holdfast_reserve_usd": ("What the operator's reserve has, about", whole.reserve_usd),
         }
         for name, (text, value) in told.items():
             yield GaugeMetricFamily(name, text, value=value)

@@ -19,9 +19,12 @@ from holdfast.bucket.checkpoint import Pace
 from holdfast.bucket.dividing import held
 from holdfast.bucket.purse import UNBOUNDED, Purse
 from holdfast.errors import Corrupt, InvalidValue, NotFound
+from holdfast.ledger.books import RESERVE
 from holdfast.limits import BOUND
 from holdfast.metering.tariffs import Tariff
+from holdfast.placement.elsewhere import Elsewhere
 from holdfast.request import arguments
+from holdfast.store.billing import LEDGER
 from holdfast.store.money import METERING
 from holdfast.store.tenancy import StoreRecords
 from holdfast.upkeep.allotting import Metering
@@ -38,6 +41,7 @@ HOUR_NS: Final = 3_600 * arguments.SECOND_NS
 KEPT_NS: Final = 90 * 24 * HOUR_NS
 RELOAD_NS: Final = 10 * arguments.SECOND_NS
 LOW_NS: Final = 60 * arguments.SECOND_NS  # between two events of one account
+BOOKED: Final = arguments.RESERVED + arguments.VISIBLE + LEDGER.encode()  # where the books begin
 FREE: Final = "free"
 KEPT: Final = "it is to be kept"
 log = logging.getLogger("holdfast.metering")
@@ -83,6 +87,8 @@ class Meters:
         self._loaded_ns = 0
         self._hour = -1
         self._told_low: dict[str, int] = {}
+        self.low_events = 0
+        self.reserve_atto = 0  # as upkeep last saw it, where the books are kept
         self.balances: dict[str, int] = {}  # as of the last tick, in 10^-18 USD
         self.terms: dict[str, charges.Terms] = {}  # that namespaces pay by, as of the last tick
         self.heard_low: Callable[[str, int], object] = _nobody  # account, balance in 10^-18 USD
@@ -209,8 +215,11 @@ class Meters:
         self.balances = {one.account: self._left(one) for one in metered}
         self.terms = {one.account: one.terms for one in metered}
         self._store.metering_changed()
-        for account in self._store.accounts.ledger.books().low():
-            self._low(account)
+        if not isinstance(self._store.placement.directory.find(BOOKED), Elsewhere):
+            books = self._store.accounts.ledger.books()
+            self.reserve_atto = books.account(RESERVE).funds
+            for account in books.low():
+                self._low(account)
         hour = self._store.bucket_time_ns() // HOUR_NS
         if hour != self._hour:
             self._hour = hour
@@ -252,6 +261,7 @@ class Meters:
             return
         self._told_low[account] = now
         balance = self._store.accounts.ledger.account(account).funds
+        self.low_events += 1
         log.warning("the balance of %s is low: %d", account, balance)
         self.heard_low(account, balance)
 

@@ -94,6 +94,14 @@ class Money(StorePart):
         meters = self._meters
         return ({}, {}) if meters is None else (meters.seen(), meters.balances)
 
+    def seen_reserve(self) -> tuple[int, int]:
+        """How often an account was told to be low here, and the reserve as upkeep last saw it.
+
+        That in 10^-18 USD, 0 in a process that does not keep the books; asks nobody.
+        """
+        meters = self._meters
+        return (0, 0) if meters is None else (meters.low_events, meters.reserve_atto)
+
     def seen_terms(self, name: str) -> Terms | None:
         """The terms that upkeep last saw a namespace pay by; asks nobody."""
         meters = self._meters

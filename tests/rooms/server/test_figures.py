@@ -38,6 +38,17 @@ def test_what_a_process_counted_outlives_it() -> None:
     assert place.seen(counted("b", 6)).answered == 11
 
 
+def test_low_accounts_that_a_process_told_of_outlive_it() -> None:
+    place = Place()
+    place.seen(counted("a", 3, low_events=2))
+    told = place.seen(counted("b", 1, low_events=1))
+    assert total([told, counted("c", 0, low_events=4)]).low_events == 7
+    assert (
+        "holdfast_balance_low_total 7.0\n"
+        in text_of([told, counted("c", 0, low_events=4)]).decode()
+    )
+
+
 def test_a_process_that_only_did_not_answer_is_not_counted_twice() -> None:
     place = Place()
     place.seen(counted("a", 3))

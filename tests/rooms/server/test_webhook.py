@@ -109,5 +109,6 @@ def test_a_low_account_of_a_store_is_told(listener: Listener) -> None:
         acme.configure(tariff="enclave")
         with pytest.raises(holdfast.BalanceEmpty):
             acme.put("a", b"1")
+        assert store.seen_reserve() == (1, 0)
         assert json.loads(listener.heard.get(timeout=20).body)["subject"] == "acme"
     webhook.close()
