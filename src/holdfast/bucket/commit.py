@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from holdfast.bucket import numbered, purse
 from holdfast.bucket.noting import Noted
 from holdfast.engines.port import LeftBehind, Segments
-from holdfast.errors import HoldfastError, OutcomeUnknown, StorageFailed
+from holdfast.errors import HoldfastError, Moved, OutcomeUnknown, StorageFailed
 from holdfast.log.group import Kind
 from holdfast.log.log import refused
 from holdfast.log.records import Type, encode
@@ -274,6 +274,8 @@ def _require_whole(bucket: Bucket) -> None:
 
 
 def _write_alone(bucket: Bucket, kind: Type, value: bytes, time_ns: int) -> None:
+    if bucket.closed:  # merged away: nobody would read it
+        raise Moved(bucket=bucket.id)
     _require_whole(bucket)
     version = bucket.next_version()
     buffers = encode(kind, b"", value, version, time_ns)

@@ -55,10 +55,10 @@ class Settlement(msgspec.Struct, frozen=True):
 def begin(bucket: Bucket, namespace: bytes, terms: Terms) -> None:
     """Give a namespace a purse in a bucket, empty and unbounded; what is there is counted.
 
-    The bucket's writers wait while it is counted.
+    The bucket's writers wait while it is counted. One that was merged away meanwhile gets none.
     """
     with commit.alone(bucket):
-        if namespace in bucket.purses:
+        if bucket.closed or namespace in bucket.purses:
             return
         there = held(bucket, namespace, bucket.start, bucket.stop)
         kept = Kept(
@@ -74,12 +74,15 @@ def begin(bucket: Bucket, namespace: bytes, terms: Terms) -> None:
 def settle(bucket: Bucket, namespace: bytes, asked: Settlement) -> Kept | None:
     """Do what is asked for with a purse; as it is then, or None where there is none.
 
+    Of a bucket that was merged away meanwhile the survivor has the purse: what it is asked here
+    would be in no log, and in no books.
+
     Raises:
         StorageFailed, OutcomeUnknown: as of every write; nothing changed in memory.
     """
     with commit.alone(bucket):
         known = bucket.purses.get(namespace)
-        if known is None:
+        if known is None or bucket.closed:
             return None
         reads = bucket.reads_of(namespace)
         read = reads.taken(known.terms) if asked.read else Counter()

@@ -119,7 +119,8 @@ class Funding:
         for bucket in found:
             if one.namespace not in bucket.purses:
                 begin(bucket, one.namespace, one.terms)
-            yield bucket
+            if one.namespace in bucket.purses:
+                yield bucket
 
     def _is_busy(self, bucket: Bucket, one: Metering, *, post: bool) -> bool:
         """Whether the books have to hear of a purse: it changed, and long enough ago."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast import BalanceEmpty, Exists, LimitExceeded, NotFound, StorageFailed
+from holdfast import BalanceEmpty, Exists, LimitExceeded, Moved, NotFound, StorageFailed
 from holdfast.bucket import commit
 from holdfast.bucket.bills import OPEN, Bill, opened
 from holdfast.bucket.bucket import Bucket
@@ -17,10 +17,12 @@ from holdfast.bucket.settling import Settlement, begin, settle
 from holdfast.charges import Charge, Terms
 from holdfast.engines.disk import OsDisk
 from holdfast.engines.memory import MemoryDisk
+from holdfast.log.records import Type
 from holdfast.store.namespace import Namespace
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
+from tests.growth.growing import tick_on
 from tests.rooms.gate import Gate
 
 SECOND_NS = 1_000_000_000
@@ -212,6 +214,10 @@ def test_rent_that_cannot_be_paid_is_owed_and_paid_first(store: Store, clock: Ma
     settle(bucket, b"acme", Settlement())
     purse = purse_of(store)
     assert (purse.float_atto, purse.owed.amount) == (1_000, 100 * 100 * 7)
+    assert not purse.empty_ns  # others may have it
+    settle(bucket, b"acme", Settlement(poor=True))
+    purse = purse_of(store)
+    assert (purse.float_atto, purse.owed.amount) == (1_000, 100 * 100 * 7)
     assert purse.empty_ns
     with pytest.raises(BalanceEmpty):
         acme.put("l", b"")
@@ -293,6 +299,34 @@ def test_splits_and_merges_keep_every_sum(opener: Opener, clock: ManualClock) ->
             store.tick(60)
             store.collect()
         assert len(list(store.placement.directory)) < 3
+        check_sums(store)
+    with opener() as store:
+        check_sums(store)
+
+
+def test_a_bucket_that_was_merged_away_takes_no_money(opener: Opener, clock: ManualClock) -> None:
+    """Whoever found it before would else pay into a log that nobody reads again."""
+    with opener() as store:
+        acme = metered(store)
+        (first,) = store.placement.directory
+        settle(first, b"acme", Settlement(allotted=(50_000_000, 50_000)))
+        acme.put_many((f"{i:03}", b"v" * 500) for i in range(200))
+        tick_on(store, clock, 20)
+        seen = list(store.placement.directory)
+        assert len(seen) > 1
+        for key in list(acme.list())[5:]:
+            acme.delete(key)
+        for _ in range(3):
+            tick_on(store, clock, 20)
+            store.collect()
+        gone = [bucket for bucket in seen if bucket.closed]
+        assert gone
+        for bucket in gone:
+            assert settle(bucket, b"acme", Settlement(received=(9, FUNDS))) is None
+            begin(bucket, b"beta", PRICED)
+            assert b"beta" not in bucket.purses
+            with pytest.raises(Moved), commit.alone(bucket):
+                commit.write_control(bucket, Type.PURSE, b"")
         check_sums(store)
     with opener() as store:
         check_sums(store)
