@@ -62,9 +62,11 @@ def test_reflection_describes_what_it_names(version: str) -> None:
             method for one in named for method in pool.FindServiceByName(one).methods_by_name
         ]
         assert {"ServerReflectionInfo", "Batch", "SetObject", "GetNamespace"} <= set(methods)
-        unknown = asks(file_containing_symbol="google.protobuf.FileDescriptorProto")
-        (refused,) = call(iter([unknown]), timeout=20)
-        assert refused.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+        (method,) = call(iter([asks(file_containing_symbol=f"{HEALTH}.Check")]), timeout=20)
+        assert len(method.file_descriptor_response.file_descriptor_proto) == 1
+        for unknown in ("google.protobuf.FileDescriptorProto", f"{HEALTH}.None", "None"):
+            (refused,) = call(iter([asks(file_containing_symbol=unknown)]), timeout=20)
+            assert refused.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
 def test_health_is_watched_until_the_server_goes() -> None:

@@ -25,10 +25,36 @@ def add_reflection(methods: Methods, names: Iterable[str]) -> None:
         names: of the other services; the files that describe them are known to this process.
     """
     shown = [*names, *NAMES]
-    servicer = reflection.aio.ReflectionServicer(shown, _described(shown))
+    servicer = reflection.aio.ReflectionServicer(shown, _Files(_described(shown)))
     for name in NAMES:
         added = _Named(methods, name)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, added)
+
+
+class _Files:
+    """A pool that knows the methods of its services, too: a tool may ask for one by its name.
+
+    Args:
+        pool: knows all else.
+    """
+
+    def __init__(self, pool: descriptor_pool.DescriptorPool) -> None:
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else a pool can do
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> Any:  # noqa: ANN401, N802 - protobuf's
+        """The file that describes a service, a method, a message or a field; KeyError."""
+        service, _, method = symbol.rpartition(".")
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            return (
+                self._pool.FindServiceByName(service)
+                .methods_by_name[method]
+                .containing_service.file
+            )
 
 
 class _Named(Generated):
