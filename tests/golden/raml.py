@@ -17,10 +17,12 @@ SOURCE, PAGE = DOCS / "sdstor.raml", DOCS / "sdstor.html"
 METHODS = ("get", "head", "post", "put", "delete")
 Raml = dict[str, Any]
 STYLE = """\
+:root { color-scheme: light dark; }
 body { font: 16px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; }
-code { font-size: 0.95em; } h2 { margin-top: 2em; border-top: 1px solid #ccc; padding-top: 1em; }
-table { border-collapse: collapse; } td, th { border: 1px solid #ccc; padding: 0.2em 0.6em; }
-th { text-align: left; }
+code { font-size: 0.95em; overflow-wrap: anywhere; }
+h2 { margin-top: 2em; border-top: 1px solid #888; padding-top: 1em; }
+table { border-collapse: collapse; margin: 1em 0; }
+td, th { border: 1px solid #888; padding: 0.2em 0.6em; text-align: left; }
 """
 
 
@@ -70,6 +72,7 @@ def page(raml: Raml) -> str:
     told = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width">',
         f"<title>{escape(raml['title'])}</title>",
         f"<style>\n{STYLE}</style></head><body>",
         f"<h1>{escape(raml['title'])}</h1>",
