@@ -172,20 +172,6 @@ def find(node: Node, label: bytes) -> Node | Miss:
     return Miss.ABSENT if sure else Miss.UNKNOWN
 
 
-def lookup(node: Node, path: Sequence[bytes]) -> bytes | Miss:
-    """The content at the end of a path of labels, or why there is none."""
-    for label in path:
-        found = find(node, label)
-        if isinstance(found, Miss):
-            return found
-        node = found
-    if isinstance(node, Leaf):
-        return node.content
-    if isinstance(node, Empty):
-        return Miss.ABSENT
-    return Miss.UNKNOWN if isinstance(node, Pruned) else Miss.ERROR
-
-
 # -- encoding --------------------------------------------------------------------
 
 _EMPTY_ITEM = b"\x81\x00"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from typing import Final, get_args
 
-from holdfast.errors import InvalidNamespace
 from holdfast.values import NAMESPACE_NAME, Grant, Right
 
 INFIX: Final = "_0stor_"
@@ -42,13 +41,6 @@ def is_label(namespace: str) -> bool:
         and _LABEL.fullmatch(namespace) is not None
         and NAMESPACE_NAME.fullmatch(namespace) is not None
     )
-
-
-def scope_of(namespace: str) -> str:
-    """The scope of a namespace's owner, without "user:memberof:"; InvalidNamespace if none is."""
-    if not is_label(namespace):
-        raise InvalidNamespace(namespace=namespace)
-    return namespace.replace(INFIX, ".0stor.", 1)
 
 
 def grant_of(scope: str) -> Grant | None:

@@ -64,7 +64,3 @@ class Usage:
     def hour(self, namespace: str, number: int) -> Hour:
         """What a namespace asked for in an hour, counted from 1970; zeros where nothing."""
         return self._hours.get(number, {}).get(namespace) or Hour()
-
-    def this_hour(self) -> dict[str, Hour]:
-        """Every namespace that asked for something in this hour."""
-        return dict(self._spaces)

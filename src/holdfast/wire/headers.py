@@ -161,11 +161,6 @@ def _plain_text(text: str | None) -> str | None:
         raise InvalidValue(argument=CONTENT_TYPE, reason="not UTF-8") from None
 
 
-def stored_content_type(text: str | None) -> str | None:
-    """The content type that an answer's header tells, as it was stored."""
-    return _plain_text(text)
-
-
 # -- times -----------------------------------------------------------------------------
 
 

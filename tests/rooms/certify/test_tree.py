@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from holdfast.certify import tree
-from holdfast.certify.tree import EMPTY, Fork, Labelled, Leaf, Miss, Pruned, lookup
+from holdfast.certify.tree import EMPTY, Empty, Fork, Labelled, Leaf, Miss, Node, Pruned, find
 from holdfast.errors import ProofInvalid
 
 ROOT = "eb5c5b2195e62d996b84c9bcc8259d19a83786a2f59e0878cec84c811f669aa0"
 BYTES_MOST = 1_000_000
+
+
+def lookup(node: Node, path: Sequence[bytes]) -> bytes | Miss:
+    """The content at the end of a path of labels, or why there is none."""
+    for label in path:
+        found = find(node, label)
+        if isinstance(found, Miss):
+            return found
+        node = found
+    if isinstance(node, Leaf):
+        return node.content
+    if isinstance(node, Empty):
+        return Miss.ABSENT
+    return Miss.UNKNOWN if isinstance(node, Pruned) else Miss.ERROR
 
 
 def example() -> Fork:

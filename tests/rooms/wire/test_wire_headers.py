@@ -19,7 +19,6 @@ from holdfast.wire.headers import (
     range_of,
     range_text,
     seconds_text,
-    stored_content_type,
     timeout_ns,
     ttl_ns,
     version_of,
@@ -136,7 +135,7 @@ def test_a_content_type_that_a_header_cannot_carry_is_refused(text: str) -> None
 
 def test_a_content_type_comes_back_as_it_was() -> None:
     headers = headers_of(StoreOptions(content_type="text/é"))
-    assert stored_content_type(headers["content-type"]) == "text/é"
+    assert headers["content-type"].encode("latin-1").decode() == "text/é"
 
 
 @given(st.binary(min_size=16, max_size=16), st.integers(0, 10**18), st.integers(0, 10**18))
