@@ -69,7 +69,7 @@ def put(
         list[str] | None, typer.Option(metavar="ID", help="Who refers to it; may be repeated.")
     ] = None,
     permanent: Annotated[
-        bool, typer.Option("--permanent", help="Refuse changes until released.")
+        bool, typer.Option("--permanent", help="Refuse changes; rm --release deletes it.")
     ] = False,
     content_type: Annotated[str | None, typer.Option(help="A media type to keep with it.")] = None,
     as_json: AsJson = False,
