@@ -17,9 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import holdfast
+from holdfast.client import calls
 from holdfast.client.async_store import AsyncRemoteNamespace
 from holdfast.client.store import RemoteNamespace, RemoteStore
 from holdfast.errors import (
+    Busy,
     Changed,
     Closed,
     DeadlineExceeded,
@@ -28,12 +30,14 @@ from holdfast.errors import (
     NotFound,
     OutcomeUnknown,
     Permanent,
+    RateLimited,
     Unauthenticated,
     Unavailable,
 )
 from holdfast.testing.conformance.base import patterned
 from holdfast.testing.proxy import Proxy
 from holdfast.testing.serving import Serving
+from holdfast.wire.batch import Call, decode_results
 
 pytestmark = pytest.mark.push
 MIB = 1 << 20
@@ -92,6 +96,21 @@ def test_a_read_whose_answer_is_lost_is_asked_again(house: House) -> None:
     house.proxy.lose_answers(3)
     assert house.ns.get("a") == b"1"
     assert list(house.ns.list()) == ["a"]
+
+
+@pytest.mark.parametrize("error", [Unavailable(), Busy(), RateLimited()])
+def test_what_a_batch_of_reads_could_not_have_is_asked_again(
+    house: House, monkeypatch: pytest.MonkeyPatch, error: holdfast.HoldfastError
+) -> None:
+    """One bucket of many was between two processes, or behind with its charges."""
+    house.ns.put_many([("a", b"1"), ("b", b"2")])
+
+    def decoded(body: bytes, told: list[Call]) -> list[object]:
+        return [*decode_results(body, told)[:-1], error]
+
+    monkeypatch.setattr(calls, "decode_results", decoded)
+    assert house.ns.get_many(["a", "b"]) == [b"1", b"2"]
+    assert house.ns.get_many(["a", "absent"]) == [b"1", None]
 
 
 def test_a_batch_is_asked_again_and_applied_once(house: House) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from holdfast.bucket.rows import decode_id, encode_ids
 from holdfast.client.asks import Answer, Ask, Pause, Work
 from holdfast.client.finding import SearchingCalls
-from holdfast.client.line import BAD, Line, note_cost, refusal_of
+from holdfast.client.line import BAD, NOT_BEGUN_ERRORS, Line, note_cost, refusal_of
 from holdfast.client.money import MeteringCalls
 from holdfast.client.numbers import is_about_session, write
 from holdfast.client.places import Places, ask_owner
@@ -63,6 +63,8 @@ FRAME_BYTES: Final = 512  # what an operation takes beside key and value
 POLL_S: Final = 0.05
 PARTIAL: Final = 206
 READS: Final = frozenset(("load", "exists", "stat"))
+# Of a batch of reads: too large for its answer, or not to be had in that moment.
+ASKED_ALONE: Final = (LimitExceeded, *NOT_BEGUN_ERRORS)
 COVERAGES: Final = frozenset(("text", "component"))
 
 
@@ -321,7 +323,7 @@ class NamespaceCalls(MeteringCalls, ProvingCalls, SearchingCalls, SharingCalls):
         if isinstance(result, bytes):
             return result
         try:
-            if isinstance(result, LimitExceeded):  # too large for the answer to the batch
+            if isinstance(result, ASKED_ALONE):
                 return (yield from self.get(key))
             if isinstance(result, HoldfastError):
                 raise result
