@@ -8,6 +8,7 @@ import pytest
 
 from holdfast import Store
 from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.checkpoint import checkpoint
 from holdfast.bucket.locks import SPARE, Held
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import LockHeld
@@ -90,8 +91,11 @@ def test_a_lease_whose_change_failed_ends_when_it_would_have(
     assert held(store) is None
 
 
-def test_a_lock_that_was_given_back_is_not_remembered(store: Store) -> None:
+@pytest.mark.parametrize("absorbed", [False, True])
+def test_a_lock_that_was_given_back_is_not_remembered(store: Store, *, absorbed: bool) -> None:
     lock = store.namespace("acme").lock("k", ttl=10)
+    if absorbed:
+        checkpoint(bucket_of(store))
     lock.release()
     bucket_of(store).locks.forget(KEY)
     assert held(store) is None
