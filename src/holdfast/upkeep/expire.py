@@ -169,7 +169,7 @@ def sweep_marked(bucket: Bucket, pace: Pace) -> int:
     at: bytes | None = bucket.start
     while at is not None and at < bucket.stop:
         try:
-            page, at = bucket.page(at, bucket.stop, 1000)
+            page, at = bucket.page(at, bucket.stop, BATCH)
         except Moved:
             return removed
         marked = [key for key, row in page if unpack(row).flags & Flag.MARKED]
