@@ -205,8 +205,8 @@ def _tell_keys(bucket: Bucket, overlay: Overlay, pace: Pace) -> None:
 def _runs(overlay: Overlay, pace: Pace) -> Iterator[Rows]:
     """An overlay's entries in runs of ascending keys: from packs, where these are all of them."""
     rows, packs = overlay.keys, overlay.packs
-    if packs and sum(map(len, packs)) == len(rows):
-        made = ordered(packs, pace)
+    if packs and overlay.packed == len(rows):
+        made = ordered(packs, len(rows), pace)
         if made is not None:
             yield from made.runs(pace)
             return

@@ -35,22 +35,25 @@ STORE: Final = int(Type.STORE)
 class Noted:
     """Rows of one segment as they came: some that are put together later, and the last ones."""
 
-    __slots__ = ("last", "parts")
+    __slots__ = ("_apart", "last", "parts")
 
     def __init__(self, last: dict[bytes, bytes] | None = None) -> None:
         self.parts: list[dict[bytes, bytes] | Pack] = []
         self.last: dict[bytes, bytes] = {} if last is None else last
+        self._apart = 0  # rows in parts
 
     def __len__(self) -> int:
         """How many rows are kept."""
-        return sum(map(len, self.parts)) + len(self.last)
+        return self._apart + len(self.last)
 
     def append(self, rows: dict[bytes, bytes] | Pack) -> None:
         """Note the rows of a group apart from those before."""
         if self.last:
             self.parts.append(self.last)
+            self._apart += len(self.last)
             self.last = {}
         self.parts.append(rows)
+        self._apart += len(rows)
 
     def packs(self) -> list[Pack]:
         """Those that are packs."""

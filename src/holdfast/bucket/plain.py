@@ -193,6 +193,7 @@ def publish(bucket: Bucket, group: Gathering) -> None:
     pack = packed(rows) if fresh and len(rows) >= APART else None
     if pack is not None and active.packs is not None:
         active.packs.append(pack)
+        active.packed += len(rows)
     bucket.log.records -= len(group.bookings) + len(group.noted)  # what is noted are rows
     noted = bucket.noted.get(group.segment)
     if noted is None:

@@ -78,7 +78,7 @@ def _from_noted(bucket: Bucket, number: int, pace: Pace) -> tuple[bytes, int] | 
     spans, count = bucket.mixed.get(number, []), bucket.log.counts.get(number, 0)
     forget(bucket, number)
     packs = told.packs()
-    made = ordered(packs, pace) if sum(map(len, packs)) == count else None
+    made = ordered(packs, count, pace) if sum(map(len, packs)) == count else None
     if made is not None:
         return build_packed(made, STORE, pace), count
     noted = together(told, pace)

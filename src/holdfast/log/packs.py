@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-JOINED: Final = 32  # packs that are copied between two calls of pace
+JOINED: Final = 4_000  # rows that are copied between two calls of pace, or one pack
 WORD: Final = 8
 WORDS: Final = 4  # that keys may differ in, before their bytes are compared instead
 
@@ -158,15 +158,15 @@ class Ordered:
         return parts
 
 
-def ordered(packs: Sequence[Pack], pace: Callable[[], None]) -> Ordered | None:
+def ordered(packs: Sequence[Pack], count: int, pace: Callable[[], None]) -> Ordered | None:
     """The rows of packs in order; None where columns do not serve, or are not worth it.
 
     Args:
         packs: as they came: of two rows of one key the later one counts.
+        count: how many rows they have together.
         pace: called between slices of work; may sleep.
     """
-    count = sum(map(len, packs))
-    if count < columns.LEAST or len({pack.wide for pack in packs}) > 1:
+    if count < max(columns.LEAST, 1) or len({pack.wide for pack in packs}) > 1:
         return None
     try:
         import numpy as np  # noqa: PLC0415 - 0.1 s, and an extra
@@ -174,8 +174,7 @@ def ordered(packs: Sequence[Pack], pace: Callable[[], None]) -> Ordered | None:
         return None
     wide, at = packs[0].wide, 0
     cells = np.empty((count, wide + ENTRY_BYTES), dtype=np.uint8)
-    for first in range(0, len(packs), JOINED):
-        some = packs[first : first + JOINED]
+    for some in _lots(packs):
         keys = np.frombuffer(b"".join([pack.keys for pack in some]), dtype=np.uint8)
         rows = np.frombuffer(b"".join([pack.rows for pack in some]), dtype=np.uint8)
         stop = at + len(keys) // wide
@@ -190,6 +189,20 @@ def ordered(packs: Sequence[Pack], pace: Callable[[], None]) -> Ordered | None:
     again[:-1] = (there[1:] == there[:-1]).all(axis=1)
     pace()
     return Ordered(cells, order, again, wide)
+
+
+def _lots(packs: Sequence[Pack]) -> Iterator[list[Pack]]:
+    """Packs in lots of about ``JOINED`` rows."""
+    lot: list[Pack] = []
+    rows = 0
+    for pack in packs:
+        lot.append(pack)
+        rows += len(pack)
+        if rows >= JOINED:
+            yield lot
+            lot, rows = [], 0
+    if lot:
+        yield lot
 
 
 def _words(keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:

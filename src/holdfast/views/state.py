@@ -122,6 +122,7 @@ class Overlay:
         "expiring",
         "held",
         "keys",
+        "packed",
         "packs",
         "present",
         "resolved",
@@ -142,6 +143,7 @@ class Overlay:
         self.keys = self.tables[Table.KEYS]
         # Rows once more, for columns, where none was set twice; all of them if as many as keys.
         self.packs: list[Pack] | None = []
+        self.packed = 0  # rows in packs
         self.expiring: list[tuple[int, bytes]] = []
         self.held = 0  # bytes of memory, approximately
         self._order: dict[Table, SortedList[bytes]] = {}

@@ -55,7 +55,9 @@ def fill(
 
 def all_packed(bucket: Bucket) -> bool:
     active = bucket.state.active
-    return active.packs is not None and sum(map(len, active.packs)) == len(active.keys)
+    told = 0 if active.packs is None else sum(map(len, active.packs))
+    assert active.packs is None or active.packed == told
+    return told == len(active.keys)
 
 
 def test_a_key_block_of_packs_is_the_one_that_reading_makes(store: Store) -> None:

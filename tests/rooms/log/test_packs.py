@@ -8,10 +8,10 @@ from random import Random
 import pytest
 from crc32c import crc32c
 
-from holdfast.log import columns
+from holdfast.log import columns, packs
 from holdfast.log.entry import ENTRY_BYTES
 from holdfast.log.keyblock import KeyBlock, build, build_packed
-from holdfast.log.packs import Pack, ordered, packed
+from holdfast.log.packs import Ordered, Pack, ordered, packed
 from holdfast.views.lmdb_rows import seal
 
 BATCH = 100
@@ -36,9 +36,14 @@ def batches(wide: int, count: int, seed: int = 0) -> list[dict[bytes, bytes]]:
 
 
 def packs_of(told: list[dict[bytes, bytes]]) -> list[Pack]:
-    packs = [packed(rows) for rows in told]
-    assert None not in packs
-    return [pack for pack in packs if pack is not None]
+    made = [packed(rows) for rows in told]
+    assert None not in made
+    return [pack for pack in made if pack is not None]
+
+
+def in_order(told: list[dict[bytes, bytes]]) -> Ordered | None:
+    made = packs_of(told)
+    return ordered(made, sum(map(len, made)), no_pace)
 
 
 @pytest.mark.parametrize("wide", [1, 7, 8, 9, 22, 40, 300])
@@ -46,7 +51,7 @@ def packs_of(told: list[dict[bytes, bytes]]) -> list[Pack]:
 def test_the_last_row_of_each_key_comes_in_order(wide: int, count: int) -> None:
     told = batches(wide, count)
     last = {key: row for rows in told for key, row in rows.items()}
-    made = ordered(packs_of(told), no_pace)
+    made = in_order(told)
     assert made is not None
     assert len(made) == len(last)
     runs = list(made.runs(no_pace))
@@ -58,7 +63,7 @@ def test_the_last_row_of_each_key_comes_in_order(wide: int, count: int) -> None:
 
 def test_keys_that_do_not_differ_are_one() -> None:
     told = [{b"same": bytes([n]) * ENTRY_BYTES} for n in range(3)]
-    made = ordered(packs_of(told), no_pace)
+    made = in_order(told)
     assert made is not None
     (run,) = made.runs(no_pace)
     assert list(run) == [(b"same", b"\2" * ENTRY_BYTES)]
@@ -66,7 +71,7 @@ def test_keys_that_do_not_differ_are_one() -> None:
 
 @pytest.mark.parametrize("wide", [1, 22, 300])
 def test_rows_with_their_checks_are_those_of_one_by_one(wide: int) -> None:
-    made = ordered(packs_of(batches(wide, 1_000)), no_pace)
+    made = in_order(batches(wide, 1_000))
     assert made is not None
     for run in made.runs(no_pace):
         assert run.checked(crc32c, 7) == seal(7, run) == seal(7, list(run))
@@ -80,10 +85,19 @@ def test_a_key_block_of_packs_is_the_one_that_is_made_row_by_row(wide: int, coun
         (pair for rows in told for pair in rows.items()), key=lambda pair: pair[0]
     )
     body, number = build([([k for k, _ in rows], [1] * len(rows), [row for _, row in rows])])
-    made = ordered(packs_of(told), no_pace)
+    made = in_order(told)
     assert made is not None
     assert build_packed(made, 1, no_pace) == body
     assert len(list(KeyBlock(body, 3))) == number == len(rows)
+
+
+def test_many_rows_are_not_copied_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packs, "JOINED", 3 * BATCH)
+    told = packs_of(batches(9, 10 * BATCH))
+    paced = []
+    assert ordered(told, 10 * BATCH, lambda: paced.append(1)) is not None
+    assert len(paced) > len(told) // 3
+    assert [len(lot) for lot in packs._lots(told)] == [3, 3, 3, 1]
 
 
 def test_a_pack_tells_its_rows_again() -> None:
@@ -98,12 +112,12 @@ def test_keys_of_several_widths_are_no_pack_and_make_no_columns(
 ) -> None:
     row = bytes(ENTRY_BYTES)
     assert packed({b"a": row, b"bb": row}) is None
-    assert ordered(packs_of([{b"a": row}, {b"bb": row}]), no_pace) is None
-    assert ordered([], no_pace) is None
+    assert in_order([{b"a": row}, {b"bb": row}]) is None
+    assert in_order([]) is None
     monkeypatch.setattr(columns, "LEAST", 3)
-    assert ordered(packs_of([{b"a": row}, {b"b": row}]), no_pace) is None
+    assert in_order([{b"a": row}, {b"b": row}]) is None
 
 
 def test_without_numpy_there_are_no_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
-    assert ordered(packs_of(batches(9, BATCH)), no_pace) is None
+    assert in_order(batches(9, BATCH)) is None
