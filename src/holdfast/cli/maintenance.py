@@ -13,10 +13,14 @@ from holdfast.cli.exits import ExitCode
 from holdfast.cli.files import is_folder
 from holdfast.cli.opening import opened
 from holdfast.cli.options import AsJson, Mode, StorePath, output_of, settings_of
-from holdfast.cli.output import counted, edge_text, shown, size_text, table
+from holdfast.cli.output import counted, cut, edge_text, is_wide, shown, size_text, table
 from holdfast.cli.progress import progress
 from holdfast.store.restore import restore as restore_store
 from holdfast.values import BucketStatus, CheckReport, CollectReport, Status
+
+_FROM_COLUMNS = 36
+_NARROW_FROM_COLUMNS = 22
+_NARROW = (0, 1, 2, 3, 4, 6)  # the columns that fit 80
 
 
 def register(app: typer.Typer) -> None:
@@ -124,9 +128,15 @@ def restore(
 
 
 def bucket_table(found: Status) -> Table:
-    """One line for each bucket, in the order of their ranges."""
+    """One line for each bucket, in the order of their ranges.
+
+    A narrow terminal is told whole ids and less of the rest.
+    """
     heads = ("bucket", "from", "state", "keys>", "live>", "dead>", "disk>", "memory>")
-    return table(heads, [_bucket_row(bucket) for bucket in found.buckets])
+    rows = [_bucket_row(bucket) for bucket in found.buckets]
+    if is_wide():
+        return table(heads, rows)
+    return table([heads[at] for at in _NARROW], [[row[at] for at in _NARROW] for row in rows])
 
 
 def collect_text(report: CollectReport) -> str:
@@ -139,9 +149,10 @@ def collect_text(report: CollectReport) -> str:
 
 
 def _bucket_row(bucket: BucketStatus) -> tuple[str, ...]:
+    columns = _FROM_COLUMNS if is_wide() else _NARROW_FROM_COLUMNS
     return (
         bucket.id,
-        edge_text("/".join(bucket.start)) if bucket.start else "(start)",
+        cut(edge_text("/".join(bucket.start)), columns) if bucket.start else "(start)",
         bucket.state,
         f"{bucket.keys:,}",
         size_text(bucket.live_bytes),

@@ -15,6 +15,7 @@ from typing import IO, BinaryIO
 
 import msgspec
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +24,7 @@ from holdfast.cli.files import local_file
 from holdfast.errors import HoldfastError
 
 _PIPE_COLUMNS = 120  # a pipe has no width; tables are drawn for this one
+_WIDE_COLUMNS = 110
 _STDOUT = "/dev/stdout"  # named where it cannot be written
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -121,6 +123,21 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
     return drawn
+
+
+def is_wide() -> bool:
+    """Whether standard output has room for every column of a wide table."""
+    return console(sys.stdout).width >= _WIDE_COLUMNS
+
+
+def cut(text: str, columns: int) -> str:
+    """The beginning of a text, as much as fits.
+
+    Example:
+        >>> cut("after test/test_list.py", 12)
+        'after test..'
+    """
+    return text if cell_len(text) <= columns else f"{set_cell_size(text, columns - 2).rstrip()}.."
 
 
 def facts_table(facts: Iterable[tuple[str, str]]) -> Table:

@@ -9,15 +9,14 @@ from itertools import pairwise
 import msgspec
 from rich.table import Table
 
-from holdfast.cli.output import console, edge_text, size_text, table
+from holdfast.cli.output import cut, edge_text, is_wide, size_text, table
 from holdfast.values import BucketStatus, Status
 
 _ROWS = 8  # neighbouring buckets are summed up to fit so many lines
 _BAR_COLUMNS = 28
 _KEY_COLUMNS = 30
-_WIDE_COLUMNS = 110  # below it keys and bars take less, so that a line stays a line
-_NARROW_BAR_COLUMNS = 10
-_NARROW_KEY_COLUMNS = 16
+_NARROW_BAR_COLUMNS = 8  # so that a line stays a line
+_NARROW_KEY_COLUMNS = 15
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -64,11 +63,10 @@ def draw_places(found: Status, scale_bytes: int) -> Table:
             drawings compare.
     """
     heads = ("keys from", "buckets>", "keys>", "live>", "dead>", "disk>", "")
-    wide = console(sys.stdout).width >= _WIDE_COLUMNS
-    key_columns = _KEY_COLUMNS if wide else _NARROW_KEY_COLUMNS
-    bar_columns = _BAR_COLUMNS if wide else _NARROW_BAR_COLUMNS
+    key_columns = _KEY_COLUMNS if is_wide() else _NARROW_KEY_COLUMNS
+    bar_columns = _BAR_COLUMNS if is_wide() else _NARROW_BAR_COLUMNS
     rows = [
-        (_cut(one.start, key_columns), *_figures(one), _bar(one, scale_bytes, bar_columns))
+        (cut(one.start, key_columns), *_figures(one), _bar(one, scale_bytes, bar_columns))
         for one in stretches(found)
     ]
     whole = total(found)
@@ -97,10 +95,6 @@ def _sum(buckets: Sequence[BucketStatus]) -> Stretch:
         dead_bytes=sum(bucket.dead_bytes for bucket in buckets),
         disk_bytes=sum(bucket.disk_bytes for bucket in buckets),
     )
-
-
-def _cut(start: str, columns: int) -> str:
-    return start if len(start) <= columns else f"{start[: columns - 2]}.."
 
 
 def _figures(one: Stretch) -> tuple[str, ...]:

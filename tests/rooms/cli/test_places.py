@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 
 import pytest
+from rich.cells import cell_len
+from rich.table import Table
 
+from holdfast.cli.maintenance import bucket_table
 from holdfast.cli.output import console
 from holdfast.cli.places import draw_places, scale_of, stretches, total
 from holdfast.values import BucketStatus, Status
@@ -47,22 +51,42 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize(("columns", "bar"), [(80, 10), (120, 28)])
-def test_every_line_of_a_drawing_fits_the_terminal(
-    columns: int, bar: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def large_store(key: str) -> Status:
+    large = 1_020_000_000
+    found = tuple(
+        BucketStatus(f"{at:016x}", ("ns", key), None, "open", 99_999, large, large, large, large)
+        for at in range(8)
+    )
+    return Status(found, 8 * large, 8 * large, 8 * large, 0)
+
+
+def printed(drawn: Callable[[], Table], columns: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines of a table on a terminal of so many columns."""
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
     monkeypatch.setenv("COLUMNS", str(columns))
-    large = 1_020_000_000
-    found = tuple(
-        BucketStatus(f"b{at}", ("ns", "k" * 60 + "\0"), None, "open", 9_999, large, large, large, 0)
-        for at in range(8)
-    )
-    status = Status(found, 8 * large, 8 * large, 8 * large, 0)
-    console(terminal).print(draw_places(status, scale_of(status)))
+    console(terminal).print(drawn())
     plain = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())  # bold takes no room
-    lines = [line.rstrip() for line in plain.splitlines()]
-    assert len([line for line in lines if line]) == 2 + 8 + 1
+    return [line.rstrip() for line in plain.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize(("columns", "bar"), [(80, 8), (120, 28)])
+def test_every_line_of_a_drawing_fits_the_terminal(
+    columns: int, bar: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = large_store("k" * 60 + "\0")
+    lines = printed(lambda: draw_places(found, scale_of(found)), columns, monkeypatch)
+    assert len(lines) == 2 + 8 + 1
     assert all(len(line) <= columns for line in lines)
     assert sum(line.endswith("░" * (bar // 2)) for line in lines) == 8
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("key", ["k" * 60 + "\0", "日本語" * 20])
+def test_every_bucket_is_a_line_with_its_whole_id(
+    key: str, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = printed(lambda: bucket_table(large_store(key)), columns, monkeypatch)
+    assert len(lines) == 2 + 8
+    assert all(cell_len(line) <= columns for line in lines)
+    assert [line.split()[0] for line in lines[2:]] == [f"{at:016x}" for at in range(8)]
