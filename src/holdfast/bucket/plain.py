@@ -59,8 +59,9 @@ def plan(
     """
     keys, names, values = batch
     versions = range(bucket.version + 1, bucket.version + 1 + len(keys))
-    now = bucket.time.now_ns()
+    now, begun = bucket.time.now_ns(), group.length
     rows = _stage_alike(group, batch, versions, now) or _stage(group, batch, versions, now)
+    sizes, taken = list(map(len, values)), group.length - begun
     bucket.version += len(keys)
     bucket.highest = max(bucket.highest, high)
     group.fresh = False
@@ -69,14 +70,14 @@ def plan(
         pending.update(zip(keys, rows, strict=True))
         group.changes += zip(repeat(Table.KEYS), keys, rows)
     elif before and not pending.keys().isdisjoint(keys):
-        group.beside += _replaced_bytes(group, batch)
+        group.beside += _replaced_bytes(group, keys) + _repeated_bytes(keys, sizes, taken)
         pending.update(zip(keys, rows, strict=True))
     else:
         pending.update(zip(keys, rows, strict=True))
         if len(pending) - before < len(keys):
-            group.beside += _repeated_bytes(batch)
+            group.beside += _repeated_bytes(keys, sizes, taken)
     group.count += len(rows)
-    return Receipts(names, versions, list(map(len, values)), bucket.id, cost_atto)
+    return Receipts(names, versions, sizes, bucket.id, cost_atto)
 
 
 def _stage(group: Gathering, batch: Batch, versions: range, now: int) -> list[bytes]:
@@ -164,21 +165,24 @@ def fits(group: Gathering, batch: Batch, *, charged: bool) -> bool:
     return group.plain and len(keys) == len(batch[0]) and keys.isdisjoint(group.pending)
 
 
-def _replaced_bytes(group: Gathering, batch: Batch) -> int:
+def _replaced_bytes(group: Gathering, keys: Sequence[bytes]) -> int:
     """Bytes of the records that a group has of keys that it stores again behind them."""
     pending, unpack = group.pending, ENTRY.unpack_from
-    again = pending.keys() & set(batch[0])
-    taken: int = sum(OVERHEAD + len(key) + unpack(pending[key])[3] for key in again)
-    return taken + _repeated_bytes(batch)
+    again = pending.keys() & set(keys)
+    return sum(OVERHEAD + len(key) + int(unpack(pending[key])[3]) for key in again)
 
 
-def _repeated_bytes(batch: Batch) -> int:
-    """Bytes of the records of a batch whose keys it stores again behind them."""
-    keys, _, values = batch
-    sizes = list(map(len, values))
-    last = dict(zip(keys, sizes, strict=True))
-    taken = sum(map(len, keys)) + sum(sizes) - sum(map(len, last)) - sum(last.values())
-    return taken + OVERHEAD * (len(keys) - len(last))
+def _repeated_bytes(keys: Sequence[bytes], sizes: list[int], taken: int) -> int:
+    """Bytes of the records of a batch whose keys it stores again behind them.
+
+    ``sizes`` are those of the values, ``taken`` the bytes of all of its records.
+    """
+    size = sizes[0]
+    if sizes.count(size) == len(sizes):
+        last = set(keys)
+        return taken - (OVERHEAD + size) * len(last) - sum(map(len, last))
+    sized = dict(zip(keys, sizes, strict=True))
+    return taken - OVERHEAD * len(sized) - sum(map(len, sized)) - sum(sized.values())
 
 
 def publish(bucket: Bucket, group: Gathering) -> None:
