@@ -28,7 +28,7 @@ from holdfast.values import Receipts
 
 log = logging.getLogger("holdfast.server")
 THREADS = 8
-GROUP_OPERATIONS = 2_000
+GROUP_OPERATIONS = 5_000
 GROUP_BYTES = 16 * VALUE_RECORD_BYTES
 OVERHEAD_BYTES = 512  # what a waiting operation costs beside its value
 
@@ -77,9 +77,9 @@ class Lane:
             for waiting in self.waiting:
                 size += waiting.weight
                 count += waiting.count
+                if taken and (size > GROUP_BYTES or count > GROUP_OPERATIONS):
+                    break  # what is large waits: together they might be more than a batch may be
                 taken += 1
-                if size >= GROUP_BYTES or count >= GROUP_OPERATIONS:
-                    break
             group, self.waiting = self.waiting[:taken], self.waiting[taken:]
             self.busy = bool(group)
             return group

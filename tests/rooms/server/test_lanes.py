@@ -9,6 +9,7 @@ import pytest
 
 import holdfast
 from holdfast.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
+from holdfast.limits import BATCH_OPERATIONS
 from holdfast.operations import Delete, Store
 from holdfast.server.lanes import Lanes, Stores
 from holdfast.values import Receipt
@@ -110,6 +111,34 @@ def test_what_comes_after_the_end_is_told_so() -> None:
         told = asyncio.run(ask())
         assert isinstance(told, Sequence)
         assert [type(one) for one in told] == [Unavailable]
+
+
+@pytest.mark.parametrize("first", ["single", "batch"])
+def test_nothing_is_refused_for_what_waits_beside_it(first: str) -> None:
+    """A batch as large as may be has a group to itself: with a put it would be too large."""
+    names = [f"{number:05}" for number in range(BATCH_OPERATIONS)]
+    single = Store(PREFIX + b"single", "single", b"1")
+
+    async def ask() -> tuple[object, object]:
+        lanes = Lanes(store.corridor, store.clock, 64 * MIB)
+        begins = [
+            lambda settle: lanes.put(single, settle, 1),
+            lambda settle: lanes.put_stores(stores_of(names, b""), settle),
+        ]
+        asked = begins if first == "single" else begins[::-1]
+        try:
+            told = await asyncio.gather(*map(settled, asked))
+        finally:
+            await asyncio.to_thread(lanes.close)
+        alone, many = told if first == "single" else told[::-1]
+        return alone, many
+
+    with holdfast.open(":memory:") as store:
+        alone, many = asyncio.run(ask())
+        assert isinstance(alone, Receipt)
+        assert isinstance(many, Sequence)
+        assert {type(one) for one in many} == {Receipt}
+        assert len(many) == BATCH_OPERATIONS
 
 
 def test_of_a_commit_that_was_interrupted_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
