@@ -29,6 +29,8 @@ RETRY_AFTER_S: Final = 1
 JSON_TYPE = b"Content-Type: application/json\r\n"
 MEDIA: Final = {"json": JSON_TYPE, "msgpack": b"Content-Type: application/msgpack\r\n"}
 TEXT_TYPE = b"Content-Type: text/plain; charset=utf-8\r\n"
+AS_SAID = b"X-Content-Type-Options: nosniff\r\n"
+SANDBOX = b"Content-Security-Policy: sandbox\r\n"
 STATUS: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode())
     for status in HTTPStatus
@@ -58,15 +60,25 @@ def object_headers(
     if kind is not None and CONTROLS.search(kind):  # stored by a version that let it in
         kind = None
     return (
-        b'Content-Type: %b\r\nETag: "%d"\r\nHoldfast-Version: %d\r\nHoldfast-Modified: %d\r\n%b'
+        b"Content-Type: %b\r\n%b"
+        b'ETag: "%d"\r\nHoldfast-Version: %d\r\nHoldfast-Modified: %d\r\n%b'
         % (
             (kind or OCTETS).encode(),
+            _caged(kind) if kind else b"",
             version,
             version,
             modified_ns,
             b"Holdfast-Expires: %d\r\n" % expires_ns if expires_ns else b"",
         )
     )
+
+
+def _caged(kind: str) -> bytes:
+    """A browser takes a value for what it is said to be, and runs no script that a tenant stored.
+
+    All tenants are one origin to it: a page of one could read what another's reader may.
+    """
+    return AS_SAID + SANDBOX if "html" in kind.lower() or "xml" in kind.lower() else AS_SAID
 
 
 def head_of(answer: Answer, date: bytes, number: bytes, *, close: bool) -> bytes:

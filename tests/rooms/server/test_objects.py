@@ -38,6 +38,27 @@ def test_what_was_put_is_got_with_its_version(raw: Raw) -> None:
     assert got.headers["holdfast-request"] != put.headers["holdfast-request"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "caged"),
+    [
+        (None, (None, None)),
+        ("image/png", ("nosniff", None)),
+        ("text/html; charset=utf-8", ("nosniff", "sandbox")),
+        ("Image/SVG+XML", ("nosniff", "sandbox")),
+        ("application/xhtml+xml", ("nosniff", "sandbox")),
+    ],
+)
+def test_a_browser_runs_no_script_that_a_tenant_stored(
+    raw: Raw, kind: str | None, caged: tuple[str | None, str | None]
+) -> None:
+    raw.ask("PUT", OBJECTS + "a", b"<script>", **({"Content_Type": kind} if kind else {}))
+    for method, path in (("GET", OBJECTS), ("HEAD", OBJECTS), ("GET", "/certified/acme/")):
+        told = raw.ask(method, path + "a").headers
+        found = told.get("x-content-type-options"), told.get("content-security-policy")
+        assert found == caged
+        assert told["content-type"] == (kind or "application/octet-stream")
+
+
 def test_head_tells_what_get_would(raw: Raw) -> None:
     raw.ask("PUT", OBJECTS + "a", b"value")
     got, head = raw.ask("GET", OBJECTS + "a"), raw.ask("HEAD", OBJECTS + "a")
