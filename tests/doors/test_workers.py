@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,11 +85,15 @@ def filled(tmp_path: Path) -> tuple[Path, dict[str, bytes]]:
 def test_workers_whose_supervisor_was_killed_end_and_leave_nothing(
     filled: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, values = filled
-    temporary, said = tmp_path / "t", tmp_path / "said"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
-    with said.open("w") as stderr, begun(folder, "--workers", "2", stderr=stderr) as process:
+    (folder, values), said = filled, tmp_path / "said"
+    with (
+        tempfile.TemporaryDirectory() as name,  # tmp_path is long for the name of a socket
+        said.open("w") as stderr,
+        monkeypatch.context() as patch,
+    ):
+        patch.setenv("TMPDIR", name)
+        temporary = Path(name)
+        process = begun(folder, "--workers", "2", stderr=stderr)
         try:
             served = told_by(process, folder)
             with holdfast.connect(served.url, token=served.token) as store:
@@ -101,8 +106,9 @@ def test_workers_whose_supervisor_was_killed_end_and_leave_nothing(
                     os.close(worker)
         finally:
             process.kill()
+            process.communicate(timeout=30)
+        assert list(temporary.glob("holdfast-*")) == []
     assert "Traceback" not in said.read_text()
-    assert not list(temporary.glob("holdfast-*"))
     with holdfast.open(folder) as store:  # nobody holds it
         ns = store.namespace("acme")
         assert {key: ns.get(key) for key in values} == values
