@@ -279,7 +279,7 @@ class Meters:
         metered = self.metered()
         chosen = metered.values() if name is None else [metered[name.encode()]]
         for one in chosen:
-            self.funding.keep(one, post=True)
+            self.funding.settle(one)
 
     def usage(self, name: str) -> Usage:
         """As ``Namespace.usage``."""

@@ -100,6 +100,11 @@ class Funding:
                 self._refill(one, bucket)
             return [bucket for bucket in buckets if _is_behind(bucket, one)]
 
+    def settle(self, one: Metering) -> None:
+        """Charge all that was asked for of a namespace until now, wherever its money is."""
+        for bucket in self.keep(one, post=True):
+            self._relieve(one, bucket)
+
     def _relieve(self, one: Metering, bucket: Bucket) -> None:
         """Bring what was read from wherever there is money, before it is called empty."""
         self.help(bucket, one.namespace, Need())
