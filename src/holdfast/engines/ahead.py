@@ -47,7 +47,7 @@ WINDOW_BYTES = max(128 * KIB, ALLOCATIONGRANULARITY)
 PIECE_BYTES = 32 * KIB
 RUN_BYTES = WINDOW_BYTES  # of small writes in a row are worth zeros ahead: short files have none
 SMALL_BYTES = 16 * KIB  # from here on a write goes by call
-CLAIM_BYTES = MIB  # files are longer than that before blocks are asked for ahead of large writes:
+CLAIM_BYTES = 4 * MIB  # of a file are there before blocks are asked for ahead of large writes:
 CLAIM_BYTES_MOST = 16 * MIB  # as many as they have, up to so many, so that it is asked seldom
 OPEN_WINDOWS = 16  # each holds a descriptor of its own, on top of those that are counted
 IN_PLACE = frozenset(("ext2", "ext3", "ext4", "xfs", "tmpfs"))  # no copy on write
@@ -89,7 +89,7 @@ class AheadFile(OsFile):
         claims: ask for blocks ahead of large writes.
     """
 
-    __slots__ = ("_ahead", "_claimed", "_claims", "_run", "_start", "_windows", "window")
+    __slots__ = ("_ahead", "_claimed", "_claims", "_run", "_start", "_stop", "_windows", "window")
 
     def __init__(self, fd: int, windows: Windows | None, *, claims: bool = False) -> None:
         super().__init__(fd)
@@ -100,6 +100,7 @@ class AheadFile(OsFile):
         self._windows = windows
         self._claims = claims
         self._claimed = 0  # where the blocks end that were asked for
+        self._stop = 0  # of the last write by call; what comes behind ``finish`` follows none
 
     def write(self, offset: int, buffers: Sequence[Buffer]) -> int:
         window = self.window
@@ -114,7 +115,7 @@ class AheadFile(OsFile):
 
     def finish(self, size: int) -> None:
         self.window = None
-        self._run = self._ahead = self._claimed = 0
+        self._run = self._ahead = self._claimed = self._stop = 0
         with suppress(OSError):  # then they stay, and are no part of anything
             if self.size() > size:
                 os.ftruncate(self._fd, size)
@@ -132,11 +133,12 @@ class AheadFile(OsFile):
             self._go_ahead(offset, stop)
         elif self._claims and length >= SMALL_BYTES and stop > self._claimed:
             self._claim(offset, stop)
+        self._stop = stop
         return super().write(offset, buffers)
 
     def _claim(self, start: int, stop: int) -> None:
         """Have the disk set blocks aside for a write from ``start`` to ``stop``, and behind it."""
-        if start < CLAIM_BYTES:
+        if start < CLAIM_BYTES or start != self._stop:
             return
         try:
             end = stop + min(start, CLAIM_BYTES_MOST)

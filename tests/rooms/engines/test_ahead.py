@@ -131,6 +131,8 @@ def test_blocks_are_asked_for_ahead_of_large_writes_and_given_back(tmp_path: Pat
     assert file.size() == stop
     assert file.read(0, stop) == LARGE * (stop // len(LARGE))
     stop += file.write(stop, [LARGE])
+    assert file.size() == stop  # a key block, say: nothing follows it
+    stop += file.write(stop, [LARGE])
     assert file.size() > stop  # asked for again
 
 
