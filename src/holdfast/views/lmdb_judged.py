@@ -18,6 +18,7 @@ import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock
 from typing import Final, NamedTuple, Self, TypeVar
 
@@ -64,7 +65,7 @@ class Judgement:
     def __init__(
         self, path: str | os.PathLike[str], commit: Readable, names: Sequence[bytes]
     ) -> None:
-        self._path = path
+        self._path = Path(path)
         self._commit = commit
         self._turn = Lock()
         self._buffer = bytearray(lmdb_sums.CHUNK_BYTES)
@@ -104,8 +105,14 @@ class Judgement:
             with self._pages() as pages:
                 return work(pages, self.handles)
         except Corrupt as error:
-            self.damage = error
+            self._found(error)
             raise
+
+    def _found(self, error: Corrupt) -> None:
+        """A page is not what was written; Changed where somebody wrote it since we began."""
+        if identity_of(self._path.stat()) != self.identity:
+            raise Changed from error
+        self.damage = error
 
     def go_on(self, *, wait: bool = False) -> bool:
         """Judge the next 256 KiB, unless somebody is at it; whether all are judged and sound.
@@ -122,7 +129,7 @@ class Judgement:
                 with self._pages() as pages:
                     self._judge(pages.descriptor)
         except Corrupt as error:
-            self.damage = error
+            self._found(error)
         finally:
             self._turn.release()
         return self.whole

@@ -258,6 +258,29 @@ def test_a_file_that_somebody_wrote_is_judged_anew(
     assert contents(view) == {**past[1], Table.KEYS: {**past[1][Table.KEYS], b"a": b"1"}}
 
 
+def test_who_reads_amid_later_commits_is_answered_anew(past: Past, view: LmdbView) -> None:
+    """LMDB knows nothing of a reader here, and gives the pages it reads to the next commits."""
+    keys = sorted(key for key in past[1][Table.KEYS] if len(key) < 100)
+    other = LmdbView(str(view.paths.folder))
+    times = count()
+
+    def work(pages: Transaction, handles: Handles) -> list[bytes | None]:
+        if not next(times):
+            readers = view._readers
+            assert isinstance(readers, Judging)
+            readers.judgement._turn.acquire()  # somebody else judges on, and sees it later
+            for number in range(6):
+                commit(other, [(key, b"%d" % number) for key in keys])
+        return [pages.get(key, None, handles[Table.KEYS]) for key in keys]
+
+    nothing: list[bytes | None] = []
+    found = view.use(work, nothing)
+    assert next(times) > 1
+    assert {value[:1] if value else value for value in found} == {b"5"}
+    assert view.damage is None
+    other.close()
+
+
 def test_a_later_format_is_refused_while_it_is_judged(view: LmdbView) -> None:
     with view.writer() as writer:
         writer.put(Table.KEYS, [(b"a", b"1")])
