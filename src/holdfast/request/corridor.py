@@ -15,6 +15,7 @@ from holdfast.bucket.plain import Batch, store_one
 from holdfast.errors import (
     BalanceEmpty,
     Busy,
+    Closed,
     CrossBucket,
     HoldfastError,
     LimitExceeded,
@@ -290,7 +291,7 @@ class Corridor:
         while True:
             try:
                 return ask(self.directory.find(key))
-            except Moved:
+            except (Moved, Closed):  # closed is the bucket's view, or all there is
                 self.directory.look_again()
 
 

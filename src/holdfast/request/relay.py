@@ -16,7 +16,7 @@ from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.read import Object
 from holdfast.bucket.sharing import sharing
 from holdfast.charges import Kind
-from holdfast.errors import InvalidValue, Moved
+from holdfast.errors import Closed, InvalidValue, Moved
 from holdfast.log.entry import Entry
 from holdfast.operations import Operation
 from holdfast.placement.elsewhere import Elsewhere, Page
@@ -80,7 +80,7 @@ class Relay:
             bucket = self._mine(key)
             try:
                 return ask(bucket)
-            except Moved:
+            except (Moved, Closed):
                 self._directory.look_again()
 
     def _apply(
