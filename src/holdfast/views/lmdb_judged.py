@@ -142,8 +142,7 @@ class Judgement:
                 found = [0] * (len(sums) - self._next)
             expected = sums[self._next : self._next + len(found)]
             if found != list(expected):
-                pairs = enumerate(zip(found, expected, strict=True), self._next)
-                self._differing |= {page for page, (a, b) in pairs if a != b}
+                self._differing |= lmdb_sums.differing_pages(found, expected, self._next)
             self._next += len(found)
         if self._next >= len(sums):
             lmdb_sums.hold_differing(descriptor, meta, self._differing)

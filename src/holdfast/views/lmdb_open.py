@@ -98,24 +98,31 @@ def verify(paths: Paths, *, walk: bool = False) -> Meta | None:
         Corrupt: the file is damaged, cut short or not ours.
         StorageFailed: the disk does not read it.
     """
-    with translated("view file"):
-        try:
-            descriptor = os.open(paths.data, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+    with translated("view file"), _data_file(paths) as descriptor:
+        metas = None if descriptor is None else read_metas(descriptor)
+        if descriptor is None or metas is None or metas[0].transaction == 0:
             return None
-        try:
-            metas = read_metas(descriptor)
-            if metas is None or metas[0].transaction == 0:
-                return None
-            sums = lmdb_sums.read(paths.sums, metas[0])
-            if sums is not None:
-                lmdb_sums.hold(descriptor, metas[0], sums)
-            if sums is None or walk:
-                inspect(descriptor, metas[0], frozenset(NAMES))
-            _hold_commits(descriptor, metas)
-            return metas[0]
-        finally:
-            os.close(descriptor)
+        sums = lmdb_sums.read(paths.sums, metas[0])
+        if sums is not None:
+            lmdb_sums.hold(descriptor, metas[0], sums)
+        if sums is None or walk:
+            inspect(descriptor, metas[0], frozenset(NAMES))
+        _hold_commits(descriptor, metas)
+        return metas[0]
+
+
+@contextmanager
+def _data_file(paths: Paths) -> Iterator[int | None]:
+    """The data file, open to be read; None where there is none."""
+    try:
+        descriptor = os.open(paths.data, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _hold_commits(descriptor: int, metas: tuple[Meta, Meta]) -> None:
@@ -135,23 +142,18 @@ def judgement(paths: Paths, least_bytes: int) -> Judgement | None:
         Corrupt, FormatTooNew: the file is damaged, cut short or not ours, as far as was seen.
         StorageFailed: the disk does not read it.
     """
-    with translated("view file"):
-        try:
-            descriptor = os.open(paths.data, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+    with translated("view file"), _data_file(paths) as descriptor:
+        if descriptor is None:
             return None
-        try:
-            identity = identity_of(os.fstat(descriptor))
-            metas = read_metas(descriptor) if os.fstat(descriptor).st_size >= least_bytes else None
-            sums = lmdb_sums.read(paths.sums, metas[0]) if metas is not None else None
-            if metas is None or sums is None:
-                return None
-            _hold_commits(descriptor, metas)
-            begun = Judgement(paths.data, Readable(metas[0], sums, identity), NAMES)
-            begun.ask(_hold_format)
-            return begun
-        finally:
-            os.close(descriptor)
+        there = os.fstat(descriptor)
+        metas = read_metas(descriptor) if there.st_size >= least_bytes else None
+        sums = lmdb_sums.read(paths.sums, metas[0]) if metas is not None else None
+        if metas is None or sums is None:
+            return None
+        _hold_commits(descriptor, metas)
+        begun = Judgement(paths.data, Readable(metas[0], sums, identity_of(there)), NAMES)
+        begun.ask(_hold_format)
+        return begun
 
 
 def _hold_format(pages: Pages, handles: Handles) -> None:
@@ -163,19 +165,16 @@ def keep_sums(paths: Paths) -> None:
 
     The commit stands whether or not this succeeds.
     """
-    with suppress(OSError, Corrupt):
-        descriptor = os.open(paths.data, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            metas = read_metas(descriptor)
-            if metas is not None:
-                before = lmdb_sums.read(paths.sums, metas[1])
-                if before is None:
-                    sums = lmdb_sums.measure(descriptor, metas[0])
-                else:
-                    sums = lmdb_sums.bring_forward(descriptor, metas, before)
-                lmdb_sums.write(paths.sums, metas[0], sums)
-        finally:
-            os.close(descriptor)
+    with suppress(OSError, Corrupt), _data_file(paths) as descriptor:
+        metas = None if descriptor is None else read_metas(descriptor)
+        if descriptor is None or metas is None:
+            return
+        before = lmdb_sums.read(paths.sums, metas[1])
+        if before is None:
+            sums = lmdb_sums.measure(descriptor, metas[0])
+        else:
+            sums = lmdb_sums.bring_forward(descriptor, metas, before)
+        lmdb_sums.write(paths.sums, metas[0], sums)
 
 
 def open_environment(paths: Paths, map_bytes: int) -> tuple[lmdb.Environment, Handles]:

@@ -27,7 +27,7 @@ import os
 import pathlib
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -57,7 +57,9 @@ def measure(descriptor: int, meta: Meta) -> array[int]:
     return sums
 
 
-def measure_some(descriptor: int, meta: Meta, first: int, buffer: bytearray) -> list[int]:
+def measure_some(
+    descriptor: int, meta: Meta, first: int, buffer: bytearray | memoryview
+) -> list[int]:
     """The CRC-32C of pages from ``first`` on, as many as ``buffer`` takes and as the file has."""
     size = meta.page_bytes
     most = min(len(buffer), (meta.last_page + 1 - first) * size)
@@ -77,10 +79,9 @@ def bring_forward(descriptor: int, metas: tuple[Meta, Meta], sums: array[int]) -
     forward.extend([0] * (last + 1 - len(forward)))
     buffer = bytearray(CHUNK_BYTES)
     for first, stop in _runs(sorted(changed_pages(descriptor, metas)), len(buffer) // size):
-        with memoryview(buffer) as view:
-            got = os.preadv(descriptor, [view[: (stop - first) * size]], first * size)
-            for number, at in enumerate(range(0, got - got % size, size), first):
-                forward[number] = crc32c(view[at : at + size])
+        with memoryview(buffer)[: (stop - first) * size] as view:
+            found = measure_some(descriptor, metas[0], first, view)
+        forward[first : first + len(found)] = array("I", found)
     return forward
 
 
@@ -130,8 +131,13 @@ def hold(descriptor: int, meta: Meta, sums: array[int]) -> None:
     found = measure(descriptor, meta)
     if found == sums:
         return
-    pairs = enumerate(zip(found, sums, strict=True))
-    hold_differing(descriptor, meta, {page for page, (a, b) in pairs if a != b})
+    hold_differing(descriptor, meta, differing_pages(found, sums))
+
+
+def differing_pages(found: Sequence[int], sums: Sequence[int], first: int = 0) -> set[int]:
+    """Pages from ``first`` on that are not what their sums say."""
+    pairs = enumerate(zip(found, sums, strict=True), first)
+    return {page for page, (a, b) in pairs if a != b}
 
 
 def hold_differing(descriptor: int, meta: Meta, differing: set[int]) -> None:
