@@ -268,12 +268,16 @@ class Reader:
         *,
         uncut: bool = False,
     ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
-        """About ``limit`` rows from ``start``, cut to the bucket's range, and where to go on.
+        """About ``limit`` rows from ``start``, and where to go on below ``stop``.
 
-        Expired objects are among them: the caller knows what it asks for.
-        Moved where ``start`` lies elsewhere. ``uncut`` as in ``View.scan``.
+        That may be where this bucket ends: told with the rows, because a split or a merge may
+        move the end as soon as the lock is given back. Expired objects are among the rows: the
+        caller knows what it asks for. Moved where ``start`` lies elsewhere. ``uncut`` as in
+        ``View.scan``.
         """
         with self.lock:
             if not self.start <= start < self.stop:
                 raise Moved(bucket=self.id)
-            return self.state.page(table, start, min(stop, self.stop), limit, uncut=uncut)
+            end = min(stop, self.stop)
+            page, after = self.state.page(table, start, end, limit, uncut=uncut)
+            return page, end if after is None and end < stop else after

@@ -137,15 +137,19 @@ class Elsewhere:
         *,
         uncut: bool = False,
     ) -> Page:
-        """Live rows from ``start``, and where to go on within this range."""
+        """As ``Bucket.page``, live rows only."""
         del uncut  # they are copied anyway
-        found: Page = self.link.ask("page", start, min(stop, self.stop), limit, int(table))
-        return found
+        return self._told("page", start, stop, limit, int(table))
 
     def rows(self, start: bytes, stop: bytes, limit: int) -> Page:
         """As ``page`` of objects, expired ones among them."""
-        found: Page = self.link.ask("rows", start, min(stop, self.stop), limit)
-        return found
+        return self._told("rows", start, stop, limit)
+
+    def _told(self, what: str, start: bytes, stop: bytes, *more: int) -> Page:
+        end = min(stop, self.stop)
+        found: Page = self.link.ask(what, start, end, *more)
+        page, after = found
+        return page, end if after is None and end < stop else after
 
     def sharing(self, key: bytes) -> int:
         """How many keys there share the row of a long ``key``."""

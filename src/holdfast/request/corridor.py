@@ -15,7 +15,6 @@ from holdfast.bucket.plain import Batch, store_one
 from holdfast.errors import (
     BalanceEmpty,
     Busy,
-    Closed,
     CrossBucket,
     HoldfastError,
     LimitExceeded,
@@ -291,7 +290,7 @@ class Corridor:
         while True:
             try:
                 return ask(self.directory.find(key))
-            except (Moved, Closed):  # closed is the bucket's view, or all there is
+            except Moved:
                 self.directory.look_again()
 
 

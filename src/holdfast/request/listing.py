@@ -7,7 +7,8 @@ walking it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.errors import InvalidValue, Moved
@@ -19,6 +20,7 @@ from holdfast.request.corridor import Corridor
 SEPARATOR = b"/"
 PAST_SEPARATOR = b"0"  # the byte after "/"
 Row = tuple[bytes, bytes]
+Turn = Callable[[Bucket, bytes], tuple[list[Row], bytes | None]]
 
 
 def rows(
@@ -33,19 +35,36 @@ def rows(
 
     Where ``names_only`` are asked for, an entry may have bytes behind it.
     """
+    limits = chain((max(1, min(first_page, LIST_PAGE)),), repeat(LIST_PAGE))
+
+    def turn(bucket: Bucket, at: bytes) -> tuple[list[Row], bytes | None]:
+        return bucket.page(at, stop, next(limits), uncut=names_only)
+
+    for bucket, page in walk(corridor, start, stop, turn):
+        if page:
+            yield living(bucket, page)
+
+
+def walk(
+    corridor: Corridor, start: bytes, stop: bytes, turn: Turn
+) -> Iterator[tuple[Bucket, list[Row]]]:
+    """The pages of a range with the buckets they are of, where each page says how to go on.
+
+    Args:
+        corridor: the way to the buckets.
+        start: the first key asked for.
+        stop: the first that is not.
+        turn: asks a bucket for the page that begins at a key, as ``Bucket.page`` does.
+    """
     at: bytes | None = start
-    limit = max(1, min(first_page, LIST_PAGE))
     while at is not None and at < stop:
         bucket = corridor.directory.find(at)
         try:
-            page, after = bucket.page(at, stop, limit, uncut=names_only)
+            page, at = turn(bucket, at)
         except Moved:
             corridor.directory.look_again()
             continue
-        at = after if after is not None else (bucket.stop if bucket.stop < stop else None)
-        limit = LIST_PAGE
-        if page:
-            yield living(bucket, page)
+        yield bucket, page
 
 
 def living(bucket: Bucket, page: list[Row]) -> list[Row]:

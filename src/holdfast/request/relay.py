@@ -16,7 +16,7 @@ from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.read import Object
 from holdfast.bucket.sharing import sharing
 from holdfast.charges import Kind
-from holdfast.errors import Closed, InvalidValue, Moved
+from holdfast.errors import InvalidValue, Moved
 from holdfast.log.entry import Entry
 from holdfast.operations import Operation
 from holdfast.placement.elsewhere import Elsewhere, Page
@@ -80,7 +80,7 @@ class Relay:
             bucket = self._mine(key)
             try:
                 return ask(bucket)
-            except (Moved, Closed):
+            except Moved:
                 self._directory.look_again()
 
     def _apply(
@@ -123,17 +123,17 @@ class Relay:
         return self._ask(key, lambda bucket: bucket.read_extents(key, entry, start, stop))
 
     def _page(self, start: bytes, stop: bytes, limit: int, table: int) -> Page:
-        """One bucket's page, and where to go on below ``stop``."""
+        """As ``Bucket.page``, without objects whose time has come."""
 
         def turned(bucket: Bucket) -> Page:
-            page, after = _paged(bucket, start, stop, limit, Table(table))
+            page, after = bucket.page(start, stop, limit, Table(table))
             return (living(bucket, page) if table == Table.KEYS else page), after
 
         return self._ask(start, turned)
 
     def _rows(self, start: bytes, stop: bytes, limit: int) -> Page:
         """The same of objects, expired ones among them."""
-        return self._ask(start, lambda bucket: _paged(bucket, start, stop, limit, Table.KEYS))
+        return self._ask(start, lambda bucket: bucket.page(start, stop, limit))
 
     def _disowned(self, key: bytes, upload: bytes, number: int) -> bool:
         return self._ask(key, lambda bucket: disowned(bucket, key, upload, number))
@@ -141,15 +141,6 @@ class Relay:
     def _place_of(self, key: bytes, space: bytes) -> Place:
         self._mine(key)
         return self._place(key, space)
-
-
-def _paged(  # noqa: PLR0917 - as of Bucket.page
-    bucket: Bucket, start: bytes, stop: bytes, limit: int, table: Table
-) -> Page:
-    page, after = bucket.page(start, stop, limit, table)
-    if after is None and bucket.stop < stop:
-        after = bucket.stop
-    return page, after
 
 
 def _load(bucket: Bucket, key: bytes) -> bytes | Entry:

@@ -364,16 +364,14 @@ class Certifier:
     ) -> Iterator[tuple[bytes, bytes]]:
         """Every object of a range with its leaf's content, expired or not."""
         stop = listing.successor(space) if high is None else space + high
-        at: bytes | None = space + low
-        while at is not None and at < stop:
-            bucket = self._store.placement.directory.find(at)
-            page, after = page_of(bucket, at, stop)
+        corridor = self._store.corridor
+        pages = listing.walk(corridor, space + low, stop, partial(page_of, stop=stop))
+        for _, page in pages:
             for composite, row in page:
                 entry = unpack(row)
                 split = split_key(composite)
                 if split is not None:
                     yield split[1], content_of(entry, self._absorbing.pieces(composite, entry))
-            at = after if after is not None else (bucket.stop if bucket.stop < stop else None)
 
     # -- history -----------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from holdfast.bucket import counted
-from holdfast.errors import Closed, InvalidValue, Moved, NotFound
+from holdfast.errors import InvalidValue, Moved, NotFound
 from holdfast.request import arguments, large
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Loading:
             NotFound, InvalidKey.
         """
         composite = arguments.compose(self._space, key)  # what was found had a valid key
-        if isinstance(error, Moved | Closed):
+        if isinstance(error, Moved):
             with suppress(NotFound):
                 return self._corridor.read(composite, lambda b: (b, None, b.load(composite)))
         elif not isinstance(error, NotFound):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from holdfast.bucket import counted
 from holdfast.bucket.bills import OPENED
-from holdfast.errors import Closed, HoldfastError, InvalidValue, LockHeld, Moved, NotFound
+from holdfast.errors import HoldfastError, InvalidValue, LockHeld, Moved, NotFound
 from holdfast.limits import KEY_BYTES, LIST_PAGE, LOCK_ID_BYTES, LOCK_TTL_S, VALUE_RECORD_BYTES
 from holdfast.operations import Append, Delete, Lock, Once, Release, Store, Unlock
 from holdfast.request import arguments, describe, handles, large, listing, streams
@@ -196,7 +196,7 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
             if not bucket.start <= composite < bucket.stop:
                 bucket, reads = self._find(composite)
             value = bucket.load_here(composite)
-        except (NotFound, Moved, Closed, AttributeError, UnicodeEncodeError) as error:
+        except (NotFound, Moved, AttributeError, UnicodeEncodeError) as error:
             bucket, reads, value = self._load_again(key, error)
         if range is not None or type(value) is not bytes:
             value = self._cut(key, value, range)

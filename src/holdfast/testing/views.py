@@ -17,7 +17,7 @@ from threading import Event, Thread
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
-from holdfast.errors import Closed, InvalidKey, LimitExceeded
+from holdfast.errors import InvalidKey, LimitExceeded, Moved
 from holdfast.limits import MIB, VIEW_KEYS_SHARED
 from holdfast.testing.machine.running import machine_settings
 from holdfast.testing.view_machine import ALL, GivenUpError, P, ViewMachine
@@ -423,7 +423,7 @@ class ViewSuite:
             thread.join()
         assert wrong == []
 
-    def test_a_closed_view_says_so(self, fresh: Fresh) -> None:
+    def test_what_a_closed_view_held_has_moved(self, fresh: Fresh) -> None:
         view = fresh()
         commit(view, [(b"a", b"1")])
         view.close()
@@ -435,7 +435,7 @@ class ViewSuite:
             lambda: view.count(Table.KEYS),
             lambda: commit(view, [(b"a", b"2")]),
         ):
-            with pytest.raises(Closed):
+            with pytest.raises(Moved):
                 call()
 
     def test_views_do_not_know_each_other(self, fresh: Fresh) -> None:

@@ -23,7 +23,7 @@ from weakref import ref
 import lmdb
 
 from holdfast.engines.heap import give_back
-from holdfast.errors import Closed, Corrupt
+from holdfast.errors import Corrupt, Moved
 from holdfast.limits import MIB
 from holdfast.views.lmdb_judged import Changed, Judgement, Pages
 from holdfast.views.lmdb_open import (
@@ -169,7 +169,7 @@ class LmdbLife:
 
         Raises:
             Corrupt, StorageFailed: the environment cannot be read.
-            Closed: the view was closed.
+            Moved: the view was closed, as its bucket was merged away or handed over.
         """
         while True:
             taken = self._take()
@@ -377,7 +377,7 @@ class LmdbLife:
 
     def _open(self, *, create: bool) -> None:
         if self._closed:
-            raise Closed(what="view")
+            raise Moved
         # While it was parked nobody else owned it: an unchanged file need not be verified again.
         known = self._known is not None and self._known == self.paths.identity()
         instead = None if known else self._judged_before(create=create)
@@ -422,7 +422,7 @@ class LmdbLife:
         return True
 
     def close(self) -> None:
-        """Park for good: every later call raises Closed."""
+        """Park for good: every later call raises Moved."""
         with self.writing, self._gate:
             self._shut()
             self._closed = True

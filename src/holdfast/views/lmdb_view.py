@@ -69,7 +69,7 @@ class LmdbView(LmdbLife, View):
             ours (``position`` says where). It is time to rebuild.
         FormatTooNew: a later version wrote it.
         StorageFailed: the disk or the system refuses.
-        Closed: after ``close``.
+        Moved: after ``close``.
 
     Example:
         >>> import tempfile

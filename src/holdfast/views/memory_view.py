@@ -11,7 +11,7 @@ from types import TracebackType
 
 from sortedcontainers import SortedDict
 
-from holdfast.errors import Closed, InvalidKey, LimitExceeded
+from holdfast.errors import InvalidKey, LimitExceeded, Moved
 from holdfast.limits import VIEW_KEY_BYTES, VIEW_KEYS_SHARED
 from holdfast.views.port import Table, View, Writer
 
@@ -25,7 +25,7 @@ class MemoryView(View):
     their first 480 bytes), so that what runs here runs there.
 
     Raises:
-        Closed: from any call after ``close``.
+        Moved: from any call after ``close``.
 
     Example:
         >>> view = MemoryView()
@@ -93,7 +93,7 @@ class MemoryView(View):
 
     def _table(self, table: Table) -> SortedDict:
         if self._closed:
-            raise Closed(what="view")
+            raise Moved
         return self._tables[table]
 
     # -- for the commit, which holds ``_writing`` --------------------------------------
@@ -103,7 +103,7 @@ class MemoryView(View):
         self._writing.acquire()
         if self._closed:
             self._writing.release()
-            raise Closed(what="view")
+            raise Moved
 
     def end(self) -> None:
         """Let the next writer in."""

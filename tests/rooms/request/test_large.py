@@ -11,9 +11,8 @@ from random import Random
 import pytest
 
 import holdfast
-from holdfast.errors import Changed, Closed, HoldfastError, NotFound
+from holdfast.errors import Changed, HoldfastError, NotFound
 from holdfast.limits import MIB, READ_GRACE_NS
-from holdfast.log.entry import Entry
 from holdfast.operations import Delete
 from holdfast.operations import Store as Put
 from holdfast.request import large
@@ -270,27 +269,3 @@ def test_parts_that_nobody_knows_go(opened: tuple[Store, ManualClock]) -> None:
     assert store.placement.directory.find(hidden).peek_entry(hidden) is not None
     store.collect()
     assert store.placement.directory.find(hidden).peek_entry(hidden) is None
-
-
-def test_a_view_that_is_closed_under_a_reader_is_one_whose_keys_have_moved(
-    opened: tuple[Store, ManualClock], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between a look at a bucket's range and its view the bucket may be merged away."""
-    store, clock = opened
-    ns = store.namespace("acme")
-    for number in range(200):
-        ns.put(f"k{number:03d}", b"v" * 500)
-    tick_on(store, clock)
-    bucket = store.placement.directory.find(b"acme\0k150")
-    left = [1, 1]
-
-    def shut(*_: object) -> bytes | Entry:
-        if left:
-            left.pop()
-            raise Closed(what="view")
-        return kept(b"acme\0k150")
-
-    kept = bucket.load_here
-    monkeypatch.setattr(bucket, "load_here", shut)
-    assert ns.get("k150") == b"v" * 500
-    assert not left

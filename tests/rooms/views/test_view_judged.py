@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import pytest
 
-from holdfast.errors import Closed, Corrupt, FormatTooNew
+from holdfast.errors import Corrupt, FormatTooNew, Moved
 from holdfast.testing.views import Fresh, ViewSuite, commit
 from holdfast.views.lmdb_file import Meta, read_metas
 from holdfast.views.lmdb_judged import Judgement
@@ -108,7 +108,7 @@ def test_the_suite_is_answered_without_lmdb(tmp_path: Path) -> None:
     assert (view.get(Table.KEYS, b"a"), view.count(Table.KEYS)) == (b"1", 1)
     assert view.judged == 2
     view.close()
-    with pytest.raises(Closed):
+    with pytest.raises(Moved):
         view.get(Table.KEYS, b"a")
 
 
