@@ -96,7 +96,12 @@ class ObjectReader(io.RawIOBase):
 
     What was opened is read to its end though it is replaced meanwhile, for as
     long as the grace lasts; a reader that outlives it gets ``Changed``, never a
-    mixture. Holds two parts in memory at most. ``sent`` is told of bytes that are handed out.
+    mixture. So does one of over 1 MiB that was appended since parts were made of
+    it, where that was written again and its space given back. Holds two parts in
+    memory at most. ``sent`` is told of bytes that are handed out.
+
+    Raises:
+        Changed: the object was replaced since ``entry`` was looked up.
     """
 
     def __init__(
@@ -119,8 +124,8 @@ class ObjectReader(io.RawIOBase):
         self._window = (0, b"")  # the part that was read last: where it begins, its bytes
         self._tail = (self._size, b"")
         border = entry.attributes.parts_bytes
-        if border and self._size - border <= PART_BYTES:
-            # No part: it lies in the object's own record and goes when that is replaced.
+        if self._size - border <= PART_BYTES:
+            # No part: it lies in records of the object's own, which go when it is replaced.
             self._tail = (border, self._read(border, self._size))
 
     def __repr__(self) -> str:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from holdfast.bucket import counted
-from holdfast.errors import InvalidValue, Moved, NotFound
+from holdfast.errors import Changed, InvalidValue, Moved, NotFound
 from holdfast.request import arguments, large
 
 if TYPE_CHECKING:
@@ -87,9 +87,13 @@ class Loading:
             start, stop = self._span(span, len(value))
             return value[start:stop]
         composite = self._space + key.encode()
-        entry = self._object(key, composite).entry
-        start, stop = (0, entry.size) if span is None else self._span(span, entry.size)
-        return b"".join(large.pieces(self._corridor, composite, key, entry, start, stop))
+        while True:
+            entry = self._object(key, composite).entry
+            start, stop = (0, entry.size) if span is None else self._span(span, entry.size)
+            try:
+                return b"".join(large.pieces(self._corridor, composite, key, entry, start, stop))
+            except Changed:
+                continue  # replaced meanwhile: the new one, then
 
     def _span(self, span: tuple[int, int] | None, size_bytes: int) -> tuple[int, int]:
         try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from holdfast.bucket import counted
 from holdfast.bucket.bills import OPENED
-from holdfast.errors import HoldfastError, InvalidValue, LockHeld, Moved, NotFound
+from holdfast.errors import Changed, HoldfastError, InvalidValue, LockHeld, Moved, NotFound
 from holdfast.limits import KEY_BYTES, LIST_PAGE, LOCK_ID_BYTES, LOCK_TTL_S, VALUE_RECORD_BYTES
 from holdfast.operations import Append, Delete, Lock, Once, Release, Store, Unlock
 from holdfast.request import arguments, describe, handles, large, listing, streams
@@ -430,14 +430,18 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
             return streams.ObjectWriter(LargeWriter(self._corridor, composite, key, None))
         if mode != "rb":
             raise InvalidValue(argument="mode", reason="rb or wb")
-        try:
-            entry = self._object(key, composite).entry
-        except NotFound:
-            self._enter()
-            raise
-        self._count(composite, "C", 0)
         sent = partial(self._count, composite, "")
-        return streams.ObjectReader(self._corridor, composite, key, entry, sent=sent)
+        while True:
+            try:
+                entry = self._object(key, composite).entry
+                file = streams.ObjectReader(self._corridor, composite, key, entry, sent=sent)
+            except Changed:
+                continue  # replaced meanwhile: the new one, then
+            except NotFound:
+                self._enter()
+                raise
+            self._count(composite, "C", 0)
+            return file
 
     def lock(self, key: str, *, ttl: float | str = LOCK_TTL_S, wait: float = 0) -> handles.Lock:
         """Take a lease on a key, waiting at most ``wait`` seconds for it.

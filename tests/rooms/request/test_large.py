@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 import holdfast
+from holdfast.bucket.read import Object
 from holdfast.errors import Changed, HoldfastError, NotFound
 from holdfast.limits import MIB, READ_GRACE_NS
 from holdfast.operations import Delete
@@ -117,6 +118,67 @@ def test_what_was_opened_is_read_to_its_end_within_the_grace(
     if after == "large put":
         assert ns.get("large") == OTHER
     assert store.check().problems == ()
+
+
+@pytest.mark.parametrize("after", ["put", "delete", "append"])
+@pytest.mark.parametrize("appends", [0, 20])
+def test_what_is_small_is_read_as_it_was_opened(
+    opened: tuple[Store, ManualClock], after: str, appends: int
+) -> None:
+    """Its bytes lie in records that go when it is replaced: no grace holds them."""
+    store, _ = opened
+    ns = store.namespace("acme")
+    ns.put("small", DATA[:5_000])
+    for _ in range(appends):
+        ns.append("small", DATA[:5_000])
+    was = ns.get("small")
+    file = ns.open("small", "rb")
+    _replace(store, after)
+    assert read_on(file) == was
+
+
+@pytest.mark.parametrize("after", ["put", "append"])
+def test_who_looks_while_it_is_replaced_reads_what_is_there_now(
+    opened: tuple[Store, ManualClock], monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    """Between an entry and the bytes it names these may be written again and given back."""
+    store, _ = opened
+    ns = store.namespace("acme")
+
+    def late(key: bytes) -> Object:
+        found = kept(key)
+        monkeypatch.undo()
+        _replace(store, after)
+        return found
+
+    def whole() -> bytes:
+        with ns.open("small", "rb") as file:
+            return read_on(file)
+
+    for read in (whole, lambda: ns.get("small"), lambda: ns.get("small", range=(0, MIB))):
+        ns.put("small", DATA[:5_000])
+        ns.append("small", DATA[:5_000])
+        bucket = store.placement.directory.find(b"acme\0small")
+        kept = bucket.object
+        monkeypatch.setattr(bucket, "object", late)
+        assert read() == ns.get("small")
+        assert bucket.object == kept
+
+
+def _replace(store: Store, how: str) -> None:
+    """Replace an object and give back the space of what it was."""
+    ns = store.namespace("acme")
+    if how == "put":
+        ns.put("small", b"other")
+    elif how == "delete":
+        ns.delete("small")
+    else:
+        for _ in range(70):  # more than an entry lists: those before are joined
+            ns.append("small", DATA[:5_000])
+    ns.put("much", DATA[:60_000])
+    ns.delete("much")
+    for _ in range(3):
+        store.collect("copying")
 
 
 def test_ticks_alone_remove_what_was_replaced(opened: tuple[Store, ManualClock]) -> None:
