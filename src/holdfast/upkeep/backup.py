@@ -162,29 +162,29 @@ def held(placement: Placement) -> Iterator[list[Noted]]:
         for bucket in buckets:
             if bucket.broken:
                 raise StorageFailed(bucket=bucket.id, cause=bucket.broken)
-        yield [_note(bucket) for bucket in buckets]
+        lent = {
+            birth.child: {info.number for info in birth.segments}
+            for bucket in buckets
+            for birth in bucket.births
+        }
+        yield [_note(bucket, lent.get(bucket.id, set())) for bucket in buckets]
 
 
-def _note(bucket: Bucket) -> Noted:
+def _note(bucket: Bucket, lent: set[int]) -> Noted:
+    """Note a bucket, without what is ``lent``: whoever opens the parent shares that with it.
+
+    That is so until the parent's log says that the child stands, also where the child has files
+    of its own by then: of a copy nobody could tell that it is one of the parent's.
+    """
     log = bucket.log
     last = SegmentInfo(log.number, log.bucket, log.number, log.stop, log.digest)
     segments = (*log.ended.values(), last)
     now = bucket.time.now_ns()
     state = msgspec.structs.replace(bucket.log_state(), segments=segments, time_ns=now)
-    lent = _lent(bucket)
     waiting = [info for info in segments if info.number not in lent]
     log.pinned.update(info.number for info in waiting)
     purses = msgspec.msgpack.encode(bucket.purses.told()) if bucket.purses else b""
     return Noted(bucket, state, last, waiting, purses)
-
-
-def _lent(bucket: Bucket) -> set[int]:
-    """Segments that a child still reads in its parent's folder: they are the parent's."""
-    parent = bucket.lender
-    if parent is None:
-        return set()
-    birth = next(birth for birth in parent.births if birth.child == bucket.id)
-    return {info.number for info in birth.segments}
 
 
 def let_go(noted: list[Noted]) -> None:

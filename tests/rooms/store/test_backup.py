@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import holdfast
+from holdfast.bucket import fork
 from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Disk
 from holdfast.errors import Closed, Corrupt, InvalidValue, StorageFailed
@@ -235,6 +236,32 @@ def test_a_child_that_still_borrows_is_whole_in_the_backup() -> None:
         store.backup("backup")
         assert any(bucket.lender is not None for bucket in store.placement.directory)
     assert restored(disk) == before
+
+
+def test_a_child_that_stands_before_its_parent_says_so_is_whole_in_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copies of a segment in two folders are two files; both buckets know it by its number."""
+    confirm, at_last = fork.confirm, []
+
+    def later(parent: Bucket, child: str) -> None:
+        if not at_last:
+            at_last.append(child)
+            store.backup(tmp_path / "backup")
+        confirm(parent, child)
+
+    with holdfast.open(":memory:", upkeep=False, bucket_bytes=SMALL) as store:
+        ns = store.namespace("acme")
+        for number in range(200):
+            ns.put(f"k{number * 7919 % 1000:03d}", bytes([number]) * 900)
+        before = state_of(store)
+        monkeypatch.setattr(fork, "confirm", later)
+        while not at_last:
+            store.tick()
+    holdfast.restore(tmp_path / "backup", tmp_path / "again")
+    with holdfast.open(tmp_path / "again", upkeep=False, bucket_bytes=SMALL) as store:
+        assert state_of(store) == before
+        assert store.check().ok
 
 
 def test_no_write_is_held_longer_than_the_moment() -> None:
