@@ -12,6 +12,7 @@ import pytest
 
 import holdfast
 from holdfast.bucket import fork
+from holdfast.bucket.bucket import Bucket
 from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Disk
 from holdfast.errors import Closed, Corrupt, InvalidValue, StorageFailed
@@ -242,7 +243,8 @@ def test_a_child_that_stands_before_its_parent_says_so_is_whole_in_a_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The copies of a segment in two folders are two files; both buckets know it by its number."""
-    confirm, at_last = fork.confirm, []
+    confirm = fork.confirm
+    at_last: list[str] = []
 
     def later(parent: Bucket, child: str) -> None:
         if not at_last:
