@@ -17,6 +17,7 @@ import pytest
 import holdfast
 from holdfast.errors import BalanceEmpty, InvalidValue, LimitExceeded
 from holdfast.ledger import statement
+from holdfast.testing.clock import ManualClock
 from holdfast.testing.serving import Serving
 
 OPERATION, STORAGE, EGRESS = 1_000, 7, 3
@@ -151,7 +152,8 @@ EXPECTED = {
 @pytest.mark.parametrize("face", FACES)
 def test_a_day_costs_the_same_through_every_face(face: str) -> None:
     async def told() -> dict[str, int]:
-        with holdfast.open(":memory:") as store:
+        clock = ManualClock()  # rent would go on between two looks at what is left
+        with holdfast.open(":memory:", clock=clock) as store:
             async with FACES[face](store) as seen:
                 return await a_day(seen)
 
@@ -271,7 +273,8 @@ def test_receipts_sum_up_to_the_bill_and_bills_to_what_is_charged(
     face: Callable[[holdfast.Store], Any],
 ) -> None:
     async def told() -> None:
-        with holdfast.open(":memory:") as store:
+        clock = ManualClock()  # rent would go on between two looks at what is left
+        with holdfast.open(":memory:", clock=clock) as store:
             async with face(store) as seen:
                 await all_of_it(store, seen)
 
