@@ -15,6 +15,7 @@ import pytest
 import holdfast
 from holdfast.bucket import fork
 from holdfast.bucket.lag import READS_MOST, Lag
+from holdfast.bucket.settings import Sync
 from holdfast.bucket.settling import Settlement, charge_reads, settle
 from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Disk
@@ -33,9 +34,9 @@ COST = ENCLAVE.c + ENCLAVE.egress_atto  # of reading a byte
 LOOKS = 500  # reads between two looks
 
 
-def opened(disk: Disk, seed: int) -> Store:
+def opened(disk: Disk, seed: int, sync: Sync = "always") -> Store:
     entropy = SeededEntropy(seed)
-    return open_on(disk, "store", clock=ManualClock(), entropy=entropy, upkeep=False)
+    return open_on(disk, "store", clock=ManualClock(), entropy=entropy, upkeep=False, sync=sync)
 
 
 def filled(store: Store) -> None:
@@ -109,9 +110,10 @@ def test_threads_that_read_at_once_are_counted_each() -> None:
         assert charged(store) == 16_000
 
 
-def test_what_the_disk_refuses_to_take_is_charged_later() -> None:
+@pytest.mark.parametrize("sync", ["always", "never"])  # in a group, and alone
+def test_what_the_disk_refuses_to_take_is_charged_later(sync: Sync) -> None:
     disk = FailingDisk(MemoryDisk(), 0, kinds=WRITES)
-    with opened(disk, 4) as store:
+    with opened(disk, 4, sync) as store:
         filled(store)
         acme = store.namespace("acme")
         for _ in range(READS_MOST):

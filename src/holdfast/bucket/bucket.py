@@ -148,7 +148,7 @@ class Bucket(Reader):
         """
         with self.lock:
             self._admit(operations)
-            group = self._gather()
+            group = self.gather()
             group.mix()
             decide = metered.plan_all if self.purses else Bucket._plan
             outcomes = decide(self, operations, group, atomic=atomic)
@@ -172,7 +172,7 @@ class Bucket(Reader):
             self.admit_range(low, high)
             if self.special:
                 return None
-            group = self._gather()
+            group = self.gather()
             if not plain.fits(group, batch, charged=bool(self.purses)):
                 return None
             if first is not None:
@@ -197,7 +197,7 @@ class Bucket(Reader):
             raise outcome
         return outcome
 
-    def _gather(self) -> Gathering:
+    def gather(self) -> Gathering:
         """The group that gathers now. Under the lock."""
         group = self.gathering
         if group is None:

@@ -344,14 +344,19 @@ def _viewed(bucket: Bucket, keys: list[bytes]) -> list[bytes]:
 
 
 def _write(bucket: Bucket, group: Gathering, booking: Booking) -> None:
-    """Add a booking's record to the group that carries what it pays for."""
+    """Add a booking's record to the group that carries what it pays for; put it on a bill."""
+    write(bucket, group, booking)
+    bill = OPEN.get()
+    if bill is not None:
+        bill.add(booking)
+
+
+def write(bucket: Bucket, group: Gathering, booking: Booking) -> None:
+    """Add a booking's record to a group."""
     booking.version = version = bucket.next_version()
     key, value = max(booking.purse.span[0], bucket.start), booking.encoded()
     group.beside += plain.add(group, Type.CHARGE, key, value, version, booking.time_ns)
     group.bookings.append(booking)
-    bill = OPEN.get()
-    if bill is not None:
-        bill.add(booking)
 
 
 def _planned(bucket: Bucket, operation: Operation, group: Gathering) -> object:

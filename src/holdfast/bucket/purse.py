@@ -3,8 +3,8 @@
 Money comes in as numbered transfers of the ledger, goes out as charges and as numbered
 transfers back; bytes and objects are allotted the same way. A purse is state of its
 bucket's log, as sessions are: the STATE record of each segment says all of it, CHARGE
-records behind it say what writes took, PURSE records what it is after the ledger, or
-whoever reads, was settled with. So opening a bucket reads one segment for it, splits
+records behind it say what writes and reads took, PURSE records what it is after it was
+settled with the ledger, or owed something. So opening a bucket reads one segment for it, splits
 divide it and merges join it.
 
 Only what is published counts in it. ``ahead`` is what groups on their way will take
@@ -44,7 +44,7 @@ class Need(msgspec.Struct, frozen=True):
 
 
 class Booking(msgspec.Struct, gc=False):
-    """What one call takes from a purse: the value of a CHARGE record, and whose it is."""
+    """What one call, or reads, take from a purse: the value of a CHARGE record, and whose it is."""
 
     purse: Purse
     charges: dict[Charge, int]

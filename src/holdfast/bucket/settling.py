@@ -1,7 +1,8 @@
 """Settling a purse: what the ledger brings and takes, and what was used without a write.
 
-Whatever happens to a purse beside writes is one PURSE record that says what it is from then
-on, durable before anybody hears of it, written while the bucket has nothing under way.
+Whatever happens to a purse beside what it pays for is one PURSE record that says what it is
+from then on, durable before anybody hears of it, written while the bucket has nothing under
+way. Reads are paid for by a CHARGE record, as writes are.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from holdfast.bucket import commit
+from holdfast.bucket import commit, metered
 from holdfast.bucket.counted import priced
 from holdfast.bucket.dividing import held
-from holdfast.bucket.purse import Purse, lines_of
+from holdfast.bucket.purse import Booking, Purse, lines_of
 from holdfast.charges import Kind, Terms, wide
 from holdfast.errors import StorageFailed
 from holdfast.log.purses import Kept, Line, Posting, Rent
@@ -22,6 +23,7 @@ from holdfast.log.records import Type
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
+    from holdfast.bucket.counted import Reads
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -104,8 +106,43 @@ def charge_reads(bucket: Bucket, namespace: bytes) -> None:
         StorageFailed, OutcomeUnknown: they are not charged, in the tenant's favour.
     """
     reads = bucket.reads.get(namespace)
-    if reads and namespace in bucket.purses and not bucket.closed:
+    if reads and not _book(bucket, reads):
         settle(bucket, namespace, Settlement(read=True))
+
+
+def _book(bucket: Bucket, reads: Reads) -> bool:
+    """Charge reads as writes are: by a record of the group that gathers, beside who writes.
+
+    Whether that is done: it is not where the purse would have to owe them.
+    """
+    with bucket.lock:
+        purse = bucket.purses.get(reads.namespace)
+        if purse is None or not _gathers(bucket, purse):
+            return False
+        read = reads.taken(purse.terms)
+        charges = priced(purse.terms, read)
+        amount = sum(made.amount * times for made, times in charges.items())
+        if purse.lacks(amount):
+            reads.put_back(read)
+            return False
+        taken = Booking(purse, charges, 0, 0, 0, amount, bucket.time.now_ns())
+        taken.stage()
+        group = bucket.gather()
+        metered.write(bucket, group, taken)
+        turn = commit.queue(bucket, group)
+    try:
+        commit.settle(bucket, group, turn)
+    except StorageFailed:
+        reads.put_back(read)
+        raise
+    return True
+
+
+def _gathers(bucket: Bucket, purse: Purse) -> bool:
+    """Whether a bucket gathers records that a namespace is charged by: its keys may lie there."""
+    low = purse.span[0]
+    within = low < bucket.stop and bucket.start < low[:-1] + b"\1"
+    return bucket.durable and bucket.broken is None and within
 
 
 def _write(bucket: Bucket, kept: Kept) -> None:

@@ -56,7 +56,7 @@ class Type(IntEnum):
     RELEASE = 10  # an object stops being permanent
     JOIN = 11  # extents rewritten as one
     SESSION = 12
-    CHARGE = 13  # what the writes of its group cost one namespace
+    CHARGE = 13  # what writes of its group, or reads before it, cost one namespace
     STATE = 32  # first record of each segment
     SPLIT = 33
     BORN = 34

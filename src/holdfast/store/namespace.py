@@ -201,8 +201,9 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
         if range is not None or type(value) is not bytes:
             value = self._cut(key, value, range)
         if reads is not None:  # as ``counted.load`` does it, without a call
-            reads.sizes.append(len(value))
-            if OPENED or len(reads.sizes) > reads.due:
+            sizes = reads.sizes
+            sizes.append(len(value))
+            if OPENED or len(sizes) > reads.due:
                 counted.heed(bucket, reads, len(value))
         elif bucket.purses:
             self._begin_to_count(bucket, len(value))

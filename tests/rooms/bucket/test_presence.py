@@ -152,7 +152,7 @@ def test_a_batch_vouches_for_no_other(store: Store) -> None:
     space.put_many(batch(range(20), 9))
     free.put_many(batch(range(20), 9))
     with bucket.lock:
-        group = bucket._gather()
+        group = bucket.gather()
         for name, first, is_fresh in ((NAME, 20, True), (NAME, 40, True), ("free", 10, False)):
             names, values = zip(*batch(range(first, first + 20), 5), strict=True)
             keys = [f"{name}\0{key}".encode() for key in names]

@@ -194,7 +194,7 @@ def test_nobody_joins_a_group_that_has_failed(tmp_path: Path, *, waits: bool) ->
             assert disk.entered.wait(30)
             with pytest.raises(Exists):  # and leaves the next group behind
                 ns.put_many([("c", b"1"), ("a", b"2")], atomic=True, if_absent=True)
-            waiting = only(store)._gather().waiters
+            waiting = only(store).gather().waiters
             if waits:
                 failing.append(pool.submit(ns.put, "c", b"2"))
             for _ in range(3_000 if waits else 0):
