@@ -274,8 +274,8 @@ def store_many(
         return None
     keys, _, values = batch
     found = {} if low > bucket.highest else _standing(bucket, keys)
-    there = [(key, row) for key, row in found.items() if row] if found else []
-    if any(row[EXPIRES_SLICE] != NEVER for _, row in there):
+    there = [(key, row) for key, row in found.items() if row] if found else ()
+    if there and any(row[EXPIRES_SLICE] != NEVER for _, row in there):
         return None
     gone = sum(len(key) - purse.cut + ENTRY.unpack_from(row)[3] for key, row in there)
     made = purse.plain[0]
@@ -287,10 +287,13 @@ def store_many(
     if _refusal(purse, taken) is not None:
         return None
     before, fresh = group.length, not found and (group.fresh or not group.count)
+    dead, rows = group.beside, len(group.pending)
     receipts = plain.plan(bucket, group, batch, high, cost_atto=price)
     group.fresh = fresh
-    size = group.length - before - count * (OVERHEAD + purse.cut) - gone
+    kept = len(group.pending) - rows  # a key that comes twice is there once
+    size = group.length - before - (group.beside - dead) - kept * (OVERHEAD + purse.cut) - gone
     taken.size_bytes = taken.rent_bytes = size
+    taken.objects = kept - len(there)
     taken.stage()
     _write(bucket, group, taken)
     return receipts
@@ -303,7 +306,8 @@ def _standing(bucket: Bucket, keys: Sequence[bytes]) -> dict[bytes, bytes]:
     groups = (bucket.gathering, bucket.inflight)
     layers = [group.pending for group in groups if group is not None and group.pending]
     layers.append(bucket.state.active.keys)
-    frozen, told = [layer.keys for layer in bucket.state.frozen], _are_told(bucket)
+    frozen = [layer.keys for layer in bucket.state.frozen]
+    told = not frozen or _are_told(bucket)
     left = _left(layers if told else layers + frozen, left, found)
     left = _viewed(bucket, left)
     if left:

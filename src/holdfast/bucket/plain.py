@@ -147,7 +147,7 @@ def add(  # noqa: PLR0917 - a record has this many fields
     crc, wide, size = crc32c(value), len(key), len(value)
     folded = version if version <= FOLD else (version ^ (version >> 32)) & FOLD
     head = _pack_head(kind, wide, size, crc, version, modified_ns)
-    group.buffers += (head, key, value, _pack_check(crc32c(key, crc ^ folded)))
+    group.buffers.append(b"".join((head, key, value, _pack_check(crc32c(key, crc ^ folded)))))
     group.count += 1
     length = OVERHEAD + wide + size
     group.length += length
@@ -157,12 +157,12 @@ def add(  # noqa: PLR0917 - a record has this many fields
 def fits(group: Gathering, batch: Batch, *, charged: bool) -> bool:
     """Whether the group can take a batch by its keys alone.
 
-    What is ``charged`` depends on what it replaces, so there each key is stored once.
+    What is ``charged`` depends on what it replaces, so there none of its keys is in the group.
     """
     if not charged:
         return True
-    keys = set(batch[0])
-    return group.plain and len(keys) == len(batch[0]) and keys.isdisjoint(group.pending)
+    pending = group.pending
+    return group.plain and (not pending or pending.keys().isdisjoint(batch[0]))
 
 
 def _replaced_bytes(group: Gathering, keys: Sequence[bytes]) -> int:

@@ -12,10 +12,9 @@ still stands in front of them.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable
 
-from cykhash import Int64Set, none_int64  # type: ignore[import-untyped]
+from cykhash import Int64Set, none_int64_from_iter  # type: ignore[import-untyped]
 
 
 class Presence:
@@ -39,8 +38,7 @@ class Presence:
     def among(self, keys: list[bytes]) -> list[bytes]:
         """Those of some keys that the view may hold, in their order."""
         hashes = self._hashes
-        asked = array("q", list(map(hash, keys)))  # looked for in a loop of C, without an object
-        if none_int64(asked, hashes):
+        if none_int64_from_iter(map(hash, keys), hashes):
             return []
         return [key for key in keys if hash(key) in hashes]
 

@@ -113,6 +113,25 @@ def test_batches_of_who_pays_nothing_go_the_quick_way_beside_who_pays(
     assert store.namespace(NAME).usage().objects == 20
 
 
+@pytest.mark.parametrize("sizes", [(5,), (5, 9, 0)])
+def test_a_key_that_comes_twice_in_a_batch_is_there_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, sizes: Sequence[int]
+) -> None:
+    monkeypatch.delattr(metered, "plan_all")  # each for itself
+    space, purse = store.namespace(NAME), the_bucket(store).purses[NAME.encode()]
+    for numbers in ([*range(20), 3, 3, 7], [0] * 20, [*range(15, 40), *range(30, 35)]):
+        pairs = [
+            (f"k{number:02}", b"v" * sizes[at % len(sizes)]) for at, number in enumerate(numbers)
+        ]
+        before = purse.charged_atto
+        receipts = space.put_many(pairs)
+        assert {receipt.cost_atto for receipt in receipts} == {purse.terms.c}
+        assert purse.charged_atto - before == len(pairs) * purse.terms.c
+        assert [space.get(key) for key in dict(pairs)] == list(dict(pairs).values())
+        used_is_what_is_there(store)
+    assert purse.used_objects == 40
+
+
 def test_new_keys_are_not_looked_for(store: Store, asked: list[bytes]) -> None:
     space = store.namespace(NAME)
     space.put_many(batch(range(500), 9))
