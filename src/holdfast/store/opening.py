@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from posixpath import dirname
 
@@ -147,62 +148,23 @@ def open_on(
     """
     real = isinstance(disk, OsDisk)
     root = os.path.abspath(path) if real else path.strip(":") or "store"  # noqa: PTH100
-    try:
-        return _open(
-            disk,
-            root,
-            sync,
-            bucket_bytes,
-            index_dir,
-            data_dirs,
-            clock,
-            entropy,
-            upkeep,
-            open_view,
-            in_place=in_place,
-            share=share,
-        )
-    except OSError as error:
-        raise StorageFailed(path=error.filename or root, cause=str(error)) from error
-
-
-def _open(  # noqa: PLR0917
-    disk: Disk,
-    root: str,
-    sync: Sync,
-    bucket_bytes: int,
-    index_dir: str | None,
-    data_dirs: tuple[str, ...] | None,
-    clock: Clock,
-    entropy: Entropy,
-    upkeep: bool,  # noqa: FBT001
-    open_view: Callable[[str], View] | None,
-    *,
-    in_place: bool,
-    share: Share,
-) -> Store:
-    real = isinstance(disk, OsDisk)
-    refuse_others(disk, root)
-    _make_root(disk, root)
-    owner = Ownership(root) if real and share is WHOLE else None
-    try:
+    with _owned(disk, root, alone=real and share is WHOLE) as owner:
         found, fresh = _store_file(disk, root, entropy, index_dir, data_dirs, real=real)
         # Windows are copied into under the interpreter lock: not for whoever avoids maps,
         # and of no use to whoever waits for the disk at every write.
         mapped = in_place and sync != "always"
         logs = AheadDisk(mapped=mapped) if type(disk) is OsDisk else disk
         ground = _ground(logs, root, found, create=fresh, part=share.name)
-        views = _Views(str(_under(root, found.index_dir)), real=real, given=open_view)
+        views = _Views(_under(root, found.index_dir), real=real, given=open_view)
         if fresh:
             found = write_store_file(disk, root, found)
-        time = BucketTime(clock)
         settings = Settings(
             ground=ground,
             identity=Identity(bytes.fromhex(found.store), found.incarnation),
             open_view=views.open,
             drop_view=views.drop,
             clock=clock,
-            time=time,
+            time=BucketTime(clock),
             entropy=entropy,
             sync=sync,
             bucket_bytes=bucket_bytes,
@@ -222,10 +184,22 @@ def _open(  # noqa: PLR0917
             share=share,
             left=left,
         )
-    except BaseException:
-        if owner is not None:
-            owner.release()
-        raise
+
+
+@contextmanager
+def _owned(disk: Disk, root: str, *, alone: bool) -> Iterator[Ownership | None]:
+    """Own the folder, and let go of it where what follows fails; an OSError is StorageFailed."""
+    try:
+        refuse_others(disk, root)
+        _make_root(disk, root)
+        with ExitStack() as undoing:
+            owner = Ownership(root) if alone else None
+            if owner is not None:
+                undoing.callback(owner.release)
+            yield owner
+            undoing.pop_all()
+    except OSError as error:
+        raise StorageFailed(path=error.filename or root, cause=str(error)) from error
 
 
 def _make_root(disk: Disk, root: str) -> None:
