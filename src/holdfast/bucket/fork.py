@@ -377,6 +377,8 @@ def _take_in(left: Bucket, right: Bucket, taken: PursedMerge) -> None:
     left.meter()
     for namespace, reads in right.reads.items():
         left.reads_of(namespace).put_back(reads.taken(left.purses[namespace].terms))
+    for namespace, purse in left.purses.items():
+        left.reads_of(namespace).hush(silent=purse.is_silent(taken.time_ns))
     left.stop = right.stop
     left.retired = (*left.retired, right.id)
     right.stop = right.start

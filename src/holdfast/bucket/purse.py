@@ -249,7 +249,7 @@ class Purse:
         self.version = version
 
     def join(self, other: Purse, version: int, time_ns: int) -> None:
-        """Hold what a bucket that was merged in held as well."""
+        """Hold what a bucket that was merged in held as well; what one owed the other may pay."""
         self.accrue(time_ns)
         other.accrue(time_ns)
         if other.terms.number > self.terms.number:
@@ -269,6 +269,7 @@ class Purse:
         self.others = (*self.others, *other.kept().lines)
         self.empty_ns = self.empty_ns or other.empty_ns
         self.version = version
+        self.pay(time_ns, poor=False)
 
     # -- what the log says ----------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast import BalanceEmpty, Exists, LimitExceeded, Moved, NotFound, StorageFailed
-from holdfast.bucket import commit
+from holdfast.bucket import commit, counted, fork
 from holdfast.bucket.bills import OPEN, Bill, opened
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.dividing import held
@@ -328,6 +328,34 @@ def test_a_bucket_that_was_merged_away_takes_no_money(opener: Opener, clock: Man
             with pytest.raises(Moved), commit.alone(bucket):
                 commit.write_control(bucket, Type.PURSE, b"")
         check_sums(store)
+    with opener() as store:
+        check_sums(store)
+
+
+@pytest.mark.parametrize("owes", ["left", "right"])
+def test_what_one_bucket_owed_is_paid_by_the_one_it_becomes(opener: Opener, owes: str) -> None:
+    """Else it would be poor, and refuse, with all that it holds, until it is settled again."""
+    with opener() as store:
+        acme, placement = metered(store), store.placement
+        (left,) = placement.directory
+        settle(left, b"acme", Settlement(allotted=(50_000_000, 50_000)))
+        acme.put("k", b"v" * 9)
+        cut = b"acme\0" if owes == "left" else b"acme\1"  # all money goes to the right, or half
+        right = fork.split(left, placement.new_id(), cut)
+        assert right is not None
+        poor = left if owes == "left" else right
+        settle(poor, b"acme", Settlement(give_atto=FUNDS))
+        lacking = FUNDS - sum(b.purses[b"acme"].float_atto for b in (left, right)) - 1_000
+        counted.count(poor, b"acme", "B", 0)
+        settle(poor, b"acme", Settlement(read=True, poor=True))
+        assert poor.purses[b"acme"].owed.amount == PRICED.b
+        with pytest.raises(BalanceEmpty):
+            counted.count(poor, b"acme", "B", 0)
+        assert fork.merge(left, right)
+        fork.finish_moves(left)
+        counted.count(left, b"acme", "B", 0)
+        assert acme.put("k", b"v" * 9).cost_atto == 1_000
+        settle(left, b"acme", Settlement(received=(2, lacking)))
     with opener() as store:
         check_sums(store)
 
