@@ -30,7 +30,7 @@ from holdfast.limits import (
 from holdfast.operations import Once, Operation, Store
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.placement.placement import Placement
-from holdfast.request.funds import Funds
+from holdfast.request.funds import Funds, refusal
 from holdfast.request.pressure import GROWING, Pressure
 from holdfast.request.shared import hold_shared, refuse_shared
 from holdfast.values import Receipt, Receipts
@@ -64,7 +64,7 @@ class Corridor:
     def write(self, operation: Operation) -> Any:  # noqa: ANN401 - each operation has its own result
         """Apply one operation; its result, or the error that refused it is raised."""
         hold_shared(self.directory, operation)
-        helped = False
+        helped: Bucket | None = None
         while True:
             bucket = self._bucket_for(operation)
             if bucket.crowded:
@@ -74,9 +74,9 @@ class Corridor:
             except Moved:
                 self.directory.look_again()
             except (BalanceEmpty, LimitExceeded) as error:
-                if helped or not self.funds.helped(bucket, (operation,), error):
+                if bucket is helped or not self.funds.helped(bucket, operation, error):
                     raise
-                helped = True
+                helped = bucket
             except StorageFailed as error:
                 if not self.pressure.met(error, (operation,)):
                     raise
@@ -235,13 +235,18 @@ class Corridor:
         bucket = self._bucket_for(next(growing, operations[0]))
         if bucket.crowded:
             self._slow_down(bucket, operations)
-        self.funds.prepare(bucket, operations)
+        unasked = self.funds.prepare(bucket, operations)
         try:
-            return bucket.apply(operations, atomic=atomic)
+            outcomes = bucket.apply(operations, atomic=atomic)
         except StorageFailed as error:
             if not self.pressure.met(error, operations):
                 raise
-        return bucket.apply(operations, atomic=atomic)
+            outcomes = bucket.apply(operations, atomic=atomic)
+        except (BalanceEmpty, LimitExceeded) as error:
+            raise refusal(error, unasked) from None
+        if unasked is None:
+            return outcomes
+        return [refusal(o, unasked) if isinstance(o, HoldfastError) else o for o in outcomes]
 
     def _piece(self, operations: Sequence[Operation], waiting: list[int], at: int) -> list[int]:
         """What goes to one bucket as one group, from a place in a batch on."""

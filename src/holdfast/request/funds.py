@@ -26,35 +26,47 @@ class Funds:
     def __init__(self) -> None:
         self.help: Help = _nobody
 
-    def helped(self, bucket: Bucket, operations: Sequence[Operation], error: Exception) -> bool:
-        """Whether a refused write may be tried again.
+    def helped(self, bucket: Bucket, operation: Operation, error: Exception) -> bool:
+        """Whether a refused write may be tried again: there is more, or another bucket has it now.
 
         Raises:
             BalanceEmpty: there is not so much anywhere.
         """
         if isinstance(bucket, Elsewhere) or not _is_of_purse(error):
             return False
-        return self._ask(bucket, operations)
+        return self._ask(bucket, (operation,)) or not bucket.start <= operation.key < bucket.stop
 
-    def prepare(self, bucket: Bucket, operations: Sequence[Operation]) -> None:
+    def prepare(self, bucket: Bucket, operations: Sequence[Operation]) -> HoldfastError | None:
         """Have what a batch needs brought before it is decided, as far as there is any.
 
         What is not there each operation is told for itself.
+
+        Returns:
+            Why nobody could be asked, if that was so: ``refusal`` wants to know.
         """
         if isinstance(bucket, Elsewhere) or not bucket.purses:
-            return
+            return None
         try:
             self._ask(bucket, operations)
-        except HoldfastError:
-            return
+        except BalanceEmpty:
+            return None
+        except HoldfastError as error:
+            return error
+        return None
 
     def _ask(self, bucket: Bucket, operations: Sequence[Operation]) -> bool:
-        helped = False
-        for purse, need in _needs(bucket, operations):
-            over = purse.over(need.size_bytes, need.objects) is not None
-            if over or purse.lacks(need.atto):
-                helped = self.help(bucket, purse.namespace, need) or helped
-        return helped
+        """Whether anything came, or nothing is lacking any more."""
+        came = [
+            self.help(bucket, purse.namespace, need)
+            for purse, need in _needs(bucket, operations)
+            if purse.over(need.size_bytes, need.objects) is not None or purse.lacks(need.atto)
+        ]
+        return not came or any(came)
+
+
+def refusal(error: HoldfastError, unasked: HoldfastError | None) -> HoldfastError:
+    """What a refused write is told: not that a purse is empty where nobody could be asked."""
+    return error if unasked is None or not _is_of_purse(error) else unasked
 
 
 def _nobody(_bucket: Bucket, _namespace: bytes, _need: Need) -> bool:

@@ -17,8 +17,13 @@ from holdfast import (
     LimitExceeded,
     NotFound,
     StorageFailed,
+    Unavailable,
     operations,
 )
+from holdfast.bucket import fork
+from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.purse import Need
+from holdfast.bucket.settling import Settlement, settle
 from holdfast.engines.disk import OsDisk
 from holdfast.ledger import statement
 from holdfast.metering.tariffs import shipped
@@ -344,6 +349,68 @@ def test_what_idle_buckets_hold_is_called_back_before_a_write_is_refused(store: 
         acme.put("99", b"")
     with pytest.raises(BalanceEmpty):
         acme.put("99", b"")
+    conserved(store)
+
+
+def poor(store: Store) -> Bucket:
+    """The one bucket of a store, whose purse has sent everything back to a rich account."""
+    store.accounts.deposit("acme", USD, "invoice 1")
+    acme = store.namespace("acme")
+    acme.configure(tariff="enclave")
+    acme.put("a", b"v", ttl="365d")
+    (bucket,) = store.placement.directory
+    settle(bucket, b"acme", Settlement(give_atto=USD))
+    return bucket
+
+
+@pytest.mark.parametrize("came", [True, False])
+def test_a_write_whose_key_went_elsewhere_meanwhile_is_helped_there(
+    store: Store, *, came: bool
+) -> None:
+    left, placement, funds = poor(store), store.placement, store.corridor.funds
+    helped = funds.help
+
+    def split(bucket: Bucket, _namespace: bytes, _need: Need) -> bool:
+        child = fork.split(bucket, placement.new_id(), b"acme\0k")
+        assert child is not None
+        placement.directory.add(child)
+        funds.help = helped
+        return came
+
+    funds.help = split
+    assert store.namespace("acme").put("k", b"v").cost_atto == ENCLAVE.c
+    assert left.stop == b"acme\0k"
+    conserved(store)
+
+
+def test_a_write_whose_purse_was_filled_meanwhile_is_tried_again(store: Store) -> None:
+    bucket, funds, write = poor(store), store.corridor.funds, operations.Store(b"acme\0k", "k", b"")
+    assert funds.helped(bucket, write, BalanceEmpty())
+    assert funds.helped(bucket, write, BalanceEmpty())  # nothing is lacking now
+    assert not funds.helped(bucket, write, LimitExceeded(limit="requests_per_s"))
+
+
+def test_nobody_is_told_to_pay_where_the_books_cannot_be_asked(store: Store) -> None:
+    """They may lie in a process that is just being started again."""
+    poor(store)
+    corridor = store.corridor
+
+    def fail(*_: object) -> bool:
+        raise Unavailable
+
+    helped, corridor.funds.help = corridor.funds.help, fail
+    acme = store.namespace("acme")
+    with pytest.raises(Unavailable):
+        acme.put("k", b"v")
+    for atomic in (False, True):
+        with pytest.raises(Unavailable):
+            acme.put_many([("k", b"v"), ("l", b"w")], atomic=atomic)
+    put, delete = operations.Store(b"acme\0k", "k", b""), operations.Delete(b"acme\0a", "a")
+    stored, deleted = corridor.write_many((put, delete))
+    assert isinstance(stored, Unavailable)
+    assert not isinstance(deleted, Exception)  # it gives money back
+    corridor.funds.help = helped
+    assert len(acme.put_many([("k", b"v"), ("l", b"w")], atomic=True)) == 2
     conserved(store)
 
 
