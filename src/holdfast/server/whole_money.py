@@ -12,7 +12,6 @@ time, so that all processes together never hold more than the bound (rule 14).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -75,14 +74,22 @@ class WholeMoney:
         """Have all processes go by what was just set."""
         self._link.ask("money.configured", one.account, [one.bytes_max, one.objects_max])
 
-    def help(self, one: Metering, short: Need) -> None:
-        """Have others give what is missing here; who cannot be asked gives nothing."""
-        with suppress(HoldfastError):
-            if short.size_bytes > 0 or short.objects > 0:
-                bounds, needs = [one.bytes_max, one.objects_max], [short.size_bytes, short.objects]
-                self._link.ask("money.allot", one.account, bounds, self._index, needs)
-            if short.atto > 0:
-                self._link.ask("money.call_back", one.account, wide(short.atto))
+    def help(self, one: Metering, short: Need) -> bool:
+        """Have others give what is missing here; whether all could be asked."""
+        is_all = True
+        if short.size_bytes > 0 or short.objects > 0:
+            bounds, needs = [one.bytes_max, one.objects_max], [short.size_bytes, short.objects]
+            is_all = self._asked("money.allot", one.account, bounds, self._index, needs)
+        if short.atto > 0:
+            is_all = self._asked("money.call_back", one.account, wide(short.atto)) and is_all
+        return is_all
+
+    def _asked(self, method: str, *arguments: object) -> bool:
+        try:
+            self._link.ask(method, *arguments)
+        except HoldfastError:
+            return False
+        return True
 
 
 class MoneyGathering:

@@ -19,6 +19,7 @@ from holdfast.bucket.purse import BEYOND, VISIBLE, Need, Purse
 from holdfast.bucket.settling import Settlement, begin, settle
 from holdfast.charges import Line as Charged
 from holdfast.charges import from_row, narrow
+from holdfast.errors import Unavailable
 from holdfast.ledger.ledger import Ledger, Report
 from holdfast.log.purses import Line
 from holdfast.placement.placement import Placement
@@ -36,8 +37,8 @@ FREED: Final = 20  # batches of expired objects that somebody may wait for
 class Whole(Protocol):
     """Asks all processes of a store at once."""
 
-    def help(self, one: Metering, short: Need) -> None:
-        """Have others give what is missing here, of what they do not use themselves."""
+    def help(self, one: Metering, short: Need) -> bool:
+        """Have others give what is missing here and they do not use; whether all were asked."""
 
 
 class Funding:
@@ -107,7 +108,10 @@ class Funding:
 
     def _relieve(self, one: Metering, bucket: Bucket) -> None:
         """Bring what was read from wherever there is money, before it is called empty."""
-        self.help(bucket, one.namespace, Need())
+        try:
+            self.help(bucket, one.namespace, Need())
+        except Unavailable:
+            return
         if _is_behind(bucket, one):
             settle(bucket, one.namespace, Settlement(poor=True))
 
@@ -212,6 +216,9 @@ class Funding:
         """A write needs more than a purse holds: bring it, if there is any; whether any came.
 
         Other processes are asked last, and without the turn: they may be asking for this one.
+
+        Raises:
+            Unavailable: there is not enough, and somebody could not be asked.
         """
         one = self._metered().get(namespace)
         if one is None or namespace not in bucket.purses:
@@ -219,8 +226,10 @@ class Funding:
         before = bucket.purses[namespace].kept()
         short = self._help_here(one, bucket, need)
         if short is not None and self.whole is not None:
-            self.whole.help(one, short)
+            is_all = self.whole.help(one, short)
             short = self._help_here(one, bucket, need)
+            if short is not None and not is_all:
+                raise Unavailable
         if short is not None and short.atto > 0:
             self._low(one.account)
         purse = bucket.purses.get(namespace)

@@ -31,6 +31,7 @@ from holdfast.operations import StoreOptions
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
+from holdfast.upkeep.allotting import Metering
 from tests.rooms.gate import Gate
 
 SECOND_NS = 1_000_000_000
@@ -412,6 +413,39 @@ def test_nobody_is_told_to_pay_where_the_books_cannot_be_asked(store: Store) -> 
     corridor.funds.help = helped
     assert len(acme.put_many([("k", b"v"), ("l", b"w")], atomic=True)) == 2
     conserved(store)
+
+
+class Alone:
+    """A process that reaches no other of its store."""
+
+    def __init__(self) -> None:
+        self.reaches = False
+
+    def help(self, _one: Metering, _short: Need) -> bool:
+        return self.reaches
+
+
+def test_nobody_is_called_empty_while_a_process_that_may_hold_money_is_away(
+    store: Store, clock: ManualClock
+) -> None:
+    store.accounts.deposit("acme", 3 * ENCLAVE.c, "invoice 1")
+    acme = store.namespace("acme")
+    acme.configure(tariff="enclave")
+    acme.put("k", b"v")
+    others = store.meters.funding.whole = Alone()
+    with pytest.raises(Unavailable):
+        acme.put_many([("a", b""), ("b", b""), ("c", b"")], atomic=True)
+    clock.advance(DAY_NS)
+    assert acme.get("k") == b"v"
+    store.tick(60)  # rent and the read cost more than there is
+    assert acme.get("k") == b"v"
+    others.reaches = True
+    with pytest.raises(BalanceEmpty):
+        acme.put_many([("a", b""), ("b", b""), ("c", b"")], atomic=True)
+    clock.advance(SECOND_NS)
+    store.tick(60)
+    with pytest.raises(BalanceEmpty):
+        acme.get("k")
 
 
 def test_a_writer_that_comes_between_does_not_lift_a_bound(store: Store) -> None:
