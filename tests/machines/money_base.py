@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from math import ceil
 from typing import NamedTuple
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
@@ -269,8 +270,8 @@ class MoneyBase(RuleBasedStateMachine):
         billed, rest = divmod(self.rent_ns[name] - due, SECOND_NS)
         cost = self.price[name].storage * billed
         assert not rest
-        assert cost.denominator == 1
-        return int(cost)
+        assert name in self.repriced or cost.denominator == 1  # the rest of a price is rounded up
+        return ceil(cost)
 
     def teardown(self) -> None:
         if not self.store.accounts.names():

@@ -200,12 +200,15 @@ class Purse:
         """Charge what was used already: what the float cannot pay is owed."""
         self.owed.add(made, times)
 
-    def bill_rent(self, now_ns: int) -> None:
-        """Charge the rent that is due, as far as it divides by the unit of the price."""
+    def bill_rent(self, now_ns: int, *, ends: bool = False) -> None:
+        """Charge the rent that is due, as far as it divides by the unit of the price.
+
+        Where that price ``ends`` the rest too, rounded up: it is no other price's to charge.
+        """
         self.accrue(now_ns)
         terms = self.terms
         byte_seconds = self.rent_due // SECOND_NS
-        byte_seconds -= byte_seconds % terms.storage_unit
+        byte_seconds -= 0 if ends else byte_seconds % terms.storage_unit
         if byte_seconds <= 0:
             return
         self.rent_due -= byte_seconds * SECOND_NS

@@ -156,7 +156,7 @@ def _change(purse: Purse, asked: Settlement, read: Counter[tuple[Kind, int]], no
     for bucket, until in asked.taken:
         _forget(purse, bucket, until)
     purse.others = tuple(line for line in purse.others if not _is_through(line, asked.through))
-    purse.bill_rent(now_ns)
+    purse.bill_rent(now_ns, ends=asked.terms is not None)
     for made, times in priced(purse.terms, read).items():
         purse.charge(made, times)
     _configure(purse, asked)

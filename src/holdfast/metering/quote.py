@@ -19,6 +19,7 @@ def quote(
     ttl_ns: int | None = None,
     back: Back | None = None,
     back_terms: Terms | None = None,
+    storage_terms: Terms | None = None,
 ) -> Cost:
     """The price of one operation.
 
@@ -29,6 +30,8 @@ def quote(
         ttl_ns: how long a stored object is to live; None pays rent instead.
         back: what is given back of the object that is there now.
         back_terms: by which that was paid; those in force if None.
+        storage_terms: by which what an append adds is paid, as what was there before was; those
+            in force if None.
 
     Raises:
         InvalidValue: there is no such operation, or a number is below zero.
@@ -54,7 +57,7 @@ def quote(
         tariff.name if tariff is not None else "",
         tariff.version if tariff is not None else 0,
         operation_atto=charges.operation(terms, kind),
-        storage_atto=charges.storage(terms, stored, seconds),
+        storage_atto=charges.storage(storage_terms or terms, stored, seconds),
         egress_atto=charges.egress(terms, size_bytes) if operation in SENDS else 0,
         back_atto=given,
     )

@@ -104,13 +104,16 @@ class Pricing:
         key_bytes = len(composite) - len(self._space)
         ttl_ns = _lives_ns(operation, ttl_ns, entry, now_ns)
         back = _given_back(operation, entry, key_bytes, now_ns)
+        by_number = {one.number: one for one in known}
+        paid = entry.terms if entry is not None and operation == "append" else 0
         return quote(
             self._store.tariffs.of(known[-1].number) if known else None,
             operation,
             size_bytes=_paid_bytes(operation, size, entry, key_bytes),
             ttl_ns=None if ttl_ns is None else max(0, ttl_ns),
             back=back,
-            back_terms=None if back is None else {one.number: one for one in known}[back.terms],
+            back_terms=None if back is None else by_number[back.terms],
+            storage_terms=by_number.get(paid),
         )
 
     def _standing(self, composite: bytes) -> Entry | None:

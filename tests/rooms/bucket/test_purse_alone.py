@@ -123,6 +123,12 @@ def test_rent_is_billed_as_far_as_it_divides() -> None:
     assert len(list(one.owed.lines())) == 1
 
 
+def test_the_rest_of_the_rent_is_billed_at_the_price_that_ends() -> None:
+    one = purse(terms=(LATER,), rent=Rent(100, 0, 7))
+    one.bill_rent(9 * SECOND_NS, ends=True)
+    assert (one.owed.amount, one.rent_due) == (7, 7)  # 900 byte-seconds at 7/1000, rounded up
+
+
 # -- paying --------------------------------------------------------------------------------
 
 

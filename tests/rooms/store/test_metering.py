@@ -98,12 +98,31 @@ def test_what_is_quoted_is_what_is_charged(store: Store, clock: ManualClock) -> 
     clock.advance(10 * SECOND_NS)
     quoted = acme.quote("store", key="k", size_bytes=9, ttl=60).atto
     assert acme.put("k", b"v" * 9, ttl=60).cost_atto == quoted
+    acme.configure(tariff="disk")
+    quoted = acme.quote("append", key="k", size_bytes=5).atto
+    with acme.bill() as bill:
+        acme.append("k", b"v" * 5)  # is paid as what was there before
+    assert bill.cost_atto == quoted == ENCLAVE.c + 5 * 60 * ENCLAVE.storage_atto
     quoted = acme.quote("delete", key="k").atto
     with acme.bill() as bill:
         acme.delete("k")
     assert bill.cost_atto == quoted
     with pytest.raises(InvalidValue):
         acme.quote("store", key="k", size_bytes=-1, ttl=60)
+
+
+def test_each_price_charges_the_rent_of_its_own_time(store: Store, clock: ManualClock) -> None:
+    store.accounts.deposit("acme", USD, "invoice 1")
+    store.tariffs.set("cold", 'storage = "1/1000000000"')
+    acme = store.namespace("acme")
+    acme.configure(tariff="cold")
+    acme.put("k", b"v" * 99)
+    clock.advance(1_000 * SECOND_NS)
+    acme.configure(tariff="enclave")
+    assert acme.usage().cost_atto == 1  # 100,000 byte-seconds, begun
+    clock.advance(2 * SECOND_NS)
+    assert acme.usage().cost_atto == 1 + 2 * 100 * ENCLAVE.storage_atto
+    conserved(store)
 
 
 def test_reads_are_on_the_bill_and_charged_by_the_tick(store: Store, clock: ManualClock) -> None:
