@@ -84,6 +84,10 @@ class WholeMoney:
             is_all = self._asked("money.call_back", one.account, wide(short.atto)) and is_all
         return is_all
 
+    def call_back(self, one: Metering, atto: int) -> None:
+        """Have all processes give back what they hold, until the account has so much."""
+        self._link.ask("money.call_back", one.account, wide(atto))
+
     def _asked(self, method: str, *arguments: object) -> bool:
         try:
             self._link.ask(method, *arguments)

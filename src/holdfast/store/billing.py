@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from holdfast.access.records import NEW
-from holdfast.errors import Corrupt, Exists, InvalidValue, NotFound
+from holdfast.errors import BalanceEmpty, Corrupt, Exists, InvalidValue, NotFound
 from holdfast.identity.keys import signing_key
 from holdfast.ledger import entries, statement
 from holdfast.ledger.books import ACCOUNT, RESERVE, Account
@@ -205,9 +205,12 @@ class Accounts:
         Raises:
             BalanceEmpty: the source has less than that. InvalidValue: as of ``deposit``.
         """
-        return self.ledger.transfer(
-            _name(source, "source"), _name(target, "target"), _atto(atto), _text(reference)
-        )
+        names = (_name(source, "source"), _name(target, "target"))
+        try:
+            return self.ledger.transfer(*names, _atto(atto), _text(reference))
+        except BalanceEmpty:
+            self._store.meters.call_back(source, atto)  # what its buckets hold is its own, too
+        return self.ledger.transfer(*names, atto, reference)
 
     def rule(
         self, account: str, threshold: int, amount: int, per_day: int, *, parent: str = RESERVE
@@ -232,15 +235,17 @@ class Accounts:
 
     def balance(self, account: str) -> int:
         """What an account can spend, in 10^-18 USD: with what its buckets hold."""
-        return self.ledger.account(_name(account)).funds
+        self._store.meters.bring(_name(account))
+        return self.ledger.account(account).funds
 
     def get(self, account: str) -> Account:
-        """An account as the books have it.
+        """An account, with all that it was charged until now.
 
         Raises:
             NotFound: no entry names it.
         """
-        found = self.ledger.books().accounts.get(_name(account))
+        self._store.meters.bring(_name(account))
+        found = self.ledger.books().accounts.get(account)
         if found is None:
             raise NotFound(account=account)
         return found
@@ -250,8 +255,9 @@ class Accounts:
         return sorted(self.ledger.books().accounts)
 
     def entries(self, account: str) -> list[Entry]:
-        """Every entry of an account, the first one first."""
+        """Every entry of an account, the first one first; all that it was charged is in them."""
         name = _name(account)
+        self._store.meters.bring(name)
         return [entry for entry in self.ledger.history() if name in entries.owners(entry)]
 
     def statement(self, account: str, start_ns: int, stop_ns: int) -> bytes:

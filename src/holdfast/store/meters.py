@@ -68,6 +68,9 @@ class Whole(WholeFunding, Protocol):
     def usage(self, name: str) -> Usage:
         """What a namespace holds and was charged for in all of them."""
 
+    def call_back(self, one: Metering, atto: int) -> None:
+        """Have all of them give back what they hold, until the account has so much."""
+
     def configured(self, one: Metering) -> None:
         """Have all of them go by what was just set."""
 
@@ -273,6 +276,28 @@ class Meters:
             self.whole.settle(name)
         else:
             self.settle_here(name)
+
+    def bring(self, name: str) -> None:
+        """Have the books know what a namespace was charged; nothing is done where they do.
+
+        Rent that fell due a moment ago is the next tick's, so what was asked for twice is the same.
+        """
+        space = name.encode()
+        if space not in self._all():
+            return
+        buckets = list(self._store.placement.directory)
+        if (
+            self.whole is not None
+            or any(purse.sums.lines() for purse in self._purses(space))
+            or any(bucket.reads.get(space) for bucket in buckets)
+        ):
+            self.settle(name)
+
+    def call_back(self, name: str, atto: int) -> None:
+        """Have buckets give back what they hold for a namespace, until its account has so much."""
+        one = self.metered().get(name.encode())
+        if one is not None:
+            (self.whole or self.funding).call_back(one, atto)
 
     def settle_here(self, name: str | None = None) -> None:
         """As ``settle``, of this process."""

@@ -26,6 +26,7 @@ from holdfast.bucket.purse import Need
 from holdfast.bucket.settling import Settlement, settle
 from holdfast.engines.disk import OsDisk
 from holdfast.ledger import statement
+from holdfast.ledger.entries import Charged
 from holdfast.metering.tariffs import shipped
 from holdfast.operations import StoreOptions
 from holdfast.store.opening import open_on
@@ -86,6 +87,34 @@ def test_a_namespace_pays_from_its_account(store: Store) -> None:
     used = acme.usage()
     assert (used.objects, used.live_bytes, used.byte_seconds) == (1, 100, 6_000)
     assert (used.requests["C"], used.cost_atto) == (1, cost)
+    conserved(store)
+
+
+def test_accounts_know_what_was_charged_a_moment_ago(store: Store) -> None:
+    store.accounts.deposit("acme", USD, "invoice 1")
+    acme = store.namespace("acme")
+    acme.configure(tariff="enclave")
+    cost = acme.put("k", b"v", ttl=60).cost_atto
+    assert store.accounts.balance("acme") == USD - cost
+    cost += acme.put("l", b"v", ttl=60).cost_atto
+    assert store.accounts.get("acme").charged == cost
+    cost += acme.put("m", b"v", ttl=60).cost_atto
+    found = store.accounts.entries("acme")
+    assert sum(entry.amount for entry in found if isinstance(entry, Charged)) == cost
+
+
+def test_all_that_an_account_has_can_be_moved(store: Store) -> None:
+    store.accounts.deposit("acme", USD, "invoice 1")
+    acme = store.namespace("acme")
+    acme.configure(tariff="enclave")
+    left = USD - acme.put("k", b"v", ttl=60).cost_atto
+    assert store.accounts.get("acme").balance < left  # a bucket holds the rest
+    with pytest.raises(BalanceEmpty):
+        store.accounts.transfer("acme", "reserve", left + 1, "too much")
+    store.accounts.transfer("acme", "reserve", left, "farewell")
+    assert (store.accounts.balance("acme"), store.accounts.balance("reserve")) == (0, left)
+    with pytest.raises(BalanceEmpty):
+        acme.put("l", b"v")
     conserved(store)
 
 
