@@ -58,6 +58,7 @@ def register(app: typer.Typer) -> None:
     tariff_app.command("list")(list_tariffs)
     tariff_app.command("use")(use_tariff)
     app.command("usage")(usage)
+    app.command("quote")(quote)
     for command in (deposit, transfer, rule, release):
         account_app.command(command.__name__)(command)
     account_app.command("list")(list_accounts)
@@ -162,6 +163,10 @@ def use_tariff(
     grace: Annotated[
         str | None, typer.Option(metavar="TIME", help="Reads go on so long when it cannot pay.")
     ] = None,
+    retention: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="What it holds is kept so long then; none: for ever."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Set what a namespace pays and may hold; a bound that is not said ends."""
@@ -175,6 +180,7 @@ def use_tariff(
             requests_per_s=requests_per_s,
             concurrent_max=concurrent_max,
             grace=grace or 0,
+            retention=retention,
         )
     told = f"{made.tariff}, version {made.version}" if made.tariff else "free"
     output.document(msgspec.structs.asdict(made), f"{shown(namespace)}: {told}")
@@ -199,6 +205,36 @@ def usage(
     ]
     amounts = {"cost_atto": str(used.cost_atto), "balance_atto": str(balance)}
     output.document(msgspec.structs.asdict(used) | amounts, facts_table(facts))
+
+
+def quote(
+    context: typer.Context,
+    *,
+    path: StorePath,
+    namespace: NamespaceName,
+    operation: Annotated[
+        str, typer.Argument(metavar="OPERATION", help="As store, load, list, lock.")
+    ],
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="Of which object.")] = None,
+    size: Annotated[
+        str, typer.Option(metavar="SIZE", help="Of the value that is stored, added or sent.")
+    ] = "0",
+    ttl: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long it is to live, as 30d.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what an operation would cost now; nothing is done."""
+    output = output_of(context, as_json=as_json)
+    size_bytes = parse_size(size)
+    with opened(path, settings_of(context).store) as store:
+        made = store.namespace(namespace).quote(operation, key=key, size_bytes=size_bytes, ttl=ttl)
+    amounts = {
+        name: str(value)
+        for name, value in [*msgspec.structs.asdict(made).items(), ("atto", made.atto)]
+        if name.endswith("atto")
+    }
+    output.document(msgspec.structs.asdict(made) | amounts, str(made))
 
 
 def _tariff_row(tariff: Tariff) -> tuple[str, ...]:

@@ -84,6 +84,24 @@ def test_nobody_moves_what_is_not_there(run: Run, store: str) -> None:
     assert said.code == ExitCode.PAY
 
 
+def test_a_price_is_told_before_anything_is_done(run: Run, store: str) -> None:
+    run("tariff", "use", store, "acme", "enclave")
+    asked = ("quote", store, "acme", "store", "--key", "k", "--size", "5", "--ttl", "30d")
+    assert run(*asked).out == "$0.00000014\n"
+    told = run("--json", *asked).document
+    storage = 6 * 30 * 86_400 * 8_796
+    assert (told["kind"], told["storage_atto"], told["version"]) == ("C", str(storage), 1)
+    assert told["atto"] == str(storage + 1_763_750_000)
+    assert run("quote", store, "acme", "fly").code == ExitCode.CORRECTABLE
+    assert run("ls", store, "acme").out == ""
+
+
+def test_a_retention_is_said_with_the_price(run: Run, store: str) -> None:
+    told = run("--json", "tariff", "use", store, "acme", "enclave", "--retention", "90d").document
+    assert told["retention_ns"] == 90 * 86_400 * 10**9
+    assert run("--json", "tariff", "use", store, "acme").document["retention_ns"] is None
+
+
 def test_a_command_says_what_it_cost(run: Run, store: str) -> None:
     assert run("tariff", "use", store, "acme", "enclave").code == 0
     run("account", "transfer", store, "reserve", "acme", "0.5", "--reference", "x")
