@@ -52,6 +52,12 @@ class Answer(msgspec.Struct, gc=False):
     cost_atto: int = 0
     code: str = ""  # of the error that it tells
 
+    def sent_bytes(self, method: str) -> int:
+        """Bytes of it that are sent behind its header: of a HEAD none."""
+        if method == "HEAD":
+            return 0
+        return len(self.body) if self.length is None else self.length
+
 
 def object_headers(
     kind: str | None, version: int, modified_ns: int, expires_ns: int | None

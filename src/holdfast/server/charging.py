@@ -152,6 +152,7 @@ class Charging:
             sent = sent_bytes if request.operation in SENDS else 0
             if request.operation == "stat":
                 sent = len(request.key.encode())
+            sent = 0 if request.method == "HEAD" else sent  # nothing of what it is the head of
             try:
                 bucket, purse = self._paying(tenant)
                 kind = CLASSES[request.operation]

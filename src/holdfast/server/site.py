@@ -458,7 +458,7 @@ class Site:
         self.metrics.count(request.operation, answer.status, took_ns)
         tenant = request.tenant
         if tenant is not None:
-            out_bytes = len(answer.body) if answer.length is None else answer.length
+            out_bytes = answer.sent_bytes(request.method)
             told_bytes = request.sent_bytes  # no price is asked of an envelope
             self.charging.charge(request, answer, out_bytes if told_bytes is None else told_bytes)
             in_bytes, cost = request.size_bytes, answer.cost_atto

@@ -68,6 +68,7 @@ def test_answers_tell_what_they_cost(raw: Raw, store: Store) -> None:
     stored = raw.ask("PUT", f"{SPACE}/objects/k", b"v" * 99, Holdfast_TTL="60")
     assert cost_of(stored) == C + 100 * 60 * 8_796
     assert cost_of(raw.ask("GET", f"{SPACE}/objects/k")) == C + 99 * 90_000_000
+    assert cost_of(raw.ask("HEAD", f"{SPACE}/objects/k")) == C  # nothing of the value is sent
     assert cost_of(raw.ask("GET", f"{SPACE}/objects/absent")) == 0
     assert cost_of(raw.ask("DELETE", f"{SPACE}/objects/k")) < C
     used = asked(raw, "GET", f"{SPACE}/usage")
