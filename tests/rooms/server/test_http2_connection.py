@@ -171,6 +171,18 @@ def test_an_answer_waits_for_room(both: Served) -> None:
         assert fields["grpc-status"] == "0"
 
 
+def test_settings_are_confirmed_before_anything_that_they_let_pass(both: Served) -> None:
+    """A peer counts by its old settings until it reads that; grpc's ends the stream for less."""
+    with peer(both[0], {frames.INITIAL_WINDOW_SIZE: 10}) as one:
+        one.say(one.call(1, "Get", get()))
+        one.until(frames.DATA, 1)
+        one.say(frames.settings({frames.INITIAL_WINDOW_SIZE: 15}))
+        said = one.frames()
+        first, then = next(said), next(said)
+        assert (first.kind, first.flags) == (frames.SETTINGS, frames.ACK)
+        assert (then.kind, len(then.payload)) == (frames.DATA, 5)
+
+
 def test_padding_priority_and_kinds_that_nobody_knows_change_nothing(both: Served) -> None:
     with peer(both[0]) as one:
         flags = BEGINS | frames.PADDED | frames.PRIORITIZED

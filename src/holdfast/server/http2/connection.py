@@ -348,18 +348,21 @@ class Connection(asyncio.Protocol):
         self._is_set_up = True
         self._note_idle()
         self._tire(1 + len(self.calls) // 8)
+        sender, window = self.sender, self.sender.initial_window
         for name, value in dict(frames.SETTING.iter_unpack(payload)).items():
             self._set(name, value)
-        self.sender.add(frames.frame(frames.SETTINGS, frames.ACK, 0))
+        # Before anything that only they let pass: a peer goes by them once it has read this.
+        sender.add(frames.frame(frames.SETTINGS, frames.ACK, 0))
+        if sender.initial_window != window:
+            for call in list(self.calls.values()):
+                sender.widen(call, sender.initial_window - window)
 
     def _set(self, name: int, value: int) -> None:
         sender = self.sender
         if name == frames.INITIAL_WINDOW_SIZE:
             if value > frames.MOST_WINDOW:
                 raise Broken(FLOW_CONTROL_ERROR)
-            more, sender.initial_window = value - sender.initial_window, value
-            for call in list(self.calls.values()):
-                sender.widen(call, more)
+            sender.initial_window = value
         elif name == frames.MAX_FRAME_SIZE:
             if not FRAME_BYTES <= value <= frames.MOST_FRAME_BYTES:
                 raise Broken(PROTOCOL_ERROR)
