@@ -215,7 +215,7 @@ class AsyncNamespace(Twin[Namespace]):
 
     async def _locked(self, key: str, ttl: float | str, wait: float) -> AsyncLock:
         left = arguments.seconds(wait, "wait")
-        take = partial(self._inner.lock, key, ttl=ttl)
+        take = self._inner._lease(key, ttl)  # noqa: SLF001 - it is ours
         while True:
             try:
                 held = await self._threads.run(self._threads.writers, take, Lock.release)

@@ -117,7 +117,7 @@ class Consumers(msgspec.Struct, gc=False):
 
 
 class Lock(msgspec.Struct, gc=False):
-    """Take a lease of ``ttl_ns`` under the 20-byte ``lock_id``."""
+    """Take a lease of ``ttl_ns`` under the 20-byte ``lock_id``; ``again``: it was asked before."""
 
     key: bytes
     name: str
@@ -125,6 +125,7 @@ class Lock(msgspec.Struct, gc=False):
     ttl_ns: int
     once: Once | None = None
     cost_atto: int = 0
+    again: bool = False
 
 
 class Unlock(msgspec.Struct, gc=False):

@@ -259,6 +259,19 @@ def test_a_lock_is_waited_for_on_the_loop() -> None:
     run(main())
 
 
+def test_who_waits_for_a_lock_asks_once() -> None:
+    async def main() -> None:
+        async with holdfast.aopen(":memory:") as store:
+            ns = store.namespace("acme")
+            await ns.put("a", b"")
+            await ns.configure(requests_per_s=2)
+            await ns.lock("a")
+            with pytest.raises(LockHeld):
+                await ns.lock("a", wait=0.1)
+
+    run(main())
+
+
 # -- cancellation --------------------------------------------------------------------
 
 

@@ -46,12 +46,13 @@ class Window:
         self._lock = Lock()
         self._second = self._now = self._before = self._under_way = 0
 
-    def spend(self, now_ns: int) -> str | None:
-        """Let one in; the name of the bound that does not."""
+    def spend(self, now_ns: int, *, again: bool = False) -> str | None:
+        """Let one in; the name of the bound that does not. ``again``: the rate has counted it."""
         with self._lock:
             if self.most is not None and self._under_way >= self.most:
                 return CONCURRENT
-            return None if self.rate is None or self._is_in_rate(self.rate, now_ns) else RATE
+            rate = None if again else self.rate
+            return None if rate is None or self._is_in_rate(rate, now_ns) else RATE
 
     def _is_in_rate(self, rate: int, now_ns: int) -> bool:
         second, part_ns = divmod(now_ns, SECOND_NS)
@@ -111,8 +112,12 @@ class Gates:
         """Let in whatever this thread asks for."""
         self._house.add(get_ident())
 
-    def enter(self, namespace: bytes) -> Window | None:
+    def enter(self, namespace: bytes, *, again: bool = False) -> Window | None:
         """Begin a request; what counts it while it is under way, if anything does.
+
+        Args:
+            namespace: whose.
+            again: it was begun before, and waits for what it did not get.
 
         Raises:
             LimitExceeded: there were too many within the last second, or are at once; nothing
@@ -121,7 +126,7 @@ class Gates:
         window = self.windows.get(namespace)
         if window is None or get_ident() in self._house:
             return None
-        over = window.spend(self._now_ns())
+        over = window.spend(self._now_ns(), again=again)
         if over is None:
             return window
         most = window.most if over == CONCURRENT else window.rate

@@ -121,7 +121,8 @@ class Call:
                 continue
             if purse.namespace not in self._entered:
                 gates = self._bucket.settings.gates
-                self._entered[purse.namespace] = gates.enter(purse.namespace)
+                again = isinstance(operation, Lock) and operation.again
+                self._entered[purse.namespace] = gates.enter(purse.namespace, again=again)
 
     def decide(self, operation: Operation) -> object:
         """Plan an operation and charge it; what refuses it changes nothing.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import io
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, overload
@@ -450,21 +450,32 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
         Raises:
             LockHeld: somebody else still held it when the wait was over.
         """
-        composite = arguments.compose(self._space, key)
-        ttl_ns = arguments.duration_ns(ttl)
-        left = arguments.seconds(wait, "wait")
-        lease = Lock(composite, key, self._store.entropy.bytes(LOCK_ID_BYTES), ttl_ns)
+        take, left = self._lease(key, ttl), arguments.seconds(wait, "wait")
         while True:
             try:
-                fence = self._corridor.write(lease)
+                return take()
             except LockHeld:
                 if left <= 0:
                     raise
-            else:
-                return handles.Lock(self._corridor, composite, key, lease.lock_id, fence)
             pause = min(left, LOCK_POLL_S)
             self._store.clock.sleep(pause)
             left -= pause
+
+    def _lease(self, key: str, ttl: float | str) -> Callable[[], handles.Lock]:
+        """What asks for a lease, called until it is had: all of it is one request."""
+        composite = arguments.compose(self._space, key)
+        ttl_ns = arguments.duration_ns(ttl)
+        asked = Lock(composite, key, self._store.entropy.bytes(LOCK_ID_BYTES), ttl_ns)
+
+        def take() -> handles.Lock:
+            try:
+                fence = self._corridor.write(asked)
+            except LockHeld:
+                asked.again = True
+                raise
+            return handles.Lock(self._corridor, composite, key, asked.lock_id, fence)
+
+        return take
 
     def unlock(self, key: str, lock_id: str) -> None:
         """Give a lease back by its id; LockLost where this id does not hold the key."""

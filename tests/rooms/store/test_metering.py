@@ -15,6 +15,7 @@ from holdfast import (
     Exists,
     InvalidValue,
     LimitExceeded,
+    LockHeld,
     NotFound,
     StorageFailed,
     Unavailable,
@@ -613,6 +614,19 @@ def test_what_fails_counts_against_the_rate(store: Store, clock: ManualClock) ->
                 ask()
         with pytest.raises(LimitExceeded):
             ask()
+
+
+def test_who_waits_for_a_lock_asks_once(store: Store, clock: ManualClock) -> None:
+    acme = store.namespace("acme")
+    acme.put("k", b"v")
+    acme.configure(requests_per_s=3)
+    clock.advance(2 * SECOND_NS)
+    held = acme.lock("k")
+    with pytest.raises(LockHeld):
+        acme.lock("k", wait=0.3)  # looks thirty times
+    held.release()
+    with pytest.raises(LimitExceeded):
+        acme.lock("k", wait=0.3)
 
 
 def test_who_asks_evenly_is_never_refused(store: Store, clock: ManualClock) -> None:
