@@ -185,11 +185,11 @@ def test_who_is_not_bounded_stays_so_and_what_is_owed_here_is_owed() -> None:
 
 
 def full(bucket: str, **more: object) -> Purse:
-    """Something in every place."""
+    """Something in every place; two of them owe more than they hold."""
     one = Purse(kept(allotted=(100, 10), used=(60, 6), rent=Rent(30, 0, 3), **more), bucket)
     one.charged_atto = 700
     one.book(booking(one, {PUT: 1}))
-    one.charge(SENT)
+    one.charge(SENT, 9)
     return one
 
 
@@ -203,7 +203,7 @@ def test_a_merge_adds_up_every_place() -> None:
     assert (one.used_bytes, one.used_objects) == (2 * 160, 2 * 9)
     assert (one.rent_bytes, one.rent_due) == (2 * 70, 2 * (3 + 140 * SECOND_NS))
     assert (one.allotted_bytes, one.allotted_objects) == (200, 20)
-    assert one.owed.amount == 2 * SENT.amount
+    assert one.owed.amount == 2 * 9 * SENT.amount
     assert (one.terms, sorted(one.known), one.version) == (LATER, [1, 2], 12)
     assert [line.bucket for line in one.others] == ["b2"]
     (line,) = one.others
@@ -225,8 +225,9 @@ def test_a_merge_with_who_is_not_bounded_is_not_bounded() -> None:
 
 @pytest.mark.parametrize(("mine", "theirs"), [(7, 0), (0, 7), (7, 9)])
 def test_a_merge_forgets_no_grace_that_runs(mine: int, theirs: int) -> None:
-    one = purse(empty_ns=mine)
-    one.join(Purse(kept(empty_ns=theirs), "b2"), 8, 0)
+    one = purse(empty_ns=mine, float_atto=0)
+    one.charge(SENT)  # which nobody can pay
+    one.join(Purse(kept(empty_ns=theirs, float_atto=0), "b2"), 8, 0)
     assert one.empty_ns == 7
 
 
