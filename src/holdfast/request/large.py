@@ -26,7 +26,7 @@ from crc32c import crc32c
 from holdfast.bucket import rows
 from holdfast.bucket.bucket import Bucket
 from holdfast.errors import Changed, Corrupt, HoldfastError, LimitExceeded, Moved, NotFound
-from holdfast.limits import OBJECT_BYTES, READ_GRACE_NS, VALUE_RECORD_BYTES
+from holdfast.limits import EXTENTS, OBJECT_BYTES, READ_GRACE_NS, VALUE_RECORD_BYTES
 from holdfast.log.entry import Entry, unpack
 from holdfast.log.records import Flag
 from holdfast.operations import Append, Delete, Parts, Store, StoreOptions, Upload
@@ -37,6 +37,7 @@ from holdfast.values import Receipt
 from holdfast.views.port import Table
 
 PART_BYTES = VALUE_RECORD_BYTES
+APPEND_BYTES = (EXTENTS - 1) * VALUE_RECORD_BYTES  # beside what is left where extents became parts
 NUMBER = struct.Struct(">I")
 UPLOAD_BYTES = 8
 PLAIN = StoreOptions()
@@ -256,20 +257,34 @@ def _part(  # noqa: PLR0917 - an object and what of it
 
 
 def append(corridor: Corridor, operation: Append) -> int:
-    """Add at most 1 MiB to an object; the total size.
+    """Add at most ``APPEND_BYTES`` to an object, all at once; the total size.
 
-    An index entry holds 64 locations. Where they are all of the largest size,
-    whole MiBs of what was appended become hidden parts.
+    What is over 1 MiB is several records of one group. An index entry holds 64
+    locations. Where they are all of the largest size, whole MiBs of what was
+    appended become hidden parts.
     """
+    records = _records_of(operation)
     while True:
         try:
-            total: int = corridor.write(operation)
+            if len(records) == 1:
+                total: int = corridor.write(operation)
+            else:
+                (*_, total) = corridor.write_many(records, atomic=True)  # type: ignore[assignment]
         except LimitExceeded as error:
             if not wants_folding(error):
                 raise
             _fold_into_parts(corridor, operation.key, operation.name)
         else:
             return total
+
+
+def _records_of(operation: Append) -> list[Append]:
+    """An append cut so that each piece is a record."""
+    key, name, value = operation.key, operation.name, operation.value
+    if len(value) <= VALUE_RECORD_BYTES:
+        return [operation]
+    places = range(0, len(value), VALUE_RECORD_BYTES)
+    return [Append(key, name, value[at : at + VALUE_RECORD_BYTES]) for at in places]
 
 
 def wants_folding(outcome: object) -> bool:

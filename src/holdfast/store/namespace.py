@@ -302,15 +302,16 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
     def append(self, key: str, data: bytes | bytearray | memoryview) -> int:
         """Add bytes to a value, creating it where it is absent; its total size in bytes.
 
-        Expiry, consumers and content type stay. Costs what the added bytes cost.
+        Expiry, consumers and content type stay. Costs what the added bytes cost. Over
+        63 MiB are added in pieces of 63 MiB, each as a whole.
         """
         composite = arguments.compose(self._space, key)
         value = arguments.payload(data)
         if self._corridor.numbered and len(value) > VALUE_RECORD_BYTES:
             raise InvalidValue(argument="data", reason="a numbered append takes at most 1 MiB")
         total = 0
-        for at in builtins.range(0, max(len(value), 1), VALUE_RECORD_BYTES):
-            piece = value[at : at + VALUE_RECORD_BYTES]
+        for at in builtins.range(0, max(len(value), 1), large.APPEND_BYTES):
+            piece = value[at : at + large.APPEND_BYTES]
             total = large.append(self._corridor, Append(composite, key, piece))
         return total
 

@@ -11,8 +11,10 @@ from random import Random
 import pytest
 
 import holdfast
+from holdfast.bucket.group import Gathering
 from holdfast.bucket.read import Object
-from holdfast.errors import Changed, HoldfastError, NotFound
+from holdfast.engines.memory import MemoryDisk
+from holdfast.errors import Changed, HoldfastError, NotFound, StorageFailed
 from holdfast.limits import MIB, READ_GRACE_NS
 from holdfast.operations import Delete
 from holdfast.operations import Store as Put
@@ -20,6 +22,7 @@ from holdfast.request import large
 from holdfast.request.arguments import HIDDEN
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock
+from holdfast.testing.disk import FullDisk
 from tests.growth.growing import in_memory, tick_on
 
 PART = MIB
@@ -287,6 +290,56 @@ def test_appends_beyond_what_an_entry_can_list_become_parts(
     assert ns.get("log") == whole
     assert alive(store) < len(whole) * 1.01 + 100_000
     assert store.check().problems == ()
+
+
+@pytest.mark.parametrize("sync", ["always", "never"])
+@pytest.mark.parametrize("was", [0, 100, 3 * MIB + 100])
+def test_an_append_that_the_disk_refuses_midway_added_nothing(sync: str, was: int) -> None:
+    disk = FullDisk(MemoryDisk(), 9 * MIB)
+    with in_memory(disk, bucket_bytes=MIB, sync=sync) as (store, _):
+        ns = store.namespace("acme")
+        ns.put("log", DATA[:was])
+        with pytest.raises(StorageFailed):
+            ns.append("log", DATA[: 9 * MIB - 10_000 - was])
+        assert ns.get("log") == DATA[:was]
+        assert store.check().problems == ()
+
+
+@pytest.mark.parametrize("before", [0, 1, 62])
+def test_a_large_append_is_one_change(opened: tuple[Store, ManualClock], before: int) -> None:
+    """Its records become visible together, though extents have to become parts before."""
+    store, _ = opened
+    ns = store.namespace("acme")
+    for _ in range(before):
+        ns.append("log", DATA[:MIB])
+    bucket = store.placement.directory.find(b"acme\0log")
+    sizes = []
+    publish = bucket.publish
+
+    def published(group: Gathering) -> None:
+        publish(group)
+        sizes.append(ns.stat("log").size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bucket, "publish", published)
+        assert ns.append("log", DATA) == before * MIB + len(DATA)
+    assert set(sizes) <= {before * MIB, before * MIB + len(DATA)}
+    assert ns.get("log") == DATA[:MIB] * before + DATA
+    store.rebuild()
+    assert ns.get("log") == DATA[:MIB] * before + DATA
+    assert store.check().problems == ()
+
+
+@pytest.mark.push
+def test_what_is_too_much_for_one_change_is_appended_in_several(
+    opened: tuple[Store, ManualClock],
+) -> None:
+    ns = opened[0].namespace("acme")
+    whole = DATA * 7
+    assert len(whole) > large.APPEND_BYTES
+    assert ns.append("log", whole) == len(whole)
+    assert ns.append("log", whole) == 2 * len(whole)
+    assert ns.get("log") == whole * 2
 
 
 @pytest.mark.push
