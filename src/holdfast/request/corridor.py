@@ -209,7 +209,8 @@ class Corridor:
         Returns:
             Per operation its result or its error, in the order given.
         """
-        _bound(operations)
+        size = sum(len(o.value) for o in operations if isinstance(o, GROWING))
+        bound(len(operations), size)
         if atomic:
             return self._write_atomic(operations)
         outcomes: list[object] = [None] * len(operations)
@@ -299,12 +300,12 @@ class Corridor:
                 self.directory.look_again()
 
 
-def _bound(operations: Sequence[Operation]) -> None:
-    if len(operations) > BATCH_OPERATIONS:
-        raise LimitExceeded(limit="BATCH_OPERATIONS", most=BATCH_OPERATIONS, asked=len(operations))
-    size = sum(len(o.value) for o in operations if isinstance(o, GROWING))
-    if size > BATCH_BYTES:
-        raise LimitExceeded(limit="BATCH_BYTES", most=BATCH_BYTES, asked=size)
+def bound(count: int, size_bytes: int) -> None:
+    """Refuse a batch of so many operations, which write so much at once, if that is too much."""
+    if count > BATCH_OPERATIONS:
+        raise LimitExceeded(limit="BATCH_OPERATIONS", most=BATCH_OPERATIONS, asked=count)
+    if size_bytes > BATCH_BYTES:
+        raise LimitExceeded(limit="BATCH_BYTES", most=BATCH_BYTES, asked=size_bytes)
 
 
 def receipts_of(outcomes: Sequence[object]) -> list[Receipt]:

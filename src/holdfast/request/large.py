@@ -18,7 +18,7 @@ whose answer was lost, never stands without its parts.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from crc32c import crc32c
@@ -32,7 +32,7 @@ from holdfast.log.records import Flag
 from holdfast.operations import Append, Delete, Parts, Store, StoreOptions, Upload
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.request.arguments import HIDDEN, VISIBLE
-from holdfast.request.corridor import Corridor
+from holdfast.request.corridor import Corridor, bound
 from holdfast.values import Receipt
 from holdfast.views.port import Table
 
@@ -110,15 +110,8 @@ class LargeWriter:
 
     def finish(self) -> Receipt:
         """Write the manifest: from here on readers see this object."""
-        tail = bytes(self._buffer)
-        options = self._options
-        if self._upload is not None:
-            whole = crc32c(tail, self._crc) if self._known_crc is None else self._known_crc
-            parts = Parts(self._upload, self._number * PART_BYTES, whole)
-            options = _with_parts(options or PLAIN, parts)
-        operation = Store(self._key, self.name, tail, options)
         try:
-            self._sync_parts()
+            operation = self.manifest()
             receipt: Receipt = self._corridor.write(operation)
         except HoldfastError:
             self.give_up()
@@ -126,6 +119,18 @@ class LargeWriter:
         if operation.once is not None and self._upload is not None and not self._is_manifest():
             self.give_up()  # the number was applied before, by an upload of its own
         return receipt
+
+    def manifest(self) -> Store:
+        """What makes an object of the parts, which are durable now, and of what is left over."""
+        options = self._options
+        if self._upload is not None:
+            whole = self._known_crc
+            if whole is None:
+                whole = crc32c(self._buffer, self._crc)
+            parts = Parts(self._upload, self._number * PART_BYTES, whole)
+            options = _with_parts(options or PLAIN, parts)
+        self._sync_parts()
+        return Store(self._key, self.name, bytes(self._buffer), options)
 
     def _is_manifest(self) -> bool:
         """Whether the object is the one that this upload made."""
@@ -202,6 +207,41 @@ def store_large(corridor: Corridor, operation: Store, source: bytes | memoryview
     writer = LargeWriter(corridor, operation.key, operation.name, operation.options)
     writer.write(source)
     return writer.finish()
+
+
+def store_many(corridor: Corridor, operations: Sequence[Store]) -> list[object]:
+    """Store values of which some are larger than one record; as ``Corridor.write_many``.
+
+    All parts are stored before, so that the operations of one bucket still commit together.
+    """
+    bound(len(operations), sum(_left_over(len(operation.value)) for operation in operations))
+    outcomes: list[object] = [None] * len(operations)
+    writers: dict[int, LargeWriter] = {}
+    ready: dict[int, Store] = {}
+    for index, operation in enumerate(operations):
+        ready[index] = operation
+        if len(operation.value) > VALUE_RECORD_BYTES:
+            writer = LargeWriter(corridor, operation.key, operation.name, operation.options)
+            writers[index] = writer
+            try:
+                writer.write(operation.value)
+                ready[index] = writer.manifest()
+            except HoldfastError as error:
+                del ready[index]
+                outcomes[index] = error
+    try:
+        for index, told in zip(ready, corridor.write_many(list(ready.values())), strict=True):
+            outcomes[index] = told
+    finally:
+        for index, writer in writers.items():
+            if not isinstance(outcomes[index], Receipt):
+                writer.give_up()
+    return outcomes
+
+
+def _left_over(size_bytes: int) -> int:
+    """How much of a value lies beside its parts."""
+    return (size_bytes - 1) % PART_BYTES + 1 if size_bytes else 0
 
 
 def drop_part(corridor: Corridor, key: bytes, upload: bytes, number: int) -> None:

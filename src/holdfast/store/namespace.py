@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from holdfast.bucket import counted
 from holdfast.bucket.bills import OPENED
-from holdfast.errors import Changed, HoldfastError, InvalidValue, LockHeld, Moved, NotFound
+from holdfast.errors import Changed, InvalidValue, LockHeld, Moved, NotFound
 from holdfast.limits import KEY_BYTES, LIST_PAGE, LOCK_ID_BYTES, LOCK_TTL_S, VALUE_RECORD_BYTES
 from holdfast.operations import Append, Delete, Lock, Once, Release, Store, Unlock
 from holdfast.request import arguments, describe, handles, large, listing, streams
@@ -262,27 +262,12 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
             Store(key, name, value, common)
             for key, name, value in zip(keys, names, values, strict=True)
         ]
-        if not small:
-            return self._put_some_large(operations, atomic=atomic)
-        return receipts_of(self._corridor.write_many(operations, atomic=atomic))
-
-    def _put_some_large(
-        self, operations: builtins.list[Store], *, atomic: bool
-    ) -> builtins.list[Receipt]:
-        if atomic or self._corridor.numbered:
+        if not small and (atomic or self._corridor.numbered):
             reason = "a large value cannot be in an atomic or a numbered batch"
             raise InvalidValue(argument="pairs", reason=reason)
-        outcomes: builtins.list[object] = []
-        for operation in operations:
-            try:
-                if len(operation.value) > VALUE_RECORD_BYTES:
-                    value = operation.value
-                    outcomes.append(large.store_large(self._corridor, operation, value))
-                else:
-                    outcomes.append(self._corridor.write(operation))
-            except HoldfastError as error:
-                outcomes.append(error)
-        return receipts_of(outcomes)
+        if not small:
+            return receipts_of(large.store_many(self._corridor, operations))
+        return receipts_of(self._corridor.write_many(operations, atomic=atomic))
 
     def put_soon(self, key: str, data: bytes | bytearray | memoryview) -> None:
         """Queue a store and return: durable within 100 ms, in order per key, retried.

@@ -14,7 +14,14 @@ import holdfast
 from holdfast.bucket.group import Gathering
 from holdfast.bucket.read import Object
 from holdfast.engines.memory import MemoryDisk
-from holdfast.errors import Changed, HoldfastError, NotFound, StorageFailed
+from holdfast.errors import (
+    Changed,
+    HoldfastError,
+    LimitExceeded,
+    NotFound,
+    Permanent,
+    StorageFailed,
+)
 from holdfast.limits import MIB, READ_GRACE_NS
 from holdfast.operations import Delete
 from holdfast.operations import Store as Put
@@ -328,6 +335,34 @@ def test_a_large_append_is_one_change(opened: tuple[Store, ManualClock], before:
     store.rebuild()
     assert ns.get("log") == DATA[:MIB] * before + DATA
     assert store.check().problems == ()
+
+
+def test_a_batch_with_a_large_value_is_one_change_of_its_bucket() -> None:
+    with in_memory(bucket_bytes=64 * MIB) as (store, _):
+        ns = store.namespace("acme")
+        ns.put("kept", b"", permanent=True)
+        bucket = store.placement.directory.find(b"acme\0a")
+        seen = []
+        publish = bucket.publish
+
+        def published(group: Gathering) -> None:
+            publish(group)
+            seen.append(list(ns.list()))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bucket, "publish", published)
+            ns.put_many([("a", b"1"), ("large", DATA), ("b", b"2"), ("more", OTHER)])
+        assert {len(keys) for keys in seen} == {1, 5}
+        assert ns.get_many(["a", "b", "large", "more"]) == [b"1", b"2", DATA, OTHER]
+        with pytest.raises(Permanent) as caught:
+            ns.put_many([("a", b"3"), ("kept", DATA), ("large", OTHER)])
+        assert caught.value.facts["index"] == 1
+        assert ns.get_many(["a", "kept", "large"]) == [b"3", b"", OTHER]
+        assert alive(store) < 3 * len(DATA) + len(OTHER)  # the second time DATA was given up
+        with pytest.raises(LimitExceeded):
+            ns.put_many([("a", b"4"), ("large", DATA)] * 5_001)
+        assert ns.get_many(["a", "large"]) == [b"3", OTHER]
+        assert store.check().problems == ()
 
 
 @pytest.mark.push
