@@ -419,7 +419,7 @@ def _put_rows(
         else:
             left.state.put_side(table, key, _renumber_side(row, renumbered))
         if table is Table.LOCKS:
-            left.locks.carry(key, right.locks.holder(right, key))
+            left.locks.carry(key, right.locks.last(right, key))
 
 
 def _renumber_entry(row: bytes, numbers: dict[int, int]) -> bytes:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from holdfast.clock import Clock
 
 
-SPARE = 64  # ends of leases kept beyond those in force, before the past ones go
+SPARE = 64  # leases and ends of some kept beyond those in force, before the past ones go
 
 
 class Held(NamedTuple):
@@ -40,23 +40,40 @@ class Locks:
         self._opened = clock.monotonic_ns()
         self._held: dict[bytes, Held | None] = {}
         self._ends: dict[bytes, int] = {}  # by lock id: also of leases whose record failed
+        self._most = SPARE
 
     def holder(self, bucket: Bucket, key: bytes) -> Held | None:
         """The lock that holds a key now, or None."""
-        if key in self._held:
-            held = self._held[key]
-        else:
-            held = self._held[key] = self._remembered(bucket, key)
+        held = self.last(bucket, key)
         if held is None or held.ends_ns <= self._clock.monotonic_ns():
             return None
+        return held
+
+    def last(self, bucket: Bucket, key: bytes) -> Held | None:
+        """The lock that was the last to hold a key, unless it was given back."""
+        if key in self._held:
+            return self._held[key]
+        held = self._remembered(bucket, key)
+        if held is not None:
+            self._held[key] = held
         return held
 
     def take(self, key: bytes, held: Held) -> None:
         """Begin (or begin anew) a lease."""
         now = self._clock.monotonic_ns()
         self.carry(key, held._replace(ends_ns=now + held.ttl_ns))
-        if len(self._ends) > 2 * len(self._held) + SPARE:
-            self._ends = {lock_id: ends for lock_id, ends in self._ends.items() if ends > now}
+        if len(self._held) + len(self._ends) > self._most:
+            self._forget_past(now)
+
+    def _forget_past(self, now: int) -> None:
+        """Keep what is in force, and past leases that the state, asked again, would have hold."""
+        self._held = {
+            key: held
+            for key, held in self._held.items()
+            if held is not None and max(held.ends_ns, self._opened + held.ttl_ns) > now
+        }
+        self._ends = {lock_id: ends for lock_id, ends in self._ends.items() if ends > now}
+        self._most = 2 * (len(self._held) + len(self._ends)) + SPARE
 
     def release(self, key: bytes) -> None:
         """End a lease."""

@@ -11,7 +11,7 @@ from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import checkpoint
 from holdfast.bucket.locks import SPARE, Held
 from holdfast.engines.memory import MemoryDisk
-from holdfast.errors import LockHeld
+from holdfast.errors import LockHeld, LockLost
 from holdfast.store.opening import open_on
 from holdfast.testing.clock import ManualClock, SeededEntropy
 
@@ -64,12 +64,29 @@ def test_a_lease_holds_for_its_time_and_not_a_moment_longer(
 
 
 def test_what_is_kept_of_leases_that_ended_is_bounded(store: Store, clock: ManualClock) -> None:
-    for _ in range(4):
-        churn(store)
-        clock.advance(2 * SECOND_NS)
-    churn(store, 1)
-    locks = bucket_of(store).locks
-    assert len(locks._ends) <= 2 * len(locks._held) + 2 * SPARE
+    """Of those that were given back, of those that were not, of keys that nobody ever locked."""
+    acme, locks = store.namespace("acme"), bucket_of(store).locks
+    for number in range(10 * SPARE):
+        acme.lock(f"back{number}", ttl=100).release()
+        acme.lock(f"left{number}", ttl=1)
+        with pytest.raises(LockLost):
+            acme.put(f"never{number}", b"", fence=1)
+        clock.advance(SECOND_NS)
+    in_force = 100 + 1
+    assert len(locks._ends) + len(locks._held) <= 2 * 2 * in_force + SPARE
+
+
+def test_a_past_lease_that_was_carried_over_does_not_hold_again(
+    store: Store, clock: ManualClock
+) -> None:
+    """What began before this bucket was opened may have ended earlier than the state can tell."""
+    store.namespace("acme").lock("k", ttl=100)
+    found = held(store)
+    assert found is not None
+    clock.advance(50 * SECOND_NS)
+    bucket_of(store).locks.carry(KEY, found._replace(ends_ns=clock.monotonic_ns()))
+    churn(store)
+    assert held(store) is None
 
 
 def test_a_lease_whose_change_failed_ends_when_it_would_have(
