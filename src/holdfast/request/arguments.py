@@ -242,10 +242,21 @@ def path(value: object, argument: str = "path") -> str:
     name = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(name, str):
         raise InvalidValue(argument=argument, reason="not a path")
-    if not name or "\0" in name:
+    try:
+        raw = os.fsencode(name)
+    except UnicodeEncodeError:
+        raw = b""
+    if not raw or b"\0" in raw:
         raise InvalidValue(argument=argument, reason="no file can have this name")
     if URL.match(name):
         raise InvalidValue(argument=argument, reason="a URL, not a folder: holdfast.connect")
+    return name
+
+
+def noted_path(value: object, argument: str) -> str:
+    """A folder's name that a store notes as text: UTF-8, and so is where it lies."""
+    name = path(value, argument)
+    text(os.path.abspath(name), argument)  # noqa: PTH100 - plain paths
     return name
 
 

@@ -101,7 +101,7 @@ def open_store(
         arguments.path(path),
         sync=sync,
         bucket_bytes=bucket_bytes,
-        index_dir=None if index_dir is None else arguments.path(index_dir, "index_dir"),
+        index_dir=None if index_dir is None else arguments.noted_path(index_dir, "index_dir"),
         data_dirs=None if data_dirs is None else _folders(data_dirs),
         clock=clock or SystemClock(),
         entropy=entropy or SystemEntropy(),
@@ -123,7 +123,8 @@ def _refuse_nonsense(sync: object, bucket_bytes: object, data_dirs: object) -> N
 
 
 def _folders(data_dirs: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
-    return tuple(arguments.path(d, "data_dirs") for d in arguments.listed(data_dirs, "data_dirs"))
+    listed = arguments.listed(data_dirs, "data_dirs")
+    return tuple(arguments.noted_path(folder, "data_dirs") for folder in listed)
 
 
 def open_on(

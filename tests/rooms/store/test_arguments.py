@@ -23,6 +23,9 @@ WRONG = [
     {"data_dirs": 5},
     {"data_dirs": [5]},
     {"data_dirs": ["a\0b"]},
+    {"index_dir": "\ud800"},
+    {"index_dir": "\udcff"},
+    {"data_dirs": ["data", "\udcff"]},
     {"clock": 5},
     {"clock": object},
     {"entropy": 5},
@@ -35,6 +38,7 @@ NO_PATHS: list[Any] = [
     "http://127.0.0.1:8080",
     "s3://bucket/store",
     "a\0b",
+    "a\ud800b",
     None,
     5,
     True,
@@ -61,6 +65,13 @@ def test_what_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: 
     with pytest.raises(InvalidValue):
         holdfast.restore(tmp_path / "from", path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_may_be_of_bytes_that_are_no_text(tmp_path: Path) -> None:
+    """Where it need not be noted: the files' own names are such at times."""
+    for times in (1, 2):
+        with holdfast.open(tmp_path / "\udcff", upkeep=False) as store:
+            assert store.namespace("acme").append("a", b"1") == times
 
 
 @pytest.mark.parametrize("below", ["", "/store"])
