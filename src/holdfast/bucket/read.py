@@ -196,6 +196,12 @@ class Reader:
 
     def object(self, key: bytes) -> Object:
         """What is known of a live object; NotFound, Moved otherwise."""
+        entry, ids = self._listed(key)
+        attributes = entry.attributes
+        return Object(entry, len(ids), attributes.upload, attributes.parts_bytes)
+
+    def living(self, key: bytes) -> Entry:
+        """A live object's entry, without its list; as ``object``, but never waits for a lock."""
         self._hold_range(key)
         row = self.entry(key)
         if row is None:
@@ -203,12 +209,17 @@ class Reader:
         entry = unpack(row)
         if entry.expires_ns and entry.expires_ns <= self.time.now_ns():
             raise NotFound
-        held = 0
-        if entry.flags & Flag.MANAGED:
-            listed = self.state.get(Table.CONSUMERS, key)
-            held = len(rows.split_ids(rows.unpack_row(listed).payload)) if listed else 0
-        attributes = entry.attributes
-        return Object(entry, held, attributes.upload, attributes.parts_bytes)
+        return entry
+
+    def _listed(self, key: bytes) -> tuple[Entry, list[bytes]]:
+        """A live object's entry and its reference list, both of one moment."""
+        entry = self.living(key)
+        if not entry.flags & Flag.MANAGED:
+            return entry, []
+        with self.lock:  # they lie in two tables, which a group changes one behind the other
+            entry = self.living(key)
+            row = self.state.get(Table.CONSUMERS, key) if entry.flags & Flag.MANAGED else None
+        return entry, rows.split_ids(rows.unpack_row(row).payload) if row else []
 
     def row(self, key: bytes) -> bytes | None:
         """An object's index entry as it stands, or None; Moved."""
@@ -218,10 +229,7 @@ class Reader:
 
     def consumers(self, key: bytes) -> list[str | bytes]:
         """The ids of an object's reference list, in order."""
-        self.object(key)
-        row = self.state.get(Table.CONSUMERS, key)
-        payload = rows.unpack_row(row).payload if row else b""
-        return list(map(rows.decode_id, rows.split_ids(payload)))
+        return list(map(rows.decode_id, self._listed(key)[1]))
 
     def read_extents(self, key: bytes, entry: Entry, start: int, stop: int) -> bytes:
         """Bytes ``start`` to ``stop`` of what an entry's extents hold together."""

@@ -113,6 +113,11 @@ class Elsewhere:
         """As ``Bucket.object``."""
         return self.link.ask("object", key)
 
+    def living(self, key: bytes) -> Entry:
+        """As ``Bucket.living``."""
+        found: Entry = self.object(key).entry
+        return found
+
     def row(self, key: bytes) -> bytes | None:
         """As ``Bucket.row``."""
         found: bytes | None = self.link.ask("row", key)

@@ -76,9 +76,10 @@ def _told(corridor: Corridor, composite: bytes, name: str, row: bytes) -> Stat |
     held = 0
     if entry.flags & Flag.MANAGED:
         try:
-            held = corridor.read(composite, lambda bucket: bucket.object(composite)).consumers
+            found = corridor.read(composite, lambda bucket: bucket.object(composite))
         except NotFound:
             return None
+        entry, held = found.entry, found.consumers  # of one moment, not the page's
     return stat(name, entry, held, holder(corridor, composite))
 
 

@@ -229,7 +229,7 @@ def exists(site: Site, request: Request) -> Answer | None:
 
 def _is_there(site: Site, composite: bytes) -> dict[str, bool]:
     try:
-        site.corridor.read(composite, lambda bucket: bucket.object(composite))
+        site.corridor.read(composite, lambda bucket: bucket.living(composite))
     except NotFound:
         return {"exists": False}
     return {"exists": True}

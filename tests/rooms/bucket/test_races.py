@@ -16,11 +16,12 @@ from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import checkpoint
 from holdfast.bucket.collect import Collected, candidates, collect, prepare
 from holdfast.engines.disk import OsDisk
-from holdfast.errors import Exists, StorageFailed
+from holdfast.errors import Exists, NotFound, StorageFailed
 from holdfast.log.log import Log
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
+from holdfast.values import Stat
 from holdfast.views.port import Table, View
 from tests.growth.growing import in_memory
 from tests.rooms.gate import Gate
@@ -205,3 +206,60 @@ def test_nobody_joins_a_group_that_has_failed(tmp_path: Path, *, waits: bool) ->
             assert all(isinstance(one.exception(30), StorageFailed) for one in failing)
         ns.put("d", b"3")
         assert sorted(ns.list()) == ["a", "d"]
+
+
+@pytest.mark.parametrize("look", ["stat", "entries"])
+def test_an_object_and_its_list_are_told_as_of_one_moment(look: str) -> None:
+    """They lie in two tables: what is told was so between two changes, never amid one."""
+    with in_memory() as (store, _):
+        acme = store.namespace("acme")
+        acme.put_many([("j", b"v"), ("k", b"v")], consumers=["a", "b"])
+        entries = acme.entries()
+        next(entries)  # the page is of before
+        bucket = only(store)
+        put_side = bucket.state.put_side
+        told: list[tuple[str, int]] = []
+        looks = {
+            "stat": lambda: told.append(of(acme.stat("k"))),
+            "entries": lambda: told.append(of(next(entries))),
+        }
+        reader = Thread(target=looks[look])
+
+        def amid(table: Table, key: bytes, row: bytes) -> None:
+            put_side(table, key, row)
+            reader.start()
+            reader.join(0.1)  # who need not wait is done by then
+
+        bucket.state.put_side = amid  # type: ignore[method-assign]
+        acme.consumers("k").set([])
+        bucket.state.put_side = put_side  # type: ignore[method-assign]
+        reader.join()
+        assert told == [("marked", 0)]
+
+
+def test_who_looks_at_a_list_that_changes_meanwhile_looks_again() -> None:
+    with in_memory() as (store, _):
+        acme = store.namespace("acme")
+        acme.put("k", b"v", consumers=["a"])
+        bucket = only(store)
+        entry = bucket.entry
+
+        def before(change: Callable[[], object]) -> None:
+            def late(key: bytes) -> bytes | None:
+                row = entry(key)
+                bucket.entry = entry  # type: ignore[method-assign]
+                change()
+                return row
+
+            bucket.entry = late  # type: ignore[method-assign]
+
+        before(lambda: acme.consumers("k").set([]))
+        assert of(acme.stat("k")) == ("marked", 0)
+        acme.consumers("k").set(["b"])
+        before(lambda: acme.delete("k"))
+        with pytest.raises(NotFound):
+            acme.consumers("k").list()
+
+
+def of(stat: Stat) -> tuple[str, int]:
+    return stat.state, stat.consumers
