@@ -15,7 +15,7 @@ from threading import RLock
 
 import msgspec
 
-from holdfast.bucket import commit, counted, metered, numbered, once, plain, plan, purse, rows
+from holdfast.bucket import commit, counted, deciding, metered, numbered, plain, purse, rows
 from holdfast.bucket.checkpoint import Checkpoint, Pace, no_pace
 from holdfast.bucket.group import Gathering
 from holdfast.bucket.locks import Locks
@@ -147,11 +147,7 @@ class Bucket(Reader):
             OutcomeUnknown: the group may or may not be stored.
         """
         with self.lock:
-            self._admit(operations)
-            group = self.gather()
-            group.mix()
-            decide = metered.plan_all if self.purses else Bucket._plan
-            outcomes = decide(self, operations, group, atomic=atomic)
+            group, outcomes = deciding.decide(self, operations, atomic=atomic)
             if not self.durable:
                 commit.write_through(self)
                 return outcomes
@@ -206,40 +202,12 @@ class Bucket(Reader):
             group = self.gathering = Gathering(self.log.number, start)
         return group
 
-    def _admit(self, operations: Sequence[Operation]) -> None:
-        keys = [operation.key for operation in operations]
-        if keys:
-            self.admit_range(min(keys), max(keys))
-
     def admit_range(self, low: bytes, high: bytes) -> None:
         """Moved where a key is not in the range, StorageFailed where nothing can be written."""
         if not self.start <= low or not high < self.stop:
             raise Moved(bucket=self.id)
         if self.broken is not None:
             raise StorageFailed(bucket=self.id, cause=self.broken)
-
-    def _plan(
-        self, operations: Sequence[Operation], group: Gathering, *, atomic: bool
-    ) -> list[object]:
-        mark = group.mark()
-        outcomes: list[object] = []
-        numbered = False
-        for operation in operations:
-            try:
-                if operation.once is None:
-                    outcomes.append(plan.PLANNERS[type(operation)](self, operation, group))
-                else:
-                    numbered = True
-                    outcomes.append(once.decide(self, operation, operation.once, group))
-            except HoldfastError as error:
-                if atomic:
-                    error.facts.setdefault("index", len(outcomes))
-                    self.unstage(group.roll_back(mark))
-                    raise
-                outcomes.append(error)
-        if numbered:
-            once.write_down(self, group, mark[1])
-        return outcomes
 
     def next_version(self) -> int:
         """The next number of the bucket's one counter."""

@@ -72,7 +72,7 @@ KINDS: dict[type[Operation], Kind] = {
 def plan_all(
     bucket: Bucket, operations: Sequence[Operation], group: Gathering, *, atomic: bool
 ) -> list[object]:
-    """As ``Bucket._plan``, in a bucket that has a purse."""
+    """As ``deciding.plan_all``, in a bucket that has a purse."""
     call = Call(bucket, group)
     if bucket.settings.gates.windows:
         call.enter(operations)
