@@ -12,17 +12,18 @@ import msgspec
 from holdfast.bucket import rows
 from holdfast.errors import LimitExceeded
 from holdfast.limits import EXTENTS, VALUE_RECORD_BYTES
-from holdfast.log.entry import EXTENSION, Extent, encode_attributes, pack, unpack
+from holdfast.log.entry import EXTENSION, Extent, encode_attributes, keeps, pack, placed
 from holdfast.log.records import REMOVALS, Flag, Type, record_bytes
 from holdfast.operations import Evacuate
 from holdfast.views.port import Table
+from holdfast.views.state import FLAGS, FLAGS_AT
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
     from holdfast.bucket.group import Gathering
 
 STORED = Flag.MANAGED | Flag.MARKED | Flag.PERMANENT | Flag.LARGE
-SIDE_TABLES = {
+SIDE_TABLES: dict[int, Table] = {
     Type.CONSUMERS: Table.CONSUMERS,
     Type.LOCK: Table.LOCKS,
     Type.UPLOAD: Table.UPLOADS,
@@ -39,7 +40,7 @@ def evacuate(bucket: Bucket, operation: Evacuate, group: Gathering) -> bool:
     table, row = found
     flags = operation.flags | Flag.MOVED
     if operation.type == Type.STORE:
-        flags = (flags & ~STORED) | (unpack(row).flags & STORED)
+        flags = (flags & ~STORED) | (FLAGS.unpack_from(row, FLAGS_AT)[0] & STORED)
     offset = group.add(
         operation.type,
         operation.key,
@@ -50,18 +51,10 @@ def evacuate(bucket: Bucket, operation: Evacuate, group: Gathering) -> bool:
         expires_ns=operation.expires_ns,
         attrs=operation.attrs,
     )
-    taken = record_bytes(len(operation.key), len(operation.attrs), len(operation.value))
     if table is Table.KEYS:
-        entry = unpack(row)
-        here = (operation.version, operation.segment)
-        entry.extents = tuple(
-            e._replace(segment=group.segment, offset=offset)
-            if (e.version, e.segment) == here
-            else e
-            for e in entry.extents
-        )
-        row = pack(entry)
+        row = placed(row, operation.version, operation.segment, (group.segment, offset))
     else:
+        taken = record_bytes(len(operation.key), len(operation.attrs), len(operation.value))
         row = rows.pack_row(operation.version, group.segment, taken, operation.value)
     bucket.stage(group, table, operation.key, row)
     return True
@@ -81,12 +74,12 @@ def evacuated_row(  # noqa: PLR0917 - the five things that name a record
         entry = bucket.peek_entry(key)
         stands = entry is not None and entry.extents[0].version < version
         return (Table.SEGMENTS, b"") if stands else None
-    table = SIDE_TABLES.get(Type(kind), Table.KEYS)
+    table = SIDE_TABLES.get(kind, Table.KEYS)
     row = bucket.peek(table, key)
     if row is None:
         return None
     if table is Table.KEYS:
-        alive = any((e.version, e.segment) == (version, segment) for e in unpack(row).extents)
+        alive = keeps(row, version, segment)
     else:
         side = rows.unpack_row(row)
         alive = (side.version, side.segment) == (version, segment)

@@ -41,6 +41,7 @@ EXTENTS_FLAG = 256
 SPECIAL = EXTENTS_FLAG | Flag.LARGE
 VERSION_SLICE, SEGMENT_SLICE = slice(8), slice(40, 44)
 EXTENTS_AT = 37  # the byte of the flags that has EXTENTS, as its lowest bit
+PLACE, PLACE_AT = struct.Struct("<IQ"), 40  # segment and offset
 DELETED = b""
 
 
@@ -160,6 +161,26 @@ def tells_of(entry: bytes, row: bytes) -> bool | None:
     if entry[EXTENTS_AT] & 1:
         return None
     return entry[VERSION_SLICE] == row[VERSION_SLICE] and entry[SEGMENT_SLICE] == row[SEGMENT_SLICE]
+
+
+def keeps(entry: bytes, version: int, segment: int) -> bool:
+    """Whether an entry keeps the record of a version alive that lies in a segment."""
+    if not entry[EXTENTS_AT] & 1:
+        told: tuple[int, ...] = ENTRY.unpack_from(entry)
+        return told[0] == version and told[7] == segment
+    return any((e.version, e.segment) == (version, segment) for e in unpack(entry).extents)
+
+
+def placed(entry: bytes, version: int, segment: int, there: tuple[int, int]) -> bytes:
+    """An entry whose record of a version, in a segment, is at another (segment, offset) now."""
+    if not entry[EXTENTS_AT] & 1:
+        return b"".join((entry[:PLACE_AT], PLACE.pack(*there), entry[ENTRY_BYTES:]))
+    told = unpack(entry)
+    told.extents = tuple(
+        Extent(e.version, *there, e.length) if (e.version, e.segment) == (version, segment) else e
+        for e in told.extents
+    )
+    return pack(told)
 
 
 def live_bytes(key: bytes, entry: Entry) -> list[tuple[int, int]]:
