@@ -34,6 +34,7 @@ from holdfast.views.presence import Presence
 from holdfast.views.prints import Prints
 from holdfast.views.state import Overlay, State, Tally, needs_care
 
+RESOLVED_ROWS = 100  # that are looked up between two calls of pace
 COUNTED_ROWS = 1_000  # that may be looked up while a writer waits
 NOWHERE = b"\xff\xff"
 
@@ -349,7 +350,7 @@ class Bucket(Reader):
         """Exact counts, resolved in slices; not exact while another's view is borrowed."""
         if self.lender is not None:
             return self.tally()
-        while self.resolve_next(200):
+        while self.resolve_next(RESOLVED_ROWS):
             pace()
         with self.lock:
             tally = self.tally()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 Pace = Callable[[], None]
 Rows = Sequence[tuple[bytes, bytes]]
-SLICE = 200  # rows between two calls of pace: about 0.2 ms
-LOOKED = 2_000  # keys that are looked at between two calls of pace
+SLICE = 100  # rows that are looked up between two calls of pace
+PIECE = 100  # rows that are written between two, where each is an object
+LOOKED = 1_000  # keys that are looked at between two
 CHECKPOINT = b"checkpoint"
 WHEN = struct.Struct(">Q")
 NAME_BYTES = 16
@@ -167,7 +168,7 @@ def _absorb_keys(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -
     rows = overlay.keys
     expiring = overlay.timed or bucket.view.count(Table.EXPIRY) > 0
     hopeless = 0
-    for run in _runs(overlay, pace):
+    for run in _pieces(_runs(overlay, pace), pace, whole=not expiring):
         if expiring:
             _absorb_expiry(bucket, writer, _keys_of(run), rows)
         if bucket.growing is not None:
@@ -212,6 +213,17 @@ def _runs(overlay: Overlay, pace: Pace) -> Iterator[Rows]:
             return
     for keys, entries in runs(rows, pace):
         yield list(zip(keys, entries, strict=True))
+
+
+def _pieces(runs: Iterable[Rows], pace: Pace, *, whole: bool) -> Iterator[Rows]:
+    """Runs as they are written: what is in columns at once, if ``whole``, the rest in pieces."""
+    for run in runs:
+        if whole and isinstance(run, Flat):
+            yield run
+            continue
+        for at in range(0, len(run), PIECE):
+            yield run[at : at + PIECE]
+            pace()
 
 
 def _keys_of(run: Rows) -> list[bytes]:

@@ -13,19 +13,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from holdfast.bucket import commit, noting
 from holdfast.bucket.checkpoint import Pace, checkpoint, never, no_pace
+from holdfast.bucket.deciding import apply_in_lots
 from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.bucket.rows import unpack_row
 from holdfast.bucket.seal import read, read_rows, seal
 from holdfast.errors import HoldfastError, Moved
-from holdfast.log.entry import ENTRY, ENTRY_BYTES, tells_of, unpack
+from holdfast.log.entry import ENTRY, ENTRY_BYTES, keeps, tells_of, unpack
 from holdfast.log.keyblock import KeyBlock, Plain, Row, build
-from holdfast.log.ordering import in_order
+from holdfast.log.ordering import in_order, paced
 from holdfast.log.records import REMOVALS, Flag, Type
 from holdfast.operations import Evacuate
 from holdfast.views.port import Table
@@ -33,13 +34,11 @@ from holdfast.views.port import Table
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
 
-T = TypeVar("T")
 BATCH_BYTES = 1 << 20
 BATCH_ROWS = 100
 CHUNK = 256  # segments dropped by one record
-LOT = 64  # rows that are looked up together
-LOTS = 3  # of them between two calls of pace
-LOOKS = 1_000  # rows that are only looked at between two
+LOT = 64  # rows that are looked up between two calls of pace
+LOOKS = 300  # rows that are only looked at between two
 KEPT_ROWS = 100_000  # of segments without a key block, so that they are read once
 SEEK_ROWS = 8  # rows of a key block that are passed over in the time of one search
 HALF = 0.5
@@ -224,10 +223,9 @@ def _evacuate(bucket: Bucket, number: int, endings: Endings, pace: Pace) -> int:
         batch.append(operation)
         size += len(operation.value)
         if size >= BATCH_BYTES or len(batch) >= BATCH_ROWS:
-            moved += _move(bucket, batch)
+            moved += _move(bucket, batch, pace)
             batch, size = [], 0
-            pace()
-    return moved + _move(bucket, batch)
+    return moved + _move(bucket, batch, pace)
 
 
 def _alive(bucket: Bucket, number: int, endings: Endings) -> Iterator[Row]:
@@ -239,7 +237,7 @@ def _alive(bucket: Bucket, number: int, endings: Endings) -> Iterator[Row]:
     rows = endings.read(number) if block is None else block.plain()
     lots = iter(lambda: list(islice(rows, LOT)), [])
     worth = chain.from_iterable(
-        _worth(bucket, lot, number, endings) for lot in endings.paced(lots, LOTS)
+        _worth(bucket, lot, number, endings) for lot in paced(lots, 1, endings.pace)
     )
     if block is not None:
         yield from worth
@@ -277,16 +275,18 @@ def _is_worth(  # noqa: PLR0917 - a record, and what is known of its key
     """
     if row.type in ENDINGS:
         return endings.is_needed(row, entry)
-    table = SIDE_TABLES.get(Type(row.type), Table.KEYS)
+    table = SIDE_TABLES.get(row.type, Table.KEYS)
     if table is not Table.KEYS:
         with bucket.lock:
             known = bucket.state.get(table, row.key)
         side = None if known is None else unpack_row(known)
         return side is not None and (side.version, side.segment) == (row.version, number)
-    extents = () if entry is None else unpack(entry).extents
+    if entry is None:
+        return False
     if row.type == Type.RELEASE:
+        extents = unpack(entry).extents
         return bool(extents) and extents[0].version < row.version
-    return any((extent.version, extent.segment) == (row.version, number) for extent in extents)
+    return keeps(entry, row.version, number)
 
 
 class Endings:
@@ -321,7 +321,7 @@ class Endings:
                 block = self._block(number)
                 few = len(asked) * SEEK_ROWS < block.count
                 found = _found(block, asked) if few else block.plain(REVIVED, self.pace)
-                for row in self.paced(found, LOOKS):
+                for row in paced(found, LOOKS, self.pace):
                     self._note(row, asked)
 
     def is_needed(self, row: Row, entry: bytes | None) -> bool:
@@ -337,13 +337,6 @@ class Endings:
         rows = self._kept.pop(number, None) or noting.rows_of(self._bucket, number, self.pace)
         return iter(rows or read_rows(self._bucket.log, number, self.pace))
 
-    def paced(self, items: Iterable[T], slice_items: int) -> Iterator[T]:
-        """The items, with a pause behind each slice of so many."""
-        for index, item in enumerate(items, 1):
-            yield item
-            if not index % slice_items:
-                self.pace()
-
     def _rows(self, number: int) -> Iterable[Plain]:
         """The rows of a segment that goes, its endings at the least; read once if they are few."""
         block = self._bucket.log.key_block(number)
@@ -352,7 +345,7 @@ class Endings:
         rows = list(self.read(number))
         if len(rows) + sum(map(len, self._kept.values())) <= KEPT_ROWS:
             self._kept[number] = rows
-        return self.paced(rows, LOOKS)
+        return paced(rows, LOOKS, self.pace)
 
     def _note(self, row: Plain, asked: dict[bytes, int]) -> None:
         key, version, kind, _ = row
@@ -399,16 +392,15 @@ def _operation(bucket: Bucket, row: Row, number: int) -> Evacuate:
     )
 
 
-def _move(bucket: Bucket, batch: list[Evacuate]) -> int:
+def _move(bucket: Bucket, batch: list[Evacuate], pace: Pace) -> int:
     """Apply a batch of evacuations; where a key moved to another bucket, that one cares."""
     if not batch:
         return 0
-    commit.let_pass(bucket, len(batch), plain=True)
     try:
-        outcomes = bucket.apply(batch)
+        outcomes = apply_in_lots(bucket, batch, pace)
     except Moved:
         mine = [o for o in batch if bucket.start <= o.key < bucket.stop]
-        return _move(bucket, mine) if len(mine) < len(batch) else 0
+        return _move(bucket, mine, pace) if len(mine) < len(batch) else 0
     for outcome in outcomes:
         if isinstance(outcome, HoldfastError):
             raise outcome

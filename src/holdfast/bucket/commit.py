@@ -103,6 +103,19 @@ def settle(bucket: Bucket, group: Gathering, gate: Lock | None) -> None:
         raise group.error
 
 
+def follow(bucket: Bucket, group: Gathering) -> None:
+    """As ``settle``, of a group that was gathered into earlier and left to whoever leads next."""
+    gate = None
+    with bucket.lock:
+        if bucket.gathering is group:
+            gate = queue(bucket, group)
+        elif not group.settled:
+            gate = Lock()
+            gate.acquire()
+            group.waiters.append(gate)
+    settle(bucket, group, gate)
+
+
 def _lead(bucket: Bucket) -> None:
     """Bring the gathering group to disk, then hand the lead on."""
     with bucket.lock:

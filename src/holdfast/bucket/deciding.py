@@ -1,17 +1,23 @@
-"""A batch of operations becomes a part of the group that gathers: each decided in its turn."""
+"""A batch of operations becomes a part of the group that gathers: each decided in its turn.
+
+What upkeep does by itself goes in lots, with rests between (rule 11).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from holdfast.bucket import metered, once, plan
+from holdfast.bucket import commit, metered, once, plan
 from holdfast.errors import HoldfastError
 from holdfast.operations import Operation
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
+    from holdfast.bucket.checkpoint import Pace
     from holdfast.bucket.group import Gathering
+
+LOT = 16  # operations that are decided between two calls of pace: some 0.1 ms
 
 
 def decide(
@@ -50,3 +56,48 @@ def plan_all(
     if numbered:
         once.write_down(bucket, group, mark[1])
     return outcomes
+
+
+def apply_in_lots(bucket: Bucket, operations: Sequence[Operation], pace: Pace) -> list[object]:
+    """As ``Bucket.apply``, but for many that nobody waits for: ``pace`` is called between lots.
+
+    Where each group is synced, lots gather until a writer takes them to disk with what he
+    brings, and what none took goes at the end: a sync for each lot would be the writers' wait.
+    Else each lot is written at once, and others write between them.
+
+    Raises:
+        Moved: a key lies outside the range; lots before it may be applied.
+        StorageFailed, OutcomeUnknown: of any lot, once all are settled.
+    """
+    outcomes: list[object] = []
+    groups: list[Gathering] = []
+    try:
+        for at in range(0, len(operations), LOT):
+            lot = operations[at : at + LOT]
+            commit.let_pass(bucket, len(lot), plain=True)
+            outcomes += _gathered(bucket, lot, groups) if bucket.durable else bucket.apply(lot)
+            pace()
+    finally:
+        _settle(bucket, groups)
+    return outcomes
+
+
+def _gathered(bucket: Bucket, lot: Sequence[Operation], groups: list[Gathering]) -> list[object]:
+    """Decide a lot in the group that gathers; that is noted among ``groups``."""
+    with bucket.lock:
+        group, outcomes = decide(bucket, lot)
+    if group not in groups:
+        groups.append(group)
+    return outcomes
+
+
+def _settle(bucket: Bucket, groups: Sequence[Gathering]) -> None:
+    """Wait until all groups are durable or have failed; the first failure is raised."""
+    failure = None
+    for group in groups:
+        try:
+            commit.follow(bucket, group)
+        except HoldfastError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from holdfast.bucket.bucket import Bucket
 
-PAGE = 200
+PAGE = 50  # rows that are copied, or forgotten, between two calls of pace
 MERGE_KEYS = 50_000  # rows that a merge may copy while both buckets wait
 
 

@@ -11,13 +11,14 @@ they are all that a collector needs, however often keys were: what was there bef
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from holdfast.bucket.checkpoint import Pace
 from holdfast.log.entry import ENTRY
 from holdfast.log.group import Group, Kind
 from holdfast.log.keyblock import VERSION, Plain
+from holdfast.log.ordering import paced
 from holdfast.log.packs import Pack
 from holdfast.log.records import Type
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from holdfast.bucket.plain import Span
     from holdfast.log.log import Log
 
-TOGETHER: Final = 64  # dicts that are put together between two rests
+SLICE: Final = 100  # rows that are read between two calls of pace
+TOGETHER: Final = 500  # rows that are put together between two
 FEW: Final = 10_000  # rows of a segment that are kept where nobody writes
 LITTLE: Final = 1_000  # records of a recovered segment that are looked at once more
 STORE: Final = int(Type.STORE)
@@ -63,17 +65,19 @@ class Noted:
 def rows_at(log: Log, number: int, spans: Sequence[Span], pace: Pace) -> Iterator[Plain]:
     """The rows of some groups of a segment, read and verified."""
     for start, stop, _ in spans:
-        yield from log.group(number, start, stop).rows(number)
-        pace()
+        for group in log.groups_at(number, start, stop):
+            yield from paced(group.rows(number), SLICE, pace)
+            pace()
 
 
 def together(noted: Noted, pace: Pace) -> dict[bytes, bytes]:
     """The last row of each key of an ended segment: nothing is noted of it any more."""
+    if not noted.parts:
+        return noted.last
+    told = chain.from_iterable(rows.items() for rows in (*noted.parts, noted.last))
     rows: dict[bytes, bytes] = {}
-    parts = [*noted.parts, noted.last]
-    for at in range(0, len(parts), TOGETHER):
-        for later in parts[at : at + TOGETHER]:
-            rows.update(later.items())
+    while some := list(islice(told, TOGETHER)):
+        rows.update(some)
         pace()
     return rows
 

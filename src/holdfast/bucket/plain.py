@@ -41,12 +41,13 @@ if TYPE_CHECKING:
 Batch = tuple[
     Sequence[bytes], Sequence[str], Sequence[bytes | memoryview]
 ]  # composite keys, names, values
-Span = tuple[int, int, int]  # where a group begins and stops in its segment; its records
+Span = tuple[int, int, int]  # where groups begin and stop in their segment; their records
 STORE = int(Type.STORE)
 APART = 32  # rows that are worth a dict of their own among those that are noted
 ALIKE_LEAST = 16  # stores of one size that are worth a look whether they are
 ALIKE_BYTES = 4 << 10  # of a value: larger ones are not copied once more
-MIXED_MOST = 1_000  # groups in a segment beside those of plain stores: more, and all of it is read
+SPAN_BYTES = 1 << 20  # of groups beside those of plain stores that are read together
+MIXED_MOST = 1_000  # such spans in a segment: more, and all of it is read
 _pack_head, _pack_entry, _pack_check = PLAIN_HEAD.pack, PLAIN_ENTRY.pack, CHECK.pack
 
 
@@ -211,12 +212,19 @@ def publish(bucket: Bucket, group: Gathering) -> None:
 
 
 def pass_over(bucket: Bucket, group: Gathering) -> None:
-    """Note where a published group lies that holds other records, too: its rows are not noted."""
+    """Note where a published group lies that holds other records, too: its rows are not noted.
+
+    Those that follow one another are read together.
+    """
     number = group.segment
     if number not in bucket.noted:
         return
     spans = bucket.mixed.setdefault(number, [])
-    spans.append((group.base - GROUP_HEAD_BYTES, group.base + group.length, group.count))
+    start, stop, count = group.base - GROUP_HEAD_BYTES, group.base + group.length, group.count
+    if spans and spans[-1][1] == start and stop - spans[-1][0] <= SPAN_BYTES:
+        start, _, before = spans.pop()
+        count += before
+    spans.append((start, stop, count))
     if len(spans) > MIXED_MOST:
         del bucket.noted[number], bucket.mixed[number]
 

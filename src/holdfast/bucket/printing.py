@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from holdfast.bucket.checkpoint import Pace
 
 PRINTS_LEAST = 10_000  # keys in a view before fingerprints are worth their memory
-PRINTS_SLICE = 200
+PRINTS_SLICE = 100
 
 
 def grow_prints(bucket: Bucket, pace: Pace, enough: Callable[[], bool] = never) -> None:

@@ -8,7 +8,7 @@ until a collector moves what is alive in it.
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import repeat
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from holdfast.log.columns import Run, runs
 from holdfast.log.entry import ENTRY
 from holdfast.log.group import Kind
 from holdfast.log.keyblock import Columns, Plain, build, build_packed, build_plain, columns
-from holdfast.log.ordering import in_order
+from holdfast.log.ordering import in_order, paced
 from holdfast.log.packs import ordered
 from holdfast.log.records import Type
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
     from holdfast.log.log import Log
 
-SLICE = 150
+SLICE = 100  # rows that are read between two calls of pace
 WAITING_SEGMENTS = 4
 WAITING_ROWS = 250_000  # noted in memory, as many as an overlay has when it is absorbed
 QUIET_NS = 60 * 10**9  # without a write: nobody is about to write over what is half dead
@@ -150,11 +150,5 @@ def _seal(bucket: Bucket, numbers: list[int], pace: Pace, enough: Callable[[], b
 
 def read_rows(log: Log, number: int, pace: Pace) -> Iterator[Plain]:
     """The rows of an ended segment as they were written: every group of it is verified."""
-    seen = 0
-    for group in log.groups(number):
-        if group.head.kind == Kind.RECORDS:
-            yield from group.rows(number)
-            seen += group.head.records
-            if seen >= SLICE:
-                seen = 0
-                pace()
+    told = (group for group in log.groups(number) if group.head.kind == Kind.RECORDS)
+    return paced(chain.from_iterable(group.rows(number) for group in told), SLICE, pace)

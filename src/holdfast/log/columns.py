@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 LEAST: Final = 5_000  # rows from which columns are worth the import
-SLICE: Final = 1_000  # rows copied between two calls of pace
+SLICE: Final = 500  # rows copied between two calls of pace
 RUN: Final = 256  # rows of one run
-PART: Final = 4_000  # rows laid out between two calls of pace
+PART: Final = 1_000  # rows laid out between two calls of pace
 PADDING: Final = 4  # times its own bytes that a column of keys may take
 
 R = TypeVar("R", bytes, bytes | None)

@@ -30,7 +30,7 @@ Columns = tuple[Sequence[bytes], Sequence[int], Sequence[bytes]]
 Plain = tuple[bytes, int, int, bytes]  # a Row, or the same without its names
 VERSION = struct.Struct("<Q")  # the first field of an entry
 SEGMENT = struct.Struct("<I")
-SLICE = 1_000  # rows that are passed over between two calls of pace
+SLICE = 300  # rows that are passed over between two calls of pace
 EVERY = range(256)  # type of a record
 
 
@@ -73,16 +73,17 @@ def build(runs: Iterable[Columns]) -> tuple[bytes, int]:
         (2, [b'a', b'b'])
     """
     parts: list[bytes] = []
-    sizes: list[int] = []
+    starts: list[bytes] = []
+    count = length = 0
     for keys, types, entries in runs:
         lengths, widths = list(map(len, keys)), list(map(len, entries))
         heads = _heads(types, lengths, widths)
         parts.append(b"".join(chain.from_iterable(zip(heads, keys, entries, strict=True))))
-        sizes += map(ROW.size.__add__, map(add, lengths, widths))
-    stops = list(accumulate(sizes, initial=0))
-    length = stops.pop()
-    offsets = struct.pack(f"<{len(stops)}I", *stops)
-    return b"".join((BLOCK.pack(len(stops), length), *parts, offsets)), len(stops)
+        sizes = map(ROW.size.__add__, map(add, lengths, widths))
+        *offsets, length = accumulate(sizes, initial=length)
+        starts.append(struct.pack(f"<{len(offsets)}I", *offsets))
+        count += len(offsets)
+    return b"".join((BLOCK.pack(count, length), *parts, *starts)), count
 
 
 def build_plain(

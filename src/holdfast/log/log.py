@@ -327,13 +327,13 @@ class Log:
         """The verified groups of a segment, or those behind ``after``; Corrupt where one fails."""
         return self.scanned(number, scan, after, read_bytes)
 
-    def group(self, number: int, start: int, stop: int) -> Group:
-        """The one verified group that lies there; Corrupt where none does."""
+    def groups_at(self, number: int, start: int, stop: int) -> Iterator[Group]:
+        """The verified groups that lie there, one behind the other; Corrupt where one fails."""
         data = self._bytes(number, start, stop)
         head = read_head(data, 0, start)
-        for group in scan(data, start, stop, head.previous if head is not None else 0):
-            return group
-        raise Corrupt(position=self.where(number, start), what="a group does not verify")
+        at, _ = yield from scan(data, start, stop, head.previous if head is not None else 0)
+        if at != stop:
+            raise Corrupt(position=self.where(number, at), what="a group does not verify")
 
     def scanned(
         self, number: int, scan: Scan[T], after: Position | None = None, read_bytes: int = GIB

@@ -8,13 +8,21 @@ hundred, each call is short, and the whole costs no more.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 RUN = 256  # items that one call sorts, about
-SLICE = 1_000  # items dealt between two calls of pace
+SLICE = 300  # items dealt between two calls of pace
 OVERSAMPLE = 4
+
+
+def paced(items: Iterable[T], slice_items: int, pace: Callable[[], None]) -> Iterator[T]:
+    """The items, with a call of ``pace`` behind each slice of so many."""
+    for index, item in enumerate(items, 1):
+        yield item
+        if not index % slice_items:
+            pace()
 
 
 def in_order(

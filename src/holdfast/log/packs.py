@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-JOINED: Final = 4_000  # rows that are copied between two calls of pace, or one pack
+JOINED: Final = 1_000  # rows that are copied between two calls of pace, or one pack
 WORD: Final = 8
 WORDS: Final = 4  # that keys may differ in, before their bytes are compared instead
 

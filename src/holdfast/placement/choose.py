@@ -9,7 +9,7 @@ from holdfast.views.port import Table
 
 EXACT_KEYS = 20_000  # below this every key is looked at
 SAMPLES = 64
-PAGE = 1_000
+PAGE = 200
 
 
 def middle(bucket: Bucket, pace: Pace = no_pace) -> bytes | None:

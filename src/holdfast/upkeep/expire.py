@@ -8,7 +8,8 @@ from weakref import WeakKeyDictionary
 
 from holdfast.bucket import rows
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.checkpoint import WHEN, Pace
+from holdfast.bucket.checkpoint import WHEN, Pace, no_pace
+from holdfast.bucket.deciding import apply_in_lots
 from holdfast.errors import HoldfastError, Moved
 from holdfast.log.entry import unpack
 from holdfast.log.log import Position
@@ -130,15 +131,14 @@ def sweep_expired(bucket: Bucket, pace: Pace) -> int:
     removed = 0
     if bucket.may_expire:
         for keys in due_keys(bucket):
-            removed += _sweep(bucket, keys)
-            pace()
+            removed += _sweep(bucket, keys, pace)
     return removed
 
 
-def _sweep(bucket: Bucket, keys: list[bytes]) -> int:
+def _sweep(bucket: Bucket, keys: list[bytes], pace: Pace = no_pace) -> int:
     mine = [key for key in keys if bucket.start <= key < bucket.stop]
     try:
-        return _remove(bucket, [Delete(key, "", "expired") for key in mine])
+        return _remove(bucket, [Delete(key, "", "expired") for key in mine], pace)
     except HoldfastError:
         _remember(bucket, mine)
         raise
@@ -151,11 +151,9 @@ def _remember(bucket: Bucket, keys: list[bytes]) -> None:
             bucket.state.active.expires(0, key)
 
 
-def _remove(bucket: Bucket, operations: list[Operation]) -> int:
-    if not operations:
-        return 0
+def _remove(bucket: Bucket, operations: list[Operation], pace: Pace) -> int:
     try:
-        outcomes = bucket.apply(operations)
+        outcomes = apply_in_lots(bucket, operations, pace)
     except Moved:
         return 0
     return sum(not isinstance(outcome, HoldfastError) for outcome in outcomes)
@@ -173,7 +171,7 @@ def sweep_marked(bucket: Bucket, pace: Pace) -> int:
         except Moved:
             return removed
         marked = [key for key, row in page if unpack(row).flags & Flag.MARKED]
-        removed += _remove(bucket, [Delete(key, "", "unreferenced") for key in marked])
+        removed += _remove(bucket, [Delete(key, "", "unreferenced") for key in marked], pace)
         pace()
     return removed
 

@@ -18,13 +18,16 @@ SECOND_NS = 1_000_000_000
 class Pacer:
     """Sleeps between slices: as long as the slice took, unless somebody waits for the work.
 
+    It is called wherever work can be left, some times in each slice: where only the end of a
+    page or a batch called it, a slice was as long as that took, on this machine and that day.
+
     Args:
         clock_ns: tells how long a slice took. Where the clock knows what the thread itself
             worked, that: calls that wait for the disk do not count (rule 11).
         sleep: waits so many seconds.
     """
 
-    LEAST_S = 0.0002
+    SLICE_S = 0.0001  # with what is done until the next call, 0.2 ms at most
     LONGEST_S = 0.01  # of one slice: what took longer left the interpreter (a commit, a sort)
     HURRIED_S = 0.00005  # so that a thread that waits for the interpreter has its turn ...
     HURRIED_SLICE_S = 0.001  # ... after so much work: shorter slices would rest a quarter of it
@@ -53,11 +56,11 @@ class Pacer:
         if self.closing:
             return
         worked = (self._now() - self._since) / SECOND_NS
-        worked = worked if self.rest > 1 else min(worked, self.LONGEST_S)
-        if self.hurry and worked < self.HURRIED_SLICE_S:
+        if worked < (self.HURRIED_SLICE_S if self.hurry else self.SLICE_S):
             return
+        worked = worked if self.rest > 1 else min(worked, self.LONGEST_S)
         rest = max(self.rest, self.BESIDE if self._beside else 1)
-        self._sleep(self.HURRIED_S if self.hurry else max(worked * rest, self.LEAST_S))
+        self._sleep(self.HURRIED_S if self.hurry else worked * rest)
         self.rest = 1
         self._since = self._now()
 

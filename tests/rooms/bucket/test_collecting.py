@@ -13,7 +13,7 @@ from holdfast.bucket.checkpoint import no_pace
 from holdfast.bucket.noting import FEW, Noted, rows_of
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import NotFound
-from holdfast.log.keyblock import KeyBlock, moved
+from holdfast.log.keyblock import SLICE, KeyBlock, moved
 from holdfast.log.records import Type
 from holdfast.store.namespace import Namespace
 from holdfast.store.store import Store
@@ -269,6 +269,6 @@ def test_rows_without_an_object_are_those_of_the_key_block(store: Store) -> None
     paces: list[None] = []
     deletes = list(block.plain({Type.DELETE}, lambda: paces.append(None)))
     assert deletes == [row for row in rows if row.type == Type.DELETE]
-    assert len(paces) == block.count // 1_000
+    assert len(paces) == block.count // SLICE
     shared = KeyBlock(block.body, number + 7)  # as another bucket knows it
     assert list(shared.plain()) == [shared.row(index) for index in range(shared.count)]
