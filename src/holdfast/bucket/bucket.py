@@ -110,7 +110,7 @@ class Bucket(Reader):
         self.idle_since = (log.stop, settings.clock.monotonic_ns())
         self.lender: Bucket | None = None
         self.standing: set[str] = set()  # children that stand, which the log does not say yet
-        self.bound = settings.bucket_bytes
+        self.bound = settings.full_bytes
         self.durable = settings.sync == "always"
         self.reads: dict[bytes, counted.Reads] = {}  # by namespace that has a purse
         self.gathers = self.durable  # no store goes a way of its own
@@ -356,8 +356,8 @@ class Bucket(Reader):
             tally = self.tally()
             self.weight = tally.total()
             self.special = tally.special
-            if self.weight < self.settings.bucket_bytes:
-                self.bound = self.settings.bucket_bytes
+            if self.weight < self.settings.full_bytes:
+                self.bound = self.settings.full_bytes
             self.crowded = self.weight >= self.bound
             return tally
 
@@ -367,11 +367,11 @@ class Bucket(Reader):
         return sum(len(layer.keys) - layer.resolved for layer in layers) <= COUNTED_ROWS
 
     def is_full(self) -> bool:
-        """Whether the live bytes have reached the bound."""
-        if self.weight < self.settings.bucket_bytes:
+        """Whether the live bytes have come so near the bound that it is to grow."""
+        if self.weight < self.settings.full_bytes:
             return False
         self.finish_birth()
-        return self.resolve_all().total() >= self.settings.bucket_bytes
+        return self.resolve_all().total() >= self.settings.full_bytes
 
     # -- log state -------------------------------------------------------------------
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
 
 Sync = Literal["always", "interval", "never"]
+SLACK_PART = 4  # of its bound that is left of a bucket where it is to grow, less ...
+SLACK_LESS = 4 << 20  # ... so many bytes: that is filled while upkeep gets to the split
 
 
 class Behind:
@@ -53,3 +55,13 @@ class Settings(msgspec.Struct, frozen=True):
     in_place: bool = True
     behind: Behind = msgspec.field(default_factory=Behind)
     gates: Gates = msgspec.field(default_factory=lambda: Gates(lambda: 0))
+
+    @property
+    def slack_bytes(self) -> int:
+        """What writers may still bring to a bucket that is to grow, before it is at its bound."""
+        return max(0, self.bucket_bytes // SLACK_PART - SLACK_LESS)
+
+    @property
+    def full_bytes(self) -> int:
+        """Live bytes from which on a bucket is to grow."""
+        return self.bucket_bytes - self.slack_bytes

@@ -1,9 +1,9 @@
-"""How far a bucket may pass its bound, and what holds its writers back meanwhile.
+"""How near its bound a bucket is that is to grow, and what holds its writers back meanwhile.
 
 No writer splits a bucket that upkeep can split beside it. What is left to see to is
-that upkeep gets there: a bucket far over its bound is filled ever more slowly, by
-waits of milliseconds that many writes share, where one write would else wait for
-seconds until a whole split is done.
+that upkeep gets there: it is asked a quarter before the bound, less 4 MiB, and the
+nearer a bucket comes the more slowly it is filled, by waits of milliseconds that many
+writes share, where one write would else wait for seconds until a whole split is done.
 """
 
 from __future__ import annotations
@@ -13,20 +13,17 @@ from typing import Final
 from holdfast.bucket.bucket import Bucket
 from holdfast.clock import MACHINE, Clock
 
-SLACK_PART: Final = 4  # of its bound a bucket may pass it by, less ...
-SLACK_LESS: Final = 4 << 20  # ... so many bytes, while upkeep gets it ready to be split
-BRAKED: Final = 0.25  # of that slack: from here on writers are slowed
+BRAKED: Final = 0.25  # of what is left to the bound: from here on writers are slowed
 FORCED: Final = 4  # times that slack: nobody came, so a writer splits
 FASTEST_BYTES_S: Final = 32 << 20  # of a bucket's writers together where the brake sets in ...
-HALVINGS: Final = 6  # ... and so often half of that where the slack is used up
+HALVINGS: Final = 6  # ... and so often half of that at the bound
 WAIT_S: Final = 0.04  # of one call at most
 SECOND_NS: Final = 1_000_000_000
 
 
 def overrun(bucket: Bucket) -> float:
-    """How far a bucket is over its bound, as a part of how far it may be."""
-    over = bucket.weight - bucket.bound
-    slack = bucket.bound // SLACK_PART - SLACK_LESS
+    """How far a bucket is on its way from where it is to grow, 0, to its bound, 1."""
+    over, slack = bucket.weight - bucket.bound, bucket.settings.slack_bytes
     return over / slack if slack > 0 else FORCED * float(over >= 0)
 
 

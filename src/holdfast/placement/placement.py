@@ -74,7 +74,7 @@ class Placement:
             for bucket in list(self.directory):
                 if bucket.damage is None:
                     self._finish(bucket)
-        self._merging = Merging(self.directory, settings.bucket_bytes, self._merge)
+        self._merging = Merging(self.directory, settings.full_bytes, self._merge)
 
     # -- opening ------------------------------------------------------------------
 
@@ -318,7 +318,7 @@ class Placement:
         if child is None:  # as it will be the next time: not before there is some more in it
             bucket.bound = bucket.weight + self.settings.bucket_bytes // AGAIN_PART
             return False
-        bucket.bound = self.settings.bucket_bytes
+        bucket.bound = self.settings.full_bytes
         self.directory.add(child)
         self.reserve.fit(self.directory)
         return True

@@ -184,7 +184,7 @@ class Corridor:
         return self.placement.has_outgrown(bucket, key) and self.placement.grow(bucket, key)
 
     def _slow_down(self, bucket: Bucket, operations: Sequence[Operation]) -> None:
-        """Let upkeep split a bucket that is over its bound before it is far over it."""
+        """Let upkeep split a bucket that is to grow before it is over its bound."""
         if self.placement.beside and not isinstance(bucket, Elsewhere):
             size = sum(len(o.key) + len(o.value) for o in operations if isinstance(o, GROWING))
             self.placement.brake.wait(bucket, size)

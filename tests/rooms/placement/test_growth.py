@@ -131,12 +131,13 @@ def test_one_huge_object_does_not_split() -> None:
 
 
 def crowd(store: Store) -> list[Bucket]:
-    """Fill a bucket of 32 MiB, as where upkeep has a thread; those that are to be split soon."""
+    """Fill a bucket until it is to grow, as where upkeep has a thread; those to be split soon."""
     asked: list[Bucket] = []
     store.placement.split_soon, store.placement.beside = asked.append, True
     ns = store.namespace("acme")
-    for number in range(66):
-        ns.put(f"k{number % 64:02d}-{number}", HALF_MIB)  # the last two lie between others
+    full = store.placement.settings.full_bytes // len(HALF_MIB)
+    for number in range(full + 2):
+        ns.put(f"k{number % full:02d}-{number}", HALF_MIB)  # the last two lie between others
     return asked
 
 
@@ -149,13 +150,14 @@ def test_a_writer_leaves_a_split_to_upkeep_and_is_slowed_by_moments_until_it_cam
         (crowded,) = {bucket.id: bucket for bucket in asked}.values()
         assert [bucket.state for bucket in store.status().buckets] == ["open"]
         waits = []
-        for number in range(8):  # to the end of what a bucket may pass its bound by
+        for number in range(6):  # to its bound
             before = clock.monotonic_ns()
             ns.put(f"k05-{number:03d}", HALF_MIB)
             waits.append((clock.monotonic_ns() - before) / 1e9)
         assert waits[-1] == pytest.approx(WAIT_S)
         assert all(waits[i] <= waits[i + 1] for i in range(len(waits) - 1))
         assert len(store.status().buckets) == 1
+        assert 0 <= crowded.weight - BOUND < len(HALF_MIB)
         store.placement.split_full(crowded)
         assert len(store.status().buckets) == 2
         before = clock.monotonic_ns()
