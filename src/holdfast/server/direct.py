@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 
 
 def locate(site: Site, request: Request) -> None:
-    """Where a key lives, or would; who pays for it is not named in the path."""
+    """Where a key lives, or would."""
 
     def found(place: object) -> Answer:
-        answer = told(place, request.form)
-        answer.cost_atto = request.cost_atto
-        return answer
+        return told(place, request.form)
 
     site.ask(request, partial(site.store.locate, *located(request)), found)
 

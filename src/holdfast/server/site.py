@@ -217,6 +217,9 @@ class Site:
     def _hold(self, request: Request, route: Route, principal: Principal, size: int) -> None:
         """Hold a request against its caller's rights; Unauthenticated, Forbidden."""
         request.principal = principal
+        if route.operation == "locate":  # what it is about is not in its path
+            name, request.key = located(request)
+            request.tenant = self.tenants.find(name.encode())
         if request.tenant is not None and self.charging.known:
             self.charging.hold(request.tenant, route.operation)
         if route.operation in SETTLED_WITHIN:
@@ -232,8 +235,6 @@ class Site:
         namespace, key = tenant.name if tenant is not None else "", request.key
         if route.operation in SHOWING and request.face is None:
             key = decode_query(request.query).get("prefix", "")
-        elif route.operation == "locate":
-            namespace, key = located(request)
         ask = Ask(namespace, route.operation, key, size, address)
         if self.door.waits(principal, namespace):
             request.ask = ask  # a thread settles it, before the request is begun

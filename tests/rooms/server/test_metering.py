@@ -108,8 +108,12 @@ def test_an_answer_that_tells_nothing_else_tells_its_own_cost(raw: Raw, store: S
 def test_where_a_key_lives_is_told_with_its_cost(raw: Raw, store: Store) -> None:
     store.accounts.deposit("acme", 10**18, "invoice 1")
     store.namespace("acme").configure(tariff="enclave")
-    assert cost_of(raw.ask("GET", "/v1/locate?namespace=acme&key=k")) == C
+    answer = raw.ask("GET", "/v1/locate?namespace=acme&key=k")
+    assert cost_of(answer) == C
+    assert answer.headers["holdfast-balance"] == str(10**18)
     assert cost_of(raw.ask("GET", "/v1/locate?namespace=free&key=k")) == 0
+    store.namespace("acme").configure(tariff="enclave", requests_per_s=0)
+    assert raw.ask("GET", "/v1/locate?namespace=acme&key=k").status == 429
 
 
 @pytest.mark.parametrize("path", ["objects/k", "stat/k", "exists/k", "objects?prefix=k"])

@@ -134,3 +134,11 @@ def test_a_namespace_that_pays_is_told_what_is_left(both: tuple[Serving, Caller]
     assert len(costs) == 6
     assert int(ended["holdfast-cost"]) == sum(costs) > 0
     assert "holdfast-balance" in ended
+    absent = say("StoreRequest", key="a", value=b"v", if_absent=True)
+    batch = say(
+        "BatchRequest", namespace="acme", atomic=True, operations=[say("Operation", store=absent)]
+    )
+    stream = caller.method("Batch")(iter([batch]), metadata=caller.metadata, timeout=20)
+    with pytest.raises(grpc.RpcError):
+        list(stream)
+    assert "holdfast-balance" in dict(stream.trailing_metadata())

@@ -305,7 +305,9 @@ class Stream:
         """End the stream, with what all of it cost."""
         site, context = self._site, self._context
         site.note(last, answer)
-        trailers = trailers_of(site, self._tenant, self._cost_atto + answer.cost_atto)
+        trailers = trailers_of(
+            site, last.tenant or self._tenant, self._cost_atto + answer.cost_atto
+        )
         if answer.status < BAD:
             context.set_trailing_metadata(trailers)
         else:
