@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from holdfast.bucket import birth, commit, replay
+from holdfast.bucket import birth, commit, fork, replay
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.sessions import Sessions
 from holdfast.log.group import Group
@@ -49,7 +49,8 @@ def _older_views_trusted(patch: pytest.MonkeyPatch) -> None:
 
 
 def _views_not_cut_after_a_split(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(birth, "_cut_view", lambda *_: None)
+    for room in (birth, fork):
+        patch.setattr(room, "cut_view", lambda *_: None)
 
 
 def _numbers_not_in_the_state_of_a_segment(patch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,8 @@
-"""How a bucket comes to be: created, or recovered from its log and its view."""
+"""How a bucket comes to be: created, or recovered from its log and its view.
+
+A child whose parent still holds its rows goes on reading through the parent (fork.py), so
+that an opening in the middle of a split derives nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from heapq import merge
 from itertools import groupby
 from operator import itemgetter
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,9 +19,12 @@ from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import (
     CHECKPOINT,
     Checkpoint,
+    Pace,
+    Rows,
     checkpoint,
     encode_mark,
     expiry_row,
+    no_pace,
     read_checkpoint,
 )
 from holdfast.bucket.rewrite import SIDE_TABLES
@@ -24,18 +32,27 @@ from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt, StorageFailed
 from holdfast.limits import UNABSORBED_RECORDS
 from holdfast.log.entry import Entry, fold, pack
-from holdfast.log.header import LogState
+from holdfast.log.header import SEGMENT_HEAD_BYTES, Birth, LogState
 from holdfast.log.keyblock import Row, sorted_rows
 from holdfast.log.log import Log, Position
 from holdfast.log.records import Flag, Type
 from holdfast.log.recovery import Recovered, recover
 from holdfast.views.memory_view import MemoryView
 from holdfast.views.port import Table, View, Writer
-from holdfast.views.state import CAREFUL, EXPIRES, EXPIRES_AT, SIDE, TABLES, State
+from holdfast.views.state import CAREFUL, EXPIRES, EXPIRES_AT, SIDE, TABLES, State, Tally
 
-PAGE = 500
+PAGE = 200
 LITTLE_RECORDS = 50_000  # that opening may leave in memory where nothing was absorbed before
 NOWHERE = Position(0, 0, 0, 0)  # before every segment
+WAITS = "it may have to read through its parent"
+
+
+class _Expected(NamedTuple):
+    """The bucket that is to be opened, who lends it rows, and whether that is still open."""
+
+    bucket: str
+    lender: Bucket | None
+    waits: bool
 
 
 def create(settings: Settings, bucket: str, state: LogState) -> Bucket:
@@ -47,35 +64,60 @@ def create(settings: Settings, bucket: str, state: LogState) -> Bucket:
     return Bucket(settings, log, state)
 
 
-def open_bucket(settings: Settings, bucket: str, numbers: list[int]) -> Bucket | None:
+def open_bucket(
+    settings: Settings,
+    bucket: str,
+    numbers: list[int],
+    lender: Bucket | None = None,
+    *,
+    waits: bool = False,
+) -> Bucket | None:
     """A bucket as its last owner left it, or None where it was never born.
 
+    Args:
+        settings: what all buckets share.
+        bucket: its id.
+        numbers: its segments that exist, ascending.
+        lender: its parent, which holds its rows (``lent``).
+        waits: it is not known yet whether there is one.
+
     Raises:
-        Corrupt: damage inside the log, with its position.
+        Corrupt: damage inside the log, with its position; or it has to wait for that.
     """
     view = settings.open_view(bucket)
     opened = None
     try:
-        opened = _opened(settings, bucket, numbers, view)
+        opened = _opened(settings, numbers, view, _Expected(bucket, lender, waits))
     finally:
         if opened is None:
             view.close()
     return opened
 
 
-def _opened(settings: Settings, bucket: str, numbers: list[int], view: View) -> Bucket | None:
+def _opened(
+    settings: Settings, numbers: list[int], view: View, expected: _Expected
+) -> Bucket | None:
+    bucket, lender, waits = expected
     try:
         mark = read_checkpoint(view.get(Table.META, CHECKPOINT))
     except (Corrupt, msgspec.DecodeError):
         mark = None
-    found = recover(
-        settings.ground, bucket, numbers, settings.identity, mark.position if mark else None
-    )
+    shared = [] if lender is None else _shared(lender, bucket)
+    absorbed = mark.position if mark else None
+    found = recover(settings.ground, bucket, numbers, settings.identity, absorbed, lent=shared)
     if found is None:
         return None
     opened = Bucket(settings, found.log, found.state, view)
     replay.apply_controls(opened, found.groups)
-    _restore(opened, found, mark)
+    if waits and _absorbed(opened, mark) is None and _is_child(opened):
+        raise Corrupt(position=f"bucket {bucket}", what=WAITS)
+    if lender is not None:
+        opened.log.borrow(lender.log, shared)
+    if lender is not None and mark is None and _is_blank(view):
+        _borrow(opened, found, lender)
+    else:
+        _restore(opened, found, mark)
+    opened.lender = lender
     noting.resume(opened, found.groups)
     _drop_orphans(opened, numbers)
     opened.opened_version = opened.version
@@ -96,21 +138,69 @@ def _go_on_above(opened: Bucket) -> None:
         opened.broken = str(error)
 
 
+def _is_child(opened: Bucket) -> bool:
+    """Whether it shares segments with others, which a parent of its may not have done yet."""
+    return any(info.origin != opened.id for info in opened.log.ended.values())
+
+
+def _shared(parent: Bucket, child: str) -> list[int]:
+    """The segments that a child takes over, which have the same numbers in both logs."""
+    births = (birth for birth in parent.births if birth.child == child)
+    return [info.number for birth in births for info in birth.segments]
+
+
+def lent(parent: Bucket) -> Birth | None:
+    """The split of a parent that was opened, whose child's rows it still holds; or None.
+
+    It lets all of them go in one commit, when the child has a view of its own.
+    """
+    for birth in parent.births:
+        start, stop = birth.start, birth.stop
+        if birth.segments and (
+            parent.view.scan(Table.KEYS, start, stop, 1)
+            or any(start <= key < stop for key in parent.state.active.keys)
+        ):
+            return birth
+    return None
+
+
+def read_through(child: Bucket, parent: Bucket) -> None:
+    """Let a child read what lies below its own overlay in its parent's frozen state."""
+    child.state = State(parent.view)
+    child.state.frozen = parent.state.frozen
+    child.special = parent.special
+    child.weight = parent.weight
+
+
+def _borrow(opened: Bucket, found: Recovered, lender: Bucket) -> None:
+    """Read through the parent again, as since its birth; its own log is applied above that."""
+    read_through(opened, lender)
+    opened.may_expire = lender.may_expire
+    log = opened.log
+    own = [number for number, info in log.ended.items() if info.origin == log.bucket]
+    first = min([log.number, *own])
+    at = Position(first, SEGMENT_HEAD_BYTES, SEGMENT_HEAD_BYTES, log.head(first).digest)
+    opened.born_at = at
+    replay.replay(opened, found, at, opened.stop)
+    opened.weight = lender.weight + opened.state.active.tally.total()
+
+
 def _restore(opened: Bucket, found: Recovered, mark: Checkpoint | None) -> None:
     """Bring the state up to the log's end: from the view's checkpoint, or from nothing."""
     after = _absorbed(opened, mark)
     if after is None:
         rebuild(opened, found)
         return
+    stop = _held_to(opened, mark)
     try:
         if opened.births:  # a child may read through it: what is wrong is to be found now
             with opened.view.writer():
                 pass
         if mark is not None:
             opened.restore_counts(mark)
-            if (mark.start, mark.stop) != (opened.start, opened.stop):
-                _cut_view(opened, mark)
-        replay.replay(opened, found, after)
+            if (mark.start, mark.stop) != (opened.start, stop):
+                cut_view(opened)
+        replay.replay(opened, found, after, stop)
     except Corrupt:
         if not _view_is_bad(opened):
             raise
@@ -127,45 +217,60 @@ def _absorbed(opened: Bucket, mark: Checkpoint | None) -> Position | None:
     return NOWHERE if opened.log.is_whole() and _is_blank(opened.view) else None
 
 
-def _cut_view(opened: Bucket, mark: Checkpoint) -> None:
-    """Take out of a view what a split gave away, as its last step would have done.
+def _held_to(opened: Bucket, mark: Checkpoint | None) -> bytes:
+    """Where the rows end that a bucket still holds: behind its range while a child reads them."""
+    stops = [birth.stop for birth in opened.births if birth.segments]
+    if stops and (mark is None or (mark.start, mark.stop) == (opened.start, stops[0])):
+        return stops[0]
+    return opened.stop
 
-    If they stayed, a merge that brings the range back would show rows that the
+
+def cut_view(bucket: Bucket, pace: Pace = no_pace) -> None:
+    """Take out of a view what a split gave away.
+
+    If it stayed, a merge that brings the range back would show rows that the
     child deleted meanwhile.
     """
-    left = opened.view_tally
-    with opened.view.writer() as writer:
-        for start, stop in ((b"", opened.start), (opened.stop, None)):
-            for table in TABLES:
-                _cut_table(opened, writer, table, (start, stop))
-        mark_now = encode_mark(opened, mark.position, mark.version, left)
-        writer.put(Table.META, [(CHECKPOINT, mark_now)])
-    opened.special = left.special
-    opened.weight = left.total()
+    left = Tally(bucket.view_tally.keys, bucket.view_tally.special, dict(bucket.view_tally.live))
+    with bucket.view.writer() as writer:
+        for table in TABLES:
+            for span in ((b"", bucket.start), (bucket.stop, None)):
+                for page in _pages(bucket.view, table, span):
+                    _cut_out(writer, table, page, left)
+                    pace()
+        position = bucket.absorbed or bucket.born_at
+        mark = encode_mark(bucket, position, bucket.version, left, cut=True)
+        writer.put(Table.META, [(CHECKPOINT, mark)])
+    with bucket.lock:
+        bucket.special += left.special - bucket.view_tally.special
+        bucket.view_tally = left
 
 
-def _cut_table(
-    opened: Bucket, writer: Writer, table: Table, span: tuple[bytes, bytes | None]
-) -> None:
-    """Delete a table's rows in a span, and count them out."""
+def _pages(view: View, table: Table, span: tuple[bytes, bytes | None]) -> Iterator[Rows]:
+    """A table's rows in a span, in order, as a commit that goes on finds them."""
     at, stop = span
     while stop is None or at < stop:
-        page = opened.view.scan(table, at, stop, PAGE)
+        page = view.scan(table, at, stop, PAGE)
         if not page:
             return
-        writer.delete(table, [key for key, _ in page])
-        for key, row in page:
-            if table is Table.KEYS:
-                opened.view_tally.count(key, row, -1)
-            else:
-                _, segment, taken = SIDE.unpack_from(row)
-                opened.view_tally.count_bytes(segment, -taken)
-        if table is Table.KEYS:
-            writer.delete(Table.EXPIRY, _expiry_keys(page))
+        yield page
         at = page[-1][0] + b"\0"
 
 
-def _expiry_keys(page: list[tuple[bytes, bytes]]) -> list[bytes]:
+def _cut_out(writer: Writer, table: Table, page: Rows, tally: Tally) -> None:
+    """Delete rows of a table, and count them out."""
+    keys = [key for key, _ in page]
+    writer.delete(table, keys)
+    if table is Table.KEYS:
+        tally.count_all_out(keys, [row for _, row in page])
+        writer.delete(Table.EXPIRY, _expiry_keys(page))
+        return
+    for _, row in page:
+        _, segment, taken = SIDE.unpack_from(row)
+        tally.count_bytes(segment, -taken)
+
+
+def _expiry_keys(page: Rows) -> list[bytes]:
     return [
         expiry_row(expires, key)
         for key, row in page

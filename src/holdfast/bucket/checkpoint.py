@@ -109,12 +109,16 @@ def absorb_waiting(bucket: Bucket, pace: Pace = no_pace) -> None:
             bucket.absorbed = position
 
 
-def encode_mark(bucket: Bucket, position: Position, version: int, tally: Tally) -> bytes:
+def encode_mark(
+    bucket: Bucket, position: Position, version: int, tally: Tally, *, cut: bool = False
+) -> bytes:
     """The view's word on itself, for META.
 
-    While a split is not finished the view still holds what it gave away, and says so.
+    While a split is not finished the view still holds what it gave away, and says so; not
+    once it is ``cut`` to the bucket's range.
     """
-    stop = max([bucket.stop, *(birth.stop for birth in bucket.births)])
+    births = () if cut else bucket.births
+    stop = max([bucket.stop, *(birth.stop for birth in births)])
     return msgspec.msgpack.encode(
         Checkpoint(
             position,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from holdfast.bucket import commit, dividing
-from holdfast.bucket.birth import create
+from holdfast.bucket.birth import create, cut_view, read_through
 from holdfast.bucket.checkpoint import (
     CHECKPOINT,
     Pace,
@@ -30,7 +30,7 @@ from holdfast.bucket.checkpoint import (
 )
 from holdfast.bucket.rows import pack_row, unpack_row
 from holdfast.bucket.seal import seal
-from holdfast.errors import HoldfastError, OutcomeUnknown, StorageFailed
+from holdfast.errors import Corrupt, HoldfastError, OutcomeUnknown, StorageFailed
 from holdfast.log.entry import pack, unpack
 from holdfast.log.header import (
     Birth,
@@ -44,7 +44,7 @@ from holdfast.log.log import refused
 from holdfast.log.records import Type
 from holdfast.log.recovery import stands
 from holdfast.views.port import Table, Writer
-from holdfast.views.state import EXPIRES, EXPIRES_AT, SIDE, TABLES, State, Tally, needs_care
+from holdfast.views.state import EXPIRES, EXPIRES_AT, SIDE, TABLES, Tally, needs_care
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,7 @@ def _fork(bucket: Bucket, child: str, start: bytes, segments: tuple[SegmentInfo,
     bucket.stop = start
     bucket.locks.leave(start)
     if segments:
-        _lend(bucket, born)
+        _lend(bucket, born, birth)
     else:
         bucket.standing.add(birth.child)
         with suppress(StorageFailed, OutcomeUnknown):  # then upkeep says it later
@@ -136,20 +136,26 @@ def is_born(parent: Bucket, birth: Birth) -> bool:
     ground = parent.settings.ground
     shared = {info.number for info in birth.segments}
     own = [n for n in ground.listing().get(birth.child, []) if n not in shared]
-    if len(own) == 1 and not stands(ground, birth.child, own[0], parent.settings.identity):
-        ground.drop(birth.child, own.pop())
+    try:
+        if len(own) == 1 and not stands(ground, birth.child, own[0], parent.settings.identity):
+            ground.drop(birth.child, own.pop())
+    except Corrupt:
+        return True  # and damaged, which is its own affair
     return bool(own)
 
 
-def _lend(parent: Bucket, child: Bucket) -> None:
+def _lend(parent: Bucket, child: Bucket, birth: Birth) -> None:
     """Let the child read through the parent until it has taken over. Under the lock."""
-    child.weight = parent.weight = parent.weight // 2
-    parent.freeze()
+    prepare(parent)
+    read_through(child, parent)
     child.lender = parent
-    child.state = State(parent.view)
-    child.state.frozen = parent.state.frozen
-    child.log.borrow(parent.log)
-    child.special = parent.special
+    child.log.borrow(parent.log, [info.number for info in birth.segments])
+
+
+def prepare(parent: Bucket) -> None:
+    """Freeze what a child is to read through its parent; half of it counts as the child's."""
+    parent.weight //= 2
+    parent.freeze()
 
 
 def _confirm(parent: Bucket, child: str) -> None:
@@ -196,32 +202,33 @@ def take_over(child: Bucket, pace: Pace = no_pace) -> None:
             return
         birth = next(b for b in parent.births if b.child == child.id)
         share_segments(parent, birth, pace)
-        borrowed = child.state.frozen
-        while any(layer in parent.state.frozen for layer in borrowed):
+        held = parent.state.frozen
+        while any(layer in parent.state.frozen for layer in held):
             absorb_waiting(parent, pace)
         with parent.absorbing:
-            _load_view(parent, child, birth, pace)
-        parent.standing.add(child.id)
+            if child.state.view is not child.view:  # else a crash came right behind it
+                _load_view(parent, child, pace)
+            with child.lock:
+                child.log.return_loans([info.number for info in birth.segments])
+                child.lender = None
+            cut_view(parent, pace)
+            parent.standing.add(child.id)
         confirm(parent, child.id)
     child.resolve_all(pace)
     parent.resolve_all(pace)
 
 
-def _load_view(parent: Bucket, child: Bucket, birth: Birth, pace: Pace) -> None:
-    """The child's own view from the parent's, which then forgets those rows."""
-    borrowed = child.state.frozen
+def _load_view(parent: Bucket, child: Bucket, pace: Pace) -> None:
+    """The child's own view from the parent's."""
     with child.view.writer() as writer:
         tally = _copy_view(parent, child, writer, pace)
         mark = encode_mark(child, child.born_at, child.version, tally)
         writer.put(Table.META, [(CHECKPOINT, mark)])
     with child.lock:
-        child.log.return_loans([info.number for info in birth.segments])
         child.state.view = child.view
-        child.state.thaw(borrowed)
+        child.state.thaw(child.state.frozen)
         child.view_tally = tally
         child.absorbed = child.born_at
-        child.lender = None
-    _forget_range(parent, child, tally, pace)
 
 
 def _copy_view(parent: Bucket, child: Bucket, writer: Writer, pace: Pace) -> Tally:
@@ -251,40 +258,6 @@ def _count(table: Table, rows: list[tuple[bytes, bytes]], tally: Tally, writer: 
         if expires:
             expiring.append((expiry_row(expires, key), key))
     writer.put(Table.EXPIRY, sorted(expiring))
-
-
-def _forget_range(parent: Bucket, child: Bucket, tally: Tally, pace: Pace) -> None:
-    """Take the child's rows out of the parent's view and counts."""
-    with parent.view.writer() as writer:
-        for table in TABLES:
-            at: bytes | None = child.start
-            while at is not None:
-                rows = parent.view.scan(table, at, child.stop, PAGE)
-                writer.delete(table, [key for key, _ in rows])
-                if table is Table.KEYS:
-                    writer.delete(Table.EXPIRY, _expiry_keys(rows))
-                at = rows[-1][0] + b"\0" if rows else None
-                pace()
-        left = Tally(
-            parent.view_tally.keys, parent.view_tally.special, dict(parent.view_tally.live)
-        )
-        left.keys -= tally.keys
-        left.special -= tally.special
-        for segment, taken in tally.live.items():
-            left.count_bytes(segment, -taken)
-        position = parent.absorbed or parent.born_at
-        mark = encode_mark(parent, position, parent.version, left)
-        writer.put(Table.META, [(CHECKPOINT, mark)])
-    with parent.lock:
-        parent.view_tally = left
-
-
-def _expiry_keys(rows: list[tuple[bytes, bytes]]) -> list[bytes]:
-    return [
-        expiry_row(expires, key)
-        for key, row in rows
-        if (expires := EXPIRES.unpack_from(row, EXPIRES_AT)[0])
-    ]
 
 
 def merge(left: Bucket, right: Bucket) -> bool:

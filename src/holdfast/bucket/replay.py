@@ -30,45 +30,48 @@ ASIDE = BESIDE | dividing.TELLING  # records of what the state keeps beside keys
 KEY_TYPES = REMOVALS | {Type.STORE, Type.APPEND, Type.RELEASE, Type.JOIN}
 
 
-def replay(opened: Bucket, found: Recovered, after: Position) -> None:
-    """Apply everything behind a position, in the order of the log."""
+def replay(opened: Bucket, found: Recovered, after: Position, stop: bytes) -> None:
+    """Apply everything behind a position, in the order of the log, to keys below ``stop``."""
     log = opened.log
+    span = opened.start, stop
     for number in sorted(n for n in log.ended if n >= after.segment):
         block = log.key_block(number) if number > after.segment else None
         if block is not None:
-            _apply_runs(opened, runs_of_block(block))
+            _apply_runs(opened, runs_of_block(block), span)
         else:
             runs = Runs(number)
-            _apply_runs(opened, log.scanned(number, runs.scan, after, READ_BYTES))
-            _apply_runs(opened, (runs.run,))
+            _apply_runs(opened, log.scanned(number, runs.scan, after, READ_BYTES), span)
+            _apply_runs(opened, (runs.run,), span)
     tail = (
         group
         for group in found.groups
         if after.segment != log.number or group.head.start >= after.stop
     )
-    _apply_runs(opened, runs_of_groups(tail, log.number))
+    _apply_runs(opened, runs_of_groups(tail, log.number), span)
     note_floors(opened, found.groups)
     opened.weight = opened.state.tally(opened.view_tally).total()
 
 
-def _apply_runs(opened: Bucket, runs: Iterable[Stores | Row]) -> None:
-    """Fold records of the bucket's range into the state."""
+def _apply_runs(opened: Bucket, runs: Iterable[Stores | Row], span: tuple[bytes, bytes]) -> None:
+    """Fold records of a range of keys into the state."""
+    start, stop = span
     for run in runs:
         if isinstance(run, Stores):
             if run.keys:
-                _apply_stores(opened, run)
-        elif opened.start <= run.key < opened.stop:
+                _apply_stores(opened, run, span)
+        elif start <= run.key < stop:
             opened.version = max(opened.version, run.version)
             _apply_row(opened, run)
 
 
-def _apply_stores(opened: Bucket, run: Stores) -> None:
+def _apply_stores(opened: Bucket, run: Stores, span: tuple[bytes, bytes]) -> None:
     """Take in plain stores at once: what ``_apply_row`` makes of each of them."""
+    start, stop = span
     opened.version = max(opened.version, run.version)
     active = opened.state.active
     rows = dict(zip(run.keys, run.entries, strict=True))
-    if not opened.start <= min(rows) or not max(rows) < opened.stop:
-        rows = {key: row for key, row in rows.items() if opened.start <= key < opened.stop}
+    if not start <= min(rows) or not max(rows) < stop:
+        rows = {key: row for key, row in rows.items() if start <= key < stop}
     taken = run.taken_bytes
     if len(rows) < len(run.keys):  # not ours, or stored twice
         pairs = zip(run.keys, run.entries, strict=True)

@@ -149,9 +149,9 @@ class Log:
         """The first number above every segment's, and above those set aside for a merge."""
         return max(self.number, *self.ended, self.reserved) + 1
 
-    def borrow(self, lender: Log) -> None:
+    def borrow(self, lender: Log, numbers: Iterable[int]) -> None:
         """Read ended segments through another log's files until they are shared (fork)."""
-        for number in self.ended:
+        for number in numbers:
             self._open[number] = lender.segment(number)
 
     def return_loans(self, numbers: Iterable[int]) -> None:

@@ -8,7 +8,7 @@ a torn tail the log goes on in a new segment that names where the old one ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -49,6 +49,8 @@ def recover(  # noqa: PLR0917 - what a log is recovered from
     numbers: list[int],
     identity: Identity,
     absorbed: Position | None = None,
+    *,
+    lent: Collection[int] = (),
 ) -> Recovered | None:
     """Open a bucket's log as the last owner left it.
 
@@ -58,6 +60,7 @@ def recover(  # noqa: PLR0917 - what a log is recovered from
         numbers: the segments that exist, ascending.
         identity: the store's id and incarnation.
         absorbed: a view's checkpoint; a segment that ends before it is damaged.
+        lent: segments that the bucket may read in its parent's folder.
 
     Returns:
         The log, or None where no segment ever became durable (the bucket was
@@ -75,7 +78,7 @@ def recover(  # noqa: PLR0917 - what a log is recovered from
             continue
         found = _end(log, number, absorbed)
         if found is not None:
-            _settle(log, found, numbers, foreign)
+            _settle(log, found, {*numbers, *lent}, foreign)
             return found
         log.drop(number)
     for number in foreign:
@@ -151,7 +154,7 @@ def _was_durable(data: bytes, stop: int, number: int, absorbed: Position | None)
     return durable_beyond(data, 0, stop, len(data))
 
 
-def _settle(log: Log, found: Recovered, numbers: list[int], foreign: dict[int, Origin]) -> None:
+def _settle(log: Log, found: Recovered, present: set[int], foreign: dict[int, Origin]) -> None:
     """Adopt the segments that the log names; they must exist.
 
     Foreign segments above the log's end must be named too, or be what a merge
@@ -163,7 +166,6 @@ def _settle(log: Log, found: Recovered, numbers: list[int], foreign: dict[int, O
         if info is None or (info.origin, info.origin_number) != origin:
             raise _misplaced(log, number)
     log.reserved = max([0, *expected])
-    present = set(numbers)
     for info in named.values():
         if info.number not in present:
             raise Corrupt(position=log.where(info.number, 0), what="segment is missing")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from holdfast.bucket import birth, commit, fork, repair
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.checkpoint import Pace, never, no_pace
+from holdfast.bucket.checkpoint import Pace, absorb_waiting, never, no_pace
 from holdfast.bucket.collect import expel, try_collect
 from holdfast.bucket.dormant import Dormant, Told
 from holdfast.bucket.settings import Settings
@@ -67,6 +67,8 @@ class Placement:
         self._usual = -(-settings.bucket_bytes // settings.segment_bytes)
         self.split_soon: Callable[[Bucket], object] = self.split_full
         self.beside = False  # upkeep sets both where it splits beside the writers
+        self._lenders: dict[str, Bucket] = {}  # open parents, by children that are to be opened
+        self._waits = True  # whether more of these may be found
         if self._is_all(told) and share is WHOLE:
             self.directory = Directory(Dormant(settings, one) for one in told)
         else:
@@ -95,6 +97,7 @@ class Placement:
         opened: dict[str, Bucket] = {}
         damage: dict[str, Corrupt] = {}
         waiting = self._names(share)
+        self._waits = True
         while waiting:
             # Listed anew each round: what was tried before may have dropped torn segments.
             listed = ground.listing()
@@ -119,8 +122,11 @@ class Placement:
             waiting |= redone - opened.keys()
             waiting -= _retired(opened)  # half buried perhaps; their segments live elsewhere
             if (len(opened), len(waiting)) == before:
-                break
-        return self._placed(opened, {name: damage[name] for name in waiting}, share)
+                if not self._waits:
+                    break
+                self._waits = False  # who waited for a parent has none that lends
+        unread = self._share_with_damaged(opened)
+        return self._placed(opened, unread | {name: damage[name] for name in waiting}, share)
 
     def _names(self, share: Share) -> set[str]:
         """The buckets to open. Where a bucket begins never changes, so that tells whose it is."""
@@ -138,9 +144,12 @@ class Placement:
         self, name: str, numbers: list[int], opened: dict[str, Bucket]
     ) -> tuple[Bucket | None, list[str]]:
         """A bucket, and the children of its splits that have to be opened (again)."""
-        bucket = birth.open_bucket(self.settings, name, numbers)
+        lender = self._lenders.get(name)
+        waits = lender is None and self._waits
+        bucket = birth.open_bucket(self.settings, name, numbers, lender, waits=waits)
         if bucket is None:
             return None, []
+        self._lenders.pop(name, None)
         try:
             return bucket, self._redo(bucket, opened)
         except Corrupt:
@@ -166,22 +175,50 @@ class Placement:
     def _redo(self, parent: Bucket, opened: dict[str, Bucket]) -> list[str]:
         """Do again what follows from the splits in a parent's log; the children to open."""
         children = []
+        lent = birth.lent(parent)
         for planned in parent.births:
             if planned.child not in opened:
-                fork.share_segments(parent, planned)
+                if planned is not lent:
+                    fork.share_segments(parent, planned)
                 if not fork.is_born(parent, planned):
                     fork.be_born(parent, planned).close()
                 children.append(planned.child)
+        if lent is not None:
+            fork.prepare(parent)
+            if lent.child in opened:
+                opened[lent.child].lender = parent
+            else:
+                self._lenders[lent.child] = parent
         return children
+
+    def _share_with_damaged(self, opened: dict[str, Bucket]) -> dict[str, Corrupt]:
+        """Give children that cannot be opened what their parents hold for them, to be mended from.
+
+        Parents that turn out to be damaged, too, are taken out of ``opened`` and told.
+        """
+        damage = {}
+        for name, parent in self._lenders.items():
+            try:
+                for planned in parent.births:
+                    if planned.child == name:
+                        fork.share_segments(parent, planned)
+                absorb_waiting(parent)
+                birth.cut_view(parent)
+            except Corrupt as error:
+                damage[parent.id] = error
+                opened.pop(parent.id).close()
+        self._lenders.clear()
+        return damage
 
     def _first(self) -> Bucket:
         now = self.settings.time.now_ns()
         return birth.create(self.settings, self.new_id(), LogState(LOWEST, HIGHEST, 0, now))
 
-    @staticmethod
-    def _finish(bucket: Bucket) -> None:
+    def _finish(self, bucket: Bucket) -> None:
         """Settle what a crash left between a decision and its last step, or leave it to upkeep."""
-        bucket.standing.update(planned.child for planned in bucket.births)
+        if bucket.births:
+            borrow = {one.id for one in self.directory if one.lender is bucket}
+            bucket.standing.update({planned.child for planned in bucket.births} - borrow)
         with suppress(StorageFailed, OutcomeUnknown):  # a full disk can be read all the same
             fork.finish_moves(bucket)
 
