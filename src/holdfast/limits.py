@@ -59,6 +59,7 @@ VIEW_KEY_BYTES: Final = 480  # longer keys share a row under their first 480 byt
 VIEW_KEYS_SHARED: Final = 1_000  # keys that may share those first bytes
 OVERLAY_RECORDS: Final = 500_000
 OVERLAY_BYTES: Final = 128 * MIB
+OVERLAYS_BYTES: Final = 2 * OVERLAY_BYTES  # of all buckets together
 UNABSORBED_RECORDS: Final = 1_000_000
 UNABSORBED_BYTES: Final = GIB
 OPEN_BUCKETS: Final = 256

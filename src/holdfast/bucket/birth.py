@@ -118,6 +118,7 @@ def _opened(
     else:
         _restore(opened, found, mark)
     opened.lender = lender
+    settings.room.count(opened.state.active)
     noting.resume(opened, found.groups)
     _drop_orphans(opened, numbers)
     opened.opened_version = opened.version

@@ -309,15 +309,6 @@ class Bucket(Reader):
         self.frozen_at = self.published
         self.crowded = self.weight >= self.bound
 
-    def makes_way(self) -> bool:
-        """Whether memory takes more: a full overlay goes below a new one, if none waits there."""
-        with self.lock:
-            if self.state.active.is_full():
-                if self.state.frozen or self.lender is not None:
-                    return False
-                self.freeze()
-            return True
-
     def tally(self) -> Tally:
         """The counts over all layers, exact where ``resolve_all`` went before.
 
@@ -448,10 +439,12 @@ class Bucket(Reader):
                 self.start = self.stop = NOWHERE  # so that every key has moved away from here
                 self.log.park()
         finally:
+            self.settings.room.give_back((self.state.active, *self.state.frozen))
             self.view.close()  # waits for a checkpoint, which waits for the lock
 
     def begin_anew(self, state: State, special: int) -> None:
         """Read from a state that was derived from the log; the view counts for nothing."""
+        self.settings.room.give_back((self.state.active, *self.state.frozen))
         self.state = state
         self.prints = self.growing = self.presence = None
         self.view_tally = Tally()

@@ -101,6 +101,7 @@ def absorb_waiting(bucket: Bucket, pace: Pace = no_pace) -> None:
             writer.put(Table.META, [(CHECKPOINT, encode_mark(bucket, position, version, tally))])
         with bucket.lock:
             bucket.state.thaw(layers)
+            bucket.settings.room.give_back(layers)
             # What an overlay held is not held on to for key blocks, but for those that come next.
             active = bucket.log.number
             if len(bucket.noted.get(active, ())) > NOTED_ROWS:

@@ -356,6 +356,7 @@ def _take_in(left: Bucket, right: Bucket, taken: PursedMerge) -> None:
     left.retired = (*left.retired, right.id)
     right.stop = right.start
     right.closed = True
+    right.settings.room.give_back((right.state.active, *right.state.frozen))
     left.weight += right.weight
     left.may_expire |= right.may_expire
     left.searched |= right.searched

@@ -17,7 +17,6 @@ from crc32c import crc32c
 
 from holdfast.bucket import commit
 from holdfast.bucket.group import Gathering
-from holdfast.limits import OVERLAY_BYTES
 from holdfast.log.entry import ENTRY, PLAIN_ENTRY
 from holdfast.log.group import GROUP_HEAD_BYTES
 from holdfast.log.packs import packed
@@ -292,7 +291,7 @@ def store_one(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) 
         if key > bucket.highest:  # noqa: PLR1730 - a call to max costs more than the rest
             bucket.highest = key
         bucket.weight = weight = bucket.weight + length
-        full = weight >= bucket.bound or held >= OVERLAY_BYTES
+        full = weight >= bucket.bound or held >= active.most
         bucket.crowded = full or bucket.crowded
     return Receipt(name, version, size, None, bucket.id)
 

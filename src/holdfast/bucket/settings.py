@@ -9,6 +9,7 @@ import msgspec
 
 from holdfast.bucket.gates import Gates
 from holdfast.bucket.lag import Lags
+from holdfast.bucket.room import Room
 from holdfast.clock import BucketTime, Clock, Entropy
 from holdfast.engines.port import Segments
 from holdfast.log.header import Identity
@@ -38,7 +39,8 @@ class Settings(msgspec.Struct, frozen=True):
     ``open_view`` makes the view of a bucket id, ``drop_view`` forgets it for good.
     ``in_place``: sealed segments are mapped; without it every read is a call, so that
     a cold page never holds the interpreter (rule 12). ``lags``: reads that are not charged yet.
-    ``behind``: who syncs beside writers. ``gates``: how often namespaces may be asked.
+    ``behind``: who syncs beside writers. ``room``: what all overlays may hold. ``gates``: how
+    often namespaces may be asked.
     """
 
     ground: Segments
@@ -54,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True):
     lags: Lags
     in_place: bool = True
     behind: Behind = msgspec.field(default_factory=Behind)
+    room: Room = msgspec.field(default_factory=Room)
     gates: Gates = msgspec.field(default_factory=lambda: Gates(lambda: 0))
 
     @property

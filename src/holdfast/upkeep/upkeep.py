@@ -13,7 +13,7 @@ from functools import partial
 from threading import Event, RLock, Thread
 from typing import NamedTuple
 
-from holdfast.bucket import commit
+from holdfast.bucket import commit, room
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace, checkpoint, no_pace
 from holdfast.bucket.dormant import Dormant
@@ -307,7 +307,7 @@ class Upkeep:
         behind = {bucket.id: self._backlog(bucket) for bucket in buckets}
         total = Backlog(*map(sum, zip(*behind.values(), strict=True))) if behind else NOTHING
         for bucket in sorted(buckets, key=lambda b: -behind[b.id].weight()):
-            if total.weight() < 1 or self._stop.is_set():
+            if self._stop.is_set() or not (total.weight() >= 1 or self._settings.room.is_short()):
                 return
             checkpoint(bucket, self._pace)
             total = total.less(behind[bucket.id])
@@ -363,14 +363,14 @@ class Upkeep:
 
     def has_room(self, bucket: Bucket) -> bool:
         """Whether the bucket's memory can take more; if not, upkeep hurries."""
-        if not bucket.state.active.is_full():
+        if room.fits(bucket):
             return True
         if self._thread is None:
             if bucket.state.frozen:
                 self.tick()
             return True
         self.hurry()
-        return bucket.makes_way()
+        return room.makes_way(bucket)
 
     def settle(self) -> None:
         """Leave everything absorbed and sealed, so that the next open has little to do."""

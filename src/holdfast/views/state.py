@@ -16,7 +16,7 @@ from itertools import islice
 
 from sortedcontainers import SortedList
 
-from holdfast.limits import OVERLAY_BYTES, OVERLAY_RECORDS
+from holdfast.limits import OVERLAY_RECORDS
 from holdfast.log.entry import DELETED, ENTRY, ENTRY_BYTES, live_bytes, unpack
 from holdfast.log.packs import Pack
 from holdfast.log.records import OVERHEAD, Flag
@@ -25,6 +25,7 @@ from holdfast.views.presence import Presence
 
 ROW_OVERHEAD = 220  # bytes of two bytes objects and a dict slot, measured
 PLAIN_HELD = ENTRY_BYTES + ROW_OVERHEAD  # of a plain store's row in memory, beside its key
+PORTION_LEAST = 64 << 10  # bytes that each overlay may take, however many there are
 EXPIRES = struct.Struct("<Q")
 EXPIRES_AT = 16  # of the expiry in an entry (log/entry.py)
 FLAGS = struct.Struct("<H")
@@ -122,6 +123,7 @@ class Overlay:
         "expiring",
         "held",
         "keys",
+        "most",
         "packed",
         "packs",
         "present",
@@ -146,6 +148,7 @@ class Overlay:
         self.packed = 0  # rows in packs
         self.expiring: list[tuple[int, bytes]] = []
         self.held = 0  # bytes of memory, approximately
+        self.most = PORTION_LEAST  # of these, before somebody asks for more (bucket/room.py)
         self._order: dict[Table, SortedList[bytes]] = {}
 
     def records(self) -> int:
@@ -154,7 +157,11 @@ class Overlay:
 
     def is_full(self) -> bool:
         """Whether it may take no more (rules 4, 10). Stores reach the bytes before the count."""
-        return self.held >= OVERLAY_BYTES or len(self.keys) >= OVERLAY_RECORDS
+        return self.held >= self.most or self.has_most_records()
+
+    def has_most_records(self) -> bool:
+        """Whether no other portion of memory lets it take more."""
+        return len(self.keys) >= OVERLAY_RECORDS
 
     def put_plain(
         self, rows: dict[bytes, bytes], segment: int, taken_bytes: int, *, fresh: bool = False

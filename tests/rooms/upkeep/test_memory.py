@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
 import pytest
 
-import holdfast.bucket.plain
+import holdfast.bucket.room
 import holdfast.views.state
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import no_pace
@@ -18,7 +18,8 @@ from holdfast.errors import Busy
 from holdfast.store.namespace import Namespace
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock
-from holdfast.views.state import ROW_OVERHEAD, Overlay
+from holdfast.testing.platter import copy_tree
+from holdfast.views.state import PLAIN_HELD, ROW_OVERHEAD, Overlay
 from tests.growth.growing import in_memory
 
 ROWS = 200
@@ -109,8 +110,7 @@ def test_long_keys_fill_an_overlay_by_their_bytes(
     monkeypatch: pytest.MonkeyPatch, together: int
 ) -> None:
     most = 100_000
-    for module in (holdfast.views.state, holdfast.bucket.plain):
-        monkeypatch.setattr(module, "OVERLAY_BYTES", most)
+    monkeypatch.setattr(holdfast.bucket.room, "OVERLAY_BYTES", most)
     with in_memory(MemoryDisk(), bucket_bytes=64 << 20) as (store, _):
         with store.upkeep._turn:
             store.upkeep.start()
@@ -124,6 +124,89 @@ def test_long_keys_fill_an_overlay_by_their_bytes(
             ] * 2
             assert most <= state.active.held < most + together * 1_000
         store.upkeep.stop()
+
+
+BOUND = 200_000  # of all overlays together
+LEAST_PORTION = 1_000
+KEYS = [f"{number:05}" for number in Random(0).sample(range(100_000), 1_500)]
+
+
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A store of many buckets with nothing in memory, whose overlays have little room together."""
+    for module in (holdfast.views.state, holdfast.bucket.room):
+        monkeypatch.setattr(module, "PORTION_LEAST", LEAST_PORTION)
+    monkeypatch.setattr(holdfast.bucket.room, "PORTION_BYTES", 5_000)
+    monkeypatch.setattr(holdfast.bucket.room, "OVERLAYS_BYTES", BOUND)
+    with in_memory(MemoryDisk()) as (store, _):
+        ns = store.namespace("acme")
+        for key in KEYS:
+            ns.put(key, bytes(400))
+        store.rebuild()
+        assert held_by_each(store) == [0] * len(store.placement.directory)
+        assert len(store.placement.directory) > 8
+        yield store
+
+
+def held_by_each(store: Store) -> list[int]:
+    return [bucket.state.bytes_held() for bucket in store.placement.directory]
+
+
+def overwrite(store: Store) -> None:
+    """Small values over large ones: nothing grows but what is in memory."""
+    for key in KEYS:
+        store.namespace("acme").put(key, b"")
+
+
+def held_when_busy(store: Store, write: Callable[[Store], None]) -> list[int]:
+    """What each bucket holds when a write was refused, because upkeep never has its turn."""
+    with store.upkeep._turn:
+        store.upkeep.start()
+        with pytest.raises(Busy):
+            write(store)
+        held = held_by_each(store)
+    store.upkeep.stop()
+    return held
+
+
+def write_to_the_first(store: Store) -> None:
+    for number in range(300):
+        store.namespace("acme").put(f"0{number:03}", b"")
+
+
+def test_overlays_of_many_buckets_share_one_bound(many: Store) -> None:
+    held = held_when_busy(many, overwrite)
+    first = 2 * len(held) * (LEAST_PORTION + PLAIN_HELD + 100)  # portions, of two overlays each
+    assert BOUND // 2 < sum(held) < BOUND + first
+    assert all(held)
+    many.tick()
+    for key in KEYS[:100]:  # and then there is room for more
+        many.namespace("acme").put(key, b"")
+    assert many.check().ok
+
+
+def test_what_an_opening_replayed_counts_with_what_comes(many: Store) -> None:
+    ns = many.namespace("acme")
+    for key in KEYS[:600]:
+        ns.put(key, b"")  # without its thread, upkeep is its caller's affair
+    assert isinstance(many.disk, MemoryDisk)
+    with in_memory(MemoryDisk(copy_tree(many.disk.root, {})), seed=1) as (again, _):
+        before = held_by_each(again)
+        assert sum(before) > BOUND
+        held = held_when_busy(again, write_to_the_first)
+        assert held[1:] == before[1:]
+        assert held[0] < before[0] + 2 * (LEAST_PORTION + PLAIN_HELD + 100)
+
+
+def test_room_that_others_have_comes_back(many: Store) -> None:
+    """Where little is in each overlay, none of them is worth absorbing by itself."""
+    ns = many.namespace("acme")
+    for key in KEYS[:600]:
+        ns.put(key, b"")
+    before = sum(held_by_each(many))
+    assert before > BOUND * 0.7
+    many.tick(60)
+    assert sum(held_by_each(many)) < BOUND * 0.8
 
 
 def counted(overlay: Overlay) -> int:
