@@ -96,7 +96,8 @@ class Flat(Sequence[tuple[bytes, bytes]]):
 
     def ascending(self) -> list[bytes]:
         """The keys."""
-        return _told(self._cells[:, : self.wide].take(self._chosen, axis=0))
+        # In this order: to take rows of a part of the columns, all of that is copied first.
+        return _told(self._cells.take(self._chosen, axis=0)[:, : self.wide])
 
     def checked(self, check: Callable[[bytes, int], int], seed: int) -> list[tuple[bytes, bytes]]:
         """Keys and rows, each row followed by ``check(key + row, seed)`` (u32, little-endian)."""
