@@ -71,13 +71,14 @@ class Store(msgspec.Struct, gc=False):
 
 
 class Append(msgspec.Struct, gc=False):
-    """Add bytes to a value."""
+    """Add bytes to a value. ``more``: they go on from an append of the same call."""
 
     key: bytes
     name: str
     value: bytes | memoryview
     once: Once | None = None
     cost_atto: int = 0
+    more: bool = False
 
 
 class Delete(msgspec.Struct, gc=False):

@@ -44,6 +44,7 @@ from holdfast.operations import (
     Release,
     Renew,
     Store,
+    StoreOptions,
     Unlock,
 )
 from holdfast.values import Receipt, Receipts
@@ -133,7 +134,7 @@ class Call:
         purse = self._bucket.purses.of(operation.key)
         if purse is None or type(operation) not in KINDS:
             return _planned(self._bucket, operation, self._group)
-        kind = KINDS[type(operation)] if not _is_forced(operation) else ""
+        kind = "" if _is_free(operation) else KINDS[type(operation)]
         if not isinstance(operation, Delete) and purse.lacks(price_of(purse.terms, kind)):
             raise _empty(purse, price_of(purse.terms, kind))
         asked_for = operation
@@ -384,6 +385,20 @@ def _prepaid(purse: Purse, operation: Store) -> Store:
 def _is_forced(operation: Operation) -> bool:
     """What the house does by itself is never refused."""
     return isinstance(operation, Delete) and operation.why != "asked"
+
+
+def _is_free(operation: Operation) -> bool:
+    """Whether it is no operation of a caller's; what it stores is paid for all the same.
+
+    So are the further records of one append, and an object that the house rewrites as it is.
+    """
+    match operation:
+        case Append(more=more):
+            return more
+        case Store(options=StoreOptions(expect=expect)):
+            return expect is not None
+        case _:
+            return _is_forced(operation)
 
 
 def _refusal(purse: Purse, taken: Booking) -> HoldfastError | None:

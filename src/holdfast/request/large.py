@@ -324,7 +324,10 @@ def _records_of(operation: Append) -> list[Append]:
     if len(value) <= VALUE_RECORD_BYTES:
         return [operation]
     places = range(0, len(value), VALUE_RECORD_BYTES)
-    return [Append(key, name, value[at : at + VALUE_RECORD_BYTES]) for at in places]
+    return [
+        Append(key, name, value[at : at + VALUE_RECORD_BYTES], more=operation.more or at > 0)
+        for at in places
+    ]
 
 
 def wants_folding(outcome: object) -> bool:

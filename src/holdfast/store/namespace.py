@@ -297,7 +297,7 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
         total = 0
         for at in builtins.range(0, max(len(value), 1), large.APPEND_BYTES):
             piece = value[at : at + large.APPEND_BYTES]
-            total = large.append(self._corridor, Append(composite, key, piece))
+            total = large.append(self._corridor, Append(composite, key, piece, more=at > 0))
         return total
 
     def delete(self, key: str, missing_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - the face

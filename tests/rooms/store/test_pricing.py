@@ -60,6 +60,16 @@ def test_what_was_quoted_is_charged(store: Store, clock: ManualClock) -> None:
     assert quoted.tariff == "enclave"
 
 
+@pytest.mark.parametrize("size", [1, VALUE_RECORD_BYTES, VALUE_RECORD_BYTES + 1, 70 << 20])
+def test_an_append_is_one_operation_however_many_records_it_is(store: Store, size: int) -> None:
+    acme = charged(store, "acme")
+    acme.put("k", b"v", ttl=60)
+    quoted = acme.quote("append", key="k", size_bytes=size)
+    with acme.bill() as bill:
+        acme.append("k", bytes(size))
+    assert bill.cost_atto == quoted.atto == C + 60 * size * STORAGE
+
+
 def test_a_stat_and_a_kept_life_are_quoted_as_they_are_charged(
     store: Store, clock: ManualClock
 ) -> None:
