@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from random import Random
 
 import pytest
@@ -98,6 +99,20 @@ def test_many_rows_are_not_copied_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert ordered(told, 10 * BATCH, lambda: paced.append(1)) is not None
     assert len(paced) > len(told) // 3
     assert [len(lot) for lot in packs._lots(told)] == [3, 3, 3, 1]
+
+
+def test_the_keys_of_a_few_rows_are_told_without_a_copy_of_all() -> None:
+    made = in_order(batches(9, 40_000))
+    assert made is not None
+    run = next(made.runs(no_pace))[:10]
+    assert isinstance(run, packs.Flat)
+    tracemalloc.start()
+    try:
+        assert run.ascending() == [key for key, _ in run]
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 9 * 10_000  # bytes; all keys are four times as many
 
 
 def test_a_pack_tells_its_rows_again() -> None:
