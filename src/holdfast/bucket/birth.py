@@ -102,7 +102,8 @@ def _opened(
         mark = read_checkpoint(view.get(Table.META, CHECKPOINT))
     except (Corrupt, msgspec.DecodeError):
         mark = None
-    shared = [] if lender is None else _shared(lender, bucket)
+    births = () if lender is None else lender.births
+    shared = next((birth.shared for birth in births if birth.child == bucket), ())
     absorbed = mark.position if mark else None
     found = recover(settings.ground, bucket, numbers, settings.identity, absorbed, lent=shared)
     if found is None:
@@ -142,12 +143,6 @@ def _go_on_above(opened: Bucket) -> None:
 def _is_child(opened: Bucket) -> bool:
     """Whether it shares segments with others, which a parent of its may not have done yet."""
     return any(info.origin != opened.id for info in opened.log.ended.values())
-
-
-def _shared(parent: Bucket, child: str) -> list[int]:
-    """The segments that a child takes over, which have the same numbers in both logs."""
-    births = (birth for birth in parent.births if birth.child == child)
-    return [info.number for birth in births for info in birth.segments]
 
 
 def lent(parent: Bucket) -> Birth | None:

@@ -134,7 +134,7 @@ def be_born(bucket: Bucket, birth: Birth) -> Bucket:
 def is_born(parent: Bucket, birth: Birth) -> bool:
     """Whether the child has a first segment of its own; a torn one is cleared away."""
     ground = parent.settings.ground
-    shared = {info.number for info in birth.segments}
+    shared = birth.shared
     own = [n for n in ground.listing().get(birth.child, []) if n not in shared]
     try:
         if len(own) == 1 and not stands(ground, birth.child, own[0], parent.settings.identity):
@@ -149,7 +149,7 @@ def _lend(parent: Bucket, child: Bucket, birth: Birth) -> None:
     prepare(parent)
     read_through(child, parent)
     child.lender = parent
-    child.log.borrow(parent.log, [info.number for info in birth.segments])
+    child.log.borrow(parent.log, birth.shared)
 
 
 def prepare(parent: Bucket) -> None:
@@ -209,7 +209,7 @@ def take_over(child: Bucket, pace: Pace = no_pace) -> None:
             if child.state.view is not child.view:  # else a crash came right behind it
                 _load_view(parent, child, pace)
             with child.lock:
-                child.log.return_loans([info.number for info in birth.segments])
+                child.log.return_loans(birth.shared)
                 child.lender = None
             cut_view(parent, pace)
             parent.standing.add(child.id)

@@ -82,6 +82,11 @@ class Birth(msgspec.Struct, frozen=True, array_like=True):
     time_ns: int
     segments: tuple[SegmentInfo, ...] = ()
 
+    @property
+    def shared(self) -> tuple[int, ...]:
+        """The segments that the child takes over, which have the same numbers in both logs."""
+        return tuple(info.number for info in self.segments)
+
 
 class PursedBirth(Birth, frozen=True, array_like=True):
     """A split of a bucket that has purses: ``purses`` are the child's shares."""

@@ -162,15 +162,11 @@ def held(placement: Placement) -> Iterator[list[Noted]]:
         for bucket in buckets:
             if bucket.broken:
                 raise StorageFailed(bucket=bucket.id, cause=bucket.broken)
-        lent = {
-            birth.child: {info.number for info in birth.segments}
-            for bucket in buckets
-            for birth in bucket.births
-        }
-        yield [_note(bucket, lent.get(bucket.id, set())) for bucket in buckets]
+        lent = {birth.child: birth.shared for bucket in buckets for birth in bucket.births}
+        yield [_note(bucket, lent.get(bucket.id, ())) for bucket in buckets]
 
 
-def _note(bucket: Bucket, lent: set[int]) -> Noted:
+def _note(bucket: Bucket, lent: Sequence[int]) -> Noted:
     """Note a bucket, without what is ``lent``: whoever opens the parent shares that with it.
 
     That is so until the parent's log says that the child stands, also where the child has files
