@@ -205,7 +205,7 @@ class Funding:
             settle(bucket, one.namespace, Settlement(received=(number, amount)))
 
     def _fund(self, one: Metering, bucket: Bucket, amount: int) -> None:
-        if amount <= 0:
+        if amount <= 0 or bucket.closed:  # merged away, and void by now, perhaps
             return
         made = self._ledger().fund(one.account, bucket.id, amount)
         kept = settle(bucket, one.namespace, Settlement(received=(made.transfer, amount)))
@@ -239,7 +239,7 @@ class Funding:
         """Bring what is to be had in this process; what is missing after that."""
         with self._turn:
             purse = bucket.purses.get(one.namespace)
-            if purse is None:
+            if purse is None or bucket.closed:
                 return None
             if purse.over(need.size_bytes, need.objects) is not None:
                 self._make_room(one, bucket, need)

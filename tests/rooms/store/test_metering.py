@@ -433,6 +433,27 @@ def test_a_write_whose_key_went_elsewhere_meanwhile_is_helped_there(
     conserved(store)
 
 
+def test_a_bucket_that_was_merged_away_is_sent_no_money(store: Store) -> None:
+    """Who brought some to the bucket that is left would find that nobody has it, ever."""
+    left, placement, funds = poor(store), store.placement, store.corridor.funds
+    right = fork.split(left, placement.new_id(), b"acme\0k")
+    assert right is not None
+    placement.directory.add(right)
+    helped = funds.help
+
+    def merge(bucket: Bucket, namespace: bytes, need: Need) -> bool:
+        assert placement.shrink() == 1
+        funding = store.meters.funding
+        store.meters.settle()  # the books hear that it is gone
+        funding._refill(funding._metered()[namespace], bucket)  # whose round began before
+        return helped(bucket, namespace, need)
+
+    funds.help = merge
+    assert store.namespace("acme").put("k", b"v").cost_atto == ENCLAVE.c
+    assert right.closed
+    conserved(store)
+
+
 def test_a_write_whose_purse_was_filled_meanwhile_is_tried_again(store: Store) -> None:
     bucket, funds, write = poor(store), store.corridor.funds, operations.Store(b"acme\0k", "k", b"")
     assert funds.helped(bucket, write, BalanceEmpty())
