@@ -102,11 +102,12 @@ class Database:
             recursive: all of them; else the children of the directory that the prefix names.
         """
         space = self._space(pcr)
-        base = prefix
-        if not recursive and base and not base.endswith("/"):
-            base += "/"
+        base, after = prefix, None
+        if not recursive and base:
+            base += "" if base.endswith("/") else "/"
+            after = base  # the directory is not its own child
         with space.bill() as bill:
-            names = [name for name in space.list(base, recursive=recursive) if name != base]
+            names = [*space.list(base, recursive=recursive, after=after)]
         return (names if recursive else children(names)), bill.cost_atto
 
     def stat(self, pcr: str, key: str) -> tuple[KeyInfo, int]:

@@ -85,7 +85,7 @@ class Reads:
         Raises:
             BalanceEmpty, LimitExceeded: reads are refused.
         """
-        if kind or self.silent:  # the pages of a list are one read
+        if kind:  # what a list sends is of a read that was let in
             self.refuse()
         self._others.append((kind, egress_bytes))
 
@@ -173,7 +173,7 @@ def count(bucket: Bucket, key: bytes, kind: Kind, egress_bytes: int, *, waits: b
     reads = bucket.reads_of(purse.namespace)
     reads.add(kind, egress_bytes)
     _note(bucket, purse.namespace, kind, egress_bytes)
-    if kind:  # the pages of a list are one read
+    if kind:  # a list and what it sends are one read
         reads.lag.number(waits=waits)
     return charge(purse.terms, kind, egress_bytes=egress_bytes).amount
 

@@ -53,17 +53,10 @@ def is_directory(corridor: Corridor, composite: bytes) -> bool:
     return any_below(corridor, name + SEPARATOR, name + PAST_SEPARATOR)
 
 
-def entries(
-    corridor: Corridor, space: bytes, pages: Iterator[list[Row]], most: int | None
-) -> Iterator[Stat]:
+def entries(corridor: Corridor, space: bytes, pages: Iterator[list[Row]]) -> Iterator[Stat]:
     """The Stats of a list's rows."""
-    left = most
     for page in pages:
         for key, row in page:
-            if left is not None:
-                if left <= 0:
-                    return
-                left -= 1
             told = _told(corridor, key, key[len(space) :].decode(), row)
             if told is not None:
                 yield told

@@ -176,18 +176,10 @@ class Listing:
         return shown, None
 
 
-def names(pages: Iterator[list[Row]], space: bytes, most: int | None) -> Iterator[list[str]]:
-    """Pages of keys as callers know them, ``most`` in all."""
-    left = most
+def names(pages: Iterator[list[Row]], space: bytes) -> Iterator[list[str]]:
+    """Pages of keys as callers know them."""
     for page in pages:
-        names = _without(space, [key for key, _ in page])
-        if left is None:
-            yield names
-            continue
-        yield names[:left]
-        left -= len(names)
-        if left <= 0:
-            return
+        yield _without(space, [key for key, _ in page])
 
 
 def _without(space: bytes, keys: list[bytes]) -> list[str]:

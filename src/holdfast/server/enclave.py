@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from holdfast.access.grants import Ask
@@ -181,14 +180,12 @@ def names_of(space: Namespace, asked: Listed) -> list[str]:
     """
     if asked.limit is not None and not 0 < asked.limit <= ENCLAVE_LIST:
         raise InvalidValue(argument="limit", reason="1 to 100,000")
-    base = asked.prefix
-    if not asked.is_recursive and base and not base.endswith("/"):
-        base += "/"
-    names = space.list(base, recursive=asked.is_recursive, after=asked.after)
-    if not asked.is_recursive:
-        names = (name for name in names if name != base)  # the directory is not its own child
+    base, after = asked.prefix, asked.after
+    if not asked.is_recursive and base:
+        base += "" if base.endswith("/") else "/"
+        after = max(base, after or "")  # the directory is not its own child
     most = asked.limit or ENCLAVE_LIST + 1
-    found = list(islice(names, most))
+    found = list(space.list(base, recursive=asked.is_recursive, after=after, limit=most))
     if len(found) > ENCLAVE_LIST:
         raise LimitExceeded(limit="ENCLAVE_LIST", most=ENCLAVE_LIST)
     return found if asked.is_recursive else wire.children(found)

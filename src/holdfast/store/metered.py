@@ -97,11 +97,26 @@ class Metered:
             counted.count(bucket, self._space, "A", hits.told_bytes)
         return hits
 
-    def _counted(self, pages: Iterator[list[Row]], space: bytes) -> Iterator[list[Row]]:
-        """A list's pages: one operation, and the names that are sent."""
+    def _counted(
+        self, pages: Iterator[list[Row]], space: bytes, most: int | None
+    ) -> Iterator[list[Row]]:
+        """A list's pages, ``most`` rows of them: one operation, and the names that are sent.
+
+        What is sent is charged when the list is over, or given up: it is rounded up once, however
+        many buckets it is of.
+        """
         self._count(space, "A", 0)
-        for page in pages:
-            if page:
-                sent = sum(len(row[0]) for row in page) - len(page) * len(space)
+        left, sent = most, 0
+        try:
+            for page in pages:
+                if left is not None:
+                    page = page[:left]  # noqa: PLW2901 - what lies behind is not told
+                    left -= len(page)
+                if page:
+                    sent += sum(len(row[0]) for row in page) - len(page) * len(space)
+                yield page
+                if left == 0:
+                    return
+        finally:
+            if sent:
                 self._count(space, "", sent)
-            yield page

@@ -364,8 +364,8 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
         No snapshot: a key present throughout is listed once, one absent
         throughout is not.
         """
-        pages, most = self._pages(prefix, recursive, by, limit, after, names_only=True)
-        return chain.from_iterable(listing.names(pages, self._space, most))
+        pages = self._pages(prefix, recursive, by, limit, after, names_only=True)
+        return chain.from_iterable(listing.names(pages, self._space))
 
     def entries(
         self,
@@ -377,8 +377,8 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
         after: str | None = None,
     ) -> Iterator[Stat]:
         """The same as ``list``, with what is known of each object."""
-        pages, most = self._pages(prefix, recursive, by, limit, after)
-        return describe.entries(self._corridor, self._space, pages, most)
+        pages = self._pages(prefix, recursive, by, limit, after)
+        return describe.entries(self._corridor, self._space, pages)
 
     def _pages(  # noqa: PLR0917 - a list has these five sides
         self,
@@ -389,7 +389,7 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
         after: str | None,
         *,
         names_only: bool = False,
-    ) -> tuple[Iterator[builtins.list[listing.Row]], int | None]:
+    ) -> Iterator[builtins.list[listing.Row]]:
         most = arguments.page_limit(limit)
         walk = listing.Listing(
             self._corridor,
@@ -401,7 +401,7 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
             first_page=LIST_PAGE if most is None else most,
             names_only=names_only,
         )
-        return self._counted(walk.pages(), self._space), most
+        return self._counted(walk.pages(), self._space, most)
 
     def mapping(self) -> MutableMapping[str, bytes]:
         """This namespace as a mutable mapping of keys to values."""

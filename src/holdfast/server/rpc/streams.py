@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
+from holdfast.bucket import bills
 from holdfast.errors import DeadlineExceeded, HoldfastError, InvalidValue
 from holdfast.limits import LIST_PAGE
 from holdfast.request import reading
@@ -238,11 +240,11 @@ class Listing:
             await context.write(page)
             if pages.done:
                 return
-            page = await on_thread(self._site, pages.read)
+            page = await on_thread(self._site, pages.read_on)
 
 
 class Pages:
-    """A list under way: what was asked, and how far it is.
+    """A list under way: what was asked, and how far it is. All of it is one read.
 
     Args:
         site: has the store.
@@ -254,41 +256,46 @@ class Pages:
 
     def __init__(self, site: Site, called: Called) -> None:
         message = called.message
-        self._space = site.store.namespace(site.tenant_of(called).name)
-        self._prefix = message.prefix
-        self._recursive = not message.flat
-        self._details = message.details
-        self._after = message.after if message.HasField("after") else None
+        space = site.store.namespace(site.tenant_of(called).name)
+        self._called = called
         self._left = message.limit if message.HasField("limit") else None
         if message.by not in {"", "text", "component"}:
             raise InvalidValue(argument="by", reason="text or component")
-        self._by: Literal["text", "component"] = message.by or "text"
+        by: Literal["text", "component"] = message.by or "text"
+        self._details = message.details
+        listed: Callable[..., Iterator[Any]] = space.entries if self._details else space.list
+        self._rows = listed(
+            message.prefix,
+            recursive=not message.flat,
+            by=by,
+            limit=self._left,
+            after=message.after if message.HasField("after") else None,
+        )
         self.done = False
 
     def read(self) -> bytes:
         """The next page as a message; ``done`` behind the last."""
         most = LIST_PAGE if self._left is None else min(self._left, LIST_PAGE)
-        if self._details:
-            rows = list(self._rows(self._space.entries, most))
-            page = Page(objects=map(message_of, rows))
-            last = rows[-1].key if rows else None
-        else:
-            keys = list(self._rows(self._space.list, most))
-            page = Page(keys=keys)
-            last = keys[-1] if keys else None
-        count = len(page.objects) + len(page.keys)
+        rows = list(islice(self._rows, most))
         if self._left is not None:
-            self._left -= count
-        self._after = last
-        self.done = count < most or self._left == 0
-        if count == most and last is not None:
-            page.next = last
+            self._left -= len(rows)
+        self.done = len(rows) < most or self._left == 0
+        if self.done:
+            self._rows = iter(())  # what it cost is told with the last page
+        names = [row.key for row in rows] if self._details else rows
+        sent = sum(len(name.encode()) for name in names)
+        self._called.sent_bytes = sent + (self._called.sent_bytes or 0)
+        page = Page(objects=map(message_of, rows)) if self._details else Page(keys=names)
+        if len(rows) == most and names:
+            page.next = names[-1]
         return cast("bytes", page.SerializeToString())
 
-    def _rows(self, listed: Callable[..., Iterator[Any]], most: int) -> Iterator[Any]:
-        return listed(
-            self._prefix, recursive=self._recursive, by=self._by, limit=most, after=self._after
-        )
+    def read_on(self) -> bytes:
+        """As ``read``, behind the first page: what it costs is added to that."""
+        with bills.opened() as bill:
+            page = self.read()
+        self._called.cost_atto += bill.cost_atto
+        return page
 
 
 def _first_page(site: Site, request: Request) -> None:
