@@ -108,6 +108,7 @@ class Call:
         self._group = group
         self._bookings: dict[bytes, Booking] = {}
         self._entered: dict[bytes, Window | None] = {}
+        self._grown: dict[bytes, Charge] = {}  # by appends, per key: what they store
 
     def enter(self, operations: Sequence[Operation]) -> None:
         """Hold the call, which is one request however much it asks for.
@@ -153,13 +154,21 @@ class Call:
         now = bucket.time.now_ns()
         after = bucket.peek_entry(key)
         change = Change(purse, key, now, adds=not isinstance(operation, Store | Delete))
-        taken = change.taken(kind, before, after)
+        begun = self._begun(operation) if isinstance(operation, Append) else None
+        taken = change.taken(kind, before, after, begun)
         refusal = None if _is_forced(operation) else _refusal(purse, taken)
         if refusal is not None:
             bucket.unstage(group.roll_back(mark))
             raise refusal
+        if isinstance(operation, Append):
+            self._grown.update((key, made) for made in taken.charges if made.seconds)
         self._add(taken)
         return _told(result, taken.amount), taken.amount
+
+    def _begun(self, operation: Append) -> Charge | None:
+        """What the records before it of the same append paid to be stored."""
+        begun = self._grown.pop(operation.key, None)
+        return begun if operation.more else None
 
     def _add(self, taken: Booking) -> None:
         taken.stage()
@@ -169,6 +178,8 @@ class Call:
             return
         for made, times in taken.charges.items():
             known.charges[made] = known.charges.get(made, 0) + times
+            if not known.charges[made]:
+                del known.charges[made]
         known.size_bytes += taken.size_bytes
         known.objects += taken.objects
         known.rent_bytes += taken.rent_bytes
@@ -205,10 +216,16 @@ class Change:
         self._key_bytes = len(key) - purse.cut
         self._now = now_ns
 
-    def taken(self, kind: Kind, before: Entry | None, after: Entry | None) -> Booking:
-        """The booking of an operation of a class, from the object before and after it."""
-        charges: dict[Charge, int] = {}
-        for made in self._charges(kind, before, after):
+    def taken(
+        self, kind: Kind, before: Entry | None, after: Entry | None, begun: Charge | None = None
+    ) -> Booking:
+        """The booking of an operation of a class, from the object before and after it.
+
+        ``begun`` is what the same call paid to store what it adds to: all of it is one charge
+        instead, rounded up once.
+        """
+        charges: dict[Charge, int] = {} if begun is None else {begun: -1}
+        for made in self._charges(kind, before, after, begun):
             if made.kind or made.amount or made.seconds or made.back:
                 charges[made] = charges.get(made, 0) + 1
         old, new = self._size(before), self._size(after)
@@ -229,7 +246,9 @@ class Change:
     def _size(self, entry: Entry | None) -> int:
         return 0 if entry is None else self._key_bytes + entry.size
 
-    def _charges(self, kind: Kind, before: Entry | None, after: Entry | None) -> list[Charge]:
+    def _charges(
+        self, kind: Kind, before: Entry | None, after: Entry | None, begun: Charge | None
+    ) -> list[Charge]:
         in_force = self._purse.terms
         paid, pays = _terms_of(before), _terms_of(after)
         if before is not None and after is not None and self._stays(before, after):
@@ -237,6 +256,8 @@ class Change:
             if not paid or not more:
                 return [charge(in_force, kind)]
             seconds = begun_seconds(after.expires_ns - self._now)
+            if begun is not None:
+                more, seconds = more + begun.size_bytes, begun.seconds
             return [
                 charge(in_force, kind),
                 charge(self._purse.known[paid], "", size_bytes=more, seconds=seconds),

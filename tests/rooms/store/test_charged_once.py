@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from holdfast import connect
+from holdfast import connect, operations
 from holdfast.engines.memory import MemoryDisk
 from holdfast.server.enclave import names_of
 from holdfast.store.namespace import Namespace
@@ -19,6 +19,7 @@ from holdfast.wire.enclave import Listed
 from holdfast.wire.protobuf.words import CLASSES
 from tests.rooms.server.rpc_client import Caller
 
+SECOND_NS = 1_000_000_000
 USD = 10**18
 A, C = 10_000, 1_000
 TOML = f'operation = {C}\nstorage = "1/1000000007"\negress = "7/1009"\nearly_delete = "1/5"'
@@ -87,6 +88,18 @@ def test_a_list_of_one_level_sends_its_own_names_alone(acme: Namespace) -> None:
     acme.put_many((f"{d}/{i:03}", b"") for d in "abc" for i in range(50))
     expected = A + sent(len("a/") + len("b/"))
     assert cost(acme, lambda: list(acme.list(recursive=False, after="a", limit=2))) == expected
+
+
+def test_what_an_append_stores_is_rounded_once(store: Store, clock: ManualClock) -> None:
+    acme = metered(store)
+    acme.put("k", b"v", ttl=3_600)
+    clock.advance(SECOND_NS // 2)
+    for size in (1, 1 << 20, 3 << 20, (5 << 20) + 1):
+        quoted = acme.quote("append", key="k", size_bytes=size)
+        assert quoted.storage_atto == -(-size * 3_600 // 1_000_000_007)
+        assert cost(acme, partial(acme.append, "k", bytes(size))) == quoted.atto
+    two = [operations.Append(b"acme\0k", "k", bytes(9)) for _ in range(2)]
+    assert cost(acme, partial(store.corridor.write_many, two)) == 2 * (C + 1)
 
 
 @pytest.mark.usefixtures("acme")
