@@ -165,8 +165,13 @@ class FileSegments(Segments):
         for folder in self._folders if home is None else (home,):
             path = _folder(folder, bucket)
             self._forget(path)
+            last = [_path(folder, bucket, number) for number in self._numbers(path)[-1:]]
             for name in self._disk.list(path):
-                self._disk.unlink(f"{path}/{name}")
+                if f"{path}/{name}" not in last:
+                    self._disk.unlink(f"{path}/{name}")
+            for name in last:  # older ones that came back alone would tell what is undone since
+                self._disk.sync_folder(path)
+                self._disk.unlink(name)
             self._disk.unlink(path)
             self._disk.sync_folder(folder)
         with self._lock:

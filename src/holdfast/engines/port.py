@@ -175,7 +175,10 @@ class Segments(Protocol):
         """Forget a segment, durably; what is absent is passed over."""
 
     def retire(self, bucket: str) -> None:
-        """Forget a bucket with all its segments, durably; what is absent is passed over."""
+        """Forget a bucket with all its segments, durably; what is absent is passed over.
+
+        The newest goes last: alone the others would tell what is undone since.
+        """
 
     def free_bytes(self, bucket: str) -> int:
         """Bytes that can still be written where the bucket lives, or would be placed."""

@@ -426,6 +426,17 @@ def test_a_retirement_that_was_cut_short_can_be_repeated() -> None:
         assert tree(disk) == {"/data": None}
 
 
+def test_of_a_retired_bucket_no_older_segments_come_back_without_the_newest() -> None:
+    """They would tell of splits that were undone since, and a child of one be born again."""
+    start = MemoryDisk()
+    for number in range(4):
+        opened(start).begin("b", number, [b"head"])
+    start.open("/data/b/notes.txt", create=True)
+    for disk in at_every_cut(lambda disk: opened(disk).retire("b"), start):
+        left = FileSegments(disk, ["/data"]).listing().get("b", [3])
+        assert left[-1] == 3
+
+
 def test_a_new_store_is_durable_with_the_folders_above_it() -> None:
     disk = CrashDisk()
     FileSegments(disk, ["/a/b/data"], create=True).begin("b", 0, [b"head"])
