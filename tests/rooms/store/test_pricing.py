@@ -194,3 +194,37 @@ def test_every_way_to_read_is_paid_by_what_it_sends(store: Store) -> None:
         after = acme.usage()
         assert after.cost_atto - before.cost_atto == cost
         assert sum(after.requests.values()) == sum(before.requests.values()) + 1
+
+
+def test_what_expires_and_was_stored_for_nothing_pays_rent_and_gives_nothing_back(
+    store: Store, clock: ManualClock
+) -> None:
+    acme = store.namespace("acme")
+    for key in "abcd":
+        acme.put(key, bytes(99), ttl=3_600)
+    store.accounts.deposit("acme", 10**18, "invoice 1")
+    acme.configure(tariff="enclave")
+    clock.advance(10 * SECOND)
+    paid = 4 * 100 * 10 * STORAGE  # rent, until each goes
+    assert acme.usage().cost_atto == paid
+    assert acme.quote("delete", key="a").atto == C
+    with acme.bill() as bill:
+        acme.delete("a")
+        acme.append("b", bytes(100))
+    assert bill.cost_atto == 2 * C  # nothing came back, and what was added pays rent too
+    quoted = acme.quote("store", key="c", size_bytes=9, ttl=60).atto
+    assert acme.put("c", bytes(9), ttl=60).cost_atto == quoted == C + 10 * 60 * STORAGE
+    paid += 3 * C + 10 * 60 * STORAGE
+    clock.advance(5 * SECOND)
+    paid += (200 + 100) * 5 * STORAGE
+    assert acme.usage().cost_atto == paid
+    kept = acme.put("d", bytes(99), keep_ttl=True).cost_atto  # from now on it is paid ahead
+    assert kept == C + 100 * (3_600 - 15) * STORAGE
+    clock.advance(5 * SECOND)
+    assert acme.usage().cost_atto == paid + kept + 200 * 5 * STORAGE
+    clock.advance(3_600 * SECOND)
+    store.tick(60)
+    gone = acme.usage()
+    assert gone.objects == 0
+    clock.advance(3_600 * SECOND)
+    assert acme.usage().cost_atto == gone.cost_atto
