@@ -206,19 +206,29 @@ class Purse:
         Where that price ``ends`` the rest too, rounded up: it is no other price's to charge.
         """
         self.accrue(now_ns)
+        made = self.rent(now_ns, ends=ends)
+        if made.size_bytes > 0:
+            self.rent_due -= made.size_bytes * SECOND_NS
+            self.charge(made)
+
+    def rent(self, now_ns: int, *, ends: bool = False) -> Charge:
+        """The rent that ``bill_rent`` would charge."""
         terms = self.terms
-        byte_seconds = self.rent_due // SECOND_NS
+        due = self.rent_due + self.rent_bytes * max(0, now_ns - self.rent_ns)
+        byte_seconds = due // SECOND_NS
         byte_seconds -= 0 if ends else byte_seconds % terms.storage_unit
-        if byte_seconds <= 0:
-            return
-        self.rent_due -= byte_seconds * SECOND_NS
-        amount = storage(terms, byte_seconds, 1)
-        self.charge(Charge(terms.number, "", byte_seconds, 1, amount))
+        return Charge(terms.number, "", byte_seconds, 1, storage(terms, byte_seconds, 1))
+
+    @property
+    def is_poor(self) -> bool:
+        """Whether it cannot pay what it owes, or for one more operation."""
+        return bool(self.owed.amount) or self.float_atto < self.terms.c
 
     def pay(self, now_ns: int, *, poor: bool) -> None:
-        """Pay what is owed, all of it or nothing; note since when it cannot, where it is poor.
+        """Pay what is owed, all of it or nothing; note since when it is empty, where it is poor.
 
         Until somebody looked for more it only waits: its account, or other buckets, may have it.
+        It is empty until it can pay for an operation again.
         """
         amount = self.owed.amount
         if amount <= self.float_atto:
@@ -226,6 +236,7 @@ class Purse:
             for line in self.owed.lines():
                 self._sum(line.charge, line.times)
             self.owed = self.tally()
+        if not self.is_poor:
             self.empty_ns = 0
         elif poor and not self.empty_ns:
             self.empty_ns = now_ns

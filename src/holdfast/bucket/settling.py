@@ -39,7 +39,8 @@ class Settlement(msgspec.Struct, frozen=True):
         read: charge what was read until now.
         give_atto: send so much back, or what there is.
         close: add up what was charged until now for the ledger to take.
-        poor: nobody has more to bring: if it cannot pay what it owes now, it is empty.
+        poor: nobody has more to bring: if it cannot pay what it owes, or for an operation, it is
+            empty.
     """
 
     taken: tuple[tuple[str, int], ...] = ()
@@ -145,10 +146,20 @@ def _gathers(bucket: Bucket, purse: Purse) -> bool:
     return bucket.durable and bucket.broken is None and within
 
 
+def hush(bucket: Bucket, namespace: bytes) -> None:
+    """End the reads of a namespace that is empty, once its grace is over."""
+    purse = bucket.purses.get(namespace)
+    if purse is not None and purse.empty_ns:
+        _hush(bucket, purse)
+
+
+def _hush(bucket: Bucket, purse: Purse) -> None:
+    bucket.reads_of(purse.namespace).hush(silent=purse.is_silent(bucket.time.now_ns()))
+
+
 def _write(bucket: Bucket, kept: Kept) -> None:
     commit.write_control(bucket, Type.PURSE, msgspec.msgpack.encode(kept))
-    purse = bucket.purses.put(kept)
-    bucket.reads_of(kept.namespace).hush(silent=purse.is_silent(bucket.time.now_ns()))
+    _hush(bucket, bucket.purses.put(kept))
     bucket.meter()
 
 

@@ -9,6 +9,7 @@ are handed out from what all purses hold together, so there is nothing to be lef
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from threading import RLock
 from typing import Final, Protocol
 
@@ -16,7 +17,7 @@ import msgspec
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.purse import BEYOND, VISIBLE, Need, Purse
-from holdfast.bucket.settling import Settlement, begin, settle
+from holdfast.bucket.settling import Settlement, begin, hush, settle
 from holdfast.charges import Line as Charged
 from holdfast.charges import from_row, narrow
 from holdfast.errors import Unavailable
@@ -95,10 +96,12 @@ class Funding:
         with self._turn:
             buckets = list(self._buckets(one))
             self._tell(one, buckets)
+            post = post or self._is_used_up(one, buckets)
             self._post(one, [bucket for bucket in buckets if self._is_busy(bucket, one, post=post)])
             self.allotting.hand_out(one)
             for bucket in buckets:
                 self._refill(one, bucket)
+                hush(bucket, one.namespace)
             return [bucket for bucket in buckets if _is_behind(bucket, one)]
 
     def settle(self, one: Metering) -> None:
@@ -108,12 +111,8 @@ class Funding:
 
     def _relieve(self, one: Metering, bucket: Bucket) -> None:
         """Bring what was read from wherever there is money, before it is called empty."""
-        try:
+        with suppress(Unavailable):
             self.help(bucket, one.namespace, Need())
-        except Unavailable:
-            return
-        if _is_behind(bucket, one):
-            settle(bucket, one.namespace, Settlement(poor=True))
 
     def _buckets(self, one: Metering) -> Iterator[Bucket]:
         """The buckets that hold, or may hold, keys of a namespace, each with a purse.
@@ -146,6 +145,18 @@ class Funding:
             waits = purse.sums.amount or purse.sums.lines() or purse.line.closed or purse.others
             return bool(waits or purse.rent_bytes or purse.rent_due or purse.owed.amount or reads)
         return reads is not None and len(reads) > 0
+
+    def _is_used_up(self, one: Metering, buckets: Sequence[Bucket]) -> bool:
+        """Whether the rent that fell due since the books heard of it is more than there is.
+
+        What is owed already was more.
+        """
+        there = [(b, purse) for b in buckets if (purse := b.purses.get(one.namespace)) is not None]
+        if any(purse.owed.amount for _, purse in there):
+            return False
+        due = sum(purse.rent(bucket.time.now_ns()).amount for bucket, purse in there)
+        waits = sum(purse.sums.amount for _, purse in there)
+        return due > 0 and due > self._ledger().account(one.account).funds - waits
 
     # -- charges ------------------------------------------------------------------------
 
@@ -194,6 +205,8 @@ class Funding:
         self._spent[place] = purse.charged_atto
         account = self._ledger().account(one.account)
         wanted = purse.owed.amount + AHEAD * max(0, spent)
+        if purse.empty_ns:  # until it can pay that, and an operation
+            wanted += purse.owed.amount + 2 * purse.terms.c
         if _overlaps(bucket, one):
             wanted += account.balance // SHARE
         if purse.float_atto < (wanted + 1) // 2:
@@ -230,10 +243,18 @@ class Funding:
             short = self._help_here(one, bucket, need)
             if short is not None and not is_all:
                 raise Unavailable
+        purse = bucket.purses.get(namespace)
+        has_come = purse is not None and (short is None or purse.kept() != before)
         if short is not None and short.atto > 0:
             self._low(one.account)
-        purse = bucket.purses.get(namespace)
-        return purse is not None and (short is None or purse.kept() != before)
+            self._find_empty(one, bucket)
+        return has_come
+
+    def _find_empty(self, one: Metering, bucket: Bucket) -> None:
+        """Nobody has more: note since when a purse is empty, if it is."""
+        purse = bucket.purses.get(one.namespace)
+        if purse is not None and purse.is_poor and not purse.empty_ns:
+            settle(bucket, one.namespace, Settlement(poor=True))
 
     def _help_here(self, one: Metering, bucket: Bucket, need: Need) -> Need | None:
         """Bring what is to be had in this process; what is missing after that."""

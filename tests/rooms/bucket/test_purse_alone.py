@@ -136,7 +136,7 @@ def test_what_is_owed_is_paid_to_the_last_or_not_at_all() -> None:
     one = purse(float_atto=2 * SENT.amount)
     one.go_ahead(1, 0, 0)  # what is on its way was let in before, and pays for itself
     one.charge(SENT, 2)
-    one.pay(SECOND_NS, poor=True)
+    one.pay(SECOND_NS, poor=False)
     assert (one.float_atto, one.charged_atto) == (0, 2 * SENT.amount)
     assert (one.owed.amount, one.empty_ns, one.totals[1]) == (0, 0, 2)
     one.charge(SENT)
@@ -146,8 +146,14 @@ def test_what_is_owed_is_paid_to_the_last_or_not_at_all() -> None:
     one.pay(3 * SECOND_NS, poor=True)
     assert (one.float_atto, one.owed.amount, one.empty_ns) == (0, SENT.amount, 2 * SECOND_NS)
     one.float_atto = SENT.amount
-    one.pay(4 * SECOND_NS, poor=True)
-    assert (one.owed.amount, one.empty_ns, one.totals[1]) == (0, 0, 3)
+    one.pay(4 * SECOND_NS, poor=False)
+    assert (one.owed.amount, one.empty_ns, one.totals[1]) == (0, 2 * SECOND_NS, 3)
+    one.float_atto = one.terms.c - 1
+    one.pay(5 * SECOND_NS, poor=True)
+    assert one.empty_ns == 2 * SECOND_NS
+    one.float_atto = one.terms.c  # it can pay for an operation
+    one.pay(6 * SECOND_NS, poor=True)
+    assert one.empty_ns == 0
 
 
 def test_reads_go_on_until_the_grace_is_over() -> None:

@@ -30,6 +30,7 @@ from holdfast.ledger import statement
 from holdfast.ledger.entries import Charged
 from holdfast.metering.tariffs import shipped
 from holdfast.operations import StoreOptions
+from holdfast.store.namespace import Namespace
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
@@ -656,3 +657,106 @@ def test_who_asks_evenly_is_never_refused(store: Store, clock: ManualClock) -> N
     for number in range(40):
         acme.put(f"k{number}", b"")
         clock.advance(SECOND_NS // 4)
+
+
+def beat(store: Store, clock: ManualClock, seconds: int) -> None:
+    for _ in range(seconds):
+        clock.advance(SECOND_NS)
+        store.tick(60)
+
+
+def priced(store: Store, atto: int) -> Namespace:
+    """A namespace that pays 1,000 for an operation and 7 for a byte-second, with so much."""
+    store.tariffs.set("priced", "operation = 1_000\nstorage = 7")
+    store.accounts.deposit("acme", atto, f"{atto}")
+    acme = store.namespace("acme")
+    acme.configure(tariff="priced", grace=100)
+    return acme
+
+
+def test_the_grace_begins_with_the_first_write_that_finds_it_empty(
+    store: Store, clock: ManualClock
+) -> None:
+    acme = priced(store, 1_000 + 2 * 7_200 * 7 + 999)
+    acme.put("k", b"v", ttl=7_200)
+    for _ in range(3):  # from the first on, however often it is asked
+        with pytest.raises(BalanceEmpty):
+            acme.put("l", b"")
+        beat(store, clock, 33)
+    assert acme.get("k") == b"v"
+    beat(store, clock, 1)
+    with pytest.raises(BalanceEmpty):
+        acme.get("k")  # which the gets of the last second cannot have ended: 100 s have
+    conserved(store)
+
+
+def test_grace_ends_though_nobody_asks(opener: Opener, clock: ManualClock) -> None:
+    with opener() as store:
+        acme = priced(store, 1_000 + 2 * 7_200 * 7)
+        acme.put("k", b"v", ttl=7_200)
+        with pytest.raises(BalanceEmpty):
+            acme.put("l", b"")
+        beat(store, clock, 101)
+        with pytest.raises(BalanceEmpty):
+            acme.get("k")
+    with opener() as store:
+        beat(store, clock, 1)
+        with pytest.raises(BalanceEmpty):
+            store.namespace("acme").get("k")
+
+
+def test_who_cannot_pay_for_much_is_not_empty(store: Store, clock: ManualClock) -> None:
+    acme = priced(store, 9_000)
+    acme.configure(tariff="priced")  # no grace
+    with pytest.raises(BalanceEmpty):
+        acme.put("k", b"v" * 999, ttl="3650d")
+    beat(store, clock, 2)
+    acme.put("k", b"", ttl=1)
+    assert acme.get("k") == b""
+
+
+def test_rent_that_is_more_than_there_is_empties_it_on_the_heartbeat(
+    store: Store, clock: ManualClock
+) -> None:
+    acme = priced(store, 1_000 + 100 * 10 * 7 + 699)
+    told: list[str] = []
+    store.meters.heard_low = lambda account, _: told.append(account)
+    acme.put("k", b"v" * 99)
+    beat(store, clock, 10)
+    assert not told
+    beat(store, clock, 1)
+    assert told == ["acme"]
+    beat(store, clock, 99)
+    assert not store.placement.directory.find(b"acme").reads_of(b"acme").silent
+    beat(store, clock, 1)
+    with pytest.raises(BalanceEmpty):
+        acme.get("k")
+    conserved(store)
+
+
+def test_reads_find_it_empty_too(store: Store, clock: ManualClock) -> None:
+    acme = priced(store, 1_000 + 7_200 * 7 + 2_999)
+    acme.put("k", b"", ttl=7_200)
+    for _ in range(3):
+        acme.get("k")
+    beat(store, clock, 101)
+    with pytest.raises(BalanceEmpty):
+        acme.get("k")
+
+
+def test_it_is_empty_until_it_can_pay_for_an_operation(store: Store, clock: ManualClock) -> None:
+    acme = priced(store, 1_000 + 7_200 * 7)
+    acme.put("k", b"", ttl=7_200)
+    acme.get("k")  # is owed
+    beat(store, clock, 103)
+    for atto in (1_000, 999):
+        with pytest.raises(BalanceEmpty):
+            acme.get("k")
+        store.accounts.deposit("acme", atto, f"{atto} more")
+        beat(store, clock, 2)
+    with pytest.raises(BalanceEmpty):
+        acme.get("k")
+    store.accounts.deposit("acme", 1, "one more")
+    beat(store, clock, 2)
+    assert acme.get("k") == b""
+    conserved(store)
