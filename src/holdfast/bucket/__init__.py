@@ -18,10 +18,10 @@ record in one log is the commit point of a split and of a merge; whatever a cras
 leaves between a decision and its last step is done again by whoever opens it.
 
 Begin with ``bucket``; ``deciding`` takes a batch in and ``plan`` (``plain`` is its quick
-way) decides each operation, ``group`` gathers, ``commit`` brings to disk, ``read`` answers,
-``birth`` creates and recovers (``replay`` applies what the log says),
-``dormant`` stands for one that nobody asked yet, ``checkpoint`` and ``seal`` bound what
-recovery reads, ``collect`` gives space back and ``rewrite`` writes records again for it,
-``fork`` splits, rolls and merges, ``sharing`` bounds long keys, ``locks`` and ``rows``
-are what their names say.
+way) decides each operation, ``group`` gathers, ``commit`` brings to disk (``behind`` later,
+beside the writers), ``read`` answers, ``birth`` creates and recovers (``replay`` applies
+what the log says), ``dormant`` stands for one that nobody asked yet, ``checkpoint`` and
+``seal`` bound what recovery reads, ``collect`` gives space back and ``rewrite`` writes
+records again for it, ``fork`` splits, rolls and merges, ``sharing`` bounds long keys,
+``locks`` and ``rows`` are what their names say.
 """

@@ -15,7 +15,7 @@ from threading import RLock
 
 import msgspec
 
-from holdfast.bucket import commit, counted, deciding, metered, numbered, plain, purse, rows
+from holdfast.bucket import behind, commit, counted, deciding, metered, numbered, plain, purse, rows
 from holdfast.bucket.checkpoint import Checkpoint, Pace, no_pace
 from holdfast.bucket.group import Gathering
 from holdfast.bucket.locks import Locks
@@ -390,11 +390,11 @@ class Bucket(Reader):
     def sync_to(self, position: Position) -> None:
         """Make the log durable up to a position that was published."""
         if not self.log.is_durable(position):
-            commit.sync_behind(self)
+            behind.sync_behind(self)
 
     def sync_published(self) -> None:
         """Make everything published durable."""
-        commit.sync_behind(self)
+        behind.sync_behind(self)
 
     def wants_sync_mark(self, now_ns: int, idle_s: float) -> bool:
         """Whether the log stood still for ``idle_s`` and its last group is unvouched (rule 5)."""

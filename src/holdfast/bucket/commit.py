@@ -32,7 +32,6 @@ INTERRUPTED = "a write was interrupted"
 MANY = 256  # plain stores, that go into a group of their own
 STRETCH = 4  # times its size that a segment may have before a writer waits for its end
 LATE_PART = 8  # of a segment: so much more and a sync beside the writers is asked for again
-SYNCS = 4  # in a row, before the end of a segment has writers wait for what is not synced
 LOST = "a sync failed: what was written since the last one may be lost"
 
 
@@ -277,7 +276,7 @@ def _sync_active(bucket: Bucket) -> None:
         bucket.log.sync()
     except OSError as error:
         bucket.broken = LOST
-        raise _may_be_lost(bucket, str(error)) from error
+        raise may_be_lost(bucket, str(error)) from error
 
 
 def _require_whole(bucket: Bucket) -> None:
@@ -314,7 +313,7 @@ def _prepare(bucket: Bucket, group: Gathering) -> None:
 
 def _heed(bucket: Bucket) -> None:
     """Begin a new segment, unless somebody does so beside the writers; have much synced there."""
-    full, at = _full(bucket), bucket.log.stop
+    full, at = full_at(bucket), bucket.log.stop
     soon = None if bucket.durable else bucket.settings.behind.soon
     most = full if soon is None else STRETCH * full
     if at >= most:
@@ -328,7 +327,7 @@ def _heed(bucket: Bucket) -> None:
     bucket.heed_at = min(most, (at // step + 1) * step)
 
 
-def _full(bucket: Bucket) -> int:
+def full_at(bucket: Bucket) -> int:
     """Where the active segment should end, in bytes.
 
     It takes at least as many records as its state takes bytes, however long that is.
@@ -404,53 +403,7 @@ def with_reserve(ground: Segments, begin: Callable[[], T]) -> T:
         return begin()
 
 
-def _may_be_lost(bucket: Bucket, cause: str) -> OutcomeUnknown:
+def may_be_lost(bucket: Bucket, cause: str) -> OutcomeUnknown:
     """Which versions were answered since the last sync that held (rule 1)."""
     first, last = bucket.synced_version + 1, bucket.version
     return OutcomeUnknown(bucket=bucket.id, cause=cause, first_version=first, last_version=last)
-
-
-def sync_behind(bucket: Bucket) -> None:
-    """Make what is published now durable, while others go on writing. For interval and never.
-
-    Raises:
-        OutcomeUnknown: writes that were answered since the last sync may be lost;
-            the versions are named, and the bucket only reads from here on.
-    """
-    log = bucket.log
-    with bucket.lock:
-        reached, version, active = bucket.published, bucket.version, log.active
-        if bucket.closed or log.is_durable(reached):
-            return
-        if bucket.broken:
-            raise _may_be_lost(bucket, bucket.broken)
-    try:
-        active.sync()
-    except OSError as error:
-        with bucket.lock:
-            bucket.broken = LOST
-            raise _may_be_lost(bucket, str(error)) from error
-    with bucket.lock:
-        log.note_durable(reached)
-        bucket.synced_version = max(bucket.synced_version, version)
-
-
-def sync_on(bucket: Bucket) -> None:
-    """Sync a bucket beside its writers, and begin its next segment where one is due.
-
-    What the next segment says of this one must be true after a crash, so writers wait
-    for what is not synced then. They wait for little: it is synced until little is left.
-
-    Raises:
-        OutcomeUnknown: as ``sync_behind``. StorageFailed: no segment could be begun.
-    """
-    log, full = bucket.log, _full(bucket)
-    for _ in range(SYNCS):
-        sync_behind(bucket)
-        if log.stop < full:
-            return
-        if log.stop - log.synced < full // LATE_PART:
-            break
-    with alone(bucket):
-        if not bucket.closed and log.stop >= full:
-            switch(bucket)

@@ -3,7 +3,7 @@
 With ``sync="never"`` and ``"interval"`` nobody waits for the disk until a segment
 ends: what the next one says of it must be true after a crash, so it is synced
 before. A thread that does nothing but call the disk does both, when a writer has
-come far enough to ask for it (``bucket/commit.py:sync_on``).
+come far enough to ask for it (``bucket/behind.py:sync_on``).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Event, Thread
 
+from holdfast.bucket.behind import sync_on
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.commit import sync_on
 from holdfast.bucket.settings import Behind
 from holdfast.errors import HoldfastError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Event
 
 import holdfast
-from holdfast.bucket import commit
+from holdfast.bucket import behind, commit
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.settings import Behind
 from holdfast.errors import HoldfastError
@@ -39,10 +39,10 @@ def test_a_full_segment_ends_beside_its_writer() -> None:
         assert len(asked) > 1
         assert bucket.log.stop > SEGMENT_BYTES
         number, stop = bucket.log.number, bucket.log.stop
-        commit.sync_on(bucket)
+        behind.sync_on(bucket)
         assert bucket.log.number == number + 1
         assert bucket.log.ended[number].stop == stop
-        commit.sync_on(bucket)
+        behind.sync_on(bucket)
         assert bucket.log.number == number + 1  # there is nothing in it yet
         ns = store.namespace("acme")
         assert all(ns.get(f"k{number:05d}") == VALUE for number in range(100))
