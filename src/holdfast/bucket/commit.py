@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.bucket import numbered, purse
 from holdfast.bucket.noting import Noted
-from holdfast.engines.port import LeftBehind, Segments
+from holdfast.engines.port import LeftBehind, Segments, refused
 from holdfast.errors import HoldfastError, Moved, OutcomeUnknown, StorageFailed
 from holdfast.log.group import Kind
-from holdfast.log.log import refused
 from holdfast.log.records import Type, encode
 
 if TYPE_CHECKING:

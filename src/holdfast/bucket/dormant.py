@@ -18,8 +18,8 @@ from holdfast.bucket.birth import open_bucket
 from holdfast.bucket.bucket import NOWHERE, Bucket
 from holdfast.bucket.repair import damaged
 from holdfast.bucket.settings import Settings
+from holdfast.engines.port import refused
 from holdfast.errors import Closed, Corrupt
-from holdfast.log.log import refused
 
 ELSEWHERE = "the range of a bucket is not the one of the last close"
 MISSING = "no segment of the bucket is left"

@@ -30,6 +30,7 @@ from holdfast.bucket.checkpoint import (
 )
 from holdfast.bucket.rows import pack_row, unpack_row
 from holdfast.bucket.seal import seal
+from holdfast.engines.port import refused
 from holdfast.errors import Corrupt, HoldfastError, OutcomeUnknown, StorageFailed
 from holdfast.log.entry import pack, unpack
 from holdfast.log.header import (
@@ -40,7 +41,6 @@ from holdfast.log.header import (
     encode_birth,
     encode_merge,
 )
-from holdfast.log.log import refused
 from holdfast.log.records import Type
 from holdfast.log.recovery import stands
 from holdfast.views.port import Table, Writer

@@ -19,11 +19,12 @@ from holdfast.bucket import dividing
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.purse import Purses
 from holdfast.bucket.settings import Settings
+from holdfast.engines.port import refused
 from holdfast.errors import Corrupt
 from holdfast.log.group import Kind
 from holdfast.log.header import Birth, KeptNumbers, LogState, PursedState, SegmentInfo
 from holdfast.log.keyblock import Row
-from holdfast.log.log import Log, refused
+from holdfast.log.log import Log
 from holdfast.log.records import Flag, Record, Type, encode
 from holdfast.log.salvage import Remains, Salvage, remains, salvage
 from holdfast.views.port import Table, View, Writer

@@ -7,9 +7,12 @@ faulty ones of the tests are implementations of it.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from mmap import mmap
 from typing import Protocol
+
+from holdfast.errors import StorageFailed
 
 Mapped = bytes | mmap  # slices of either are bytes, so one slice serves a get
 Buffer = bytes | bytearray | memoryview | mmap
@@ -185,3 +188,9 @@ class Segments(Protocol):
 
     def reserve(self, size: int) -> bool:
         """Keep ``size`` bytes aside in each folder, or give them back with 0; False if it can't."""
+
+
+def refused(bucket: str, error: OSError) -> StorageFailed:
+    """What the ground's refusal is called above it."""
+    name = errno.errorcode.get(error.errno or 0, "?")
+    return StorageFailed(bucket=bucket, errno=name, cause=str(error))

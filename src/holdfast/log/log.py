@@ -7,7 +7,6 @@ knows nothing of what records mean.
 
 from __future__ import annotations
 
-import errno
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,8 +18,8 @@ import msgspec
 from crc32c import crc32c
 from xxhash import xxh3_64_intdigest
 
-from holdfast.engines.port import Buffer, LeftBehind, Mapped, Segment, Segments
-from holdfast.errors import Corrupt, StorageFailed
+from holdfast.engines.port import Buffer, LeftBehind, Mapped, Segment, Segments, refused
+from holdfast.errors import Corrupt
 from holdfast.limits import GIB
 from holdfast.log.group import (
     BEGINNING,
@@ -54,12 +53,6 @@ SMALL_BYTES = 1 << 16
 FIRST = 1  # segment of every log
 UNKNOWN = -(1 << 62)  # a count of records, and still one after any number was added
 JOIN_BYTES = 1 << 14  # a group of larger buffers is written gathered instead of joined
-
-
-def refused(bucket: str, error: OSError) -> StorageFailed:
-    """What the ground's refusal is called above it."""
-    name = errno.errorcode.get(error.errno or 0, "?")
-    return StorageFailed(bucket=bucket, errno=name, cause=str(error))
 
 
 class Position(NamedTuple):
