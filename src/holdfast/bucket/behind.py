@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.bucket.commit import LATE_PART, LOST, alone, full_at, may_be_lost, switch
+from holdfast.bucket.commit import (
+    LATE_PART,
+    LEFT,
+    LOST,
+    beside,
+    full_at,
+    may_be_lost,
+    switch,
+)
+from holdfast.engines.port import refused
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
@@ -57,6 +66,59 @@ def sync_on(bucket: Bucket) -> None:
             return
         if log.stop - log.synced < full // LATE_PART:
             break
-    with alone(bucket):
+    with beside(bucket):
         if not bucket.closed and log.stop >= full:
-            switch(bucket)
+            _begin_next(bucket)
+
+
+def _begin_next(bucket: Bucket) -> None:
+    """End the active segment and begin the next, which is made before and made durable after.
+
+    Writers wait for as little of it as must be in order: what the next one says of this one
+    is durable before it is written.
+    """
+    log, ground = bucket.log, bucket.settings.ground
+    with bucket.lock:
+        log.reserved = number = log.next_number()
+    try:
+        segment = ground.begin(bucket.id, number, ())
+    except OSError:
+        with bucket.lock:
+            switch(bucket)  # with the reserve of a full disk, or the reason why not
+        return
+    try:
+        with bucket.lock:
+            if log.number < number:  # no writer has begun one, who found too much in this
+                switch(bucket, (number, segment))
+    finally:
+        if log.number != number:
+            _discard(bucket, number)
+    sync_behind(bucket)
+    with bucket.sealing:
+        settle_end(bucket)
+
+
+def _discard(bucket: Bucket, number: int) -> None:
+    """Drop a segment that was made and not begun: after a crash it might look as if it was."""
+    try:
+        bucket.settings.ground.drop(bucket.id, number)
+    except OSError as error:
+        bucket.broken = LEFT
+        raise refused(bucket.id, error) from error
+
+
+def settle_end(bucket: Bucket) -> None:
+    """Have no crash undo the last end of a segment, and cut off what lies behind it.
+
+    Before that nothing else may be written there. Under ``bucket.sealing``.
+    """
+    log, ended = bucket.log, bucket.log.loose
+    if ended is None:
+        return
+    try:
+        if not log.synced:
+            log.active.sync()
+    except OSError as error:
+        raise refused(bucket.id, error) from error
+    ended.finish()
+    log.loose = None

@@ -19,6 +19,7 @@ from holdfast.bucket.noting import Noted
 from holdfast.engines.port import LeftBehind, Segments, refused
 from holdfast.errors import HoldfastError, Moved, OutcomeUnknown, StorageFailed
 from holdfast.log.group import Kind
+from holdfast.log.log import Made
 from holdfast.log.records import Type, encode
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ INTERRUPTED = "a write was interrupted"
 MANY = 256  # plain stores, that go into a group of their own
 STRETCH = 4  # times its size that a segment may have before a writer waits for its end
 LATE_PART = 8  # of a segment: so much more and a sync beside the writers is asked for again
+LEFT = "a segment that could not be begun could not be cleared away"
 LOST = "a sync failed: what was written since the last one may be lost"
 
 
@@ -191,9 +193,8 @@ def _heir(bucket: Bucket) -> Lock | None:
     return heir
 
 
-@contextmanager
-def alone(bucket: Bucket) -> Iterator[None]:
-    """Hold the bucket with nothing in flight and nothing pending: for splits and merges."""
+def _take_the_lead(bucket: Bucket) -> None:
+    """Lead as soon as whoever does now is done."""
     with bucket.lock:
         gate = None
         if bucket.leading:
@@ -204,6 +205,25 @@ def alone(bucket: Bucket) -> Iterator[None]:
             bucket.leading = True
     if gate is not None:
         gate.acquire()
+
+
+@contextmanager
+def beside(bucket: Bucket) -> Iterator[None]:
+    """Keep others from being ``alone``, and no writer from writing. For interval and never."""
+    _take_the_lead(bucket)
+    try:
+        yield
+    finally:
+        with bucket.lock:
+            heir = _heir(bucket)
+        if heir is not None:
+            heir.release()
+
+
+@contextmanager
+def alone(bucket: Bucket) -> Iterator[None]:
+    """Hold the bucket with nothing in flight and nothing pending: for splits and merges."""
+    _take_the_lead(bucket)
     group = None
     bucket.lock.acquire()
     try:
@@ -246,10 +266,11 @@ def write_mark(bucket: Bucket, kind: Type, time_ns: int) -> None:
     bucket.marked_at = bucket.log.stop
 
 
-def switch(bucket: Bucket) -> None:
+def switch(bucket: Bucket, made: Made | None = None) -> None:
     """End the active segment and begin the next. Under the lock, with nothing in flight.
 
-    A full disk gives its reserve for it.
+    A full disk gives its reserve for it. A segment that was ``made`` before is begun, but
+    not yet durable.
 
     Raises:
         StorageFailed: no segment could be begun; the log goes on where it was, unless
@@ -260,10 +281,10 @@ def switch(bucket: Bucket) -> None:
     _require_whole(bucket)
     _sync_active(bucket)
     try:
-        _switch_with_reserve(bucket)
+        _switch_with_reserve(bucket, made)
     except OSError as error:
         if isinstance(error, LeftBehind):
-            bucket.broken = "a segment that could not be begun could not be cleared away"
+            bucket.broken = LEFT
         raise refused(bucket.id, error) from error
 
 
@@ -386,8 +407,8 @@ def _save_unsynced(bucket: Bucket) -> OSError | None:
     return None
 
 
-def _switch_with_reserve(bucket: Bucket) -> None:
-    with_reserve(bucket.settings.ground, lambda: bucket.log.switch(bucket.segment_state()))
+def _switch_with_reserve(bucket: Bucket, made: Made | None = None) -> None:
+    with_reserve(bucket.settings.ground, lambda: bucket.log.switch(bucket.segment_state(), made))
     bucket.heed_at = 0
     bucket.noted[bucket.log.number] = Noted()
 

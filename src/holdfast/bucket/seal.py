@@ -12,6 +12,7 @@ from itertools import chain, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from holdfast.bucket.behind import settle_end
 from holdfast.bucket.checkpoint import Pace, never, no_pace
 from holdfast.bucket.noting import Noted, count_of, forget, rest, rows_at, together
 from holdfast.log.columns import Run, runs
@@ -58,6 +59,7 @@ def seal(bucket: Bucket, number: int, pace: Pace = no_pace) -> None:
     body, count = build(read(bucket.log, number, pace)) if made is None else made
     with bucket.sealing:
         if number in bucket.log.ended and number not in bucket.log.sealed:
+            settle_end(bucket)
             bucket.log.seal(number, body, count)
 
 

@@ -26,10 +26,13 @@ import struct
 from typing import NamedTuple
 
 import msgspec
+from crc32c import crc32c
 from xxhash import xxh3_64_intdigest
 
 from holdfast.errors import Corrupt, FormatTooNew
+from holdfast.log.group import Kind, seal_head
 from holdfast.log.purses import Kept, Share
+from holdfast.log.records import Type, encode
 
 MAGIC = b"HFSEGMNT"
 FORMAT = 1
@@ -236,6 +239,16 @@ def pack_head(
     )
     digest = xxh3_64_intdigest(head)
     return head + DIGEST.pack(digest), digest
+
+
+def pack_beginning(
+    identity: Identity, bucket: str, number: int, previous: SegmentInfo | None, *, state: LogState
+) -> tuple[tuple[bytes, bytes, bytes], int]:
+    """All that a segment begins with, and the chain digest there: head, the STATE group's, body."""
+    head, digest = pack_head(identity, bucket, number, previous)
+    body = b"".join(encode(Type.STATE, b"", encode_state(state), state.version, state.time_ns))
+    group, after = seal_head(Kind.CONTROL, 1, len(body), crc32c(body), len(head), digest)
+    return (head, group, body), after
 
 
 def unpack_head(data: bytes, where: str) -> SegmentHead:

@@ -41,17 +41,17 @@ from holdfast.log.header import (
     LogState,
     SegmentHead,
     SegmentInfo,
-    encode_state,
-    pack_head,
+    pack_beginning,
     unpack_head,
 )
 from holdfast.log.keyblock import KeyBlock
-from holdfast.log.records import CHECK, CHECK_BYTES, Type, check_of, encode
+from holdfast.log.records import CHECK, CHECK_BYTES, check_of
 
 GROUP_OF_RECORDS = int(Kind.RECORDS)
 SMALL_BYTES = 1 << 16
 FIRST = 1  # segment of every log
 UNKNOWN = -(1 << 62)  # a count of records, and still one after any number was added
+Made = tuple[int, Segment]  # what may be begun: empty, its name durable, under this number
 JOIN_BYTES = 1 << 14  # a group of larger buffers is written gathered instead of joined
 
 
@@ -86,6 +86,7 @@ class Log:
         self.records = UNKNOWN  # in the RECORDS groups of the active segment
         self.counts: dict[int, int] = {}  # the same of segments that ended since
         self.active: Segment  # what is appended to; set by ``begin`` or by recovery
+        self.loose: Segment | None = None  # ended, and the next one may not be durable yet
         self.reserved = 0  # the highest number that a merge has set aside
         self.stop = 0  # where the active segment's groups end
         self.begun = 0  # where its state ends
@@ -104,22 +105,28 @@ class Log:
 
     # -- writing ----------------------------------------------------------------
 
-    def begin(self, number: int, previous: SegmentInfo | None, state: LogState) -> None:
-        """Make ``number`` the active segment: durable, name and bytes, on return."""
-        head, digest = pack_head(self.identity, self.bucket, number, previous)
-        body = b"".join(encode(Type.STATE, b"", encode_state(state), state.version, state.time_ns))
-        group, after = seal_head(Kind.CONTROL, 1, len(body), crc32c(body), len(head), digest)
-        segment = self.ground.begin(self.bucket, number, (head, group, body))
+    def begin(
+        self, number: int, previous: SegmentInfo | None, state: LogState, made: Made | None = None
+    ) -> None:
+        """Make ``number`` the active segment: durable, name and bytes, unless it is ``made``."""
+        head, after = pack_beginning(self.identity, self.bucket, number, previous, state=state)
+        if made is None:
+            segment = self.ground.begin(self.bucket, number, head)
+        else:
+            _, segment = made
+            segment.append(head)
+            self.loose = self.active
         if previous is not None:  # before the end moves: who reads it asks no lock
             self.ended[previous.number] = previous
         self._open[number] = self.active = segment
         self.counts[self.number], self.records, self.number = self.records, 0, number
-        self.last = len(head)
-        self.stop = self.synced = self.begun = len(head) + len(group) + len(body)
+        self.last = SEGMENT_HEAD_BYTES
+        self.stop = self.begun = sum(map(len, head))
+        self.synced = self.stop if made is None else 0
         self.digest = after
-        self.durable = self.position
+        self.durable = self.position._replace(stop=self.synced)
 
-    def switch(self, state: LogState) -> None:
+    def switch(self, state: LogState, made: Made | None = None) -> None:
         """End the active segment where its groups end and begin the next.
 
         ``state.segments`` is filled in here. What the new segment says of the old
@@ -128,12 +135,13 @@ class Log:
         """
         if self.synced < self.stop:
             self.sync()
-        self.active.finish()
+        if made is None:
+            self.active.finish()
         ending = SegmentInfo(self.number, self.bucket, self.number, self.stop, self.digest)
         listed = (*self.ended.values(), ending)
-        number = self.next_number()
+        number = self.next_number() if made is None else made[0]
         try:
-            self.begin(number, ending, msgspec.structs.replace(state, segments=listed))
+            self.begin(number, ending, msgspec.structs.replace(state, segments=listed), made)
         except LeftBehind:
             self.reserved = number  # the next must lie above what may be left of this one
             raise

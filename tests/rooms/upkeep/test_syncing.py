@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from threading import Event
 
 import holdfast
@@ -100,3 +101,18 @@ def test_what_fails_beside_the_writers_is_told() -> None:
             syncing.stop()
             bucket.broken = None
         assert isinstance(failed[0], HoldfastError)
+
+
+def test_what_was_set_aside_behind_the_end_of_a_segment_is_given_back(tmp_path: Path) -> None:
+    with holdfast.open(
+        tmp_path, sync="never", bucket_bytes=8 * BUCKET_BYTES, upkeep=False
+    ) as store:
+        (bucket,) = store.placement.directory
+        bucket.settings.behind.soon = lambda _: None
+        fill(store, 0, 600)
+        number = bucket.log.number
+        (file,) = tmp_path.glob(f"log/{bucket.id}/{number:016x}.seg")
+        assert file.stat().st_size > bucket.log.stop  # zeros for small writes to come
+        behind.sync_on(bucket)
+        assert file.stat().st_size == bucket.log.ended[number].stop
+        assert bucket.log.synced == bucket.log.stop
