@@ -60,8 +60,8 @@ class Charging:
         """Take note of what is metered: at times, and whenever it was configured."""
         self.known, self._balances = self._store.seen_meters()
 
-    def hold(self, tenant: Tenant, operation: str) -> None:
-        """Hold a request against the bounds of its namespace.
+    def hold(self, request: Request, tenant: Tenant, operation: str) -> None:
+        """Hold a request against the bounds of its namespace, until it is answered.
 
         Raises:
             LimitExceeded: too many in a second, or at once. BalanceEmpty: reads have ended too.
@@ -76,6 +76,9 @@ class Charging:
             raise LimitExceeded(limit=RATE, most=rate, namespace=tenant.name)
         if operation in READS:
             self.hold_reads(tenant)
+        if most is not None:
+            request.held = tenant
+            tenant.begin()
 
     def may_read(self, tenant: Tenant, reads: int) -> bool:
         """Whether the loop may answer so many reads of a namespace: nothing has to be charged."""
@@ -126,8 +129,8 @@ class Charging:
         """Requests of a namespace in all processes; from the first look on, others see ours."""
         if tenant.told is None:
             tenant.told = partial(self._tell, tenant.name)
-            tenant.told(tenant.under_way)
-        return tenant.under_way + self.bounds.under_way_elsewhere(tenant.name)
+            tenant.told(tenant.busy)
+        return tenant.busy + self.bounds.under_way_elsewhere(tenant.name)
 
     def _tell(self, name: str, under_way: int) -> None:
         self.bounds.tell(name, under_way, self._now_ns())

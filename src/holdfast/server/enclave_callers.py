@@ -127,7 +127,7 @@ class Callers:
             request.principal = principal
             tenant = request.tenant = site.tenants.find(principal.grants[0].namespace.encode())
             if site.charging.known:
-                site.charging.hold(tenant, _operation(request))
+                site.charging.hold(request, tenant, _operation(request))
             return act(site, request, principal)
 
         return self.settle(site, request, do)

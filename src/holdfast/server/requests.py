@@ -73,6 +73,7 @@ class Request:
     extra = b""  # headers that the answer carries whatever it is
     face: Face | None = None  # whose words a refusal is told in
     gathered_bytes = 0
+    held: Tenant | None = None  # whose bound counts it among the requests that are under way
     key = ""
     left = 0  # bytes that the body may still have
     method = ""
@@ -117,7 +118,14 @@ class Request:
         """Answer it."""
         if self.reply is None:
             self.reply = answer
+            self.let_go()
             self.owner.answered(self)
+
+    def let_go(self) -> None:
+        """It is no longer under way."""
+        if self.held is not None:
+            self.held.end()
+            self.held = None
 
     def refuse(self, error: HoldfastError) -> None:
         """Answer it with an error."""

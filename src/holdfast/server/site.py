@@ -221,7 +221,7 @@ class Site:
             name, request.key = located(request)
             request.tenant = self.tenants.find(name.encode())
         if request.tenant is not None and self.charging.known:
-            self.charging.hold(request.tenant, route.operation)
+            self.charging.hold(request, request.tenant, route.operation)
         if route.operation in SETTLED_WITHIN:
             if principal.kind == "anonymous":
                 raise Unauthenticated(reason="missing")
@@ -381,11 +381,7 @@ class Site:
         self._ask(self._workers, request, work, told)
 
     def _ask(
-        self,
-        pool: ThreadPoolExecutor,
-        request: Request,
-        work: Callable[[], object],
-        told: Told,
+        self, pool: ThreadPoolExecutor, request: Request, work: Callable[[], object], told: Told
     ) -> None:
         tenant = request.tenant
         deadline_ns = self.deadline_ns(request)
@@ -479,6 +475,7 @@ class Site:
 
     def forget(self, request: Request) -> None:
         """A request that is answered, or whose caller is gone: its body is no longer kept."""
+        request.let_go()
         self.gathered_bytes -= request.gathered_bytes
         request.gathered_bytes = 0
 

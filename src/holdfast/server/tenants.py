@@ -13,30 +13,48 @@ RETRY_AFTER_S = 1
 
 
 class Tenant:
-    """One namespace: ``space`` begins its composite keys, ``under_way`` counts its requests.
+    """One namespace: ``space`` begins its composite keys, ``under_way`` counts what it waits for.
 
-    ``told`` is called with that number whenever it changes, where somebody wants to know.
+    ``asked`` counts its requests from their header on, where their number is bounded. ``told`` is
+    called with ``busy`` whenever that changes, where somebody wants to know.
     """
 
-    __slots__ = ("name", "space", "told", "under_way")
+    __slots__ = ("asked", "name", "space", "told", "under_way")
 
     def __init__(self, name: str, space: bytes) -> None:
         self.name = name
         self.space = space
-        self.under_way = 0
+        self.under_way = self.asked = 0
         self.told: Callable[[int], object] | None = None
 
+    @property
+    def busy(self) -> int:
+        """Requests under way: one whose caller has gone is, while it is carried out."""
+        return max(self.asked, self.under_way)
+
     def enter(self) -> None:
-        """A request is under way."""
+        """A request is carried out, or waits for that."""
         self.under_way += 1
         if self.told is not None:
-            self.told(self.under_way)
+            self.told(self.busy)
 
     def leave(self) -> None:
-        """It is answered."""
+        """It is no more."""
         self.under_way -= 1
         if self.told is not None:
-            self.told(self.under_way)
+            self.told(self.busy)
+
+    def begin(self) -> None:
+        """A request comes in."""
+        self.asked += 1
+        if self.told is not None:
+            self.told(self.busy)
+
+    def end(self) -> None:
+        """It is answered, or never will be."""
+        self.asked -= 1
+        if self.told is not None:
+            self.told(self.busy)
 
 
 class Tenants:
@@ -57,7 +75,7 @@ class Tenants:
         if tenant is None:
             name = decode_key(raw) if b"%" in raw else raw.decode("latin-1")
             if len(self._known) >= KEPT:
-                self._known = {n: t for n, t in self._known.items() if t.under_way}
+                self._known = {n: t for n, t in self._known.items() if t.busy}
                 self._named = {t.name: t for t in self._known.values()}
             tenant = self._named.get(name) or Tenant(name, namespace_bytes(name) + VISIBLE)
             self._known[raw] = self._named[name] = tenant

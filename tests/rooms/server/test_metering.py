@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from threading import Event
 from typing import Any
 
+import grpc
 import msgspec
 import pytest
 
@@ -16,11 +18,20 @@ from holdfast.store.store import Store
 from holdfast.testing.serving import Serving
 from tests.rooms.server.conftest import Serve
 from tests.rooms.server.raw import Raw, Told
+from tests.rooms.server.rpc_client import Caller, Said, say
 
 Dial = Callable[[Serving], Raw]
 C = 1_763_750_000
 SPACE = "/v1/namespaces/acme"
 NOTED_S = 20
+MIB = 1 << 20
+BEGUN_AND_ENDED = {
+    "Store": (
+        say("StoreChunk", begin=say("StoreRequest", namespace="acme", key="k")),
+        say("StoreChunk", end=say("Done")),
+    ),
+    "Batch": (say("BatchRequest", namespace="acme", more=True), say("BatchRequest")),
+}
 
 
 @pytest.fixture
@@ -145,6 +156,107 @@ def test_bounds_have_a_status_each(raw: Raw, store: Store) -> None:
         answer = raw.ask("GET", f"{SPACE}/objects/k")
     assert json.loads(answer.body)["facts"]["limit"] == "requests_per_s"
     assert "retry-after" in answer.headers
+
+
+def until(store: Store, holds: Callable[[], bool]) -> None:
+    for _ in range(NOTED_S * 100):
+        if holds():
+            return
+        store.clock.sleep(0.01)
+    raise AssertionError("it never was so")
+
+
+def at_once(raw: Raw) -> str | None:
+    """The bound that one more request passes."""
+    answer = raw.ask("GET", f"{SPACE}/exists/k")
+    return None if answer.status < 400 else json.loads(answer.body)["facts"]["limit"]
+
+
+@pytest.mark.parametrize("size", [MIB // 2, 2 * MIB], ids=["gathered", "streamed"])
+def test_a_body_that_is_still_coming_counts_among_those_at_once(
+    serve: Serve, connect: Dial, store: Store, size: int
+) -> None:
+    serving = serve()
+    slow, raw = connect(serving), connect(serving)
+    asked(raw, "PUT", f"{SPACE}/metering", {"concurrent_max": 1})
+    put = slow.request("PUT", f"{SPACE}/objects/k", bytes(size))
+    slow.say(put[: size // 2])
+    until(store, lambda: at_once(raw) == "concurrent_max")
+    slow.say(put[size // 2 :])
+    assert slow.hear().status == 200
+    assert at_once(raw) is None
+    slow.say(put[: size // 2])
+    until(store, lambda: at_once(raw) == "concurrent_max")
+    slow.socket.close()  # who goes away asks for nothing
+    until(store, lambda: at_once(raw) is None)
+    refused = raw.ask("PUT", f"{SPACE}/objects/k", b"", If_Match='"7"')
+    assert refused.status == 412
+    assert at_once(raw) is None
+
+
+def test_who_asks_behind_himself_is_counted_from_each_header_on(
+    serve: Serve, connect: Dial
+) -> None:
+    raw = connect(serve())
+    asked(raw, "PUT", f"{SPACE}/metering", {"concurrent_max": 2})
+    put, get = (raw.request(method, f"{SPACE}/objects/k") for method in ("PUT", "GET"))
+    raw.say(put * 3)
+    assert sorted(raw.hear().status for _ in range(3)) == [200, 200, 429]
+    raw.say(put + get)
+    assert [raw.hear().status for _ in range(2)] == [200, 200]
+
+
+def chunks(first: Said, go_on: Event, last: Said) -> Iterator[Said]:
+    yield first
+    go_on.wait(NOTED_S)
+    yield last
+
+
+@pytest.mark.parametrize("name", ["Store", "Batch"])
+def test_a_stream_over_grpc_counts_among_those_at_once(
+    serve: Serve, connect: Dial, store: Store, name: str
+) -> None:
+    serving = serve(grpc_port=0)
+    raw, caller = connect(serving), Caller(serving.rpc_url, serving.token())
+    asked(raw, "PUT", f"{SPACE}/metering", {"concurrent_max": 1})
+    method, parts = caller.method(name), BEGUN_AND_ENDED[name]
+    for is_given_up in (False, True):
+        go_on = Event()
+        asks = chunks(parts[0], go_on, parts[1])
+        if name == "Store":
+            call = method.future(asks, metadata=caller.metadata, timeout=NOTED_S)
+        else:
+            call = method(asks, metadata=caller.metadata, timeout=NOTED_S)
+        until(store, lambda: at_once(raw) == "concurrent_max")
+        if is_given_up:
+            call.cancel()
+            until(store, lambda: at_once(raw) is None)
+        go_on.set()
+        if not is_given_up:
+            assert call.result() if name == "Store" else [*call]
+            assert at_once(raw) is None
+    caller.channel.close()
+
+
+def test_what_is_refused_or_streamed_is_not_at_once_for_ever(
+    serve: Serve, connect: Dial, store: Store
+) -> None:
+    serving = serve(grpc_port=0)
+    raw, caller = connect(serving), Caller(serving.rpc_url, serving.token())
+    asked(raw, "PUT", f"{SPACE}/metering", {"concurrent_max": 1})
+    store.namespace("acme").put("k", b"v")
+    for _ in range(2):
+        with pytest.raises(grpc.RpcError):
+            caller.ask("Delete", namespace="acme", key="absent")
+        assert [[*page.keys] for page in caller.ask("List", namespace="acme")] == [["k"]]
+        assert len(caller.ask("Load", namespace="acme", key="k")) == 2
+        store_one = say("Operation", store=say("StoreRequest", key="k", value=b"v"))
+        assert caller.ask("Batch", namespace="acme", operations=[store_one])
+        with pytest.raises(grpc.RpcError):  # nobody may, who does not say who he is
+            Caller(serving.rpc_url, None).ask("Stat", namespace="acme", key="k")
+        assert raw.ask("GET", f"{SPACE}/objects/absent").status == 404
+        assert at_once(raw) is None
+    caller.channel.close()
 
 
 def test_a_namespace_is_one_however_its_name_is_written() -> None:

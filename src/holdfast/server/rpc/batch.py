@@ -123,6 +123,7 @@ class Stream:
         self._gathered: Asked | None = None
         self._last = Called(site, context)
         self._numbered: Numbered | None = None
+        self._open: set[Asked] = set()  # batches that came in and are not answered
         self._over: Answer | None = None
         self._ranges = 0  # the directory's version when stores were begun last
         self._room = asyncio.Event()
@@ -199,6 +200,7 @@ class Stream:
     def _begun(self, namespace: str) -> Asked:
         asked = Asked(self._site, self._context, dict(self._last.headers))
         asked.aim(namespace)
+        self._open.add(asked)
         self._site.admit_call(asked, BATCH, 0)
         return asked
 
@@ -240,6 +242,7 @@ class Stream:
             asked.take_long()
             await self._begin_in_turn(asked)
             return
+        self._let_go(asked)
         self._note(asked, answer)
         await self._send(asked)
 
@@ -296,7 +299,7 @@ class Stream:
 
     def forget(self) -> None:
         """Let go of what was gathered and not answered."""
-        for asked in (*self._due, *([self._gathered] if self._gathered else ())):
+        for asked in self._open:
             self._site.forget(asked)
 
     # -- answering --------------------------------------------------------------------------
@@ -320,7 +323,7 @@ class Stream:
             while self._due and self._due[0].reply is not None:
                 asked = self._due[0]
                 answer = cast("Answer", asked.reply)
-                self._site.forget(asked)
+                self._let_go(asked)
                 if answer.status >= BAD:
                     return asked, answer
                 self._note(asked, answer)
@@ -333,6 +336,10 @@ class Stream:
                 return self._last, self._over or Answer()
             self._changed.clear()
             await self._changed.wait()
+
+    def _let_go(self, asked: Asked) -> None:
+        self._open.discard(asked)
+        self._site.forget(asked)
 
     def _note(self, asked: Asked, answer: Answer) -> None:
         self._site.note(asked, answer)

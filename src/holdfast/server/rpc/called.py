@@ -140,6 +140,7 @@ async def finish(site: Site, called: Called, answer: Answer, context: Context) -
     if answer.status >= BAD:
         end(site, called, answer, context)
         raise Ended
+    called.let_go()
     site.note(called, answer)
     context.set_trailing_metadata(_trailers(site, called, answer))
     return answer.body
@@ -147,6 +148,7 @@ async def finish(site: Site, called: Called, answer: Answer, context: Context) -
 
 def end(site: Site, called: Called, answer: Answer, context: Context) -> None:
     """End a call of one answer."""
+    called.let_go()
     site.note(called, answer)
     if answer.status < BAD:
         context.reply(answer.body, _trailers(site, called, answer))

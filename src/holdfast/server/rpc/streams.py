@@ -101,6 +101,7 @@ class Storing:
         finally:
             if called.reply is None:
                 upload.abandon()
+                called.let_go()
 
     async def _next(self, chunks: AsyncIterator[bytes]) -> Said:
         """The next chunk; None at the end of them."""

@@ -263,6 +263,7 @@ class Manager:
 
     async def _finish(self, called: Called, answer: Answer, context: Context) -> bytes:
         """End a call by its answer: count it; its message, or a refusal in 0-stor's words."""
+        called.let_go()
         self._site.note(called, answer)
         if answer.status >= BAD:
             problem = msgspec.json.decode(answer.body, type=dict[str, object])
