@@ -30,7 +30,7 @@ from holdfast.limits import (
 from holdfast.operations import Once, Operation, Store
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.placement.placement import Placement
-from holdfast.request.funds import Funds, refusal
+from holdfast.request.funds import NOTHING, Funds, Prepared
 from holdfast.request.pressure import GROWING, Pressure
 from holdfast.request.shared import hold_shared, refuse_shared
 from holdfast.values import Receipt, Receipts
@@ -215,28 +215,46 @@ class Corridor:
             return self._write_atomic(operations)
         outcomes: list[object] = [None] * len(operations)
         waiting = refuse_shared(self.directory, operations, outcomes)
+        missed = self._write_pieces(operations, waiting, outcomes)
+        if missed:
+            self._write_pieces(operations, missed, outcomes)
+        return outcomes
+
+    def _write_pieces(
+        self, operations: Sequence[Operation], waiting: list[int], outcomes: list[object]
+    ) -> list[int]:
+        """Apply what of a batch waits, bucket by bucket; what of it has to be decided again."""
+        missed: list[int] = []
         at = 0
         while at < len(waiting):
             piece = self._piece(operations, waiting, at)
+            some = [operations[i] for i in piece]
             try:
-                results = self._apply([operations[i] for i in piece])
+                results, prepared = self._apply(some)
             except Moved:  # again from here on: of one key's operations the last must stay last
                 self.directory.look_again()
                 continue
             except HoldfastError as error:
-                results = [error] * len(piece)
+                results, prepared = [error] * len(piece), NOTHING
             for index, result in zip(piece, results, strict=True):
                 outcomes[index] = result
+            if prepared.has_come:
+                missed += [i for i in piece if prepared.missed(outcomes[i])]
             at += len(piece)
-        return outcomes
+        if missed:
+            last = {operation.key: i for i, operation in enumerate(operations)}
+            missed = [i for i in missed if last[operations[i].key] == i]
+        return missed
 
-    def _apply(self, operations: Sequence[Operation], *, atomic: bool = False) -> list[object]:
+    def _apply(
+        self, operations: Sequence[Operation], *, atomic: bool = False, again: bool = False
+    ) -> tuple[list[object], Prepared]:
         """Apply operations to the bucket of the first, which may have to grow before."""
         growing = (operation for operation in operations if isinstance(operation, GROWING))
         bucket = self._bucket_for(next(growing, operations[0]))
         if bucket.crowded:
             self._slow_down(bucket, operations)
-        unasked = self.funds.prepare(bucket, operations)
+        prepared = self.funds.prepare(bucket, operations)
         try:
             outcomes = bucket.apply(operations, atomic=atomic)
         except StorageFailed as error:
@@ -244,10 +262,13 @@ class Corridor:
                 raise
             outcomes = bucket.apply(operations, atomic=atomic)
         except (BalanceEmpty, LimitExceeded) as error:
-            raise refusal(error, unasked) from None
-        if unasked is None:
-            return outcomes
-        return [refusal(o, unasked) if isinstance(o, HoldfastError) else o for o in outcomes]
+            if prepared.missed(error) and not again:
+                return self._apply(operations, atomic=atomic, again=True)
+            raise prepared.refusal(error) from None
+        if prepared.unasked is not None:
+            told = prepared.refusal
+            outcomes = [told(o) if isinstance(o, HoldfastError) else o for o in outcomes]
+        return outcomes, prepared
 
     def _piece(self, operations: Sequence[Operation], waiting: list[int], at: int) -> list[int]:
         """What goes to one bucket as one group, from a place in a batch on."""
@@ -275,7 +296,7 @@ class Corridor:
                     continue
                 raise CrossBucket(bucket=bucket.id)
             try:
-                return self._apply(operations, atomic=True)
+                return self._apply(operations, atomic=True)[0]
             except Moved:
                 self.directory.look_again()
 

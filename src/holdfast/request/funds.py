@@ -7,6 +7,7 @@ answered only after the account, and the purses of other buckets, could not help
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.metered import KINDS
@@ -36,23 +37,19 @@ class Funds:
             return False
         return self._ask(bucket, (operation,)) or not bucket.start <= operation.key < bucket.stop
 
-    def prepare(self, bucket: Bucket, operations: Sequence[Operation]) -> HoldfastError | None:
+    def prepare(self, bucket: Bucket, operations: Sequence[Operation]) -> Prepared:
         """Have what a batch needs brought before it is decided, as far as there is any.
 
         What is not there each operation is told for itself.
-
-        Returns:
-            Why nobody could be asked, if that was so: ``refusal`` wants to know.
         """
         if isinstance(bucket, Elsewhere) or not bucket.purses:
-            return None
+            return NOTHING
         try:
-            self._ask(bucket, operations)
+            return Prepared(self._ask(bucket, operations))
         except BalanceEmpty:
-            return None
+            return NOTHING
         except HoldfastError as error:
-            return error
-        return None
+            return Prepared(has_come=False, unasked=error)
 
     def _ask(self, bucket: Bucket, operations: Sequence[Operation]) -> bool:
         """Whether anything came, or nothing is lacking any more."""
@@ -64,9 +61,26 @@ class Funds:
         return not came or any(came)
 
 
-def refusal(error: HoldfastError, unasked: HoldfastError | None) -> HoldfastError:
-    """What a refused write is told: not that a purse is empty where nobody could be asked."""
-    return error if unasked is None or not _is_of_purse(error) else unasked
+class Prepared(NamedTuple):
+    """What a batch is decided with.
+
+    ``has_come``: nothing was lacking a moment before, or something came. ``unasked``: why nobody
+    could be asked, if that was so.
+    """
+
+    has_come: bool
+    unasked: HoldfastError | None = None
+
+    def missed(self, error: object) -> bool:
+        """Whether a refusal has to be decided again: what was there went elsewhere meanwhile."""
+        return self.has_come and isinstance(error, Exception) and _is_of_purse(error)
+
+    def refusal(self, error: HoldfastError) -> HoldfastError:
+        """What a refused write is told: not that a purse is empty where nobody could be asked."""
+        return error if self.unasked is None or not _is_of_purse(error) else self.unasked
+
+
+NOTHING: Final = Prepared(has_come=False)
 
 
 def _nobody(_bucket: Bucket, _namespace: bytes, _need: Need) -> bool:

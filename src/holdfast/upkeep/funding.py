@@ -236,7 +236,7 @@ class Funding:
         one = self._metered().get(namespace)
         if one is None or namespace not in bucket.purses:
             return False
-        before = bucket.purses[namespace].kept()
+        before = _holds(bucket.purses[namespace])
         short = self._help_here(one, bucket, need)
         if short is not None and self.whole is not None:
             is_all = self.whole.help(one, short)
@@ -244,7 +244,7 @@ class Funding:
             if short is not None and not is_all:
                 raise Unavailable
         purse = bucket.purses.get(namespace)
-        has_come = purse is not None and (short is None or purse.kept() != before)
+        has_come = purse is not None and (short is None or _is_more(_holds(purse), before))
         if short is not None and short.atto > 0:
             self._low(one.account)
             self._find_empty(one, bucket)
@@ -344,6 +344,15 @@ def _missing(purse: Purse, need: Need) -> Need | None:
     if not (is_over or lacking or purse.lacks(need.atto)):
         return None
     return Need(lacking, need.size_bytes if is_over else 0, need.objects if is_over else 0)
+
+
+def _holds(purse: Purse) -> tuple[int, ...]:
+    """What a purse can pay and take."""
+    return purse.float_atto, -purse.owed.amount, purse.allotted_bytes, purse.allotted_objects
+
+
+def _is_more(now: tuple[int, ...], before: tuple[int, ...]) -> bool:
+    return any(one > other for one, other in zip(now, before, strict=True))
 
 
 def _lacking(purse: Purse, need: Need) -> int:

@@ -434,6 +434,61 @@ def test_a_write_whose_key_went_elsewhere_meanwhile_is_helped_there(
     conserved(store)
 
 
+@pytest.mark.parametrize("atomic", [False, True])
+@pytest.mark.parametrize("taken_by", ["a split", "another writer"])
+def test_a_batch_is_decided_again_where_what_was_brought_went_elsewhere_meanwhile(
+    store: Store, taken_by: str, *, atomic: bool
+) -> None:
+    placement, funds = store.placement, store.corridor.funds
+    store.accounts.deposit("acme", 1_100 * ENCLAVE.c, "invoice 1")
+    acme = store.namespace("acme")
+    acme.configure(tariff="enclave")
+    acme.put_many((key, b"v" * 100) for key in "ayz")
+    (bucket,) = placement.directory
+    settle(bucket, b"acme", Settlement(give_atto=USD))
+    helped = funds.help
+
+    def help_and_take(bucket: Bucket, namespace: bytes, need: Need) -> bool:
+        funds.help = helped
+        came = helped(bucket, namespace, need)
+        if taken_by == "a split":
+            child = fork.split(bucket, placement.new_id(), b"acme\0y")
+            assert child is not None
+            placement.directory.add(child)
+        else:
+            acme.put_many((f"m{index}", b"") for index in range(300))
+        return came
+
+    funds.help = help_and_take
+    receipts = acme.put_many(((f"b{index:03}", b"") for index in range(600)), atomic=atomic)
+    assert [receipt.cost_atto for receipt in receipts] == [ENCLAVE.c] * 600
+    conserved(store)
+
+
+def test_of_a_key_that_a_batch_writes_again_the_last_stays_last(store: Store) -> None:
+    acme = store.namespace("acme")
+    store.accounts.deposit("acme", USD, "invoice 1")
+    acme.configure(tariff="enclave")
+    acme.put("k", b"before", ttl="365d")
+    funds, (bucket,) = store.corridor.funds, store.placement.directory
+    dear = StoreOptions(ttl_ns=365 * DAY_NS)
+    first = operations.Store(b"acme\0k", "k", b"v" * 999, dear)
+    last = operations.Delete(b"acme\0k", "k")
+    helped = funds.help
+
+    def help_and_give(bucket: Bucket, namespace: bytes, need: Need) -> bool:
+        came = helped(bucket, namespace, need)
+        settle(bucket, b"acme", Settlement(give_atto=USD))
+        return came
+
+    settle(bucket, b"acme", Settlement(give_atto=USD))
+    funds.help = help_and_give
+    stored, _ = store.corridor.write_many([first, last])
+    funds.help = helped
+    assert isinstance(stored, BalanceEmpty)
+    assert not acme.exists("k")
+
+
 def test_a_bucket_that_was_merged_away_is_sent_no_money(store: Store) -> None:
     """Who brought some to the bucket that is left would find that nobody has it, ever."""
     left, placement, funds = poor(store), store.placement, store.corridor.funds
