@@ -143,7 +143,7 @@ def _gathers(bucket: Bucket, purse: Purse) -> bool:
     """Whether a bucket gathers records that a namespace is charged by: its keys may lie there."""
     low = purse.span[0]
     within = low < bucket.stop and bucket.start < low[:-1] + b"\1"
-    return bucket.durable and bucket.broken is None and within
+    return bucket.durable and not (bucket.closed or bucket.broken) and within
 
 
 def hush(bucket: Bucket, namespace: bytes) -> None:

@@ -103,3 +103,21 @@ def test_what_is_read_for_others_is_charged_where_no_key_of_theirs_lies() -> Non
             bucket.close()  # as a kill does it
     with store_on(disk) as again:
         assert again.placement.directory.find(b"m\0b").purses[b"acme"].kept() == before
+
+
+def test_a_bucket_that_was_merged_away_charges_nothing() -> None:
+    """Who has read there just now counts it there; its files are gone, and stay so."""
+    with store_on(MemoryDisk()) as store:
+        placement = store.placement
+        (left,) = placement.directory
+        paying(left)
+        acme = store.namespace("acme")
+        for key in ("a", "k"):
+            acme.put(key, b"123")
+        right = fork.split(left, placement.new_id(), b"acme\0k")
+        assert right is not None
+        placement.directory.add(right)
+        assert placement.shrink() == 1
+        counted.load(right, b"acme", 3)
+        charge_reads(right, b"acme")
+        assert list(placement.settings.ground.listing()) == [left.id]
