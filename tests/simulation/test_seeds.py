@@ -15,6 +15,7 @@ PUSHED = 2_000
 NIGHTLY = 200_000
 CHUNK = 100  # seeds of one test, so that workers can share them
 LONG_CHUNK = 500
+NIGHT_S = 1_800  # of a long chunk, on a machine that others use too
 
 
 @pytest.mark.push
@@ -32,6 +33,7 @@ def test_stories_whose_buckets_sleep_until_they_are_asked(monkeypatch: pytest.Mo
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(NIGHT_S)
 @pytest.mark.parametrize("first", range(PUSHED, PUSHED + NIGHTLY, LONG_CHUNK))
 def test_stories_of_a_night(first: int) -> None:
     for seed in range(first, first + LONG_CHUNK):
@@ -39,6 +41,7 @@ def test_stories_of_a_night(first: int) -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(NIGHT_S)
 @pytest.mark.parametrize("first", range(1_000_000, 1_002_000, LONG_CHUNK))
 def test_long_stories(first: int) -> None:
     for seed in range(first, first + LONG_CHUNK):
@@ -83,6 +86,7 @@ def test_stories_on_disks_that_refuse(first: int, sync: Sync) -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(NIGHT_S)
 @pytest.mark.parametrize("sync", ["always", "interval", "never"])
 @pytest.mark.parametrize("first", range(0, 20_000, LONG_CHUNK))
 def test_many_stories_on_disks_that_refuse(first: int, sync: Sync) -> None:
