@@ -9,6 +9,8 @@ import pytest
 
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import Corrupt, HoldfastError, NotFound, StorageFailed
+from holdfast.log.group import GROUP_HEAD_BYTES
+from holdfast.log.header import SEGMENT_HEAD_BYTES
 from holdfast.store import Store
 from holdfast.store.opening import open_on
 from holdfast.testing.clock import ManualClock, SeededEntropy
@@ -16,6 +18,7 @@ from holdfast.testing.disk import FOREVER, FailingDisk
 from holdfast.testing.platter import copy_tree
 
 BUCKET_BYTES = 64 << 10
+STATE_AT = SEGMENT_HEAD_BYTES + GROUP_HEAD_BYTES  # where a segment says what the log is
 VALUES = {f"key/{number:03d}": bytes([number]) * 1_500 for number in range(120)}
 
 
@@ -143,6 +146,27 @@ def test_a_head_that_is_gone_loses_no_record(base: MemoryDisk) -> None:
         store = opened(disk)
         if not store.check().ok:
             mended(disk, store, most_lost=0)
+
+
+def test_a_beginning_that_is_gone_loses_no_record(base: MemoryDisk) -> None:
+    """What the newest segment holds is kept, though it does not tell the state any more."""
+    for path in segments(base):
+        disk = copy_of(base)
+        spoil(disk, path, STATE_AT)
+        mended(disk, opened(disk), most_lost=0)
+
+
+def test_what_was_mended_grows_above_all_its_keys(base: MemoryDisk) -> None:
+    """A child's only segment of its own told which the highest was of those that it shares."""
+    for path in segments(base):
+        disk = copy_of(base)
+        spoil(disk, path, STATE_AT)
+        store = opened(disk)
+        store.check(repair=True)
+        space = store.namespace("n")
+        for key, value in VALUES.items():
+            space.put(f"{key}/more", 2 * value)
+        assert readable(store) == (VALUES, 0)
 
 
 def test_a_segment_that_is_gone_is_named(base: MemoryDisk) -> None:

@@ -142,7 +142,7 @@ def mend(settings: Settings, name: str, span: tuple[bytes, bytes], others: set[s
         for birth in births:
             if birth.child in others:
                 _share(log, birth, numbers)
-        state = _state_of(name, left, copied, span)
+        state = _state_of(name, left, parts, span)
         _rewrite(log, left, state, (copied, kept))
         for part in copied:
             ground.drop(name, part.number)
@@ -182,20 +182,20 @@ def _rewrite(
 
 
 def _state_of(
-    bucket: str, left: Remains, copied: list[Salvage], span: tuple[bytes, bytes]
+    bucket: str, left: Remains, parts: list[Salvage], span: tuple[bytes, bytes]
 ) -> LogState:
     """What can be said of the whole bucket: nothing of it below what was seen."""
     state = left.state
     version, time_ns = (state.version, state.time_ns) if state else (0, 0)
     highest = state.highest if state else b""
-    for part in copied:
+    for part in parts:  # those that stay as they are, too: no state may be left that knew them
         for record, _ in part.records():
             version = max(version, record.version)
             time_ns = max(time_ns, record.modified_ns)
             highest = max(highest, record.key)
     retired = state.retired if state else ()
     ended = KeptNumbers(time_ns + 1)  # what sessions applied may be among what is lost
-    purses = _purses_of(bucket, left, copied)
+    purses = _purses_of(bucket, left, parts)
     return PursedState(
         *span,
         version,
@@ -208,7 +208,7 @@ def _state_of(
     )
 
 
-def _purses_of(bucket: str, left: Remains, copied: list[Salvage]) -> Purses:
+def _purses_of(bucket: str, left: Remains, parts: list[Salvage]) -> Purses:
     """What is known of purses: what the last state says, and what can be read behind it.
 
     A charge that is lost is in the tenant's favour.
@@ -216,8 +216,8 @@ def _purses_of(bucket: str, left: Remains, copied: list[Salvage]) -> Purses:
     state = left.state
     told = (state.purses, state.shares) if isinstance(state, PursedState) else ()
     purses = Purses(bucket, *told)
-    for part in copied:
-        for group in part.groups if part.number == left.newest else ():
+    for part in parts:
+        for group in part.groups if part.number >= left.newest else ():
             if group.head.kind != Kind.KEY_BLOCK:
                 for record in group.records():
                     dividing.replay(purses, record, group.value(record))

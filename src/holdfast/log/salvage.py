@@ -129,7 +129,8 @@ class Remains(msgspec.Struct):
 
     ``state`` is what it last said of itself, as far as that can be told, or None
     where no segment's beginning can be read; ``infos`` are its segments, with
-    the active one where its readable groups end.
+    the active one where its readable groups end. ``newest`` is the one that told the
+    state; what lies in later ones came after it.
     """
 
     state: LogState | None
@@ -146,15 +147,20 @@ def remains(log: Log, numbers: Iterable[int]) -> Remains:
     """
     known = sorted(numbers)
     ends = _ends(log, known)
+    later: list[Salvage] = []  # newest first: of these the beginning cannot be read
     for number in reversed(known):
         if not _is_own(log, number):
             continue
-        found = salvage(log, number, None)
+        found = salvage(log, number, ends.get(number))
         state = _state(found)
         if state is not None:
             named = {info.number: info for info in state.segments}
-            state = _replayed(state, found, named)
-            return Remains(state, named | {number: _info(log, found)}, number)
+            for part in (found, *reversed(later)):
+                named[part.number] = ends.get(part.number) or _info(log, part)
+                state = _replayed(state, part, named)
+            return Remains(state, named, number)
+        if found.groups:
+            later.append(found)
     newest = max((number for number in known if _is_own(log, number)), default=0)
     # Segments of other buckets below were shared; above they are in the wrong place.
     taken = [number for number in known if number <= newest]
