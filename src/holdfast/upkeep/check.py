@@ -208,9 +208,12 @@ def _rows_of(bucket: Bucket, key: bytes, recent: list[Row]) -> list[Row]:
 
 
 def _view_rows(bucket: Bucket) -> Iterator[Known]:
+    """What the index says; no more of a bucket that was merged away, or left to others."""
     at: bytes | None = bucket.start
-    while at is not None and at < bucket.stop:
+    while at is not None:
         with bucket.lock:
+            if bucket.closed or at >= bucket.stop:
+                return
             page, at = bucket.state.page(Table.KEYS, at, bucket.stop, PAGE)
         for key, row in page:
             yield key, _meaning(row)

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import holdfast
 from holdfast.bucket import commit
 from holdfast.bucket.seal import seal_all
 from holdfast.engines.disk import OsDisk
@@ -20,6 +21,7 @@ from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.testing.disk import CountingDisk
+from holdfast.upkeep import check
 from holdfast.upkeep.scrub import MARK, PERIOD_NS, SURVEY_NS, phase_ns
 from holdfast.views.port import Table
 
@@ -268,3 +270,15 @@ def test_a_value_that_was_written_with_another_check_is_found(
     seal_all(bucket)
     told = house.scrub_for(SCRUB_DAYS)
     assert any("a value fails its checksum" in line for line in told)
+
+
+def test_a_walk_over_a_bucket_ends_where_that_is_merged_away() -> None:
+    with holdfast.open(":memory:", upkeep=False) as store:
+        ns = store.namespace("acme")
+        ns.put_many([(f"k{number:05d}", b"v") for number in range(2 * check.PAGE)])
+        (bucket,) = store.placement.directory
+        rows = check._view_rows(bucket)
+        next(rows)
+        with commit.alone(bucket):
+            bucket.close()
+        assert len(list(rows)) == check.PAGE - 1
