@@ -271,6 +271,8 @@ def test_a_large_file_is_written_and_read_a_piece_at_a_time(house: House) -> Non
     with house.ns.open("large", "rb") as file:
         assert file.seek(-100, io.SEEK_END) == len(value) - 100
         assert file.read(1000) == value[-100:]
+        with pytest.raises(ValueError, match="whence"):
+            file.seek(0, 9)
         file.seek(5 * MIB - 3)
         assert file.read(10) == value[5 * MIB - 3 : 5 * MIB + 7]
         file.seek(0)

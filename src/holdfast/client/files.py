@@ -11,7 +11,7 @@ from holdfast.client.sync import Sender, Upload
 from holdfast.errors import Changed, Closed, InvalidValue, NotFound, VersionMismatch
 from holdfast.limits import MIB, VALUE_RECORD_BYTES
 from holdfast.operations import StoreOptions
-from holdfast.request.streams import ObjectWriter
+from holdfast.request.streams import ObjectWriter, sought
 
 WINDOW_BYTES: Final = 4 * MIB
 
@@ -71,10 +71,7 @@ class Reading:
 
     def seek(self, offset: int, whence: int) -> int:
         """Go elsewhere; where that is."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.size}[whence]
-        if base + offset < 0:
-            raise ValueError("negative seek position")
-        self.at = base + offset
+        self.at = sought(self.at, self.size, offset, whence)
         return self.at
 
 

@@ -91,6 +91,16 @@ class ObjectWriter(io.RawIOBase):
         super().__del__()
 
 
+def sought(at: int, size: int, offset: int, whence: int) -> int:
+    """Where ``seek`` goes to from a place in a file of so many bytes; ValueError, as io says it."""
+    bases = {io.SEEK_SET: 0, io.SEEK_CUR: at, io.SEEK_END: size}
+    if whence not in bases:
+        raise ValueError("whence is none of SEEK_SET, SEEK_CUR and SEEK_END")
+    if bases[whence] + offset < 0:
+        raise ValueError("negative seek position")
+    return bases[whence] + offset
+
+
 class ObjectReader(io.RawIOBase):
     """A file open for reading one version of an object; seekable.
 
@@ -168,10 +178,7 @@ class ObjectReader(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go elsewhere; where that is."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError("negative seek position")
-        self._at = base + offset
+        self._at = sought(self._at, self._size, offset, whence)
         return self._at
 
     def tell(self) -> int:

@@ -410,6 +410,17 @@ def test_reading_byte_by_byte_reads_each_part_once(opened: tuple[Store, ManualCl
     assert read_on(file, 5) == DATA[2 * PART - 2 : 2 * PART + 10]
 
 
+def test_a_place_that_is_none_is_refused(opened: tuple[Store, ManualClock]) -> None:
+    store, _ = opened
+    ns = store.namespace("acme")
+    ns.put("a", b"abc")
+    file = ns.open("a", "rb")
+    for offset, whence in ((0, 9), (0, -1), (-4, io.SEEK_END)):
+        with pytest.raises(ValueError, match=r"whence|negative"):
+            file.seek(offset, whence)
+    assert file.read() == b"abc"
+
+
 def test_parts_that_nobody_knows_go(opened: tuple[Store, ManualClock]) -> None:
     """No note of the object's bucket names their upload: only a key says that they are parts."""
     store, _ = opened
