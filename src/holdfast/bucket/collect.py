@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 BATCH_BYTES = 1 << 20
 BATCH_ROWS = 100
 CHUNK = 256  # segments dropped by one record
-LOT = 64  # rows that are looked up between two calls of pace
+LOT = 32  # rows that are looked up between two calls of pace: less than 0.1 ms
 LOOKS = 300  # rows that are only looked at between two
 KEPT_ROWS = 100_000  # of segments without a key block, so that they are read once
 SEEK_ROWS = 8  # rows of a key block that are passed over in the time of one search
