@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 
 import holdfast
-from holdfast.errors import BalanceEmpty, InvalidValue, LimitExceeded
+from holdfast.errors import BalanceEmpty, InvalidExpiry, InvalidValue, LimitExceeded
 from holdfast.ledger import statement
+from holdfast.operations import Append, Consumers, Delete, Lock, Store, StoreOptions
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.serving import Serving
 
+SECOND_NS = 1_000_000_000
 OPERATION, STORAGE, EGRESS = 1_000, 7, 3
 TOML = f"operation = {OPERATION}\nstorage = {STORAGE}\negress = {EGRESS}\nearly_delete = '1/5'"
 FUNDS = 10**9
@@ -104,12 +106,36 @@ async def operations(acme: Any) -> dict[str, int]:  # noqa: ANN401 - a namespace
     }
 
 
+async def quotes(acme: Any) -> None:  # noqa: ANN401 - a namespace of a face
+    """An operation as a value is quoted as by its name, to the nanosecond; nothing is done."""
+    lived = StoreOptions(ttl_ns=365 * 86_400 * SECOND_NS + 1)
+    made = await now(acme.quote(Store(b"", "q", b"v" * 9, lived)))
+    assert made.atto == OPERATION + 10 * (365 * 86_400 + 1) * STORAGE
+    for kept in (
+        await now(acme.quote(Store(b"", "a", b"v" * 9, StoreOptions(keep_ttl=True)))),
+        await now(acme.quote("store", key="a", size_bytes=9, keep_ttl=True)),
+    ):
+        assert 0 < kept.storage_atto <= 10 * 60 * STORAGE
+        assert 0 < kept.back_atto <= 100 * 60 * STORAGE
+    for asked, name in (
+        (Append(b"", "q", b"v"), "append"),
+        (Delete(b"", "q"), "delete"),
+        (Lock(b"", "q", b"", 1), "lock"),
+        (Consumers(b"", "q", "set", ()), "consumers.set"),
+    ):
+        told = await now(acme.quote(name, key="q", size_bytes=int(name == "append")))
+        assert await now(acme.quote(asked)) == told
+    with pytest.raises(InvalidExpiry):
+        await now(acme.quote("store", key="a", ttl=9, keep_ttl=True))
+
+
 async def a_day(store: Any) -> dict[str, int]:  # noqa: ANN401 - a face
     """What operations cost, once everything about money was asked for."""
     acme = await prepared(store)
     quoted = await now(acme.quote("store", key="a", size_bytes=99, ttl=60))
     receipt = await now(acme.put("a", b"v" * 99, ttl=60))
     assert receipt.cost_atto == quoted.atto == OPERATION + 100 * 60 * STORAGE
+    await quotes(acme)
     costs = await operations(acme)
     with pytest.raises(LimitExceeded):
         await now(acme.put_many({"e": b"", "f": b""}))

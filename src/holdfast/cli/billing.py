@@ -222,13 +222,18 @@ def quote(
     ttl: Annotated[
         str | None, typer.Option(metavar="TIME", help="How long it is to live, as 30d.")
     ] = None,
+    keep_ttl: Annotated[
+        bool, typer.Option("--keep-ttl", help="It lives as long as what is there now.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell what an operation would cost now; nothing is done."""
     output = output_of(context, as_json=as_json)
     size_bytes = parse_size(size)
     with opened(path, settings_of(context).store) as store:
-        made = store.namespace(namespace).quote(operation, key=key, size_bytes=size_bytes, ttl=ttl)
+        made = store.namespace(namespace).quote(
+            operation, key=key, size_bytes=size_bytes, ttl=ttl, keep_ttl=keep_ttl
+        )
     amounts = {
         name: str(value)
         for name, value in [*msgspec.structs.asdict(made).items(), ("atto", made.atto)]

@@ -14,7 +14,9 @@ from holdfast.client.reading import read
 from holdfast.errors import Corrupt, InvalidValue, Unavailable
 from holdfast.ledger import entries
 from holdfast.ledger.entries import Entry
+from holdfast.metering.quote import Asked, asked
 from holdfast.metering.tariffs import Tariff, compiled
+from holdfast.operations import Operation
 from holdfast.values import Configured, Cost, Hour, Usage
 from holdfast.wire.paths import encode_key, encode_query
 from holdfast.wire.values import JSON, encode
@@ -156,15 +158,19 @@ class MeteringCalls:
 
     def quote(
         self,
-        operation: str,
+        operation: str | Operation,
         *,
         key: str | None = None,
         size_bytes: int = 0,
         ttl: float | str | None = None,
+        keep_ttl: bool = False,
     ) -> Work[Cost]:
-        """What an operation would cost now; nothing is done."""
-        told = {"operation": operation, "key": key, "size_bytes": size_bytes, "ttl": ttl}
-        ask = _write("POST", f"{self._root}/quote", told)
+        """What an operation would cost now; nothing is done. Arguments as of the store."""
+        if isinstance(operation, str):
+            told = Asked(operation, key, size_bytes, ttl, keep_ttl)
+        else:
+            told = asked(operation)
+        ask = _write("POST", f"{self._root}/quote", told._asdict())
         made = read((yield from self._line.exchange(ask)), _Quoted)
         return Cost(
             made.kind,

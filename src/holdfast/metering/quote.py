@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from holdfast import charges
 from holdfast.charges import Back, Terms
 from holdfast.errors import InvalidValue
 from holdfast.metering.tariffs import CLASSES, SENDS, Tariff
+from holdfast.operations import (
+    Append,
+    Consumers,
+    Delete,
+    Lock,
+    Release,
+    Renew,
+    Store,
+    StoreOptions,
+    Unlock,
+)
 from holdfast.values import Cost
 
 FREE_OF_TARIFF = Terms(0)
@@ -61,3 +74,44 @@ def quote(
         egress_atto=charges.egress(terms, size_bytes) if operation in SENDS else 0,
         back_atto=given,
     )
+
+
+class Asked(NamedTuple):
+    """What ``quote`` of a namespace takes, of an operation as a value."""
+
+    operation: str
+    key: str | None
+    size_bytes: int = 0
+    ttl: float | str | None = None
+    keep_ttl: bool = False
+
+
+def asked(operation: object) -> Asked:
+    """What an operation as a value asks for.
+
+    Raises:
+        InvalidValue: it is none that has a price.
+
+    Example:
+        >>> asked(Store(b"", "k", b"v", StoreOptions(ttl_ns=60)))
+        Asked(operation='store', key='k', size_bytes=1, ttl='60ns', keep_ttl=False)
+    """
+    match operation:
+        case Store(name=key, value=value, options=StoreOptions(ttl_ns=ttl_ns, keep_ttl=keeps)):
+            return Asked("store", key, len(value), None if ttl_ns is None else f"{ttl_ns}ns", keeps)
+        case Store(name=key, value=value):
+            return Asked("store", key, len(value))
+        case Append(name=key, value=value):
+            return Asked("append", key, len(value))
+        case Consumers(name=key, action=action):
+            return Asked(f"consumers.{action}", key)
+        case (
+            Delete(name=key)
+            | Release(name=key)
+            | Lock(name=key)
+            | Unlock(name=key)
+            | Renew(name=key)
+        ):
+            return Asked(type(operation).__name__.lower(), key)
+        case _:
+            raise InvalidValue(argument="operation", reason="not one that has a price")

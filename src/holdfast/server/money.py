@@ -154,6 +154,7 @@ class Asking(msgspec.Struct, forbid_unknown_fields=True):
     key: str | None = None
     size_bytes: int = 0
     ttl: float | int | str | None = None
+    keep_ttl: bool = False
 
 
 class Quoted(msgspec.Struct):

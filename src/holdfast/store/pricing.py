@@ -8,20 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.bucket import bills
 from holdfast.charges import Back, Terms, whole_seconds
-from holdfast.errors import InvalidValue, NotFound
-from holdfast.metering.quote import quote
-from holdfast.operations import (
-    Append,
-    Consumers,
-    Delete,
-    Lock,
-    Operation,
-    Release,
-    Renew,
-    Store,
-    StoreOptions,
-    Unlock,
-)
+from holdfast.errors import InvalidExpiry, InvalidValue, NotFound
+from holdfast.metering.quote import asked, quote
+from holdfast.operations import Operation
 from holdfast.request import arguments
 from holdfast.values import Cost
 
@@ -70,6 +59,7 @@ class Pricing:
         key: str | None = None,
         size_bytes: int = 0,
         ttl: float | str | None = None,
+        keep_ttl: bool = False,
     ) -> Cost:
         """The price of an operation before anything is done; it changes nothing.
 
@@ -80,9 +70,11 @@ class Pricing:
                 replaced or deleted, how large it is when it is loaded.
             size_bytes: of the value that is to be stored or added, or that is sent.
             ttl: how long it is to live; None pays rent by the tick.
+            keep_ttl: it lives as long as what is there now.
 
         Raises:
-            InvalidValue: there is no such operation, or no such size. InvalidExpiry: of ``ttl``.
+            InvalidValue: there is no such operation, or no such size. InvalidExpiry: of ``ttl``,
+                or both it and ``keep_ttl`` are given.
 
         Example:
             >>> import holdfast
@@ -91,9 +83,13 @@ class Pricing:
             >>> cost.atto, str(cost)
             (0, '$0')
         """
-        ttl_ns = None if ttl is None else arguments.duration_ns(ttl)
         if not isinstance(operation, str):
-            operation, key, size_bytes, ttl_ns = _asked(operation)
+            operation, key, size_bytes, ttl, keep_ttl = asked(operation)
+        ttl_ns = None if ttl is None else arguments.duration_ns(ttl)
+        if arguments.flag(keep_ttl, "keep_ttl"):
+            if ttl is not None:
+                raise InvalidExpiry(ttl=ttl, reason="excluded by keep_ttl")
+            ttl_ns = KEEP
         size = arguments.integer(size_bytes, "size_bytes")
         if size < 0:
             raise InvalidValue(argument="size_bytes", reason="negative")
@@ -122,31 +118,6 @@ class Pricing:
             return self._corridor.read(composite, lambda bucket: bucket.object(composite)).entry
         except NotFound:
             return None
-
-
-def _asked(operation: object) -> tuple[str, str, int, int | None]:
-    """What an operation as a value asks for: its name, key, bytes that it brings, ns to live."""
-    match operation:
-        case Store(name=key, value=value, options=options):
-            return "store", key, len(value), None if options is None else _ttl_ns(options)
-        case Append(name=key, value=value):
-            return "append", key, len(value), None
-        case Consumers(name=key, action=action):
-            return f"consumers.{action}", key, 0, None
-        case (
-            Delete(name=key)
-            | Release(name=key)
-            | Lock(name=key)
-            | Unlock(name=key)
-            | Renew(name=key)
-        ):
-            return type(operation).__name__.lower(), key, 0, None
-        case _:
-            raise InvalidValue(argument="operation", reason="not one that has a price")
-
-
-def _ttl_ns(options: StoreOptions) -> int | None:
-    return KEEP if options.keep_ttl else options.ttl_ns
 
 
 def _lives_ns(operation: str, ttl_ns: int | None, entry: Entry | None, now_ns: int) -> int | None:

@@ -94,6 +94,12 @@ def test_a_price_is_told_before_anything_is_done(run: Run, store: str) -> None:
     assert told["atto"] == str(storage + 1_763_750_000)
     assert run("quote", store, "acme", "fly").code == ExitCode.CORRECTABLE
     assert run("ls", store, "acme").out == ""
+    kept = run("--json", "quote", store, "acme", "store", "--key", "k", "--size", "5", "--keep-ttl")
+    assert (kept.document["storage_atto"], kept.document["back_atto"]) == (
+        "0",
+        "0",
+    )  # none is there
+    assert run(*asked, "--keep-ttl").code == ExitCode.CORRECTABLE
 
 
 def test_a_retention_is_said_with_the_price(run: Run, store: str) -> None:
