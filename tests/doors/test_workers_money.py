@@ -220,14 +220,16 @@ def test_a_process_that_holds_nothing_asks_the_same_price(tmp_path: Path) -> Non
         for number in range(12):  # by connections of their own: some go to either process
             with holdfast.connect(served.url, token=served.token, timeout=60) as remote:
                 space, key = remote.namespace("acme"), f"k{number:02d}"
+                assert space.quote("store", key=key, size_bytes=9).atto == OPERATION
                 with space.bill() as bill:
                     space.put(key, bytes(9))
                     space.append(key, bytes(1))
                     space.get(key)
                     space.exists(key)
                     space.stat(key)
+                    assert list(space.list()) == [key]
                     space.delete(key)
-                assert bill.cost_atto == 6 * OPERATION + EGRESS * (10 + 3)
+                assert bill.cost_atto == (6 + 10) * OPERATION + EGRESS * (10 + 3 + 3)
                 told += bill.cost_atto
         with holdfast.connect(served.url, token=served.token, timeout=60) as remote:
             space = remote.namespace("acme")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from holdfast.charges import SECOND_NS, Charge, Tally, from_row, narrow, row, storage, wide
+from holdfast.charges import SECOND_NS, Charge, Tally, Terms, from_row, narrow, row, storage, wide
 from holdfast.errors import Corrupt
 from holdfast.log.purses import Kept, Line, Lines, Posting, Rent, Share
 
@@ -330,6 +330,14 @@ class Purses(dict[bytes, Purse]):
     def of(self, key: bytes) -> Purse | None:
         """The purse that a composite key is charged to; None for what is hidden in a namespace."""
         return self.get(key.partition(VISIBLE)[0])
+
+    def terms(self, key: bytes) -> tuple[Terms, ...]:
+        """What a composite key is charged by, those in force last; none where it is free."""
+        purse = self.of(key)
+        if purse is None:
+            return ()
+        others = [one for one in purse.known.values() if one != purse.terms]
+        return (*others, purse.terms)
 
     def told(self) -> tuple[Kept, ...]:
         """What the next segment's state must say."""

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from holdfast.bucket.bills import OPEN, OPENED
+from holdfast.charges import Terms
 from holdfast.clock import BucketTime
 from holdfast.log.entry import Entry, pack
 from holdfast.operations import Operation
@@ -116,6 +117,11 @@ class Elsewhere:
     def living(self, key: bytes) -> Entry:
         """As ``Bucket.living``."""
         found: Entry = self.object(key).entry
+        return found
+
+    def terms(self, key: bytes) -> tuple[Terms, ...]:
+        """As ``Purses.terms``."""
+        found: tuple[Terms, ...] = self.link.ask("terms", key)
         return found
 
     def row(self, key: bytes) -> bytes | None:

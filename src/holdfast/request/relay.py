@@ -51,6 +51,7 @@ class Relay:
             "load_many": self._load_many,
             "look": self._look,
             "object": self._object,
+            "terms": lambda key: self._ask(key, lambda bucket: bucket.purses.terms(key)),
             "row": lambda key: self._ask(key, lambda bucket: bucket.row(key)),
             "consumers": lambda key: self._ask(key, lambda bucket: bucket.consumers(key)),
             "read_extents": self._read_extents,

@@ -11,6 +11,7 @@ from holdfast.charges import Back, Terms, whole_seconds
 from holdfast.errors import InvalidExpiry, InvalidValue, NotFound
 from holdfast.metering.quote import asked, quote
 from holdfast.operations import Operation
+from holdfast.placement.elsewhere import Elsewhere
 from holdfast.request import arguments
 from holdfast.values import Cost
 
@@ -141,12 +142,10 @@ def _paid_bytes(operation: str, size_bytes: int, entry: Entry | None, key_bytes:
 
 
 def _terms(bucket: Bucket, composite: bytes) -> tuple[Terms, ...]:
-    """The terms that a bucket charges a key by, those in force last; none where it is free."""
-    purse = bucket.purses.of(composite)
-    if purse is None:
-        return ()
-    others = [one for one in purse.known.values() if one != purse.terms]
-    return (*others, purse.terms)
+    """The terms that a key is charged by; whoever holds it knows them."""
+    if isinstance(bucket, Elsewhere):
+        return bucket.terms(composite)
+    return bucket.purses.terms(composite)
 
 
 def _given_back(operation: str, entry: Entry | None, key_bytes: int, now_ns: int) -> Back | None:

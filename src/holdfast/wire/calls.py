@@ -21,6 +21,7 @@ from typing import Any, Final
 import msgspec
 
 from holdfast.bucket.read import Object
+from holdfast.charges import Terms
 from holdfast.errors import HoldfastError, InvalidValue
 from holdfast.log.entry import Entry, Extent
 from holdfast.operations import (
@@ -45,7 +46,7 @@ KINDS: Final[dict[str, Any]] = {
     kind.__name__: kind
     for kind in (
         *(Append, Consumers, Delete, Lock, Once, Parts, Release, Renew, Store, StoreOptions),
-        *(Unlock, Upload, Entry, Extent, Object, Place, Receipt),
+        *(Unlock, Upload, Entry, Extent, Object, Place, Receipt, Terms),
     )
 }
 _decode = msgspec.msgpack.Decoder().decode
