@@ -31,6 +31,7 @@ LIST_PAGE: Final = 1_000
 TTL_NS: Final = (1 << 62) - 1
 LOCK_TTL_S: Final = 30
 LOCK_ID_BYTES: Final = 20
+LOCK_WAIT_S: Final = 3_600  # that one request over the network may wait for a lock
 TENANT_ENTRIES: Final = 1_000  # grants, published prefixes or web origins of one namespace
 TOKEN_CHARS: Final = 8 * KIB
 TOKEN_TTL_S: Final = 10 * 366 * 86_400

@@ -26,7 +26,8 @@ class Ask(msgspec.Struct, frozen=True):
 
     ``target`` is path and query; ``origin`` another server than the client's own;
     ``repeatable`` says that sending it twice does no harm; ``number`` is a write's own;
-    ``timeout_s`` None waits for ever; ``begun_ns`` is when the call began that it is part of.
+    ``timeout_s`` None waits for ever; ``begun_ns`` is when the call began that it is part of,
+    ``waits_s`` how long the server is to wait, which is on top of its time.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Ask(msgspec.Struct, frozen=True):
     timeout_s: float | None = None
     number: Numbered | None = None
     begun_ns: int | None = None
+    waits_s: float = 0
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from holdfast.bucket.rows import decode_id, encode_ids
-from holdfast.client.asks import Answer, Ask, Pause, Work
+from holdfast.client.asks import Answer, Ask, Work
 from holdfast.client.finding import SearchingCalls
 from holdfast.client.line import BAD, NOT_BEGUN_ERRORS, Line, note_cost, refusal_of
 from holdfast.client.money import MeteringCalls
@@ -34,6 +34,7 @@ from holdfast.limits import (
     BATCH_BYTES,
     BATCH_OPERATIONS,
     LOCK_TTL_S,
+    LOCK_WAIT_S,
     MIB,
     SESSION_NUMBERS,
     VALUE_RECORD_BYTES,
@@ -60,7 +61,6 @@ By = Literal["text", "component"]
 Data = bytes | bytearray | memoryview
 PIECE_BYTES: Final = 16 * MIB  # of values in one request of a batch that need not be one
 FRAME_BYTES: Final = 512  # what an operation takes beside key and value
-POLL_S: Final = 0.05
 PARTIAL: Final = 206
 READS: Final = frozenset(("load", "exists", "stat"))
 # Of a batch of reads: too large for its answer, or not to be had in that moment.
@@ -390,17 +390,17 @@ class NamespaceCalls(MeteringCalls, ProvingCalls, SearchingCalls, SharingCalls):
         """Take a lease on a key, waiting at most ``wait`` seconds for it."""
         arguments.duration_ns(ttl)
         left = arguments.seconds(wait, "wait")
-        ask = Ask("POST", self._about("locks", key), {"content-type": JSON}, encode({"ttl": ttl}))
         while True:
+            part = min(left, LOCK_WAIT_S)
+            body = encode({"ttl": ttl, "wait": part})
+            target = self._about("locks", key)
+            ask = Ask("POST", target, {"content-type": JSON}, body, waits_s=part)
             try:
-                answer = yield from self._write(ask)
-                return read(answer, Locked, ask)
+                return read((yield from self._write(ask)), Locked, ask)
             except LockHeld:
+                left -= part
                 if left <= 0:
                     raise
-            pause = min(left, POLL_S)
-            yield Pause(pause)
-            left -= pause
 
     def unlock(self, key: str, lock_id: str) -> Work[None]:
         """Give a lease back by its id; LockLost where this id does not hold the key."""

@@ -142,7 +142,7 @@ class Line:
         """Seconds that are left of the call that an ask is part of; None where it has no end."""
         if self.timeout_s is None or ask.begun_ns is None:
             return self.timeout_s
-        return self.timeout_s - (self.clock.monotonic_ns() - ask.begun_ns) / SECOND_NS
+        return self.timeout_s + ask.waits_s - (self.clock.monotonic_ns() - ask.begun_ns) / SECOND_NS
 
     def _dressed(self, ask: Ask, left_s: float | None) -> Ask:
         """The ask with what every request carries."""

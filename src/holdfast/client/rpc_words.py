@@ -21,7 +21,7 @@ from holdfast.client.asks import Answer, Ask, BrokenError, LostError, UnsentErro
 from holdfast.client.sync import AbandonedError
 from holdfast.errors import HoldfastError, LimitExceeded, RateLimited
 from holdfast.limits import KIB, MIB, RPC_MESSAGE_BYTES, VALUE_RECORD_BYTES
-from holdfast.request.arguments import duration_ns
+from holdfast.request.arguments import SECOND_NS, duration_ns
 from holdfast.values import Place, Receipt, Stat
 from holdfast.wire import headers as wire
 from holdfast.wire.batch import Argument, Call, arguments_of, decode_batch, encode_results
@@ -340,6 +340,7 @@ def _locks(about: Asked) -> Rpc:
     key = about.key or ""
     if verb is None:
         request = about.request(Call("lock", key, {"ttl_ns": duration_ns(told["ttl"])}))
+        request.wait_ns = int(told.get("wait", 0) * SECOND_NS)
         return _unary("Lock", request, partial(_value, Locked))
     request = about.request(Call("renew", key, {"lock_id": told["lock_id"]}))
     if verb == "unlock":

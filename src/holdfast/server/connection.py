@@ -119,6 +119,8 @@ class Connection(HttpToolsProtocol):
 
     def _drop_unfinished(self) -> None:
         """Forget the request that was coming in: the rest of it never will."""
+        for asked in self.due:
+            asked.is_waited_for = False  # so nobody is to wait for a lock any more
         request, self.request = self.request, None
         if request is not None:
             self.site.forget(request)
@@ -422,10 +424,7 @@ class Connection(HttpToolsProtocol):
 
     def pass_on(self, data: bytes) -> None:
         """Send bytes, with what else is sent while parsing."""
-        if self.out is not None:
-            self.out.append(data)
-        else:
-            self.transport.write(data)
+        (self.transport.write if self.out is None else self.out.append)(data)
 
     def sent(self) -> None:
         """A download has come to its end."""

@@ -24,6 +24,7 @@ from holdfast.errors import Busy, DeadlineExceeded, HoldfastError, OutcomeUnknow
 from holdfast.limits import VALUE_RECORD_BYTES
 from holdfast.operations import Operation, Store
 from holdfast.request.corridor import Corridor
+from holdfast.server.pauses import Pauses
 from holdfast.values import Receipts
 
 log = logging.getLogger("holdfast.server")
@@ -103,6 +104,7 @@ class Lanes:
         self._pool = ThreadPoolExecutor(THREADS, "holdfast-commit")
         self._loop = asyncio.get_running_loop()
         self.count = 0  # operations under way
+        self.pauses = Pauses(clock, self._loop)
 
     def put(
         self, operation: Operation, settle: Settle, size: int, deadline_ns: int | None = None
@@ -220,6 +222,7 @@ class Lanes:
 
     def close(self) -> None:
         """Take no more; what waits is carried out."""
+        self.pauses.close()
         self._pool.shutdown(wait=True)
 
 

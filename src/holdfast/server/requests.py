@@ -73,6 +73,7 @@ class Request:
     extra = b""  # headers that the answer carries whatever it is
     face: Face | None = None  # whose words a refusal is told in
     gathered_bytes = 0
+    is_waited_for = True  # its caller has not gone
     held: Tenant | None = None  # whose bound counts it among the requests that are under way
     key = ""
     left = 0  # bytes that the body may still have

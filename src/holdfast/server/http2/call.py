@@ -286,6 +286,11 @@ class Call:
     # -- as grpc's context ---------------------------------------------------------------
 
     @property
+    def is_gone(self) -> bool:
+        """Whether it is over, or was given up."""
+        return self._is_gone
+
+    @property
     def host(self) -> str:
         """The address of whoever is at the other end."""
         return self._connection.host

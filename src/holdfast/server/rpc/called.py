@@ -69,6 +69,11 @@ class Called(Request):
         """Who is at the other end."""
         return self._context.host
 
+    @property
+    def is_waited_for(self) -> bool:  # type: ignore[override] # as of ``address``
+        """Whether its caller waits for an answer."""
+        return not self._context.is_gone
+
     def left_ns(self) -> int | None:
         """Nanoseconds until its deadline; None where it has none."""
         return self._context.left_ns()

@@ -11,8 +11,9 @@ import msgspec
 from holdfast.errors import HoldfastError, InvalidValue, LimitExceeded, NotFound, VersionMismatch
 from holdfast.limits import REQUEST_BYTES, RPC_MESSAGE_BYTES, VALUE_RECORD_BYTES
 from holdfast.log.entry import ENTRY, Entry, unpack
-from holdfast.operations import Append, Operation, Store
+from holdfast.operations import Append, Lock, Operation, Store
 from holdfast.request import arguments, large, reading
+from holdfast.server import locks
 from holdfast.server.answers import Answer, refused
 from holdfast.server.batches import Run, result_of, right_of, stands_alone
 from holdfast.server.direct import by_its_bucket
@@ -119,6 +120,10 @@ def by_key(verb: Verb, handle: Handler) -> Callable[[Site, Called], None]:
 def perform(verb: Verb, site: Site, request: Request) -> None:
     """Carry out a call of any verb: a write in its bucket's lane, the rest on a thread."""
     called = cast("Called", request)
+    wait_ns = 0
+    if verb == "lock":  # how long to wait is no argument of the lease, and no batch waits
+        wait_ns = called.message.wait_ns
+        called.message.ClearField("wait_ns")
     call = call_of(verb, called.message)
     run = Run(site, request, MESSAGE_VALUE_BYTES)
     answer = partial(_replied, verb, called)
@@ -126,6 +131,10 @@ def perform(verb: Verb, site: Site, request: Request) -> None:
         site.work(request, partial(run.alone, 0, call), answer)
         return
     operation = run.operation(0, call)
+    if isinstance(operation, Lock):
+        settled = partial(_settled, site, called, call, operation)
+        locks.take(site, request, operation, settled, wait_ns=wait_ns)
+        return
     size = len((call.arguments or {}).get("value", b""))
     site.commit_all(request, operation, partial(_settled, site, called, call, operation), size)
 

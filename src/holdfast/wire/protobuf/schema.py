@@ -62,6 +62,7 @@ SCALARS: Final = {str: "string", bytes: "bytes", bool: "bool", int: "int64", flo
 WIDTHS: Final = {
     "cost_atto": "string",
     "crc32c": "uint32",
+    "wait_ns": "int64",
     "consumers": "uint32",
     **dict.fromkeys(("version", "if_version", "fence", "size", "start", "stop"), "uint64"),
 }
@@ -127,7 +128,10 @@ def _request(verb: str) -> Message:
     return Message(request_of(verb), f"Asks to {WHAT[verb]}.", (*target, *arguments, *beside))
 
 
-ALONE: Final[Mapping[str, tuple[str, ...]]] = {"load": ("if_version",)}
+ALONE: Final[Mapping[str, tuple[str, ...]]] = {
+    "load": ("if_version",),
+    "lock": ("wait_ns",),
+}
 WHAT: Final = {
     "store": "create or replace an object; times to live are nanoseconds",
     "load": "read a value, or the bytes from start to stop, exclusive",
