@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from threading import Lock as Gate
 from threading import RLock
+from weakref import WeakSet
 
 import msgspec
 
@@ -20,7 +21,7 @@ from holdfast.bucket.checkpoint import Checkpoint, Pace, no_pace
 from holdfast.bucket.group import Gathering
 from holdfast.bucket.locks import Locks
 from holdfast.bucket.noting import Noted
-from holdfast.bucket.read import EXPIRES_SLICE, NEVER, Reader
+from holdfast.bucket.read import EXPIRES_SLICE, NEVER, Hold, Reader
 from holdfast.bucket.sessions import Sessions
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt, HoldfastError, Moved, StorageFailed
@@ -91,7 +92,7 @@ class Bucket(Reader):
         self.sessions.take_in(numbers, state.time_ns)
         told = (state.purses, state.shares) if isinstance(state, PursedState) else ()
         self.purses = purse.Purses(self.id, *told)
-        self.lock = RLock()
+        self.lock, self.holds = RLock(), WeakSet[Hold]()
         self.absorbing = RLock()
         self.collecting = RLock()
         self.sealing = RLock()

@@ -79,10 +79,10 @@ def candidates(bucket: Bucket, most_alive: float, *, again: bool = True) -> list
     """
     if bucket.lender is not None or bucket.births:
         return []
-    tally = bucket.tally()
+    tally, pinned = bucket.tally(), bucket.pinned()
     chosen = []
     for number, info in list(bucket.log.ended.items()):
-        if number in bucket.log.pinned:
+        if number in pinned:
             continue
         if is_absorbed(bucket, number):
             live = max(0, tally.live.get(number, 0))
@@ -172,7 +172,7 @@ def _collect_chunk(bucket: Bucket, chunk: list[int], endings: Endings, done: Col
         done.moved += _evacuate(bucket, number, endings, pace)
     bucket.sync_to(bucket.published)
     with commit.alone(bucket):
-        if bucket.births or any(n not in log.ended or n in log.pinned for n in chunk):
+        if bucket.births or not log.ended.keys() - bucket.pinned() >= set(chunk):
             return
         commit.write_control(bucket, Type.DROP, msgspec.msgpack.encode(chunk))
         for number in chunk:  # whoever looks next, a backup too, finds what the log says

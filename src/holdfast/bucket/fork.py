@@ -89,6 +89,7 @@ def _fork(bucket: Bucket, child: str, start: bytes, segments: tuple[SegmentInfo,
     born.forked_at, born.forked_from = born.log.position, bucket.id
     born.opened_version = bucket.opened_version
     born.may_expire, born.searched = bucket.may_expire, bucket.searched
+    born.holds.update(bucket.holds)
     bucket.births = (*bucket.births, birth)
     bucket.stop = start
     bucket.locks.leave(start)
@@ -278,7 +279,7 @@ def merge(left: Bucket, right: Bucket) -> bool:
             return False
         if right.tally().keys > MERGE_KEYS or left.broken or right.broken:
             return False
-        if right.log.pinned:  # a backup still copies what would be buried
+        if right.pinned():  # somebody still copies or reads what would be buried
             return False
         _swallow(left, right)
     return True

@@ -8,6 +8,7 @@ same entry is damage.
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +17,7 @@ from xxhash import xxh3_64_intdigest
 
 from holdfast.bucket import rows
 from holdfast.errors import Changed, Corrupt, Moved, NotFound, StorageFailed
+from holdfast.limits import READ_GRACE_NS
 from holdfast.log.entry import ENTRY, SPECIAL, Entry, Extent, unpack
 from holdfast.log.records import CHECK, FOLD, HEAD_BYTES, Flag
 from holdfast.views.port import Table
@@ -23,6 +25,7 @@ from holdfast.views.prints import ABSENT, OFFSET_BITS, OFFSET_MASK, Prints
 
 if TYPE_CHECKING:
     from threading import RLock
+    from weakref import WeakSet
 
     from holdfast.clock import BucketTime
     from holdfast.log.log import Log, Position
@@ -46,6 +49,14 @@ class Object(msgspec.Struct, gc=False):
     parts_bytes: int
 
 
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Hold:
+    """Segments that somebody reads from: they stay for as long as this object does, at most ..."""
+
+    segments: frozenset[int]
+    until_ns: int  # ... and bucket time has not come to this
+
+
 class Reader:
     """The reading half of a bucket.
 
@@ -64,6 +75,7 @@ class Reader:
     log: Log
     time: BucketTime
     lock: RLock
+    holds: WeakSet[Hold]
 
     def load(self, key: bytes) -> bytes | Entry:
         """A whole value; or the entry, where the value is not one slice.
@@ -241,6 +253,28 @@ class Reader:
                 pieces.append(self._extent(key, extent)[low:high])
             at += extent.length
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def hold(self, key: bytes, entry: Entry) -> Hold:
+        """Keep what an entry's extents lie in, replaced or not, for the grace of readers (rule 8).
+
+        Raises:
+            Changed: that is not the object any more. Moved.
+        """
+        with self.lock:
+            row = self.row(key)
+            if row is None or unpack(row).extents != entry.extents:
+                raise Changed
+            segments = frozenset(extent.segment for extent in entry.extents)
+            made = Hold(segments, self.time.now_ns() + READ_GRACE_NS)
+            self.holds.add(made)
+        return made
+
+    def pinned(self) -> set[int]:
+        """The segments that backups still have to copy, or somebody reads from."""
+        with self.lock:
+            now = self.time.now_ns()
+            held = (hold.segments for hold in self.holds if now < hold.until_ns)
+            return {*self.log.pinned}.union(*held)
 
     def _extent(self, key: bytes, extent: Extent) -> bytes:
         """An extent's bytes; where it was evacuated meanwhile, from its new place."""

@@ -134,6 +134,10 @@ class Elsewhere:
         found: list[str | bytes] = self.link.ask("consumers", key)
         return found
 
+    def hold(self, key: bytes, entry: Entry) -> Any:  # noqa: ANN401 - as of a bucket
+        """Nothing: who holds the range keeps it from collectors for its own readers alone."""
+        del key, entry
+
     def read_extents(self, key: bytes, entry: Entry, start: int, stop: int) -> bytes:
         """As ``Bucket.read_extents``."""
         found: bytes = self.link.ask("read_extents", key, entry, start, stop)

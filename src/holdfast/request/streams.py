@@ -106,8 +106,8 @@ class ObjectReader(io.RawIOBase):
 
     What was opened is read to its end though it is replaced meanwhile, for as
     long as the grace lasts; a reader that outlives it gets ``Changed``, never a
-    mixture. So does one of over 1 MiB that was appended since parts were made of
-    it, where that was written again and its space given back. Holds two parts in
+    mixture. Where over 1 MiB of it lies in records of its own, as what was appended does,
+    their segments are kept for that long, or until the file is closed. Holds two parts in
     memory at most. ``sent`` is told of bytes that are handed out.
 
     Raises:
@@ -134,7 +134,10 @@ class ObjectReader(io.RawIOBase):
         self._window = (0, b"")  # the part that was read last: where it begins, its bytes
         self._tail = (self._size, b"")
         border = entry.attributes.parts_bytes
-        if self._size - border <= PART_BYTES:
+        self._hold: object = None
+        if self._size - border > PART_BYTES:
+            self._hold = corridor.read(key, lambda bucket: bucket.hold(key, entry))
+        else:
             # No part: it lies in records of the object's own, which go when it is replaced.
             self._tail = (border, self._read(border, self._size))
 
@@ -184,3 +187,8 @@ class ObjectReader(io.RawIOBase):
     def tell(self) -> int:
         """Where the next read begins."""
         return self._at
+
+    def close(self) -> None:
+        """Let go of what was kept for it."""
+        self._hold = None
+        super().close()

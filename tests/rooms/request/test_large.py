@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 import holdfast
+from holdfast.bucket import fork
 from holdfast.bucket.group import Gathering
 from holdfast.bucket.read import Object
 from holdfast.engines.memory import MemoryDisk
@@ -128,6 +129,65 @@ def test_what_was_opened_is_read_to_its_end_within_the_grace(
     if after == "large put":
         assert ns.get("large") == OTHER
     assert store.check().problems == ()
+
+
+@pytest.mark.parametrize("after", ["put", "delete", "appends"])
+def test_what_was_appended_is_read_as_it_was_opened_within_the_grace(after: str) -> None:
+    """Over 1 MiB in records of the object's own, which go as soon as they are replaced."""
+    with in_memory(bucket_bytes=32 * MIB) as (store, clock):
+        ns = store.namespace("acme")
+        pieces = [DATA[at : at + PART // 16] for at in range(0, 4 * PART, PART // 16)]
+        for piece in pieces:
+            ns.append("log", piece)
+        files = [ns.open("log", "rb") for _ in range(2)]
+        if after == "put":
+            ns.put("log", b"new")
+        elif after == "delete":
+            ns.delete("log")
+        else:
+            for piece in pieces:  # what is there is joined
+                ns.append("log", piece)
+        for _ in range(2):
+            store.collect()
+            assert read_on(files[0]) == b"".join(pieces)
+            files[0].seek(0)
+            clock.advance(READ_GRACE_NS // 2 - 1)
+        clock.advance(2)
+        store.collect()
+        with pytest.raises(Changed):
+            read_on(files[1])
+        assert store.check().ok
+
+
+def test_what_a_reader_has_closed_goes() -> None:
+    with in_memory(bucket_bytes=32 * MIB) as (store, _):
+        ns = store.namespace("acme")
+        for at in range(0, 4 * PART, PART // 16):
+            ns.append("log", DATA[at : at + PART // 16])
+        file = ns.open("log", "rb")
+        ns.put("log", b"new")
+        assert store.collect().bytes_freed < PART
+        file.close()
+        assert store.collect().bytes_freed > 3 * PART
+
+
+@pytest.mark.parametrize("below", [True, False])
+def test_what_is_read_is_kept_through_a_split(*, below: bool) -> None:
+    with in_memory(bucket_bytes=32 * MIB) as (store, _):
+        ns = store.namespace("acme")
+        key = "a" if below else "z"
+        for at in range(0, 4 * PART, PART // 16):
+            ns.append(key, DATA[at : at + PART // 16])
+        file = ns.open(key, "rb")
+        (bucket,) = store.placement.directory
+        child = fork.split(bucket, "0c" * 8, b"acme\0m")
+        assert child is not None
+        store.placement.directory.replace([bucket, child], ())
+        ns.put(key, b"new")
+        for bucket in store.placement.directory:
+            bucket.finish_birth()
+        store.collect()
+        assert read_on(file) == DATA[: 4 * PART]
 
 
 @pytest.mark.parametrize("after", ["put", "delete", "append"])
