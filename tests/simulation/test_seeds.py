@@ -15,6 +15,7 @@ PUSHED = 2_000
 NIGHTLY = 200_000
 CHUNK = 100  # seeds of one test, so that workers can share them
 LONG_CHUNK = 500
+SMALL_BYTES = 6_000  # of a segment, which holds few records then
 NIGHT_S = 1_800  # of a long chunk, on a machine that others use too
 
 
@@ -30,6 +31,22 @@ def test_stories_whose_buckets_sleep_until_they_are_asked(monkeypatch: pytest.Mo
     monkeypatch.setattr("holdfast.store.closed.TOLD_LEAST", 1)
     for seed in range(PUSHED, PUSHED + CHUNK):
         simulate(seed)
+
+
+@pytest.mark.push
+def test_stories_of_small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log goes on in the next ever so often: while a child borrows, amid a batch or a merge."""
+    monkeypatch.setattr("holdfast.store.opening.segment_bytes", lambda _: SMALL_BYTES)
+    for seed in range(PUSHED, PUSHED + CHUNK):
+        simulate(seed)
+
+
+def test_what_a_split_amid_a_batch_took_along_may_be_lost_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It lies in another log than what follows it in the batch, which a new segment had synced."""
+    monkeypatch.setattr("holdfast.store.opening.segment_bytes", lambda _: SMALL_BYTES)
+    simulate(6_000_000, Settings(sync="interval", steps_back=True), operations=150)
 
 
 @pytest.mark.nightly

@@ -290,7 +290,9 @@ class Clients(Numbering):
         size = sum(len(name[1]) + len(after.value) for name, after in afters)
         if len(lanes) == 1 and (atomic or size < self.world.settings.bucket_bytes // 16):
             return [Step(lanes.pop(), effects, together=atomic)] if effects else []
-        return [Step(self.lane(effect.name), (effect,)) for effect in effects]
+        # Of several, a split may come between any two.
+        alone = len(effects) == 1
+        return [Step(self.lane(effect.name), (effect,), together=alone) for effect in effects]
 
     # -- locks ------------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ class Step(msgspec.Struct, frozen=True):
     """Effects that a crash keeps together, in the order of ``lane``.
 
     With ``together`` False they stand together only as long as their keys lie in
-    one bucket; where a split came between, each is a step of its own.
+    one bucket; where a split came between, each is a step of the bucket that it is in now.
     """
 
     lane: str
@@ -317,9 +317,13 @@ def _none_of_its_states(
 
 
 def _pieces(step: Step, buckets: Mapping[Name, str]) -> list[Step]:
-    if step.together or len({buckets[name] for name, _ in step.effects}) == 1:
+    """A batch that a split may have come into: what went to one bucket is a step of that."""
+    places = {buckets[name] for name, _ in step.effects}
+    if step.together:
         return [step]
-    return [Step(step.lane, (effect,)) for effect in step.effects]
+    if len(places) == 1:
+        return [Step(places.pop(), step.effects)]
+    return [Step(buckets[effect.name], (effect,)) for effect in step.effects]
 
 
 def _fewest_wrong(
