@@ -119,7 +119,8 @@ class Request:
         """Answer it."""
         if self.reply is None:
             self.reply = answer
-            self.let_go()
+            if self.held is not None:
+                self.let_go()
             self.owner.answered(self)
 
     def let_go(self) -> None:

@@ -475,7 +475,8 @@ class Site:
 
     def forget(self, request: Request) -> None:
         """A request that is answered, or whose caller is gone: its body is no longer kept."""
-        request.let_go()
+        if request.held is not None:
+            request.let_go()
         self.gathered_bytes -= request.gathered_bytes
         request.gathered_bytes = 0
 
