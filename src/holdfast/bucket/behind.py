@@ -60,18 +60,14 @@ def sync_on(bucket: Bucket) -> None:
         OutcomeUnknown: as ``sync_behind``. StorageFailed: no segment could be begun.
     """
     log, full = bucket.log, full_at(bucket)
-    for _ in range(SYNCS):
-        sync_behind(bucket)
-        if log.stop < full:
-            return
-        if log.stop - log.synced < full // LATE_PART:
-            break
-    with beside(bucket):
-        if not bucket.closed and log.stop >= full:
-            _begin_next(bucket)
+    sync_behind(bucket)
+    if log.stop >= full:
+        with beside(bucket):
+            if not bucket.closed and log.stop >= full:
+                _begin_next(bucket, full)
 
 
-def _begin_next(bucket: Bucket) -> None:
+def _begin_next(bucket: Bucket, full: int) -> None:
     """End the active segment and begin the next, which is made before and made durable after.
 
     Writers wait for as little of it as must be in order: what the next one says of this one
@@ -87,6 +83,10 @@ def _begin_next(bucket: Bucket) -> None:
             switch(bucket)  # with the reserve of a full disk, or the reason why not
         return
     try:
+        for _ in range(SYNCS):  # not before: much is written while the file is made
+            sync_behind(bucket)
+            if log.stop - log.synced < full // LATE_PART:
+                break
         with bucket.lock:
             if log.number < number:  # no writer has begun one, who found too much in this
                 switch(bucket, (number, segment))
