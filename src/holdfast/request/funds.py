@@ -109,21 +109,23 @@ def _with(before: Need, purse: Purse, bucket: Bucket, asked: Operation) -> Need:
     if not isinstance(asked, Store | Append):
         return Need(atto, before.size_bytes, before.objects)
     size = len(asked.key) - purse.cut + len(asked.value)
-    seconds = 0
+    terms, seconds = purse.terms, 0
     if isinstance(asked, Append):
-        seconds = _left(bucket, asked.key)
+        paid, seconds = _left(bucket, asked.key)
+        terms = purse.known.get(paid, terms)
+        seconds = seconds if paid else 0  # what has paid nothing ahead pays rent
     elif asked.options is not None:
         parts = asked.options.parts
         size += parts.length if parts is not None else 0
-        keeps = asked.options.keep_ttl
-        seconds = _left(bucket, asked.key) if keeps else begun_seconds(asked.options.ttl_ns or 0)
-    atto += storage(purse.terms, size, seconds)
+        ttl_ns, keeps = asked.options.ttl_ns, asked.options.keep_ttl
+        seconds = _left(bucket, asked.key)[1] if keeps else begun_seconds(ttl_ns or 0)
+    atto += storage(terms, size, seconds)
     return Need(atto, before.size_bytes + size, before.objects + 1)
 
 
-def _left(bucket: Bucket, key: bytes) -> int:
-    """For how many seconds an object that is there has been paid."""
+def _left(bucket: Bucket, key: bytes) -> tuple[int, int]:
+    """The terms that an object was paid by ahead, 0 for none, and the seconds that it has left."""
     entry = bucket.peek_entry(key)
-    if entry is None or not entry.terms:
-        return 0
-    return begun_seconds(entry.expires_ns - bucket.time.now_ns())
+    if entry is None or not entry.expires_ns:
+        return 0, 0
+    return entry.terms, begun_seconds(entry.expires_ns - bucket.time.now_ns())

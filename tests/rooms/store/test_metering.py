@@ -434,6 +434,34 @@ def test_a_write_whose_key_went_elsewhere_meanwhile_is_helped_there(
     conserved(store)
 
 
+@pytest.mark.parametrize("tariff", ["disk", "enclave"])
+@pytest.mark.parametrize("atomic", [None, False, True])
+def test_enough_is_brought_for_what_dearer_terms_paid_or_none(
+    store: Store, tariff: str, *, atomic: bool | None
+) -> None:
+    store.accounts.deposit("acme", USD // 50_000, "invoice 1")
+    acme, corridor = store.namespace("acme"), store.corridor
+    acme.put("k", b"", ttl="365d")
+    acme.configure(tariff="enclave")
+    asked: operations.Operation = operations.Store(
+        b"acme\0k", "k", b"v" * 9, StoreOptions(keep_ttl=True)
+    )
+    if tariff == "disk":
+        acme.put("k", b"", ttl="365d")
+        acme.configure(tariff=tariff)
+        asked = operations.Append(b"acme\0k", "k", b"v" * 9)  # at the price of the tariff before
+    (bucket,) = store.placement.directory
+    settle(bucket, b"acme", Settlement(give_atto=USD))
+    quoted = acme.quote(asked).atto
+    if atomic is None:
+        corridor.write(asked)
+    else:
+        (outcome,) = corridor.write_many([asked], atomic=atomic)
+        assert not isinstance(outcome, BalanceEmpty)
+    assert asked.cost_atto == quoted > 9 * 364 * 86_400 * ENCLAVE.storage_atto
+    conserved(store)
+
+
 @pytest.mark.parametrize("atomic", [False, True])
 @pytest.mark.parametrize("taken_by", ["a split", "another writer"])
 def test_a_batch_is_decided_again_where_what_was_brought_went_elsewhere_meanwhile(
