@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from holdfast.bucket import fork
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import Corrupt, HoldfastError, NotFound, StorageFailed
 from holdfast.log.group import GROUP_HEAD_BYTES
@@ -167,6 +168,26 @@ def test_what_was_mended_grows_above_all_its_keys(base: MemoryDisk) -> None:
         for key, value in VALUES.items():
             space.put(f"{key}/more", 2 * value)
         assert readable(store) == (VALUES, 0)
+
+
+def test_a_log_that_ends_before_a_split_is_damaged_and_no_other() -> None:
+    """One bad sector at its end, and its range lies over the child's again."""
+    disk = MemoryDisk()
+    with opened(disk, 1) as store:
+        space, placement = store.namespace("n"), store.placement
+        (parent,) = placement.directory
+        space.put("key/000", VALUES["key/000"])
+        whole = parent.log.stop
+        child = fork.roll(parent, placement.new_id())
+        assert child is not None
+        placement.directory.add(child)
+        space.put_many(VALUES)
+        path = f"store/log/{parent.id}/{parent.log.number:016x}.seg"
+    spoil(disk, path, whole, disk.open(path).size() - whole)
+    store = opened(disk)
+    found, refused = readable(store)
+    assert (len(found), refused) == (len(VALUES) - 1, 1)
+    mended(disk, store, most_lost=0)
 
 
 def test_a_segment_that_is_gone_is_named(base: MemoryDisk) -> None:

@@ -10,6 +10,7 @@ be read count.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.repair import damaged, last_state
@@ -36,6 +37,20 @@ def gaps_of(buckets: Iterable[Bucket], edges: Span) -> list[Span]:
     if edge < highest:
         gaps.append((edge, highest))
     return gaps
+
+
+def overreaching(buckets: Iterable[Bucket]) -> dict[str, Corrupt]:
+    """The buckets that reach over the start of another, as damaged.
+
+    A child begins above its parent, and only once the parent's log says so: what said it
+    was the end of that log, and does not verify any more.
+    """
+    ordered = sorted(buckets, key=lambda bucket: bucket.start)
+    return {
+        left.id: Corrupt(position=f"bucket {left.id}", what="the log ends before a split")
+        for left, right in pairwise(ordered)
+        if left.stop > right.start
+    }
 
 
 def states_of(settings: Settings, names: Iterable[str]) -> Known:

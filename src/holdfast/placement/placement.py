@@ -166,6 +166,10 @@ class Placement:
             raise error
         for name in (_retired(opened) | mending.swallowed(states)) & opened.keys():
             opened.pop(name).close()
+        cut_short = mending.overreaching(opened.values())
+        for name in cut_short:
+            opened.pop(name).close()
+        damage, states = damage | cut_short, states | mending.states_of(self.settings, cut_short)
         living = list(opened.values())
         if not living and not damage:
             return [self._first()] if not share.name else []
