@@ -39,6 +39,7 @@ T = TypeVar("T")
 GROWTH = (Store(b"", "", b""),)
 PIECE_PART = 8  # a batch is cut so that a bucket passes its bound by 1/8 at the most
 RETRY_S = 0.001
+HELPED = 8  # times that more is asked for one write
 
 
 class Corridor:
@@ -64,7 +65,7 @@ class Corridor:
     def write(self, operation: Operation) -> Any:  # noqa: ANN401 - each operation has its own result
         """Apply one operation; its result, or the error that refused it is raised."""
         hold_shared(self.directory, operation)
-        helped: Bucket | None = None
+        helped = 0
         while True:
             bucket = self._bucket_for(operation)
             if bucket.crowded:
@@ -74,9 +75,9 @@ class Corridor:
             except Moved:
                 self.directory.look_again()
             except (BalanceEmpty, LimitExceeded) as error:
-                if bucket is helped or not self.funds.helped(bucket, operation, error):
+                if helped == HELPED or not self.funds.helped(bucket, operation, error):
                     raise
-                helped = bucket
+                helped += 1  # others may take what came
             except StorageFailed as error:
                 if not self.pressure.met(error, (operation,)):
                     raise

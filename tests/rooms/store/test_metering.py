@@ -493,6 +493,27 @@ def test_a_batch_is_decided_again_where_what_was_brought_went_elsewhere_meanwhil
     conserved(store)
 
 
+def test_a_write_is_tried_again_while_more_comes(store: Store) -> None:
+    store.accounts.deposit("acme", 100 * ENCLAVE.c, "invoice 1")
+    acme, funds = store.namespace("acme"), store.corridor.funds
+    acme.configure(tariff="enclave")
+    (bucket,) = store.placement.directory
+    settle(bucket, b"acme", Settlement(give_atto=USD))
+    helped, others = funds.help, iter("abc")
+
+    def help_and_take(bucket: Bucket, namespace: bytes, need: Need) -> bool:
+        came = helped(bucket, namespace, need)
+        other = next(others, None)
+        while other is not None and not bucket.purses[namespace].lacks(ENCLAVE.c):
+            acme.put(other, b"")
+        return came
+
+    funds.help = help_and_take
+    acme.put("k", b"")
+    assert {"a", "b", "c", "k"} <= set(acme.list())
+    conserved(store)
+
+
 def test_of_a_key_that_a_batch_writes_again_the_last_stays_last(store: Store) -> None:
     acme = store.namespace("acme")
     store.accounts.deposit("acme", USD, "invoice 1")
