@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.bucket import birth, fork, seal
+from holdfast.bucket import birth, collect, commit, fork, seal
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import checkpoint
 from holdfast.errors import HoldfastError, LockHeld
 from holdfast.store import Store
 from holdfast.testing.clock import SECOND_NS
+from holdfast.testing.simulator_world import Shelf
 from holdfast.views.port import Table
 from tests.crash.test_rules import Machine
 
@@ -205,3 +206,21 @@ def test_a_child_that_comes_before_its_parent_waits_for_it(
         parent, child = again.open().placement.directory
     assert child.lender is parent
     hold_through(again)
+
+
+def test_a_child_that_moved_what_it_holds_is_read_from_its_own_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The parent could not say that it stands: it is not asked again for what is only there."""
+    machine, store = filled(absorbed=False)
+    _, child = split(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(fork, "confirm", refuse)
+        with pytest.raises(AssertionError):
+            fork.take_over(child)
+    collect.prepare(child)
+    commit.switch(child)
+    _, *others = sorted(child.log.ended)
+    collect.collect(child, others, collect.Collected())
+    machine.shelf = Shelf()  # what was absorbed is lost
+    hold_through(machine)

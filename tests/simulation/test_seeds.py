@@ -76,6 +76,10 @@ def test_what_upkeep_cannot_finish_does_not_bring_the_dead_back(seed: int) -> No
     simulate(seed)
 
 
+def test_a_child_that_collected_since_is_not_read_through_its_parent() -> None:
+    simulate(1_001_608, operations=150, lives=2)
+
+
 def test_a_seed_tells_the_same_story_again() -> None:
     for seed in (3, 11):
         assert simulate(seed) == simulate(seed)

@@ -6,7 +6,7 @@ that an opening in the middle of a split derives nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from heapq import merge
 from itertools import groupby
 from operator import itemgetter
@@ -114,7 +114,7 @@ def _opened(
         raise Corrupt(position=f"bucket {bucket}", what=WAITS)
     if lender is not None:
         opened.log.borrow(lender.log, shared)
-    if lender is not None and mark is None and _is_blank(view):
+    if lender is not None and mark is None and _is_blank(view) and _is_as_born(opened, shared):
         _borrow(opened, found, lender)
     else:
         _restore(opened, found, mark)
@@ -143,6 +143,16 @@ def _go_on_above(opened: Bucket) -> None:
 def _is_child(opened: Bucket) -> bool:
     """Whether it shares segments with others, which a parent of its may not have done yet."""
     return any(info.origin != opened.id for info in opened.log.ended.values())
+
+
+def _is_as_born(child: Bucket, shared: Collection[int]) -> bool:
+    """Whether a child holds all that it began with, and wrote since, where it was written.
+
+    It stood, and collected or merged since, where its parent could not say so: what it moved or
+    deleted can then be told from its own log alone.
+    """
+    log = child.log
+    return log.ended.keys() >= set(shared) and log.is_whole(max(shared, default=0) + 1)
 
 
 def lent(parent: Bucket) -> Birth | None:

@@ -475,9 +475,9 @@ class Log:
         """
         return self._is_whole(position.segment + 1, merged=merged) and self.contains(position)
 
-    def is_whole(self) -> bool:
-        """Whether this log still holds all that ever happened to its bucket, and nothing else."""
-        return self._is_whole(FIRST)
+    def is_whole(self, first: int = FIRST) -> bool:
+        """Whether this log holds all that happened to its bucket from a segment on, and no more."""
+        return self._is_whole(first)
 
     def _is_whole(self, first: int, *, merged: bool = False) -> bool:
         behind = [self.ended.get(n) for n in range(first, self.number)]
