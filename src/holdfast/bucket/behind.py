@@ -65,6 +65,10 @@ def sync_on(bucket: Bucket) -> None:
         with beside(bucket):
             if not bucket.closed and log.stop >= full:
                 _begin_next(bucket, full)
+        if log.loose is not None:  # a writer that rolls the bucket waits for none of this
+            sync_behind(bucket)
+            with bucket.sealing:
+                settle_end(bucket)
 
 
 def _begin_next(bucket: Bucket, full: int) -> None:
@@ -93,9 +97,6 @@ def _begin_next(bucket: Bucket, full: int) -> None:
     finally:
         if log.number != number:
             _discard(bucket, number)
-    sync_behind(bucket)
-    with bucket.sealing:
-        settle_end(bucket)
 
 
 def _discard(bucket: Bucket, number: int) -> None:
