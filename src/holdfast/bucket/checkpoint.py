@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import islice
@@ -33,6 +34,8 @@ NAME_BYTES = 16
 PRINTS_PART = 8
 PRESENCE_LEAST = 10_000  # keys of which it does not matter how many are gone
 HOPELESS_RUNS = 16
+COUNTED_MOST = 10_000  # keys of an overlay that were looked up before; the others need no look
+LOOSE_PART = 64  # of an overlay's rows: so many that came alone or twice are put among the others
 NOTED_ROWS = 100_000
 
 
@@ -137,8 +140,8 @@ def encode_mark(
 def _absorb(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -> None:
     """Write an overlay's rows through."""
     with bucket.lock:
-        if not overlay.resolved and overlay.counted is None:
-            overlay.counted = set()
+        if overlay.resolved <= COUNTED_MOST and overlay.counted is None:
+            overlay.counted = set(islice(overlay.keys, overlay.resolved))
     while overlay.counted is None and bucket.resolve(overlay, SLICE):
         pace()
     _rest_prints(bucket, overlay)
@@ -170,30 +173,38 @@ def _absorb_keys(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -
     Keys that an insert finds new hide nothing, so nobody looks for it. After a run
     that was not new some are looked up without trying.
     """
-    rows = overlay.keys
-    expiring = overlay.timed or bucket.view.count(Table.EXPIRY) > 0
+    timed = bucket.view.count(Table.EXPIRY) > 0
     hopeless = 0
-    for run in _pieces(_runs(overlay, pace), pace, whole=not expiring):
-        if expiring:
-            _absorb_expiry(bucket, writer, _keys_of(run), rows)
+    for run in _pieces(_runs(overlay, pace), pace):
         if bucket.growing is not None:
             bucket.growing.put(run)
-        stay = run if isinstance(run, Flat) else [pair for pair in run if pair[1] != DELETED]
-        new = not hopeless and overlay.counted is not None and writer.insert(Table.KEYS, stay)
+        plain = isinstance(run, Flat)
+        stay = run if plain else [pair for pair in run if pair[1] != DELETED]
+        new = not hopeless and writer.insert(Table.KEYS, stay)
         hopeless = 0 if new else (hopeless or HOPELESS_RUNS) - 1
         last, _ = run[-1]
         if new and len(stay) == len(run):
             overlay.counted_to = last  # without the lock: who looks meanwhile finds nothing
-        elif overlay.counted is not None:
-            with bucket.lock:
-                bucket.state.count_hidden(overlay, _keys_of(run))
-                overlay.counted_to = last
+        else:
+            _count_out(bucket, overlay, _keys_of(run))
+            if timed:
+                _drop_expiry(bucket, writer, _keys_of(run), pace)
+        if overlay.timed and not plain:
+            _note_expiry(writer, stay)
         if not new:
             writer.put(Table.KEYS, stay)
         if len(stay) < len(run):
             writer.delete(Table.KEYS, [key for key, row in run if row == DELETED])
     with bucket.lock:
-        overlay.resolved = len(rows)
+        overlay.resolved = len(overlay.keys)
+
+
+def _count_out(bucket: Bucket, overlay: Overlay, keys: list[bytes]) -> None:
+    """Count out what a run of keys hides, unless that is done."""
+    if overlay.counted is not None:
+        with bucket.lock:
+            bucket.state.count_hidden(overlay, keys)
+            overlay.counted_to = keys[-1]
 
 
 def _tell_keys(bucket: Bucket, overlay: Overlay, pace: Pace) -> None:
@@ -209,21 +220,35 @@ def _tell_keys(bucket: Bucket, overlay: Overlay, pace: Pace) -> None:
 
 
 def _runs(overlay: Overlay, pace: Pace) -> Iterator[Rows]:
-    """An overlay's entries in runs of ascending keys: from packs, where these are all of them."""
+    """An overlay's entries in runs of ascending keys: from packs, where these are nearly all."""
     rows, packs = overlay.keys, overlay.packs
-    if packs and overlay.packed == len(rows):
-        made = ordered(packs, len(rows), pace)
+    if packs and (len(rows) - overlay.packed + len(overlay.changed)) * LOOSE_PART <= len(rows):
+        made = ordered(packs, overlay.packed, pace, overlay.changed)
         if made is not None:
-            yield from made.runs(pace)
+            loose = {key: rows[key] for key in (*overlay.strays(pace), *overlay.changed)}
+            told = in_order(list(loose), pace)
+            others = [(key, loose[key]) for run in told for key in run]
+            yield from _merged(made.runs(pace), others)
             return
     for keys, entries in runs(rows, pace):
         yield list(zip(keys, entries, strict=True))
 
 
-def _pieces(runs: Iterable[Rows], pace: Pace, *, whole: bool) -> Iterator[Rows]:
-    """Runs as they are written: what is in columns at once, if ``whole``, the rest in pieces."""
+def _merged(runs: Iterable[Rows], others: Rows) -> Iterator[Rows]:
+    """Runs in order, with other rows, in order too, where they belong."""
+    at = 0
     for run in runs:
-        if whole and isinstance(run, Flat):
+        stop = bisect_right(others, run[-1], at)
+        yield sorted((*run, *others[at:stop])) if stop > at else run
+        at = stop
+    if at < len(others):
+        yield others[at:]
+
+
+def _pieces(runs: Iterable[Rows], pace: Pace) -> Iterator[Rows]:
+    """Runs as they are written: what is in columns at once, the rest in pieces."""
+    for run in runs:
+        if isinstance(run, Flat):
             yield run
             continue
         for at in range(0, len(run), PIECE):
@@ -247,21 +272,24 @@ def _rest_prints(bucket: Bucket, overlay: Overlay) -> None:
         bucket.presence = None  # most of it went: who asks next begins anew
 
 
-def _absorb_expiry(
-    bucket: Bucket, writer: Writer, keys: list[bytes], rows: dict[bytes, bytes]
-) -> None:
-    """Keep the expiry table in step with the entries that come and go."""
-    if bucket.view.count(Table.EXPIRY):
+def _drop_expiry(bucket: Bucket, writer: Writer, keys: list[bytes], pace: Pace) -> None:
+    """Take what the view says of these keys out of the expiry table."""
+    for at in range(0, len(keys), SLICE):
         gone = [
             expiry_row(expires, key)
-            for key, row in bucket.view.get_many(Table.KEYS, keys).items()
+            for key, row in bucket.view.get_many(Table.KEYS, keys[at : at + SLICE]).items()
             if (expires := EXPIRES.unpack_from(row, EXPIRES_AT)[0])
         ]
         writer.delete(Table.EXPIRY, gone)
+        pace()
+
+
+def _note_expiry(writer: Writer, rows: Rows) -> None:
+    """Put entries that expire into the expiry table."""
     coming = [
         (expiry_row(expires, key), key)
-        for key in keys
-        if (row := rows[key]) != DELETED and (expires := EXPIRES.unpack_from(row, EXPIRES_AT)[0])
+        for key, row in rows
+        if (expires := EXPIRES.unpack_from(row, EXPIRES_AT)[0])
     ]
     if coming:
         writer.put(Table.EXPIRY, sorted(coming))

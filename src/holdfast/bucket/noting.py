@@ -15,9 +15,9 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from holdfast.bucket.checkpoint import Pace
-from holdfast.log.entry import ENTRY
+from holdfast.log.entry import ENTRY, VERSION
 from holdfast.log.group import Group, Kind
-from holdfast.log.keyblock import VERSION, Plain
+from holdfast.log.keyblock import Plain
 from holdfast.log.ordering import paced
 from holdfast.log.packs import Pack
 from holdfast.log.records import Type

@@ -195,9 +195,8 @@ def publish(bucket: Bucket, group: Gathering) -> None:
     active, taken = bucket.state.active, group.length - group.beside
     fresh = active.put_plain(rows, group.segment, taken, fresh=group.fresh)
     pack = packed(rows) if fresh and len(rows) >= APART else None
-    if pack is not None and active.packs is not None:
-        active.packs.append(pack)
-        active.packed += len(rows)
+    if pack is not None:
+        active.pack(pack)
     bucket.log.records -= len(group.bookings) + len(group.noted)  # what is noted are rows
     noted = bucket.noted.get(group.segment)
     if noted is None:
@@ -235,7 +234,7 @@ def _publish_one(bucket: Bucket, key: bytes, row: bytes, number: int, *, length:
     if key in keys:
         tally.count_out(key, keys[key])
         active.held -= PLAIN_HELD + len(key)
-        active.packs = None
+        active.change((key,))
     keys[key] = row
     if number in bucket.noted:
         bucket.noted[number].last[key] = row
@@ -280,7 +279,7 @@ def store_one(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) 
         if key in keys:
             tally.count_out(key, keys[key])
             active.held -= PLAIN_HELD + wide
-            active.packs = None
+            active.change((key,))
         keys[key] = row = _pack_entry(version, now, size, crc, number, at)
         if number in bucket.noted:
             bucket.noted[number].last[key] = row

@@ -13,14 +13,14 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from holdfast.bucket.behind import settle_end
-from holdfast.bucket.checkpoint import Pace, never, no_pace
+from holdfast.bucket.checkpoint import LOOSE_PART, Pace, never, no_pace
 from holdfast.bucket.noting import Noted, count_of, forget, rest, rows_at, together
 from holdfast.log.columns import Run, runs
 from holdfast.log.entry import ENTRY
 from holdfast.log.group import Kind
 from holdfast.log.keyblock import Columns, Plain, build, build_packed, build_plain, columns
 from holdfast.log.ordering import in_order, paced
-from holdfast.log.packs import ordered
+from holdfast.log.packs import Ordered, ordered
 from holdfast.log.records import Type
 
 if TYPE_CHECKING:
@@ -79,10 +79,10 @@ def _from_noted(bucket: Bucket, number: int, pace: Pace) -> tuple[bytes, int] | 
     told = bucket.noted.get(number, Noted())
     spans, count = bucket.mixed.get(number, []), bucket.log.counts.get(number, 0)
     forget(bucket, number)
-    packs = told.packs()
-    made = ordered(packs, count, pace) if sum(map(len, packs)) == count else None
+    made = _in_columns(told, count, pace) if count == count_of(told, spans) else None
     if made is not None:
-        return build_packed(made, STORE, pace), count
+        others = _listed(rows_at(bucket.log, number, spans, pace), pace)
+        return build_packed(made, STORE, others, pace)
     noted = together(told, pace)
     if count != count_of(noted, spans) or not noted:
         return None
@@ -90,6 +90,15 @@ def _from_noted(bucket: Bucket, number: int, pace: Pace) -> tuple[bytes, int] | 
         return build_plain(noted, STORE, pace)
     others = _listed(rows_at(bucket.log, number, spans, pace), pace)
     return build(_merged(runs(noted, pace), others))
+
+
+def _in_columns(told: Noted, count: int, pace: Pace) -> Ordered | None:
+    """The rows of packs in order, where nearly all of ``count`` records are in packs."""
+    packs = told.packs()
+    rows = sum(map(len, packs))
+    if not packs or rows < len(told) or (count - rows) * LOOSE_PART > count:
+        return None
+    return ordered(packs, rows, pace)
 
 
 def _merged(noted: Iterable[Run[bytes]], others: Sequence[Plain]) -> Iterator[Columns]:

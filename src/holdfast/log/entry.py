@@ -31,6 +31,7 @@ from holdfast.log.records import OVERHEAD, REMOVALS, Flag, Type
 
 ENTRY = struct.Struct("<QQQQIHHIQ")
 ENTRY_BYTES = ENTRY.size
+VERSION = struct.Struct("<Q")  # its first field
 PLAIN_ENTRY = struct.Struct("<QQ8xI4xI4xIQ")  # of one record without flags, attributes and expiry
 EXTENT = struct.Struct("<QIQI")
 COUNT = struct.Struct("<H")

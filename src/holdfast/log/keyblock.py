@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain, repeat
+from itertools import accumulate, chain, groupby, repeat
 from operator import add
 from typing import NamedTuple
 
-from holdfast.log.columns import laid_out, runs
-from holdfast.log.entry import ENTRY, ENTRY_BYTES, SEGMENT_SLICE
+from holdfast.log.columns import Part, laid_out, runs
+from holdfast.log.entry import ENTRY, ENTRY_BYTES, SEGMENT_SLICE, VERSION
 from holdfast.log.packs import Ordered
 from holdfast.log.records import Flag, Record
 
@@ -28,7 +28,6 @@ OFFSET = struct.Struct("<I")
 # Rows in order: their keys, types and entries.
 Columns = tuple[Sequence[bytes], Sequence[int], Sequence[bytes]]
 Plain = tuple[bytes, int, int, bytes]  # a Row, or the same without its names
-VERSION = struct.Struct("<Q")  # the first field of an entry
 SEGMENT = struct.Struct("<I")
 SLICE = 300  # rows that are passed over between two calls of pace
 EVERY = range(256)  # type of a record
@@ -72,18 +71,30 @@ def build(runs: Iterable[Columns]) -> tuple[bytes, int]:
         >>> count, [row.key for row in KeyBlock(body, 0)]
         (2, [b'a', b'b'])
     """
-    parts: list[bytes] = []
-    starts: list[bytes] = []
-    count = length = 0
-    for keys, types, entries in runs:
-        lengths, widths = list(map(len, keys)), list(map(len, entries))
-        heads = _heads(types, lengths, widths)
-        parts.append(b"".join(chain.from_iterable(zip(heads, keys, entries, strict=True))))
-        sizes = map(ROW.size.__add__, map(add, lengths, widths))
-        *offsets, length = accumulate(sizes, initial=length)
-        starts.append(struct.pack(f"<{len(offsets)}I", *offsets))
-        count += len(offsets)
-    return b"".join((BLOCK.pack(count, length), *parts, *starts)), count
+    parts: list[Part] = []
+    length = 0
+    for run in runs:
+        parts.append(_part(run, length))
+        length += len(parts[-1].body)
+    return _body(parts)
+
+
+def _part(rows: Columns, at: int) -> Part:
+    """Rows in order, behind ``at`` bytes of others."""
+    keys, types, entries = rows
+    lengths, widths = list(map(len, keys)), list(map(len, entries))
+    heads = _heads(types, lengths, widths)
+    body = b"".join(chain.from_iterable(zip(heads, keys, entries, strict=True)))
+    sizes = map(ROW.size.__add__, map(add, lengths, widths))
+    *starts, _ = accumulate(sizes, initial=at)
+    return Part(body, struct.pack(f"<{len(starts)}I", *starts))
+
+
+def _body(parts: Sequence[Part]) -> tuple[bytes, int]:
+    """The body of a key block from all its parts, and how many rows it has."""
+    bodies, starts = [part.body for part in parts], [part.starts for part in parts]
+    count, length = sum(map(len, starts)) // OFFSET.size, sum(map(len, bodies))
+    return b"".join((BLOCK.pack(count, length), *bodies, *starts)), count
 
 
 def build_plain(
@@ -100,17 +111,31 @@ def build_plain(
     parts = laid_out(rows, lambda length: ROW.pack(kind, 0, length, width), pace)
     if parts is None:
         return build((run.keys, [kind] * len(run.keys), run.rows) for run in runs(rows, pace))
-    bodies, starts = [part.body for part in parts], [part.starts for part in parts]
-    length = sum(map(len, bodies))
-    return b"".join((BLOCK.pack(len(rows), length), *bodies, *starts)), len(rows)
+    return _body(parts)
 
 
-def build_packed(rows: Ordered, kind: int, pace: Callable[[], None]) -> bytes:
-    """The body of a key block from rows of packs, all of one type."""
-    parts = rows.laid_out(ROW.pack(kind, 0, rows.wide, ENTRY_BYTES), pace)
-    bodies, starts = [part.body for part in parts], [part.starts for part in parts]
-    count, length = sum(map(len, starts)) // OFFSET.size, sum(map(len, bodies))
-    return b"".join((BLOCK.pack(count, length), *bodies, *starts))
+def build_packed(
+    rows: Ordered, kind: int, others: Sequence[Plain], pace: Callable[[], None]
+) -> tuple[bytes, int]:
+    """As ``build``, of rows of packs that are all of one type, and others where they belong.
+
+    Args:
+        rows: of the packs.
+        kind: their type.
+        others: rows of any type, in order; few, as each parts what is laid out at once.
+        pace: called between slices of work; may sleep.
+    """
+    head = ROW.pack(kind, 0, rows.wide, ENTRY_BYTES)
+    parts: list[Part] = []
+    length = begin = 0
+    for place, some in groupby(others, lambda other: rows.place_of(other[0], other[1])):
+        made = list(rows.laid_out(head, rows.places()[begin:place], length, pace))
+        length += sum(len(part.body) for part in made)
+        parts += (*made, _part(columns(some), length))
+        length += len(parts[-1].body)
+        begin = place
+    parts += rows.laid_out(head, rows.places()[begin:], length, pace)
+    return _body(parts)
 
 
 def _heads(types: Sequence[int], lengths: list[int], widths: list[int]) -> Iterator[bytes]:

@@ -10,13 +10,14 @@ take 1.1). That takes keys of one width; everything else goes by ``columns.py``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Final, overload
 
 from holdfast.log import columns
 from holdfast.log.columns import PART, RUN, Part
-from holdfast.log.entry import ENTRY_BYTES
+from holdfast.log.entry import ENTRY_BYTES, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,7 +116,8 @@ class Flat(Sequence[tuple[bytes, bytes]]):
 class Ordered:
     """The rows of packs in the order of their keys.
 
-    ``repeats`` counts rows that have a later one of the same key behind them; both are there.
+    ``repeats`` counts rows that have a later one of the same key behind them; both are there,
+    as are those that were left out.
     """
 
     def __init__(
@@ -142,30 +144,50 @@ class Ordered:
             yield Flat(self._cells, order[at : at + RUN], self.wide)
             pace()
 
-    def laid_out(self, head: bytes, pace: Callable[[], None]) -> list[Part]:
-        """All rows as a key block has them: head, key, row; of one key as they came."""
+    def places(self) -> range:
+        """Of all rows, those that have a later one included."""
+        return range(len(self._order))
+
+    def place_of(self, key: bytes, version: int) -> int:
+        """How many rows stand before one of this key and version."""
+        return bisect_right(self.places(), (key, version), key=self._told_at)
+
+    def _told_at(self, place: int) -> tuple[bytes, int]:
+        cell = self._cells[self._order[place]].tobytes()
+        return cell[: self.wide], VERSION.unpack_from(cell, self.wide)[0]
+
+    def laid_out(
+        self, head: bytes, places: range, at: int, pace: Callable[[], None]
+    ) -> Iterator[Part]:
+        """Some rows as a key block has them, behind ``at`` bytes of others: head, key, row.
+
+        Rows of one key stand as they came.
+        """
         import numpy as np  # noqa: PLC0415 - there already
 
-        lead, parts = len(head), []
+        lead = len(head)
         width = lead + self._cells.shape[1]
-        for first in range(0, len(self._order), PART):
-            chosen = self._order[first : first + PART]
+        for first in range(places.start, places.stop, PART):
+            chosen = self._order[first : min(first + PART, places.stop)]
             laid = np.empty((len(chosen), width), dtype=np.uint8)
             laid[:, :lead] = np.frombuffer(head, dtype=np.uint8)
             laid[:, lead:] = self._cells.take(chosen, axis=0)
-            starts = np.arange(first * width, (first + len(chosen)) * width, width, dtype="<u4")
-            parts.append(Part(laid.tobytes(), starts.tobytes()))
+            starts = at + np.arange(0, laid.size, width, dtype="<u4")
+            yield Part(laid.tobytes(), starts.astype("<u4").tobytes())
+            at += laid.size
             pace()
-        return parts
 
 
-def ordered(packs: Sequence[Pack], count: int, pace: Callable[[], None]) -> Ordered | None:
+def ordered(
+    packs: Sequence[Pack], count: int, pace: Callable[[], None], but: Iterable[bytes] = ()
+) -> Ordered | None:
     """The rows of packs in order; None where columns do not serve, or are not worth it.
 
     Args:
         packs: as they came: of two rows of one key the later one counts.
         count: how many rows they have together.
         pace: called between slices of work; may sleep.
+        but: keys whose rows are left out of ``runs``.
     """
     if count < max(columns.LEAST, 1) or len({pack.wide for pack in packs}) > 1:
         return None
@@ -174,8 +196,10 @@ def ordered(packs: Sequence[Pack], count: int, pace: Callable[[], None]) -> Orde
     except ModuleNotFoundError:
         return None
     wide, at = packs[0].wide, 0
-    cells = np.empty((count, wide + ENTRY_BYTES), dtype=np.uint8)
-    for some in _lots(packs):
+    left_out = [key for key in but if len(key) == wide]
+    last = Pack(b"".join(left_out), bytes(ENTRY_BYTES * len(left_out)), wide)
+    cells = np.empty((count + len(last), wide + ENTRY_BYTES), dtype=np.uint8)
+    for some in _lots([*packs, last]):
         keys = np.frombuffer(b"".join([pack.keys for pack in some]), dtype=np.uint8)
         rows = np.frombuffer(b"".join([pack.rows for pack in some]), dtype=np.uint8)
         stop = at + len(keys) // wide
@@ -186,8 +210,8 @@ def ordered(packs: Sequence[Pack], count: int, pace: Callable[[], None]) -> Orde
     words = _words(cells[:, :wide])
     order = _sorted(words)
     there = words.take(order, axis=0)
-    again = np.zeros(count, dtype=np.bool_)
-    again[:-1] = (there[1:] == there[:-1]).all(axis=1)
+    again = order >= count
+    again[:-1] |= (there[1:] == there[:-1]).all(axis=1)
     pace()
     return Ordered(cells, order, again, wide)
 

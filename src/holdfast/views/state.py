@@ -9,8 +9,8 @@ Deleted rows stay in an overlay as ``DELETED`` until they are absorbed.
 from __future__ import annotations
 
 import struct
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Sequence
 from heapq import heappush
 from itertools import islice
 
@@ -25,6 +25,7 @@ from holdfast.views.presence import Presence
 
 ROW_OVERHEAD = 220  # bytes of two bytes objects and a dict slot, measured
 PLAIN_HELD = ENTRY_BYTES + ROW_OVERHEAD  # of a plain store's row in memory, beside its key
+CHANGED_MOST = 10_000  # keys of an overlay that are noted because they were set twice
 PORTION_LEAST = 64 << 10  # bytes that each overlay may take, however many there are
 EXPIRES = struct.Struct("<Q")
 EXPIRES_AT = 16  # of the expiry in an entry (log/entry.py)
@@ -118,6 +119,8 @@ class Overlay:
     __slots__ = (
         "_arrivals",
         "_order",
+        "_stops",
+        "changed",
         "counted",
         "counted_to",
         "expiring",
@@ -143,9 +146,12 @@ class Overlay:
         self._arrivals: list[bytes] = []
         self.tables: dict[Table, dict[bytes, bytes]] = {table: {} for table in TABLES}
         self.keys = self.tables[Table.KEYS]
-        # Rows once more, for columns, where none was set twice; all of them if as many as keys.
+        # Rows once more, for columns, but for those that came alone (``strays``) and those that
+        # were set twice (``changed``); None where these are many.
         self.packs: list[Pack] | None = []
         self.packed = 0  # rows in packs
+        self.changed: set[bytes] = set()
+        self._stops: list[int] = []  # of each pack, among the keys as they arrived
         self.expiring: list[tuple[int, bytes]] = []
         self.held = 0  # bytes of memory, approximately
         self.most = PORTION_LEAST  # of these, before somebody asks for more (bucket/room.py)
@@ -177,12 +183,37 @@ class Overlay:
             old = list(map(keys.__getitem__, again))
             self.held -= ROW_OVERHEAD * len(old) + sum(map(len, again)) + sum(map(len, old))
             tally.count_all_out(again, old)
-            self.packs = None
+            self.change(again)
         keys.update(rows)
         tally.keys += len(rows)
         tally.count_bytes(segment, taken_bytes)
         self.held += sum(map(len, rows)) + PLAIN_HELD * len(rows)
         return fresh
+
+    def pack(self, pack: Pack) -> None:
+        """Keep rows once more that have just been set and were not there before."""
+        if self.packs is not None:
+            self.packs.append(pack)
+            self.packed += len(pack)
+            self._stops.append(len(self.keys))
+
+    def change(self, keys: Collection[bytes]) -> None:
+        """Note keys whose rows are set once more: what packs say of them is not the last word."""
+        if self.packs:
+            self.changed.update(keys)
+            if len(self.changed) > CHANGED_MOST:
+                self.packs = None
+                self.changed = set()
+
+    def strays(self, pace: Callable[[], None]) -> list[bytes]:
+        """Keys that came alone, as they arrived; ``pace`` is called between slices of others."""
+        keys, at, found = iter(self.keys), 0, list[bytes]()
+        for pack, stop in zip(self.packs or (), self._stops, strict=True):
+            found += islice(keys, stop - len(pack) - at)
+            deque(islice(keys, len(pack)), maxlen=0)
+            at = stop
+            pace()
+        return found + list(keys)
 
     def expires(self, expires_ns: int, key: bytes) -> None:
         """Remember when a row's time comes."""
@@ -306,7 +337,7 @@ class State:
         self.keys[key] = row
         active.held += len(row) + (ROW_OVERHEAD + len(key) if old is None else -len(old))
         if old is not None:
-            active.packs = None
+            active.change((key,))
         if old:
             active.tally.count(key, old, -1)
         if row:

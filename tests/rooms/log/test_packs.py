@@ -88,7 +88,7 @@ def test_a_key_block_of_packs_is_the_one_that_is_made_row_by_row(wide: int, coun
     body, number = build([([k for k, _ in rows], [1] * len(rows), [row for _, row in rows])])
     made = in_order(told)
     assert made is not None
-    assert build_packed(made, 1, no_pace) == body
+    assert build_packed(made, 1, (), no_pace) == (body, number)
     assert len(list(KeyBlock(body, 3))) == number == len(rows)
 
 
