@@ -307,6 +307,7 @@ class Bucket(Reader):
     def freeze(self) -> None:
         """Put a new overlay on top; a checkpoint may absorb what is below. Under the lock."""
         self.state.freeze()
+        self.state.active.present = self.presence
         self.frozen_at = self.published
         self.crowded = self.weight >= self.bound
 

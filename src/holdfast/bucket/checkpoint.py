@@ -213,6 +213,8 @@ def _tell_keys(bucket: Bucket, overlay: Overlay, pace: Pace) -> None:
     All of them first, so that nobody who asks for new ones has to look in the overlay too.
     """
     presence, left = bucket.presence, iter(overlay.keys)
+    if overlay.present is presence:
+        return
     while presence is not None and (keys := list(islice(left, SLICE))):
         presence.add(keys)
         pace()

@@ -15,6 +15,7 @@ from holdfast.views.port import Table
 if TYPE_CHECKING:
     from holdfast.bucket.numbered import Noted
     from holdfast.bucket.purse import Booking
+    from holdfast.views.presence import Presence
 
 Change = tuple[Table, bytes, bytes]  # a row and its new content (DELETED removes)
 
@@ -60,7 +61,9 @@ class Gathering:
         self.plain = True
         self.bookings: list[Booking] = []  # what its writes take from purses (purse.py)
         self.noted: list[Noted] = []  # numbers of stores that are ``plain`` (numbered.py)
-        self.fresh = False  # it is ``plain``, and none of its keys has a row in memory (metered.py)
+        # What knows its keys, where it is ``plain`` and none of them has a row in memory
+        # (metered.py).
+        self.fresh: Presence | None = None
         self.beside = 0  # bytes of records that keep nothing alive, in a group that is ``plain``
         self.settled = False
         self.error: HoldfastError | None = None

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from holdfast.bucket.gates import Window
     from holdfast.bucket.group import Gathering
 
+Rows = dict[bytes, bytes]
 KINDS: dict[type[Operation], Kind] = {
     Store: "C",
     Append: "C",
@@ -296,7 +297,8 @@ def store_many(
     if not high < purse.span[0][:-1] + b"\1" or purse.namespace in bucket.settings.gates.windows:
         return None
     keys, _, values = batch
-    found = {} if low > bucket.highest else _standing(bucket, keys)
+    presence = bucket.presence
+    found = _standing(bucket, keys, new=low > bucket.highest)
     there = [(key, row) for key, row in found.items() if row] if found else ()
     if there and any(row[EXPIRES_SLICE] != NEVER for _, row in there):
         return None
@@ -309,10 +311,10 @@ def store_many(
     taken = Booking(purse, {made: count}, size, count - len(there), size, price * count, now)
     if _refusal(purse, taken) is not None:
         return None
-    before, fresh = group.length, not found and (group.fresh or not group.count)
+    before, alone = group.length, not group.count or group.fresh is presence
     dead, rows = group.beside, len(group.pending)
     receipts = plain.plan(bucket, group, batch, high, cost_atto=price)
-    group.fresh = fresh
+    group.fresh = presence if alone and not found else None
     kept = len(group.pending) - rows  # a key that comes twice is there once
     size = group.length - before - (group.beside - dead) - kept * (OVERHEAD + purse.cut) - gone
     taken.size_bytes = taken.rent_bytes = size
@@ -322,34 +324,47 @@ def store_many(
     return receipts
 
 
-def _standing(bucket: Bucket, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-    """The rows of those keys that have one, pending groups included; empty where they went."""
+def _standing(bucket: Bucket, keys: Sequence[bytes], *, new: bool) -> dict[bytes, bytes]:
+    """The rows of those keys that have one, pending groups included; empty where they went.
+
+    What knows the bucket's keys knows these from now on; ``new``: they are beyond all others.
+    """
+    presence = bucket.presence
+    maybe = keys if presence is None else presence.claim(keys)
+    if new:
+        return {}
     found: dict[bytes, bytes] = {}
-    left = list(keys)
     groups = (bucket.gathering, bucket.inflight)
     layers = [group.pending for group in groups if group is not None and group.pending]
-    layers.append(bucket.state.active.keys)
-    frozen = [layer.keys for layer in bucket.state.frozen]
-    told = not frozen or _are_told(bucket)
-    left = _left(layers if told else layers + frozen, left, found)
-    left = _viewed(bucket, left)
+    told, untold = _overlays(bucket)
+    left = _left(layers + untold, keys, found)
+    left = _viewed(bucket, left, maybe)
     if left:
-        left = _left(frozen, left, found) if told else left
+        left = _left(told, left, found)
         found.update(bucket.state.view.get_many(Table.KEYS, sorted(left)))
     return found
 
 
-def _are_told(bucket: Bucket) -> bool:
-    """Whether what knows the view's keys knows those of all frozen overlays too."""
-    presence = bucket.presence
-    if presence is None or not presence.whole or bucket.lender is not None:
-        return False
-    return all(layer.present is presence for layer in bucket.state.frozen)
+def _knows(bucket: Bucket) -> bool:
+    """Whether a key that ``presence`` does not know is not in the view."""
+    return bucket.presence is not None and bucket.presence.whole and bucket.lender is None
+
+
+def _overlays(bucket: Bucket) -> tuple[list[Rows], list[Rows]]:
+    """The overlays' entries, newest first: of those whose keys ``presence`` knows, and of others.
+
+    It knows the oldest ones, so whoever asks the others first finds the newest rows.
+    """
+    presence, layers = bucket.presence, [bucket.state.active, *bucket.state.frozen]
+    others = len(layers)
+    while others and _knows(bucket) and layers[others - 1].present is presence:
+        others -= 1
+    return [layer.keys for layer in layers[others:]], [layer.keys for layer in layers[:others]]
 
 
 def _left(
-    layers: Sequence[dict[bytes, bytes]], keys: list[bytes], found: dict[bytes, bytes]
-) -> list[bytes]:
+    layers: Sequence[Rows], keys: Sequence[bytes], found: dict[bytes, bytes]
+) -> Sequence[bytes]:
     """Those of some keys that no layer has, newest first; ``found`` takes in the others."""
     for layer in layers:
         if not layer.keys().isdisjoint(keys):
@@ -358,15 +373,14 @@ def _left(
     return keys
 
 
-def _viewed(bucket: Bucket, keys: list[bytes]) -> list[bytes]:
-    """Those of some keys that the view may hold, which is what a look into it costs."""
+def _viewed(bucket: Bucket, keys: Sequence[bytes], maybe: Sequence[bytes]) -> Sequence[bytes]:
+    """Those of some keys that the view may hold: of those that ``maybe`` are there, if told."""
     if bucket.lender is not None:
         return keys
-    presence = bucket.presence
-    if presence is None:
-        presence = bucket.presence = Presence(bucket.start)  # upkeep goes on with it
-    if presence.whole:
-        return presence.among(keys)
+    if _knows(bucket):
+        return [key for key in keys if key in set(maybe)] if maybe else maybe
+    if bucket.presence is None:
+        bucket.presence = Presence(bucket.start)  # upkeep goes on with it
     return keys if bucket.view_tally.keys else []
 
 

@@ -64,7 +64,7 @@ def plan(
     sizes, taken = list(map(len, values)), group.length - begun
     bucket.version += len(keys)
     bucket.highest = max(bucket.highest, high)
-    group.fresh = False
+    group.fresh = None
     pending, before = group.pending, len(group.pending)
     if not group.plain:  # what is alive of it is counted change by change
         pending.update(zip(keys, rows, strict=True))
@@ -193,8 +193,8 @@ def publish(bucket: Bucket, group: Gathering) -> None:
         _publish_one(bucket, key, row, group.segment, length=group.length)
         return
     active, taken = bucket.state.active, group.length - group.beside
-    fresh = active.put_plain(rows, group.segment, taken, fresh=group.fresh)
-    pack = packed(rows) if fresh and len(rows) >= APART else None
+    new = active.put_plain(rows, group.segment, taken, fresh=group.fresh)
+    pack = packed(rows) if new and len(rows) >= APART else None
     if pack is not None:
         active.pack(pack)
     bucket.log.records -= len(group.bookings) + len(group.noted)  # what is noted are rows
@@ -203,7 +203,7 @@ def publish(bucket: Bucket, group: Gathering) -> None:
         return
     if pack is not None:
         noted.append(pack)
-    elif fresh and len(rows) >= APART:
+    elif new and len(rows) >= APART:
         noted.append(rows)
     else:
         noted.last.update(rows)
@@ -236,6 +236,8 @@ def _publish_one(bucket: Bucket, key: bytes, row: bytes, number: int, *, length:
         active.held -= PLAIN_HELD + len(key)
         active.change((key,))
     keys[key] = row
+    if active.present is not None:
+        active.present.add((key,))
     if number in bucket.noted:
         bucket.noted[number].last[key] = row
     tally.keys += 1

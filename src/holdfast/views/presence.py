@@ -6,15 +6,18 @@ call. It may say yes to a key that is not there (it went, or its hash is another
 never no to one that is. The interpreter's own hash of the key is taken, which is seeded
 for each process; were it not, crafted keys would cost the walk that they cost without.
 
-It holds what the view has absorbed: a checkpoint brings both forward while its overlay
-still stands in front of them.
+It holds what the view has absorbed and what stands in overlays that were told of it:
+new ones take their keys there as they come, older ones before they are absorbed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from threading import Lock
 
 from cykhash import Int64Set, none_int64_from_iter  # type: ignore[import-untyped]
+
+WARY_CLAIMS = 16  # behind one that told less: so many of the next are looked through key by key
 
 
 class Presence:
@@ -24,23 +27,43 @@ class Presence:
         start: where the view's keys begin.
     """
 
-    __slots__ = ("_hashes", "grown_to", "whole")
+    __slots__ = ("_hashes", "_lock", "_wary", "grown_to", "whole")
 
     def __init__(self, start: bytes) -> None:
         self._hashes = Int64Set()
+        self._lock = Lock()
+        self._wary = 0  # claims to come that are looked through
         self.grown_to = start
         self.whole = False
 
     def add(self, keys: Iterable[bytes]) -> None:
         """Take these in."""
-        self._hashes.update(map(hash, keys))
+        with self._lock:
+            self._hashes.update(map(hash, keys))
 
-    def among(self, keys: list[bytes]) -> list[bytes]:
-        """Those of some keys that the view may hold, in their order."""
-        hashes = self._hashes
-        if none_int64_from_iter(map(hash, keys), hashes):
-            return []
-        return [key for key in keys if hash(key) in hashes]
+    def claim(self, keys: Sequence[bytes]) -> Sequence[bytes]:
+        """Take these in; those of them that may have been there, in their order.
+
+        Where all are new it grows by as many, which one call tells; where it does not all of
+        them may have been there.
+        """
+        with self._lock:
+            hashes = self._hashes
+            before = len(hashes)
+            there = _among(keys, hashes) if self._wary else []
+            hashes.update(map(hash, keys))
+            if len(hashes) - before == len(keys):
+                self._wary = max(0, self._wary - 1)
+                return []
+            found = there if self._wary else keys
+            self._wary = WARY_CLAIMS
+            return found
 
     def __len__(self) -> int:
         return len(self._hashes)
+
+
+def _among(keys: Sequence[bytes], hashes: Int64Set) -> list[bytes]:
+    if none_int64_from_iter(map(hash, keys), hashes):
+        return []
+    return [key for key in keys if hash(key) in hashes]

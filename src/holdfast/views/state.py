@@ -142,7 +142,7 @@ class Overlay:
         self.counted: set[bytes] | None = None
         self.counted_to = b""
         self.timed = False  # whether any row ever had an expiry
-        self.present: Presence | None = None  # knows all keys of this one, which is frozen
+        self.present: Presence | None = None  # knows all keys of this one, and those that come
         self._arrivals: list[bytes] = []
         self.tables: dict[Table, dict[bytes, bytes]] = {table: {} for table in TABLES}
         self.keys = self.tables[Table.KEYS]
@@ -170,25 +170,32 @@ class Overlay:
         return len(self.keys) >= OVERLAY_RECORDS
 
     def put_plain(
-        self, rows: dict[bytes, bytes], segment: int, taken_bytes: int, *, fresh: bool = False
+        self,
+        rows: dict[bytes, bytes],
+        segment: int,
+        taken_bytes: int,
+        *,
+        fresh: Presence | None = None,
     ) -> bool:
         """Set the entries of plain stores whose records take so many bytes of one segment.
 
-        Whether none of them was there; ``fresh``: that is known.
+        Whether none of them was there; ``fresh`` knows the keys, of which none was.
         """
         keys, tally = self.keys, self.tally
-        fresh = fresh or keys.keys().isdisjoint(rows)
-        if not fresh:
+        new = fresh is not None or keys.keys().isdisjoint(rows)
+        if not new:
             again = keys.keys() & rows.keys()
             old = list(map(keys.__getitem__, again))
             self.held -= ROW_OVERHEAD * len(old) + sum(map(len, again)) + sum(map(len, old))
             tally.count_all_out(again, old)
             self.change(again)
         keys.update(rows)
+        if self.present is not None and self.present is not fresh:
+            self.present.add(rows)
         tally.keys += len(rows)
         tally.count_bytes(segment, taken_bytes)
         self.held += sum(map(len, rows)) + PLAIN_HELD * len(rows)
-        return fresh
+        return new
 
     def pack(self, pack: Pack) -> None:
         """Keep rows once more that have just been set and were not there before."""
@@ -335,6 +342,8 @@ class State:
         active = self.active
         old = self.keys.get(key)
         self.keys[key] = row
+        if active.present is not None:
+            active.present.add((key,))
         active.held += len(row) + (ROW_OVERHEAD + len(key) if old is None else -len(old))
         if old is not None:
             active.change((key,))

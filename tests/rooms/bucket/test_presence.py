@@ -17,6 +17,7 @@ from holdfast.store.store import Store
 from holdfast.views.memory_view import MemoryView
 from holdfast.views.port import Table
 from holdfast.views.presence import Presence
+from holdfast.views.state import Overlay
 from tests.growth.growing import in_memory
 
 USD = 10**18
@@ -139,9 +140,13 @@ def test_new_keys_are_not_looked_for(store: Store, asked: list[bytes]) -> None:
     checkpoint(the_bucket(store))
     store.tick(60)
     asked.clear()
-    space.put_many(batch([*range(600, 690), 7], 9))
+    space.put_many(batch(range(600, 690), 9))
+    assert not asked
+    space.put_many(batch([*range(700, 720), 7], 9))
+    assert len(asked) == 21  # one was there, nobody knows which
+    asked.clear()
     space.put_many(batch([*range(510, 590), 8, 650], 9))
-    assert asked == [NAME.encode() + b"\0k00007", NAME.encode() + b"\0k00008"]
+    assert asked == [NAME.encode() + b"\0k00008"]
     used_is_what_is_there(store)
 
 
@@ -169,6 +174,7 @@ def test_a_batch_vouches_for_no_other(store: Store) -> None:
     """Nobody looks for what a free namespace replaces; it is counted out all the same."""
     space, free, bucket = store.namespace(NAME), store.namespace("free"), the_bucket(store)
     space.put_many(batch(range(20), 9))
+    space.put_many(batch(range(20), 9))  # asks
     free.put_many(batch(range(20), 9))
     with bucket.lock:
         group = bucket.gather()
@@ -177,7 +183,7 @@ def test_a_batch_vouches_for_no_other(store: Store) -> None:
             keys = [f"{name}\0{key}".encode() for key in names]
             receipts = metered.store_many(bucket, group, (keys, names, values), (keys[0], keys[-1]))
             assert receipts is not None
-            assert group.fresh == is_fresh
+            assert (group.fresh is not None) == is_fresh
         turn = commit.queue(bucket, group)
     commit.settle(bucket, group, turn)
     used_is_what_is_there(store)
@@ -205,12 +211,35 @@ def test_a_checkpoint_while_the_view_is_taken_in_hides_nothing(store: Store) -> 
     used_is_what_is_there(store)
 
 
-def test_a_hash_that_another_key_has_costs_a_look_and_no_more() -> None:
-    class Sly(bytes):
-        def __hash__(self) -> int:
-            return 7
+class Sly(bytes):
+    """Has the hash of every other of its kind."""
 
+    def __hash__(self) -> int:
+        return 7
+
+
+def test_a_hash_that_another_key_has_costs_a_look_and_no_more() -> None:
     known = Presence(b"")
     known.add([Sly(b"a")])
-    assert known.among([b"b", Sly(b"c")]) == [b"c"]
-    assert known.among([b"b"]) == []
+    assert list(known.claim([b"b", Sly(b"c")])) == [b"b", b"c"]
+    assert list(known.claim([b"d", Sly(b"e")])) == [b"e"]
+    assert not known.claim([b"f"])
+
+
+def test_what_was_claimed_was_there_from_then_on() -> None:
+    chance, known, there = Random(3), Presence(b""), set[bytes]()
+    for turn in range(300):
+        keys = [b"%d" % chance.randrange(10**6 if turn % 50 < 30 else 2000) for _ in range(20)]
+        maybe = known.claim(keys)
+        assert there.intersection(keys) <= set(maybe)
+        there.update(keys)
+        assert len(known) == len(there)
+
+
+def test_rows_that_another_knew_are_told_to_who_knows_an_overlay() -> None:
+    known, other, overlay = Presence(b""), Presence(b""), Overlay()
+    overlay.present = known
+    rows = {b"a": bytes(52), b"b": bytes(52)}
+    other.add(rows)
+    assert overlay.put_plain(rows, 1, 100, fresh=other)
+    assert len(known) == 2
