@@ -50,9 +50,11 @@ def owners(served: Served) -> Iterator[dict[str, tuple[Raw, str]]]:
         host, _, port = address.removeprefix("http://").rpartition(":")
         raw = Raw(socket.create_connection((host, int(port)), timeout=20), served.token)
         made[address] = raw, key
-    yield made
-    for raw, _ in made.values():
-        raw.socket.close()
+    try:
+        yield made
+    finally:
+        for raw, _ in made.values():
+            raw.socket.close()
 
 
 def bound(raw: Raw, **bounds: int) -> None:

@@ -19,9 +19,9 @@ from holdfast.views.state import Tally
 # The bound is 1.5 times what is alive, and two segments: keep away from it.
 DISK_FACTOR: Final = 1.48
 WORTH_PARTS: Final = 8  # less than 1/8 of the live bytes dead is not worth moving the others
-# What views take is made up for by moving records: all of it up to a third of what is
+# What views take is made up for by moving records: all of it up to half of what is
 # alive, an eighth where they take over half (tiny values): nothing would keep the bound.
-VIEWS_MOST: Final = 3
+VIEWS_MOST: Final = 2
 VIEWS_LEAST: Final = 8
 VIEWS_HOPELESS: Final = 2
 
