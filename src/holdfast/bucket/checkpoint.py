@@ -186,9 +186,10 @@ def _absorb_keys(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -
         if new and len(stay) == len(run):
             overlay.counted_to = last  # without the lock: who looks meanwhile finds nothing
         else:
-            _count_out(bucket, overlay, _keys_of(run))
+            keys = _keys_of(run)
+            _count_out(bucket, overlay, keys)
             if timed:
-                _drop_expiry(bucket, writer, _keys_of(run), pace)
+                _drop_expiry(bucket, writer, keys, pace)
         if overlay.timed and not plain:
             _note_expiry(writer, stay)
         if not new:

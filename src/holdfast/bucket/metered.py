@@ -378,7 +378,8 @@ def _viewed(bucket: Bucket, keys: Sequence[bytes], maybe: Sequence[bytes]) -> Se
     if bucket.lender is not None:
         return keys
     if _knows(bucket):
-        return [key for key in keys if key in set(maybe)] if maybe else maybe
+        there = set(maybe)
+        return [key for key in keys if key in there] if there else []
     if bucket.presence is None:
         bucket.presence = Presence(bucket.start)  # upkeep goes on with it
     return keys if bucket.view_tally.keys else []

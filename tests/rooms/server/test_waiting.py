@@ -9,6 +9,7 @@ import pytest
 
 import holdfast
 from holdfast.errors import LimitExceeded, LockHeld
+from holdfast.request.handles import Lock
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.serving import Serving
@@ -65,6 +66,15 @@ def bounded(store: Store) -> holdfast.Namespace:
     return acme
 
 
+def waiting_at(serving: Serving, connect: Dial, store: Store) -> tuple[Raw, Lock]:
+    """Who waits for a lock, the one request that may be; and the lock."""
+    raw, waiting = connect(serving), connect(serving)
+    held = bounded(store).lock("k")
+    waiting.say(waiting.request("POST", f"{SPACE}/locks/k", LONG))
+    until(store, lambda: at_once(raw))
+    return waiting, held
+
+
 def test_who_went_away_is_given_no_lock(serve: Serve, connect: Dial, store: Store) -> None:
     serving, acme = serve(grpc_port=0), bounded(store)
     raw, waiting = connect(serving), connect(serving)
@@ -88,24 +98,15 @@ def test_who_went_away_is_given_no_lock(serve: Serve, connect: Dial, store: Stor
 
 
 def test_a_lock_is_had_once_it_is_released(serve: Serve, connect: Dial, store: Store) -> None:
-    acme = bounded(store)
-    serving = serve()
-    raw, waiting = connect(serving), connect(serving)
-    held = acme.lock("k")
-    waiting.say(waiting.request("POST", f"{SPACE}/locks/k", LONG))
-    until(store, lambda: at_once(raw))
+    waiting, held = waiting_at(serve(), connect, store)
     held.release()
     told = waiting.hear()
     assert (told.status, json.loads(told.body)["fence"] > held.fence) == (200, True)
 
 
 def test_who_waits_is_told_where_the_server_goes(serve: Serve, connect: Dial, store: Store) -> None:
-    acme = bounded(store)
     serving = serve()
-    raw, waiting = connect(serving), connect(serving)
-    held = acme.lock("k")
-    waiting.say(waiting.request("POST", f"{SPACE}/locks/k", LONG))
-    until(store, lambda: at_once(raw))
+    waiting, held = waiting_at(serving, connect, store)
     serving.server.stop()
     assert waiting.hear().status == 503
     held.release()
