@@ -51,6 +51,7 @@ class Charging:
         self._directory = store.placement.directory
         self.known: Mapping[str, Configured] = {}
         self._balances: Mapping[str, int] = {}
+        self._looking = Lock()
         self._afar = Afar(store)
         store.metering_changed = self.tick
         store.placement.settings.gates.leave_to_doors()
@@ -58,7 +59,8 @@ class Charging:
 
     def tick(self) -> None:
         """Take note of what is metered: at times, and whenever it was configured."""
-        self.known, self._balances = self._store.seen_meters()
+        with self._looking:  # who saw it earlier does not tell it later
+            self.known, self._balances = self._store.seen_meters()
 
     def hold(self, request: Request, tenant: Tenant, operation: str) -> None:
         """Hold a request against the bounds of its namespace, until it is answered.

@@ -86,7 +86,8 @@ class Meters:
         self._store = store
         self._records = StoreRecords(store)
         self._lock = RLock()
-        self._known: dict[bytes, Configured] | None = None
+        self._known: dict[bytes, Configured] = {}
+        self._is_read = False  # what is known
         self._loaded_ns = 0
         self._hour = -1
         self._told_low: dict[str, int] = {}
@@ -131,9 +132,9 @@ class Meters:
         ledger = self._store.accounts.ledger
         if ledger.books().terms.get(priced.terms.number) is None or self.configured(name) != told:
             ledger.price(name, priced.name, priced.version, priced.terms)
-        self._records.put(f"{METERING}{name}", msgspec.msgpack.encode(told))
-        with self._lock:
-            self._known = {**(self._known or {}), space: told}
+        with self._lock:  # who configures it besides comes before, or after
+            self._records.put(f"{METERING}{name}", msgspec.msgpack.encode(told))
+            self._known = {**self._all(), space: told}
         self._hold(space, told)
         one = self.metering_of(name)
         self._keep(one)
@@ -159,7 +160,7 @@ class Meters:
     def reload(self, name: str) -> None:
         """Another process has set how a namespace is metered: go by that."""
         with self._lock:
-            self._known = None
+            self._is_read = False
         self._keep(self.metering_of(name))
 
     def _hold(self, space: bytes, told: Configured) -> None:
@@ -194,14 +195,14 @@ class Meters:
         with self._lock:
             now = self._store.clock.monotonic_ns()
             shared = bool(self._store.placement.directory.others())
-            if self._known is None or (shared and now - self._loaded_ns > RELOAD_NS):
+            if not self._is_read or (shared and now - self._loaded_ns > RELOAD_NS):
                 listed = self._records.list(METERING)
                 self._known = {key.rpartition("/")[2].encode(): _read(v) for key, v in listed}
                 for space, told in self._known.items():
                     self._store.placement.settings.gates.hold(
                         space, told.requests_per_s, told.concurrent_max
                     )
-                self._loaded_ns = now
+                self._is_read, self._loaded_ns = True, now
             return self._known
 
     # -- the tick -----------------------------------------------------------------------
@@ -236,8 +237,7 @@ class Meters:
 
     def seen(self) -> dict[str, Configured]:
         """The settings as they were last read."""
-        known = self._known or {}
-        return {space.decode(): told for space, told in known.items()}
+        return {space.decode(): told for space, told in self._known.items()}
 
     def _note_hour(self, name: str, hour: int) -> None:
         key = f"{HOURS}{name}/{hour:08}"

@@ -315,6 +315,23 @@ def test_everything_goes_on_after_a_restart(opener: Opener, clock: ManualClock) 
             acme.put("large", b"v" * 10_000)
 
 
+def test_who_is_configured_first_after_a_restart_is_not_all_that_is_metered(
+    opener: Opener,
+) -> None:
+    with opener() as store:
+        store.accounts.deposit("acme", USD, "1")
+        store.namespace("acme").configure(tariff="enclave", objects_max=1)
+    with opener() as store:
+        store.namespace("bolt").configure(tariff="disk")  # terms that the books do not know
+        acme = store.namespace("acme")
+        told = acme.configured()
+        assert told is not None
+        assert told.objects_max == 1
+        assert acme.put("a", b"1", ttl=60).cost_atto > 0
+        assert acme.usage().objects == 1
+        assert set(store.meters.seen()) == {"acme", "bolt"}
+
+
 def test_hours_are_kept(store: Store, clock: ManualClock) -> None:
     acme = store.namespace("acme")
     acme.configure(objects_max=100)
