@@ -111,32 +111,39 @@ def process_at(served: Served, address: str) -> int:
     raise AssertionError(address)
 
 
-def wait_behind(raw: Raw, key: str) -> None:
-    """Ask for a key of who does not answer, again where the bound before is still told."""
-    for _ in range(50):
-        raw.say(raw.request("GET", f"{SPACE}/stat/{key}"))
-        if not select.select([raw.socket], [], [], 0.2)[0]:
-            return
-        assert raw.hear().status == TOO_MANY
-    raise AssertionError(key)
+@contextmanager
+def stopped(process: int) -> Iterator[None]:
+    """A process whose threads all stand still: one on another processor runs on for a moment."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        while any(not is_still(thread) for thread in Path(f"/proc/{process}/task").iterdir()):
+            CLOCK.sleep(0.001)
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def is_still(thread: Path) -> bool:
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def test_requests_at_once_are_counted_over_all_processes(served: Served) -> None:
     with owners(served) as each:
         assert len(each) == 3
         (here, _), (there, mine), (_, theirs) = each.values()
-        stopped = process_at(served, list(each)[2])
+        far = process_at(served, list(each)[2])
         bound(here, concurrent_max=0)
         for raw in (here, there):
             wait_for("concurrent_max", raw, mine)
         bound(here, concurrent_max=1)
         for raw in (here, there):
             wait_for(200, raw, mine)
-        os.kill(stopped, signal.SIGSTOP)
-        try:
-            wait_behind(here, theirs)
-            wait_for("concurrent_max", there, mine)
-        finally:
-            os.kill(stopped, signal.SIGCONT)
+        with stopped(far):
+            stat = here.request("GET", f"{SPACE}/stat/{theirs}")  # waits for who does not answer
+            here.say(stat)
+            while answers(there, mine, 1) != ["concurrent_max"]:
+                if select.select([here.socket], [], [], 0.02)[0]:  # this one was there first
+                    assert here.hear().status == TOO_MANY
+                    here.say(stat)
         assert here.hear().status == 200
         assert answers(there, mine, 1) == [200]
