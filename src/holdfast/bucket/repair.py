@@ -93,6 +93,10 @@ class DamagedView(View):
         """None."""
         return 0
 
+    def shrink(self) -> int:
+        """There is nothing to give back."""
+        return 0
+
     def park(self) -> None:
         """There is nothing to give back."""
 

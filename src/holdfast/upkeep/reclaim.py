@@ -21,7 +21,7 @@ from holdfast.bucket.collect import Collected
 from holdfast.errors import HoldfastError
 from holdfast.log.log import Position
 from holdfast.placement.placement import Placement
-from holdfast.upkeep.space import Space, dead_of, figures
+from holdfast.upkeep.space import Held, Space, dead_of, figures
 
 # Live shares up to which segments are moved, one after the other: the dead ones first.
 SHARES: Final = (0.5, 0.7, 0.85, 0.95)
@@ -31,6 +31,7 @@ GAIN_BYTES: Final = 2 << 10  # dead in a segment that is worth moving on a full 
 SQUEEZED: Final = 16  # segments moved in one go while somebody waits
 ROOMY: Final = 3  # segments that are free: enough for now
 AT_ONCE_BYTES: Final = 4 << 20  # moved before what held them is dropped, where there is room
+SHRUNK_BYTES: Final = 1 << 20  # of a view that may be worth a copy without its free pages
 LOOKS: Final = 16  # at the whole store while its buckets are collected
 
 
@@ -47,6 +48,7 @@ class Reclaim:
         self._segment_bytes = placement.settings.segment_bytes
         self._space = Space(self._segment_bytes)
         self._tried: dict[tuple[str, float], Position] = {}
+        self._shrunk: dict[str, Position | None] = {}  # what views had absorbed when that was tried
         self.failures: list[Exception] = []
 
     def on_demand(self, mode: str, pace: Pace) -> Collected:
@@ -83,6 +85,7 @@ class Reclaim:
         """
         again = enough is None
         self._space.begin_round()
+        self._shrink(pace, enough or never, exact=again)
         for share in SHARES:
             buckets = self._deadest(pace, exact=again)
             step = max(1, len(buckets) // LOOKS)
@@ -96,6 +99,24 @@ class Reclaim:
                 self._attempt(bucket, compact)
                 self._tried[bucket.id, share] = bucket.published
 
+    def _shrink(self, pace: Pace, enough: Callable[[], bool], *, exact: bool) -> None:
+        """Free pages of views first: what is copied for them is less, and no record is moved."""
+        buckets = list(self._placement.directory)
+        views = {name: one.view for name, one in self._look(pace, exact=exact).items()}
+        self._shrunk = {name: at for name, at in self._shrunk.items() if name in views}
+        for bucket in sorted(buckets, key=lambda one: -views.get(one.id, 0)):
+            if views.get(bucket.id, 0) < SHRUNK_BYTES or enough():
+                return
+            if not self._space.is_full(figures(self._look(pace, exact=exact).values())):
+                return
+            if self._shrunk.get(bucket.id) != bucket.absorbed:
+                self._shrunk[bucket.id] = bucket.absorbed
+                self._attempt(bucket, self._shrink_one)
+
+    def _shrink_one(self, bucket: Bucket) -> None:
+        if bucket.view.shrink():
+            self._space.shrunk(bucket)
+
     def _deadest(self, pace: Pace, *, exact: bool) -> list[Bucket]:
         """The buckets, those with most dead bytes first."""
         buckets = list(self._placement.directory)
@@ -105,8 +126,10 @@ class Reclaim:
         return sorted(buckets, key=lambda bucket: -dead[bucket.id])
 
     def _is_over(self, pace: Pace, *, exact: bool = False) -> bool:
-        held = self._space.look(list(self._placement.directory), pace, exact=exact)
-        return self._space.is_over(figures(held.values()))
+        return self._space.is_over(figures(self._look(pace, exact=exact).values()))
+
+    def _look(self, pace: Pace, *, exact: bool) -> dict[str, Held]:
+        return self._space.look(list(self._placement.directory), pace, exact=exact)
 
     def _attempt(self, bucket: Bucket, work: Callable[[Bucket], None]) -> None:
         """One bucket's failure is that bucket's: the others go on."""

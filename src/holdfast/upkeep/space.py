@@ -165,12 +165,22 @@ class Space:
         self._known = known
         return {name: one.held for name, one in known.items()}
 
-    def is_over(self, now: Figures) -> bool:
-        """Whether the store takes more of the disk than its bound, and collecting would help.
+    def shrunk(self, bucket: Bucket) -> None:
+        """A bucket's view takes less of the disk, though nobody wrote to it."""
+        known = self._known.get(bucket.id)
+        if known is not None:
+            held = known.held._replace(view=bucket.view.disk_bytes())
+            self._known[bucket.id] = known._replace(held=held)
+
+    def is_full(self, now: Figures) -> bool:
+        """Whether the store takes more of the disk than its bound.
 
         Views of tiny buckets or tiny values are not made up for without end.
         """
         most = now.live * DISK_FACTOR + self._allowed
         parts = VIEWS_LEAST if now.views * VIEWS_HOPELESS > now.live else VIEWS_MOST
-        taken = now.log + min(now.views, now.live // parts)
-        return taken > most and now.dead * WORTH_PARTS > now.live
+        return now.log + min(now.views, now.live // parts) > most
+
+    def is_over(self, now: Figures) -> bool:
+        """Whether it is over its bound, and collecting would help."""
+        return self.is_full(now) and now.dead * WORTH_PARTS > now.live

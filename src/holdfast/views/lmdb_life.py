@@ -36,6 +36,7 @@ from holdfast.views.lmdb_open import (
     translated,
     verify,
 )
+from holdfast.views.lmdb_shrink import copied, is_worth, take_place
 from holdfast.views.open_views import OpenViews
 from holdfast.views.port import Table
 
@@ -45,6 +46,7 @@ MAP_BYTES: Final = 64 * MIB
 ROOM: Final = 4  # times what a file holds: a commit may write every page anew, and twice as many
 AT_ONCE_BYTES: Final = 64 * MIB  # of a file that is judged before anything is read: some 30 ms
 MANY_ROWS: Final = 4_096  # of a commit: their pages may take 16 MiB
+BLOCK_BYTES: Final = 512  # as ``stat`` counts
 READERS: Final = 64  # read transactions alive at once; LMDB has room for 126
 CROWDED_S: Final = 0.001
 
@@ -358,6 +360,30 @@ class LmdbLife:
         if many:
             give_back()
         keep_sums(self.paths)
+
+    def shrink(self) -> int:
+        """Give free pages back to the disk, where they are much of the file; how many bytes.
+
+        Waits for a write and holds up others; readers go on until the copy takes its place.
+
+        Raises:
+            Corrupt, StorageFailed: it stays as it was. Moved: it was closed.
+        """
+        with self.writing, translated("view"):
+            self._judge_all()
+            with self._gate:
+                if type(self._readers) is Unopened:
+                    self._open(create=False)
+                environment, handles = self._readers.environment, self._readers.handles
+            if environment is None or not is_worth(environment, handles):
+                return 0
+            before = self.paths.data.stat()
+            made = copied(environment, self.paths)
+            with self._gate:
+                self._shut()
+                take_place(made, self.paths)
+                self._known = self.paths.identity()
+            return (before.st_blocks - self.paths.data.stat().st_blocks) * BLOCK_BYTES
 
     def distrust(self) -> None:
         """After a failed commit: close, and verify before the next use."""

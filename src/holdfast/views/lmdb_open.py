@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,12 +54,13 @@ class Paths(NamedTuple):
     data: Path
     sums: Path
     lock: Path
+    copy: Path  # a folder, while a copy without free pages is made
 
     @classmethod
     def of(cls, folder: str) -> Paths:
         """Those in this folder."""
         home = Path(folder)
-        return cls(home, home / "data.mdb", home / "data.sum", home / "lock.mdb")
+        return cls(home, home / "data.mdb", home / "data.sum", home / "lock.mdb", home / "copy")
 
     def identity(self) -> tuple[int, ...] | None:
         """What changes when anybody writes the data file; None where there is none."""
@@ -190,6 +192,7 @@ def open_environment(paths: Paths, map_bytes: int) -> tuple[lmdb.Environment, Ha
     """
     with translated("view"):
         pathlib.Path(paths.folder).mkdir(exist_ok=True, parents=True)
+        shutil.rmtree(paths.copy, ignore_errors=True)  # a crash came between
         identity = paths.identity()
         _allocate_lock(paths.folder)
         environment = lmdb.open(

@@ -82,6 +82,10 @@ class MemoryView(View):
         """None of it is on disk."""
         return 0
 
+    def shrink(self) -> int:
+        """Nothing is on disk."""
+        return 0
+
     def park(self) -> None:
         """There is nothing to give back."""
 

@@ -99,6 +99,9 @@ class View(Protocol):
     def disk_bytes(self) -> int:
         """Bytes this view takes on disk."""
 
+    def shrink(self) -> int:
+        """Give back what it takes on disk and does not need, where that is much; the bytes."""
+
     def park(self) -> None:
         """Give back descriptors and maps; the next call opens again. Waits for a writer."""
 
