@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 import holdfast
+from holdfast.bucket.checkpoint import checkpoint
 from holdfast.engines.memory import Folder, MemoryDisk
 from holdfast.testing.clock import ManualClock
 from holdfast.upkeep.space import Space
@@ -140,3 +141,23 @@ def test_who_wants_it_exact_has_it_in_the_round_of_who_did_not() -> None:
         assert overlay.resolved == 0
         space.look([bucket], exact=True)
         assert overlay.resolved == 2_000
+
+
+def test_views_give_free_pages_back_where_the_store_is_over_its_bound(tmp_path: Path) -> None:
+    clock, chance = ManualClock(), Random(3)
+    with holdfast.open(
+        tmp_path / "s", bucket_bytes=8 << 20, sync="never", upkeep=False, clock=clock
+    ) as store:
+        ns = store.namespace("acme")
+        keys = [f"{number:06d}" for number in range(6_000)]
+        (bucket,) = store.placement.directory
+        chosen, files = keys, set[int]()
+        for _ in range(24):
+            ns.put_many([(key, bytes(300)) for key in chosen])
+            checkpoint(bucket)
+            tick_on(store, clock)
+            files.add(Path(bucket.view.file or "").stat().st_ino)
+            chosen = chance.sample(keys, 1_000)
+        assert len(files) > 1  # a copy took the place of each but the last
+        assert ns.get_many(keys) == [bytes(300)] * len(keys)
+        assert store.check().problems == ()
