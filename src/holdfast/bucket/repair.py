@@ -97,9 +97,6 @@ class DamagedView(View):
         """There is nothing to give back."""
         return 0
 
-    def park(self) -> None:
-        """There is nothing to give back."""
-
     def close(self) -> None:
         """There is nothing to close."""
 

@@ -104,8 +104,8 @@ class ViewMachine(RuleBasedStateMachine):
         assert [self.view.get(table, key) for key in asked] == [rows.get(key) for key in asked]
 
     @rule()
-    def parks(self) -> None:
-        self.view.park()
+    def shrinks(self) -> None:
+        self.view.shrink()
 
     @invariant()
     def counts_agree(self) -> None:

@@ -377,51 +377,7 @@ class ViewSuite:
             writer.clear()
         assert view.count(Table.KEYS) == 0
 
-    # -- parked and closed ---------------------------------------------------------------
-
-    def test_a_parked_view_opens_again_when_used(self, view: View) -> None:
-        view.park()
-        assert view.get(Table.KEYS, b"a") is None
-        commit(view, [(b"a", b"1"), (P + b"a", b"2")])
-        view.park()
-        view.park()
-        assert view.get(Table.KEYS, b"a") == b"1"
-        view.park()
-        commit(view, [(b"b", b"3")])
-        view.park()
-        assert view.scan(Table.KEYS, b"", None, 9) == [
-            (b"a", b"1"),
-            (b"b", b"3"),
-            (P + b"a", b"2"),
-        ]
-        assert view.count(Table.KEYS) == 3
-
-    def test_readers_do_not_notice_a_park(self, view: View) -> None:
-        rows = numbered(300)
-        commit(view, rows)
-        done = Event()
-        wrong: list[object] = []
-
-        def read() -> None:
-            while not done.is_set():
-                try:
-                    found = view.scan(Table.KEYS, b"", None, ALL)
-                    one = view.get(Table.KEYS, rows[9][0])
-                except Exception as error:  # noqa: BLE001 - whatever it is, it is the failure
-                    wrong.append(error)
-                    return
-                if found != rows or one != rows[9][1]:
-                    wrong.append(found)
-
-        threads = [Thread(target=read) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for _ in range(30):
-            view.park()
-        done.set()
-        for thread in threads:
-            thread.join()
-        assert wrong == []
+    # -- closed ---------------------------------------------------------------------------
 
     def test_what_a_closed_view_held_has_moved(self, fresh: Fresh) -> None:
         view = fresh()

@@ -17,11 +17,13 @@ from typing import Final
 import lmdb
 
 from holdfast.engines.whole import sync_folder
+from holdfast.limits import MIB
 from holdfast.views.lmdb_open import OURS, Handles, Paths, keep_sums, open_environment
 from holdfast.views.lmdb_rows import HOUSE, SEEDS, commit_row, seal
 
 FREE_PART: Final = 4  # of a file is free at least: three bytes are written for one
 MARKED: Final = 2  # commits until both metas are of one that tells its number
+ROOM_BYTES: Final = MIB  # of the map, for those commits; twice a small file has none
 
 
 def is_worth(environment: lmdb.Environment, handles: Handles) -> bool:
@@ -44,7 +46,7 @@ def copied(environment: lmdb.Environment, paths: Paths) -> Paths:
     made.folder.mkdir()
     try:
         environment.copy(str(made.folder), compact=True)
-        copy, handles = open_environment(made, 0)
+        copy, handles = open_environment(made, ROOM_BYTES)
         try:
             for _ in range(MARKED):
                 _commit(copy, handles)

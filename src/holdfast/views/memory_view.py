@@ -86,11 +86,8 @@ class MemoryView(View):
         """Nothing is on disk."""
         return 0
 
-    def park(self) -> None:
-        """There is nothing to give back."""
-
     def close(self) -> None:
-        """Park for good."""
+        """Raise Moved from now on."""
         with self._writing, self._reading:
             self._closed = True
             self._tables = {table: SortedDict() for table in Table}

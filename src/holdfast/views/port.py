@@ -102,8 +102,5 @@ class View(Protocol):
     def shrink(self) -> int:
         """Give back what it takes on disk and does not need, where that is much; the bytes."""
 
-    def park(self) -> None:
-        """Give back descriptors and maps; the next call opens again. Waits for a writer."""
-
     def close(self) -> None:
-        """Park for good."""
+        """Give back descriptors and maps, for good. Waits for a writer."""

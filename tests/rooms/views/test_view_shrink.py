@@ -67,6 +67,16 @@ def test_what_has_few_is_left_alone(view: LmdbView, tmp_path: Path) -> None:
     assert view.paths.data.stat().st_ino == there
 
 
+def test_a_view_that_holds_next_to_nothing_is_copied_too(view: LmdbView) -> None:
+    """Twice its copy is no room for the commits that number it anew."""
+    commit(view, rows_of(0))
+    with view.writer() as writer:
+        writer.clear()
+        writer.put(Table.KEYS, [(b"a", b"1")])
+    assert view.shrink() > 0
+    assert held(view) == [(b"a", b"1")]
+
+
 def test_it_goes_on_behind_that_and_opens_by_its_sums(
     view: LmdbView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
