@@ -325,14 +325,14 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "metered-get",
-        "get from a namespace that pays, against one that is free",
+        "get from a namespace that pays, in turns with one that is free",
         "metered",
         "unabsorbed",
         _ALWAYS,
         unit="keys/s",
         batch=100,
         variant="get",
-        rivals=(Rival("holdfast", 0.85, variant="get-free"),),
+        bounds=(Bound("of_free_ratio", 0.85, least=True),),
     ),
     Row(
         "search",

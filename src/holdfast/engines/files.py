@@ -372,6 +372,7 @@ class FileSegments(Segments):
         file = self._disk.open(path, create=True)
         for offset in range(0, size, CHUNK_BYTES):
             file.write(offset, [chunk[: size - offset]])
+        file.finish(size)  # else it is not the size that is looked for, and is written each time
         file.sync()
         file.close()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.engines.ahead import CLAIM_BYTES, AheadDisk
 from holdfast.engines.disk import OsDisk
 from holdfast.engines.files import FileSegments
 from holdfast.engines.memory import Folder, MemoryDisk
@@ -499,6 +500,14 @@ def test_the_reserve_is_found_again_and_not_written_twice() -> None:
     assert disk.bytes["write"] == 2_000
     assert FileSegments(disk, ["/one", "/two"]).reserve(1_000)
     assert disk.bytes["write"] == 2_000
+
+
+def test_nor_where_blocks_are_asked_for_ahead_of_large_writes(tmp_path: Path) -> None:
+    disk, size = CountingDisk(AheadDisk(everywhere=True)), 3 * CLAIM_BYTES
+    segments = FileSegments(disk, [str(tmp_path)], create=True)
+    for _ in range(3):
+        assert segments.reserve(size)
+        assert disk.bytes["write"] == size
 
 
 def test_a_reserve_on_a_disk_that_fails_is_none() -> None:
