@@ -112,6 +112,6 @@ def _turn(free: Ours, pays: Ours, keys: list[Key], number: int) -> _Turn:
         begun = time.perf_counter()
         each(engine.get, keys)
         if engine is pays:
-            engine.namespace.usage()
+            engine.store.placement.settings.lags.catch_up()
         took[engine] = time.perf_counter() - begun
     return _Turn(took[free], took[pays])

@@ -7,6 +7,7 @@ favour (rule 14). Whoever answers a read counts it, once it is known what is sen
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -25,7 +26,8 @@ class Reads:
     """What was read of one namespace in one bucket and is not charged yet.
 
     ``sizes`` are the bytes that loads sent: whoever answers one appends to it, and calls
-    ``heed`` where there are more of them than ``due``.
+    ``heed`` where there are more of them than ``due``. They are kept as an array: numbers that
+    another thread lets go of are no longer in the reader's cache when their memory is used again.
 
     Args:
         namespace: whose.
@@ -39,7 +41,7 @@ class Reads:
         self.namespace = namespace
         self.lag = lag
         self._gates = gates
-        self.sizes: list[int] = []
+        self.sizes = array("Q")
         self.due = 0
         self._others: list[tuple[Kind, int]] = []  # that were asked for besides
         self._again: Counter[tuple[Kind, int]] = Counter()  # that could not be charged
@@ -100,7 +102,7 @@ class Reads:
         others = self._others.copy()
         del self._others[: len(others)]  # whoever reads meanwhile appends behind them
         with self.lag.granting:
-            sizes = self.sizes.copy()
+            sizes = self.sizes[:]
             self.due -= len(sizes)
             del self.sizes[: len(sizes)]
         found, self._again = self._again, Counter()
