@@ -82,13 +82,7 @@ class Reads:
         return max(0, self.due - len(self.sizes))
 
     def add(self, kind: Kind, egress_bytes: int) -> None:
-        """Count another read.
-
-        Raises:
-            BalanceEmpty, LimitExceeded: reads are refused.
-        """
-        if kind:  # what a list sends is of a read that was let in
-            self.refuse()
+        """Count another read, which was let in."""
         self._others.append((kind, egress_bytes))
 
     def __len__(self) -> int:
@@ -155,8 +149,19 @@ def heed(bucket: Bucket, reads: Reads, size_bytes: int) -> None:
     _note(bucket, reads.namespace, "C", size_bytes)
 
 
+def admit(bucket: Bucket, key: bytes) -> None:
+    """Let a read in, or refuse it, that is counted once it is known whether it is answered.
+
+    Raises:
+        BalanceEmpty, LimitExceeded: reads are refused.
+    """
+    purse = bucket.purses.of(key)
+    if purse is not None:
+        bucket.reads_of(purse.namespace).refuse()
+
+
 def count(bucket: Bucket, key: bytes, kind: Kind, egress_bytes: int, *, waits: bool = True) -> int:
-    """Count a read; what it costs, 0 where nothing is metered.
+    """Let a read in and count it; what it costs, 0 where nothing is metered.
 
     Args:
         bucket: where it is charged.
@@ -167,8 +172,17 @@ def count(bucket: Bucket, key: bytes, kind: Kind, egress_bytes: int, *, waits: b
             ``Lag.is_over`` before.
 
     Raises:
-        BalanceEmpty: reads are refused too.
+        BalanceEmpty, LimitExceeded: reads are refused.
     """
+    if kind:  # what a list sends is of a read that was let in
+        admit(bucket, key)
+    return count_admitted(bucket, key, kind, egress_bytes, waits=waits)
+
+
+def count_admitted(
+    bucket: Bucket, key: bytes, kind: Kind, egress_bytes: int, *, waits: bool = True
+) -> int:
+    """As ``count``, of a read that was let in."""
     purse = bucket.purses.of(key)
     if purse is None:
         return 0

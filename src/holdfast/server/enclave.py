@@ -184,10 +184,11 @@ def names_of(space: Namespace, asked: Listed) -> list[str]:
     if not asked.is_recursive and base:
         base += "" if base.endswith("/") else "/"
         after = max(base, after or "")  # the directory is not its own child
-    most = asked.limit or ENCLAVE_LIST + 1
-    found = list(space.list(base, recursive=asked.is_recursive, after=after, limit=most))
-    if len(found) > ENCLAVE_LIST:
-        raise LimitExceeded(limit="ENCLAVE_LIST", most=ENCLAVE_LIST)
+    deep, most = asked.is_recursive, asked.limit
+    if most is None:
+        found = space.list_whole(base, recursive=deep, after=after, most=ENCLAVE_LIST)
+    else:
+        found = list(space.list(base, recursive=deep, after=after, limit=most))
     return found if asked.is_recursive else wire.children(found)
 
 

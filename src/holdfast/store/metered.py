@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from holdfast.bucket import counted
-from holdfast.request.listing import Row
+from holdfast.errors import LimitExceeded
+from holdfast.request.listing import Row, names
 
 if TYPE_CHECKING:
     from holdfast.charges import Kind
@@ -22,6 +24,7 @@ class Metered:
     _store: Store
     _directory: Directory
     _space: bytes
+    _pages: Callable[..., Iterator[list[Row]]]  # of a list, not counted yet
 
     def configure(
         self,
@@ -96,6 +99,30 @@ class Metered:
         if bucket.purses:  # only then is it worth to know how much is told
             counted.count(bucket, self._space, "A", hits.told_bytes)
         return hits
+
+    def list_whole(
+        self, prefix: str, *, recursive: bool, after: str | None, most: int
+    ) -> list[str]:
+        """All that ``list`` tells, together: one operation, and the names that are sent.
+
+        Args:
+            prefix: what keys begin with.
+            recursive: False gives the keys and directories directly below.
+            after: go on behind this name (exclusive).
+            most: names.
+
+        Raises:
+            LimitExceeded: they are more; that costs nothing.
+        """
+        space = self._space
+        counted.admit(self._directory.find(space), space)
+        pages = self._pages(prefix, recursive, "text", None, after, names_only=True)
+        rows = list(islice(chain.from_iterable(pages), most + 1))
+        if len(rows) > most:
+            raise LimitExceeded(limit="ENCLAVE_LIST", most=most)
+        sent = sum(len(row[0]) for row in rows) - len(rows) * len(space)
+        counted.count_admitted(self._directory.find(space), space, "A", sent)
+        return next(names(iter([rows]), space))
 
     def _counted(
         self, pages: Iterator[list[Row]], space: bytes, most: int | None

@@ -365,7 +365,8 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
         throughout is not.
         """
         pages = self._pages(prefix, recursive, by, limit, after, names_only=True)
-        return chain.from_iterable(listing.names(pages, self._space))
+        told = self._counted(pages, self._space, limit)
+        return chain.from_iterable(listing.names(told, self._space))
 
     def entries(
         self,
@@ -378,7 +379,8 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
     ) -> Iterator[Stat]:
         """The same as ``list``, with what is known of each object."""
         pages = self._pages(prefix, recursive, by, limit, after)
-        return describe.entries(self._corridor, self._space, pages)
+        told = self._counted(pages, self._space, limit)
+        return describe.entries(self._corridor, self._space, told)
 
     def _pages(  # noqa: PLR0917 - a list has these five sides
         self,
@@ -401,7 +403,7 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
             first_page=LIST_PAGE if most is None else most,
             names_only=names_only,
         )
-        return self._counted(walk.pages(), self._space, most)
+        return walk.pages()
 
     def mapping(self) -> MutableMapping[str, bytes]:
         """This namespace as a mutable mapping of keys to values."""

@@ -9,6 +9,7 @@ import pytest
 
 from holdfast import connect, operations
 from holdfast.engines.memory import MemoryDisk
+from holdfast.errors import LimitExceeded
 from holdfast.server.enclave import names_of
 from holdfast.store.namespace import Namespace
 from holdfast.store.opening import open_on
@@ -126,6 +127,21 @@ def test_a_stream_of_pages_is_one_list(acme: Namespace, store: Store) -> None:
         after = acme.usage()
         caller.channel.close()
     assert told == after.cost_atto - before.cost_atto == A + sent(4 * len(KEYS))
+
+
+def test_a_list_that_the_enclave_api_refuses_costs_nothing(
+    acme: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Listed(is_recursive=True)
+    monkeypatch.setattr("holdfast.server.enclave.ENCLAVE_LIST", len(KEYS))
+    assert names_of(acme, asked) == KEYS
+    assert cost(acme, lambda: names_of(acme, asked)) == A + sent(4 * len(KEYS))
+    monkeypatch.setattr("holdfast.server.enclave.ENCLAVE_LIST", len(KEYS) - 1)
+    before = acme.usage()
+    with acme.bill() as bill, pytest.raises(LimitExceeded):
+        names_of(acme, asked)
+    assert bill.cost_atto == 0
+    assert acme.usage() == before
 
 
 def test_the_enclave_api_sends_no_more_than_it_tells(acme: Namespace) -> None:
