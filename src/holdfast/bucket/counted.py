@@ -160,7 +160,15 @@ def admit(bucket: Bucket, key: bytes) -> None:
         bucket.reads_of(purse.namespace).refuse()
 
 
-def count(bucket: Bucket, key: bytes, kind: Kind, egress_bytes: int, *, waits: bool = True) -> int:
+def count(
+    bucket: Bucket,
+    key: bytes,
+    kind: Kind,
+    egress_bytes: int,
+    *,
+    waits: bool = True,
+    admitted: bool = False,
+) -> int:
     """Let a read in and count it; what it costs, 0 where nothing is metered.
 
     Args:
@@ -170,23 +178,17 @@ def count(bucket: Bucket, key: bytes, kind: Kind, egress_bytes: int, *, waits: b
         egress_bytes: that are sent.
         waits: until it is charged, where too many are not; who must not wait asks
             ``Lag.is_over`` before.
+        admitted: it was let in before.
 
     Raises:
         BalanceEmpty, LimitExceeded: reads are refused.
     """
-    if kind:  # what a list sends is of a read that was let in
-        admit(bucket, key)
-    return count_admitted(bucket, key, kind, egress_bytes, waits=waits)
-
-
-def count_admitted(
-    bucket: Bucket, key: bytes, kind: Kind, egress_bytes: int, *, waits: bool = True
-) -> int:
-    """As ``count``, of a read that was let in."""
     purse = bucket.purses.of(key)
     if purse is None:
         return 0
     reads = bucket.reads_of(purse.namespace)
+    if kind and not admitted:  # what a list sends is of a read that was let in
+        reads.refuse()
     reads.add(kind, egress_bytes)
     _note(bucket, purse.namespace, kind, egress_bytes)
     if kind:  # a list and what it sends are one read

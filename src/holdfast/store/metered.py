@@ -121,7 +121,7 @@ class Metered:
         if len(rows) > most:
             raise LimitExceeded(limit="ENCLAVE_LIST", most=most)
         sent = sum(len(row[0]) for row in rows) - len(rows) * len(space)
-        counted.count_admitted(self._directory.find(space), space, "A", sent)
+        counted.count(self._directory.find(space), space, "A", sent, admitted=True)
         return next(names(iter([rows]), space))
 
     def _counted(

@@ -10,7 +10,6 @@ another commit, so the trees are walked.
 
 from __future__ import annotations
 
-import pathlib
 import shutil
 from typing import Final
 
@@ -67,7 +66,7 @@ def _commit(copy: lmdb.Environment, handles: Handles) -> None:
 
 def take_place(made: Paths, paths: Paths) -> None:
     """Put a copy in the place of what it was made of; nobody has that open."""
-    pathlib.Path(made.data).replace(paths.data)
-    pathlib.Path(made.sums).replace(paths.sums)
+    made.data.replace(paths.data)
+    made.sums.replace(paths.sums)
     sync_folder(paths.folder)  # else a crash may bring an older commit back after the next ones
     shutil.rmtree(made.folder, ignore_errors=True)
