@@ -11,7 +11,7 @@ from __future__ import annotations
 
 # ruff: noqa: D102, S101, PLR2004 - tests: told by their names, and they assert what they expect
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from threading import Event, Thread
 
 import pytest
@@ -38,6 +38,32 @@ def commit(view: View, rows: Rows, table: Table = Table.KEYS) -> None:
 def numbered(count: int, prefix: bytes = b"", length: int = 0) -> Rows:
     """``count`` rows whose keys differ only at their end, ascending."""
     return [((prefix + b"%06d" % n).rjust(length, b"k"), b"%d" % n) for n in range(count)]
+
+
+@contextmanager
+def unnoticed(look: Callable[[], bool], readers: int = 3) -> Iterator[None]:
+    """Have threads look at a view all the while; each look is right, and none raises."""
+    done = Event()
+    wrong: list[object] = []
+
+    def read() -> None:
+        while not done.is_set() and not wrong:
+            try:
+                if not look():
+                    wrong.append("a look that is not right")
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the failure
+                wrong.append(error)
+
+    threads = [Thread(target=read) for _ in range(readers)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
 
 
 class ViewSuite:

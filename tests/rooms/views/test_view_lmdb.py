@@ -14,7 +14,7 @@ import pytest
 
 from holdfast.limits import MIB
 from holdfast.testing.view_machine import P
-from holdfast.testing.views import Fresh, ViewSuite, commit, numbered
+from holdfast.testing.views import Fresh, ViewSuite, commit, numbered, unnoticed
 from holdfast.views.lmdb_file import Meta
 from holdfast.views.lmdb_life import MANY_ROWS, READERS, Transaction
 from holdfast.views.lmdb_open import Handles, Paths, verify
@@ -22,6 +22,12 @@ from holdfast.views.lmdb_view import LmdbView
 from holdfast.views.port import Table
 
 ALL = 1 << 20
+
+
+def holds(view: LmdbView, rows: list[tuple[bytes, bytes]], stop: bytes | None) -> bool:
+    """Whether these are the rows below ``stop``, together and alone."""
+    found = view.scan(Table.KEYS, b"", stop, ALL)
+    return found == rows and view.get(Table.KEYS, rows[9][0]) == rows[9][1]
 
 
 class Parking(LmdbView):
@@ -58,29 +64,9 @@ class TestLmdbView(ViewSuite):
     def test_readers_do_not_notice_a_park(self, view: LmdbView) -> None:
         rows = numbered(300)
         commit(view, rows)
-        done = Event()
-        wrong: list[object] = []
-
-        def read() -> None:
-            while not done.is_set():
-                try:
-                    found = view.scan(Table.KEYS, b"", None, ALL)
-                    one = view.get(Table.KEYS, rows[9][0])
-                except Exception as error:  # noqa: BLE001 - whatever it is, it is the failure
-                    wrong.append(error)
-                    return
-                if found != rows or one != rows[9][1]:
-                    wrong.append(found)
-
-        threads = [Thread(target=read) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for _ in range(30):
-            view.park()
-        done.set()
-        for thread in threads:
-            thread.join()
-        assert wrong == []
+        with unnoticed(lambda: holds(view, rows, None)):
+            for _ in range(30):
+                view.park()
 
 
 @pytest.fixture
@@ -267,31 +253,10 @@ def test_the_memory_of_a_large_commit_is_given_back(
 def test_readers_do_not_notice_a_growth(view: LmdbView) -> None:
     rows = numbered(500)
     commit(view, rows)
-    done = Event()
-    wrong: list[object] = []
-
-    def read() -> None:
-        while not done.is_set():
-            try:
-                found = view.scan(Table.KEYS, b"", b"x", ALL)
-                one = view.get(Table.KEYS, rows[9][0])
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is the failure
-                wrong.append(error)
-                return
-            if found != rows or one != rows[9][1]:
-                wrong.append(found)
-
-    threads = [Thread(target=read) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    with view.writer() as writer:
+    with unnoticed(lambda: holds(view, rows, b"x")), view.writer() as writer:
         for at in range(20):
             rows_of_it = [(b"x%06d" % n, b"v" * 3_000) for n in range(at * 200, at * 200 + 200)]
             writer.put(Table.KEYS, rows_of_it)
-    done.set()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
     assert map_bytes(view) >= 16 * MIB
     assert view.count(Table.KEYS) == 4_500
 

@@ -8,12 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 
 from holdfast.errors import Moved
-from holdfast.testing.views import commit
+from holdfast.testing.views import commit, unnoticed
 from holdfast.views.lmdb_file import Meta, inspect
 from holdfast.views.lmdb_view import LmdbView
 from holdfast.views.port import Table
@@ -101,30 +100,17 @@ def test_it_goes_on_behind_that_and_opens_by_its_sums(
 
 def test_readers_and_writers_do_not_notice(view: LmdbView) -> None:
     rows = overwritten(view)
-    done, wrong = Event(), list[object]()
 
-    def read() -> None:
-        while not done.is_set():
-            try:
-                found, one = held(view), view.get(Table.KEYS, rows[9][0])
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is the failure
-                wrong.append(error)
-                return
-            if len({value for _, value in found}) != 1 or len(found) != ROWS or one is None:
-                wrong.append(found)
+    def look() -> bool:
+        found, one = held(view), view.get(Table.KEYS, rows[9][0])
+        return len({value for _, value in found}) == 1 and len(found) == ROWS and one is not None
 
-    threads = [Thread(target=read) for _ in range(3)]
-    for thread in threads:
-        thread.start()
     given = 0
-    for number in range(5):
-        overwritten(view, 3)
-        commit(view, rows_of(number))
-        given += view.shrink() > 0
-    done.set()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+    with unnoticed(look):
+        for number in range(5):
+            overwritten(view, 3)
+            commit(view, rows_of(number))
+            given += view.shrink() > 0
     assert given == 5
     assert held(view) == rows_of(4)
 
