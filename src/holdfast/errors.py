@@ -165,7 +165,7 @@ class InvalidNamespace(Correctable, ValueError):
     """The namespace is not 1 to 128 of ``[A-Za-z0-9._-]``."""
 
     code = "invalid_namespace"
-    message = "the namespace is not valid"
+    message = "the namespace is not valid: it is 1 to 128 of A-Z a-z 0-9 . _ -"
 
 
 class InvalidValue(Correctable, ValueError):
@@ -179,7 +179,7 @@ class InvalidExpiry(Correctable, ValueError):
     """The time to live is zero, negative, unreadable or excluded by another option."""
 
     code = "invalid_expiry"
-    message = "the time to live is not valid"
+    message = "the time to live is not valid: it is seconds above 0, or text like 30d"
 
 
 class CrossBucket(Correctable):

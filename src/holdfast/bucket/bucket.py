@@ -327,17 +327,26 @@ class Bucket(Reader):
         log = self.log
         return {n: taken for n, taken in live.items() if n in log.ended or n == log.number}
 
-    def resolve(self, overlay: Overlay, most: int | None = None) -> int:
-        """Look up what an overlay's rows hide; how many were looked up."""
-        with self.lock:
-            return self.state.resolve(overlay, most)
+    def resolve_next(self, most: int, overlay: Overlay | None = None) -> int:
+        """Look up what some rows of an overlay hide; how many were looked up.
 
-    def resolve_next(self, most: int) -> int:
-        """As ``resolve``, of the oldest overlay not done; one may be dropped between two calls."""
+        Of the oldest one not done, if none is given. The view is asked without the lock:
+        whoever writes would wait for that again and again. An overlay whose rows the view has
+        by then is resolved, and what was found is not counted.
+        """
         with self.lock:
-            layers = (*reversed(self.state.frozen), self.state.active)
-            waiting = next((one for one in layers if one.resolved < len(one.keys)), None)
-            return 0 if waiting is None else self.state.resolve(waiting, most)
+            overlay = overlay or self.state.unresolved()
+            if overlay is None:
+                return 0
+            begun = overlay.resolved
+            keys = sorted(overlay.arrived(begun, most))
+            beneath = self.state.beneath(overlay, overlay.uncounted(keys))
+        rows = beneath.rows()
+        with self.lock:
+            if overlay.resolved == begun:
+                overlay.count_hidden(rows)
+                overlay.resolved += len(keys)
+        return len(keys)
 
     def resolve_all(self, pace: Pace = no_pace) -> Tally:
         """Exact counts, resolved in slices; not exact while another's view is borrowed."""

@@ -142,7 +142,7 @@ def _absorb(bucket: Bucket, writer: Writer, overlay: Overlay, pace: Pace) -> Non
     with bucket.lock:
         if overlay.resolved <= COUNTED_MOST and overlay.counted is None:
             overlay.counted = set(islice(overlay.keys, overlay.resolved))
-    while overlay.counted is None and bucket.resolve(overlay, SLICE):
+    while overlay.counted is None and bucket.resolve_next(SLICE, overlay):
         pace()
     _rest_prints(bucket, overlay)
     _tell_keys(bucket, overlay, pace)
@@ -204,7 +204,10 @@ def _count_out(bucket: Bucket, overlay: Overlay, keys: list[bytes]) -> None:
     """Count out what a run of keys hides, unless that is done."""
     if overlay.counted is not None:
         with bucket.lock:
-            bucket.state.count_hidden(overlay, keys)
+            beneath = bucket.state.beneath(overlay, overlay.uncounted(keys))
+        rows = beneath.rows()
+        with bucket.lock:
+            overlay.count_hidden(rows)
             overlay.counted_to = keys[-1]
 
 

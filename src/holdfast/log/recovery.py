@@ -71,6 +71,8 @@ def recover(  # noqa: PLR0917 - what a log is recovered from
     """
     log = Log(segments, bucket, identity)
     foreign: dict[int, Origin] = {}
+    unborn: list[int] = []
+    found = None
     for number in reversed(numbers):
         origin = _foreign(log, number)
         if origin is not None:
@@ -79,11 +81,13 @@ def recover(  # noqa: PLR0917 - what a log is recovered from
         found = _end(log, number, absorbed)
         if found is not None:
             _settle(log, found, {*numbers, *lent}, foreign)
-            return found
+            break
+        unborn.append(number)
+    if found is None and foreign:
+        raise _misplaced(log, max(foreign))
+    for number in unborn:  # last: where the log is refused, nothing of it is gone
         log.drop(number)
-    for number in foreign:
-        raise _misplaced(log, number)
-    return None
+    return found
 
 
 def _foreign(log: Log, number: int) -> Origin | None:

@@ -36,11 +36,15 @@ class Pacer:
     def __init__(self, clock_ns: Callable[[], int], sleep: Callable[[float], None]) -> None:
         self._now = clock_ns
         self._sleep = sleep
-        self._since = clock_ns()
+        self.begin()
         self.hurry = False
         self.closing = False
         self.rest = 1  # times as long as the next slice took
         self._beside: list[None] = []
+
+    def begin(self) -> None:
+        """Count work from here; where the clock tells a thread's own time, by that thread."""
+        self._since = self._now()
 
     @contextmanager
     def beside(self) -> Iterator[None]:
@@ -62,7 +66,7 @@ class Pacer:
         rest = max(self.rest, self.BESIDE if self._beside else 1)
         self._sleep(self.HURRIED_S if self.hurry else worked * rest)
         self.rest = 1
-        self._since = self._now()
+        self.begin()
 
 
 def outlived(chore: Callable[[], object]) -> None:

@@ -125,6 +125,7 @@ class Upkeep:
         self._wake.set()
 
     def _run(self) -> None:
+        self.pacer.begin()
         self._attempt(self._ease)  # first: nobody waits for it, and much is written at once
         while not self._stop.is_set():
             self._wake.wait(self._rest_s())
@@ -407,9 +408,8 @@ class Upkeep:
     def collect(self, mode: str, pace: Pace = no_pace) -> CollectReport:
         """Remove what is garbage, then give its space back."""
         started = self._clock.monotonic_ns()
-        removed = 0
         with self._called_upon():
-            removed += expire.sweep_parts(self._corridor, pace)
+            removed = expire.sweep_parts(self._corridor, pace)
             for bucket in list(self._corridor.directory):
                 removed += expire.sweep_expired(bucket, pace)
                 removed += expire.sweep_marked(bucket, pace)

@@ -13,6 +13,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from heapq import heappush
 from itertools import islice
+from typing import NamedTuple
 
 from sortedcontainers import SortedList
 
@@ -236,6 +237,21 @@ class Overlay:
             self._arrivals += reversed(newest)
         return self._arrivals[start : start + count]
 
+    def uncounted(self, keys: list[bytes]) -> list[bytes]:
+        """Those of some keys of which it is not ``counted`` what they hide."""
+        counted, most = self.counted, self.counted_to
+        if counted is None:
+            return keys
+        return [key for key in keys if key > most and key not in counted]
+
+    def count_hidden(self, rows: dict[bytes, bytes]) -> None:
+        """Count out rows that those of this overlay hide, but for those ``counted``."""
+        keys = self.uncounted(list(rows))
+        for key in keys:
+            self.tally.count(key, rows[key], -1)
+        if self.counted is not None:
+            self.counted.update(keys)
+
     def slice(
         self, table: Table, start: bytes, stop: bytes, limit: int
     ) -> list[tuple[bytes, bytes]]:
@@ -251,6 +267,19 @@ class Overlay:
             order.update(islice(reversed(rows), len(rows) - len(order)))
         keys = islice(order.irange(start, stop, inclusive=(True, False)), limit)
         return [(key, rows[key]) for key in keys]
+
+
+class Beneath(NamedTuple):
+    """What some keys of an overlay hide: rows of the overlays below it, and who knows the rest."""
+
+    view: View
+    found: dict[bytes, bytes]
+    left: list[bytes]
+
+    def rows(self) -> dict[bytes, bytes]:
+        """The rows that they hide. The view is asked: nobody has to wait for that."""
+        found = self.found | self.view.get_many(Table.KEYS, self.left)
+        return {key: row for key, row in found.items() if row}
 
 
 class State:
@@ -367,37 +396,20 @@ class State:
         active.held += len(row) + (ROW_OVERHEAD + len(key) if there is None else -len(there))
         active.tables[table][key] = row
 
-    def resolve(self, overlay: Overlay, most: int | None = None) -> int:
-        """Count out what an overlay's rows hide below it; how many keys were looked up."""
-        waiting = len(overlay.keys) - overlay.resolved
-        count = waiting if most is None else min(most, waiting)
-        if count <= 0:
-            return 0
-        self.count_hidden(overlay, sorted(overlay.arrived(overlay.resolved, count)))
-        overlay.resolved += count
-        return count
+    def unresolved(self) -> Overlay | None:
+        """The oldest overlay of which not all is counted out that it hides."""
+        layers = (*reversed(self.frozen), self.active)
+        return next((one for one in layers if one.resolved < len(one.keys)), None)
 
-    def count_hidden(self, overlay: Overlay, keys: list[bytes]) -> None:
-        """Count out what these rows of an overlay hide, but for those ``counted``; ascending."""
-        counted = overlay.counted
-        if counted is not None:
-            most = overlay.counted_to
-            keys = [key for key in keys if key > most and key not in counted]
-            counted.update(keys)
-        for key, row in self._beneath(overlay, keys).items():
-            overlay.tally.count(key, row, -1)
-
-    def _beneath(self, overlay: Overlay, keys: list[bytes]) -> dict[bytes, bytes]:
-        """The entries of ``keys`` (ascending) in the layers below an overlay."""
+    def beneath(self, overlay: Overlay, keys: list[bytes]) -> Beneath:
+        """Where what ``keys`` (ascending) of an overlay hide is to be found."""
         layers = (self.active, *self.frozen)
-        below = layers[layers.index(overlay) + 1 :]
         found: dict[bytes, bytes] = {}
-        for layer in below:
+        for layer in layers[layers.index(overlay) + 1 :]:
             hits = {k: row for k in keys if (row := layer.keys.get(k)) is not None}
             found.update(hits)
             keys = [k for k in keys if k not in hits]
-        found.update(self.view.get_many(Table.KEYS, keys))
-        return {key: row for key, row in found.items() if row}
+        return Beneath(self.view, found, keys)
 
     def tally(self, view_tally: Tally) -> Tally:
         """The counts over all layers; exact once every overlay is resolved."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
+from threading import Thread
 
 import pytest
 
@@ -16,6 +17,8 @@ from holdfast.log import columns
 from holdfast.log.keyblock import build
 from holdfast.store.namespace import Namespace
 from holdfast.store.store import Store
+from holdfast.views.memory_view import MemoryView
+from holdfast.views.port import Table
 from holdfast.views.state import Tally
 from tests.growth.growing import in_memory
 
@@ -238,3 +241,66 @@ def test_counts_are_exact_though_overlays_go_meanwhile(store: Store, passing: st
     assert passed
     assert (tally.keys, tally.special) == derived(bucket)[:2]
     assert exact(bucket) == derived(bucket)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before it answers", "behind its answer"])
+@pytest.mark.parametrize("passing", ["a checkpoint", "a rebuild", "another count", "writes"])
+def test_counts_are_exact_whatever_passes_while_a_view_is_asked(
+    store: Store, passing: str, monkeypatch: pytest.MonkeyPatch, *, late: bool
+) -> None:
+    fill(store)
+    bucket = the_bucket(store)
+    checkpoint(bucket)
+    fill(store)
+    get_many, passed = MemoryView.get_many, list[None]()
+
+    def passes() -> None:
+        if passed:
+            return
+        passed.append(None)
+        if passing == "another count":
+            bucket.resolve_all()
+        elif passing != "writes":
+            store.rebuild() if passing == "a rebuild" else checkpoint(bucket)
+        fill(store, MANY // 2)
+
+    def asked(view: MemoryView, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        if not late:
+            passes()
+        told = get_many(view, table, keys)
+        passes()
+        return told
+
+    monkeypatch.setattr(MemoryView, "get_many", asked)
+    bucket.resolve_all()
+    assert passed
+    assert exact(bucket) == derived(bucket)
+
+
+@pytest.mark.parametrize("way", ["counted", "absorbed"])
+def test_no_writer_waits_while_a_view_is_asked_what_rows_hide(
+    store: Store, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store)
+    bucket = the_bucket(store)
+    checkpoint(bucket)
+    fill(store)
+    get_many, free = MemoryView.get_many, list[bool]()
+
+    def asked(view: MemoryView, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        writer = Thread(target=lambda: free.append(is_free(bucket)))
+        writer.start()
+        writer.join()
+        return get_many(view, table, keys)
+
+    monkeypatch.setattr(MemoryView, "get_many", asked)
+    bucket.resolve_all() if way == "counted" else checkpoint(bucket)
+    assert set(free) == {True}
+
+
+def is_free(bucket: Bucket) -> bool:
+    """Whether a thread that asks now gets the bucket's lock."""
+    got = bucket.lock.acquire(blocking=False)
+    if got:
+        bucket.lock.release()
+    return got

@@ -394,6 +394,18 @@ def test_a_missing_segment_is_damage(machine: Machine) -> None:
     assert damage(machine).what == "segment is missing"
 
 
+def test_a_log_that_is_refused_keeps_all_of_its_files(machine: Machine) -> None:
+    with machine.open() as store:
+        for number in range(20):
+            space_of(store).put(f"k{number}", bytes([number]) * 3_000)
+    first = machine.segments()[0]
+    unborn = f"{first.rpartition('/')[0]}/{99:016x}.seg"
+    machine.disk.open(unborn, create=True).write(0, [b"\x00" * 512])
+    machine.disk.unlink(first)
+    assert damage(machine).what == "segment is missing"
+    assert machine.data(unborn) == b"\x00" * 512
+
+
 # -- later formats -------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from typing import SupportsIndex
 import pytest
 
 import holdfast
-from holdfast.clock import SystemClock
+from holdfast.clock import MACHINE, SystemClock
 from holdfast.testing import ManualClock
 from holdfast.upkeep.pacing import SECOND_NS, Pacer, Turns
 
@@ -91,6 +91,18 @@ def test_the_thread_of_upkeep_rests_between_its_slices() -> None:
                 break
             Event().wait(0.001)
         assert store.upkeep._pace is store.upkeep.pacer
+
+
+def test_the_thread_of_upkeep_counts_its_own_work() -> None:
+    while MACHINE.thread_ns() < SECOND_NS // 2:  # what opens a store may have worked for long
+        pass
+    begun = MACHINE.thread_ns()
+    with holdfast.open(":memory:") as store:
+        for _ in range(30_000):
+            if store.upkeep.pacer._since < begun:
+                break
+            Event().wait(0.001)
+        assert store.upkeep.pacer._since < begun
 
 
 def test_a_clock_that_is_moved_by_hand_is_moved_by_nobody_else() -> None:
