@@ -317,6 +317,7 @@ class Reader:
         caller knows what it asks for. Moved where ``start`` lies elsewhere. ``uncut`` as in
         ``View.scan``.
         """
+        self.state.order(table)  # before the lock: writers need not wait for that
         with self.lock:
             if not self.start <= start < self.stop:
                 raise Moved(bucket=self.id)

@@ -19,6 +19,7 @@ from sortedcontainers import SortedList
 
 from holdfast.limits import OVERLAY_RECORDS
 from holdfast.log.entry import DELETED, ENTRY, ENTRY_BYTES, live_bytes, unpack
+from holdfast.log.ordering import in_order
 from holdfast.log.packs import Pack
 from holdfast.log.records import OVERHEAD, Flag
 from holdfast.views.port import Table, View
@@ -27,6 +28,9 @@ from holdfast.views.presence import Presence
 ROW_OVERHEAD = 220  # bytes of two bytes objects and a dict slot, measured
 PLAIN_HELD = ENTRY_BYTES + ROW_OVERHEAD  # of a plain store's row in memory, beside its key
 CHANGED_MOST = 10_000  # keys of an overlay that are noted because they were set twice
+ORDERED_LEAST = 10_000  # keys of an overlay that are put in order while nobody waits, and ...
+ORDERED_PART = 4  # ... the part of all that must be new, else each goes where it belongs
+ORDERED_AT_ONCE = 500  # that others wait for
 PORTION_LEAST = 64 << 10  # bytes that each overlay may take, however many there are
 EXPIRES = struct.Struct("<Q")
 EXPIRES_AT = 16  # of the expiry in an entry (log/entry.py)
@@ -252,6 +256,21 @@ class Overlay:
         if self.counted is not None:
             self.counted.update(keys)
 
+    def order(self, table: Table) -> None:
+        """Put many keys in order before ``slice`` is asked for some; nobody need wait meanwhile.
+
+        So many that they would all be put in order anew. Those that come meanwhile are the last,
+        and are put where they belong until few are left.
+        """
+        rows, known = self.tables[table], len(self._order.get(table, ()))
+        if len(rows) - known < max(ORDERED_LEAST, len(rows) // ORDERED_PART):
+            return
+        made = SortedList(key for run in in_order(list(rows), lambda: None) for key in run)
+        while len(rows) - len(made) > ORDERED_AT_ONCE:
+            made.update(list(islice(rows, len(made), None)))
+        if len(made) > len(self._order.get(table, ())):
+            self._order[table] = made
+
     def slice(
         self, table: Table, start: bytes, stop: bytes, limit: int
     ) -> list[tuple[bytes, bytes]]:
@@ -433,6 +452,11 @@ class State:
         gone = set(map(id, absorbed))
         self.base = object()  # before they go: who does not meet them any more sees that
         self.frozen = tuple(layer for layer in self.frozen if id(layer) not in gone)
+
+    def order(self, table: Table) -> None:
+        """What takes a ``page`` of many rows in memory long, for who comes without a lock."""
+        for layer in (self.active, *self.frozen):
+            layer.order(table)
 
     def page(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
@@ -13,15 +13,17 @@ from threading import Event, Thread
 import pytest
 
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.checkpoint import checkpoint
+from holdfast.bucket.checkpoint import Pace, checkpoint
 from holdfast.bucket.collect import Collected, candidates, collect, prepare
 from holdfast.engines.disk import OsDisk
 from holdfast.errors import Exists, NotFound, StorageFailed
 from holdfast.log.log import Log
+from holdfast.log.ordering import in_order
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.values import Stat
+from holdfast.views import state
 from holdfast.views.port import Table, View
 from tests.growth.growing import in_memory
 from tests.rooms.gate import Gate
@@ -263,3 +265,47 @@ def test_who_looks_at_a_list_that_changes_meanwhile_looks_again() -> None:
 
 def of(stat: Stat) -> tuple[str, int]:
     return stat.state, stat.consumers
+
+
+@pytest.mark.parametrize("passing", ["puts", "a checkpoint", "another list"])
+def test_a_list_of_many_keys_keeps_no_writer_waiting_and_misses_none(
+    passing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys in memory are put in order while others write, and list, and absorb."""
+    monkeypatch.setattr(state, "ORDERED_LEAST", 10)
+    monkeypatch.setattr(state, "ORDERED_AT_ONCE", 3)
+    with in_memory() as (store, _):
+        fill(store)
+        ns, more = store.namespace("acme"), count()
+        ordered: list[None] = []
+
+        def put_in_order(keys: list[bytes], pace: Pace) -> Iterator[list[bytes]]:
+            passed = not ordered
+            ordered.append(None)
+            for run in in_order(keys, pace):
+                yield run
+                if passed:
+                    elsewhere(pass_by)
+
+        def pass_by() -> None:
+            for _ in range(20):
+                ns.put(f"n{next(more):03d}", b"new")
+            if passing == "a checkpoint":
+                checkpoint(only(store))
+            if passing == "another list":
+                assert len(list(ns.list())) == len(KEYS) + 20
+
+        monkeypatch.setattr(state, "in_order", put_in_order)
+        listed = list(ns.list())
+        assert ordered
+        assert listed == [*KEYS, *(f"n{number:03d}" for number in range(20))]
+        ns.put_many([(f"m{number:03d}", b"") for number in range(100)])
+        assert list(ns.list("m")) == [f"m{number:03d}" for number in range(100)]
+
+
+def elsewhere(work: Callable[[], object]) -> None:
+    """Do something in another thread, which waits for ever where this one holds a lock it needs."""
+    worker = Thread(target=work, daemon=True)
+    worker.start()
+    worker.join(10)
+    assert not worker.is_alive()
