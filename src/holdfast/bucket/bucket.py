@@ -340,7 +340,7 @@ class Bucket(Reader):
                 return 0
             begun = overlay.resolved
             keys = sorted(overlay.arrived(begun, most))
-            beneath = self.state.beneath(overlay, overlay.uncounted(keys))
+            beneath = self.state.beneath(overlay, keys)
         rows = beneath.rows()
         with self.lock:
             if overlay.resolved == begun:

@@ -204,7 +204,7 @@ def _count_out(bucket: Bucket, overlay: Overlay, keys: list[bytes]) -> None:
     """Count out what a run of keys hides, unless that is done."""
     if overlay.counted is not None:
         with bucket.lock:
-            beneath = bucket.state.beneath(overlay, overlay.uncounted(keys))
+            beneath = bucket.state.beneath(overlay, keys)
         rows = beneath.rows()
         with bucket.lock:
             overlay.count_hidden(rows)

@@ -49,8 +49,10 @@ def _sampled(bucket: Bucket, pace: Pace) -> bytes | None:
     recent, rows = list(bucket.state.keys), bucket.state.keys  # as they came, so in no order
     keys += [key for key in recent[:: max(1, len(recent) // SAMPLES)] if rows[key] != DELETED]
     mine = sorted(key for key in keys if bucket.start <= key < bucket.stop)
+    if not mine:
+        return None
     cut = len(mine) // 2
-    start = mine[cut] if mine else b""
+    start = mine[cut]
     # Not asked in order: to put an overlay's keys in order takes many milliseconds at once.
     below = (key for key in mine[:cut] if key < start)
     return start if _lives(bucket, below) and _lives(bucket, mine[cut:]) else None

@@ -421,8 +421,8 @@ class State:
         return next((one for one in layers if one.resolved < len(one.keys)), None)
 
     def beneath(self, overlay: Overlay, keys: list[bytes]) -> Beneath:
-        """Where what ``keys`` (ascending) of an overlay hide is to be found."""
-        layers = (self.active, *self.frozen)
+        """Where what ``keys`` (ascending) of an overlay hide is found, unless it is ``counted``."""
+        layers, keys = (self.active, *self.frozen), overlay.uncounted(keys)
         found: dict[bytes, bytes] = {}
         for layer in layers[layers.index(overlay) + 1 :]:
             hits = {k: row for k in keys if (row := layer.keys.get(k)) is not None}
