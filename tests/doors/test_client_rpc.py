@@ -20,7 +20,7 @@ from holdfast.errors import (
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.proxy import Proxy
 from holdfast.testing.serving import Serving
-from tests.doors.test_client import authority
+from tests.doors.test_client import HASTY_S, authority
 from tests.doors.test_workers import filled, serving
 
 pytestmark = [pytest.mark.push, pytest.mark.timeout(120)]
@@ -61,7 +61,7 @@ def test_a_write_whose_answer_is_lost_is_asked_again_and_applied_once(served: Se
 def test_a_write_that_is_never_answered_may_have_happened_and_says_so(served: Serving) -> None:
     with (
         Proxy(http(served.rpc_url)) as proxy,
-        holdfast.connect(rpc(proxy.url), token=served.token(), timeout=1.0) as hasty,
+        holdfast.connect(rpc(proxy.url), token=served.token(), timeout=HASTY_S) as hasty,
     ):
         ns = hasty.namespace("acme")
         ns.put("warm", b"1")

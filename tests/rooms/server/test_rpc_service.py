@@ -301,5 +301,6 @@ def test_what_waited_until_its_caller_gave_up_is_not_begun(both: Served) -> None
         assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         with pytest.raises(grpc.RpcError):
             caller.method("Put")(one, metadata=caller.metadata, timeout=0.3)
+        caller.ask("Exists", namespace="late", key="c")  # behind what tells that it gave up
     caller.ask("Put", namespace="late", key="behind", value=b"v")  # in the same lane
     assert [*next(iter(caller.ask("List", namespace="late"))).keys] == ["behind"]
