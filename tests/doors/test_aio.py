@@ -505,14 +505,16 @@ def test_reads_are_calls_and_not_maps(tmp_path: Path) -> None:
 
 
 def test_writers_share_commit_groups() -> None:
-    disk = CountingDisk(MemoryDisk())
+    disk, turns = CountingDisk(MemoryDisk()), Turns()
 
     async def main() -> None:
-        async with aopen_on(SlowDisk(disk, 0.02, time.sleep)) as store:
+        counting = asyncio.create_task(turns.count())
+        async with aopen_on(SlowDisk(disk, 0.0, turns.wait)) as store:
             ns = store.namespace("acme")
             await ns.put("warm", b"")
             disk.reset()
             await asyncio.gather(*(ns.put(f"k{number}", b"1") for number in range(320)))
+        counting.cancel()
 
     run(main())
     assert disk.calls["sync"] <= 320 / WRITERS * 2 + 5
