@@ -36,7 +36,7 @@ PLAIN_ENTRY = struct.Struct("<QQ8xI4xI4xIQ")  # of one record without flags, att
 EXTENT = struct.Struct("<QIQI")
 COUNT = struct.Struct("<H")
 # Attributes of APPEND and JOIN: size and CRC of the whole value afterwards, and
-# the version of the first extent that a JOIN replaces (0 in an APPEND).
+# the version from which on a JOIN replaces extents (0 in an APPEND).
 EXTENSION = struct.Struct("<QIQ")
 EXTENTS_FLAG = 256
 SPECIAL = EXTENTS_FLAG | Flag.LARGE
