@@ -214,19 +214,19 @@ class AsyncNamespace(Twin[Namespace]):
         return Taken(partial(self._locked, key, ttl, wait))
 
     async def _locked(self, key: str, ttl: float | str, wait: float) -> AsyncLock:
-        left = arguments.seconds(wait, "wait")
+        loop = asyncio.get_running_loop()
+        until = loop.time() + arguments.seconds(wait, "wait")
         take = self._inner._lease(key, ttl)  # noqa: SLF001 - it is ours
         while True:
             try:
                 held = await self._threads.run(self._threads.writers, take, Lock.release)
             except LockHeld:
+                left = until - loop.time()
                 if left <= 0:
                     raise
             else:
                 return AsyncLock(self._threads, held)
-            pause = min(left, LOCK_POLL_S)
-            await asyncio.sleep(pause)
-            left -= pause
+            await asyncio.sleep(min(left, LOCK_POLL_S))
 
 
 @written

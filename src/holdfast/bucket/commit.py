@@ -96,11 +96,29 @@ def let_pass(bucket: Bucket, count: int, *, plain: bool) -> None:
 def settle(bucket: Bucket, group: Gathering, gate: Lock | None) -> None:
     """Return once the group is durable and published; raise what failed it."""
     if gate is not None:
-        gate.acquire()
+        _wait(bucket, gate, group.waiters, group)
     if not group.settled:
         _lead(bucket)
     if group.error is not None:
         raise group.error
+
+
+def _wait(bucket: Bucket, gate: Lock, line: list[Lock], group: Gathering | None = None) -> None:
+    """Wait for one's turn; who is interrupted leaves the line, and hands on a lead it was given."""
+    try:
+        gate.acquire()
+    except BaseException:  # a Ctrl-C
+        heir = None
+        with bucket.lock:
+            if group is not None and group.settled:
+                pass  # nobody waits any more, and who settled it goes through the line
+            elif gate in line:
+                line.remove(gate)
+            else:
+                heir = _heir(bucket)
+        if heir is not None:
+            heir.release()
+        raise
 
 
 def follow(bucket: Bucket, group: Gathering) -> None:
@@ -204,7 +222,7 @@ def _take_the_lead(bucket: Bucket) -> None:
         else:
             bucket.leading = True
     if gate is not None:
-        gate.acquire()
+        _wait(bucket, gate, bucket.barriers)
 
 
 @contextmanager
@@ -244,8 +262,15 @@ def _lead_in_place(bucket: Bucket, group: Gathering) -> None:
     """Bring the gathering group to disk under the lock."""
     bucket.gathering = None
     failure = _prepared(bucket, group)
-    if failure is None and group.count:
-        failure = _durably(bucket, group)
+    try:
+        if failure is None and group.count:
+            failure = _durably(bucket, group)
+    except BaseException:
+        bucket.broken = INTERRUPTED
+        group.error = OutcomeUnknown(bucket=bucket.id, cause=bucket.broken)
+        group.settled = True
+        purse.leave(group)
+        raise
     if failure is not None:
         _fail(bucket, group, failure)
     elif group.count:

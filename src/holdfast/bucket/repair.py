@@ -267,7 +267,7 @@ def _lost(log: Log, part: Salvage) -> Iterator[str]:
 
 
 def _named(row: Row) -> str:
-    namespace, _, key = row.key.partition(b"\\0")
+    namespace, _, key = row.key.partition(b"\0")
     kind = Type(row.type).name.lower() if row.type in set(Type) else str(row.type)
     told = f"{namespace.decode(errors='replace')}/{key.decode(errors='replace')}"
     return f"{kind} of {told} version {row.version}"

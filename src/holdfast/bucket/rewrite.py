@@ -115,7 +115,7 @@ def join(bucket: Bucket, key: bytes, name: str, group: Gathering) -> None:
             old.attrs = attrs
     else:
         kind, flags, expires = Type.JOIN, 0, 0
-        # All behind the extent that stays, dead ones too: they may outlast a JOIN that replaced them.
+        # All behind the extent that stays: what a join of before replaced may outlast it.
         attrs = EXTENSION.pack(old.size, old.crc, old.extents[first - 1].version + 1)
     offset = group.add(
         kind, key, value, version, old.modified_ns, flags=flags, expires_ns=expires, attrs=attrs

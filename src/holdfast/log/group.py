@@ -224,18 +224,22 @@ def durable_beyond(data: bytes | memoryview, base: int, at: int, stop: int) -> b
 def groups_behind(data: bytes | memoryview, base: int, at: int, stop: int) -> Iterator[Group]:
     """Groups that verify anywhere behind ``at``, whatever stands between them.
 
-    A value may look like a group. So one counts only whole, and only if it speaks
-    of nothing behind its own beginning, which a value can't know.
+    A value may look like a group. So one counts only whole, and only if it speaks of nothing
+    behind its own beginning; and where a group begins ``at``, as its head tells, and its body
+    is torn or damaged, nothing in that body counts. Only behind a head that is damaged itself
+    is a value taken for what it looks like.
     """
     whole = bytes(memoryview(data)[: stop - base])
     view = memoryview(whole)
-    found = whole.find(MAGIC, at - base + 1)
+    found = at - base if whole.startswith(MAGIC, at - base) else whole.find(MAGIC, at - base + 1)
     while found >= 0:
         head = read_head(view, found, base + found)
         after = found + 1
-        if head is not None and head.synced_to <= head.start and head.stop <= stop:
+        if head is not None and head.synced_to <= head.start:
             body = view[head.body - base : head.stop - base]
-            if crc32c(body) == head.body_crc:
+            if head.stop <= stop and crc32c(body) == head.body_crc:
                 yield Group(head, body)
+                after = head.stop - base
+            elif found == at - base:
                 after = head.stop - base
         found = whole.find(MAGIC, after)

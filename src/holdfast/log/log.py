@@ -456,7 +456,7 @@ class Log:
         self.maps.clear()
         self._blocks.clear()
         failed: OSError | None = None
-        for segment in self._open.values():
+        for segment in list(self._open.values()):  # who reads meanwhile opens others
             try:
                 segment.park()
             except OSError as error:

@@ -100,7 +100,7 @@ def _groups(data: bytes, stop: int, digest: int | None) -> Iterator[Group]:
     at = SEGMENT_HEAD_BYTES
     if digest is not None:
         at, _ = yield from scan(data[at:stop], at, stop, digest)
-    yield from groups_behind(data, 0, at - 1, stop)
+    yield from groups_behind(data, 0, at, stop)
 
 
 def _gaps(number: int, groups: list[Group], stop: int | None) -> Iterator[Gap]:

@@ -254,6 +254,9 @@ class Placement:
             opened = birth.open_bucket(self.settings, bucket.id, numbers)
         except Corrupt as error:
             return repair.damaged(self.settings, bucket.id, span, error)
+        except (StorageFailed, OSError) as error:  # the disk does not tell: not to be read for now
+            unread = Corrupt(position=bucket.id, what=str(error))
+            return repair.damaged(self.settings, bucket.id, span, unread)
         return opened or repair.damaged(self.settings, bucket.id, span, MISSING)
 
     def new_id(self) -> str:

@@ -5,9 +5,9 @@ Keys become composite keys here (log/records.py draws them).
 
 from __future__ import annotations
 
-import math
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -44,7 +44,7 @@ CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 CLOCK = ("wall_ns", "monotonic_ns", "sleep")
 ENTROPY = ("bytes",)
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h|d|w)", re.ASCII)
+DURATION = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)(ns|us|ms|s|m|h|d|w)", re.ASCII)
 VISIBLE, HIDDEN, BEYOND = b"\x00", b"\x01", b"\x02"  # what follows a namespace's name
 # What the store keeps for itself: a name that no caller can spell, below every one that can be,
 # so that the keys of callers stay the highest there are and an ascending load still rolls.
@@ -277,6 +277,6 @@ def seconds(value: object, argument: str) -> float:
     """Seconds to wait: finite, not negative."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidValue(argument=argument, reason="not a number")
-    if not (math.isfinite(value) and value >= 0):
+    if not 0 <= value <= sys.float_info.max:
         raise InvalidValue(argument=argument, reason="negative or not finite")
     return float(value)

@@ -7,11 +7,13 @@ door it came in by.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.plain import Batch, store_one
+from holdfast.clock import SECOND_NS
 from holdfast.errors import (
     BalanceEmpty,
     Busy,
@@ -193,12 +195,11 @@ class Corridor:
     def _wait_for_room(self, bucket: Bucket) -> None:
         """Memory comes before waiting, waiting before refusing (rule 10)."""
         clock = self.placement.settings.clock
-        waited = 0.0
+        until_ns = clock.monotonic_ns() + round(BUSY_DELAY_S * SECOND_NS)
         while not self._admit(bucket):
-            if waited >= BUSY_DELAY_S:
+            if clock.monotonic_ns() >= until_ns:
                 raise Busy(bucket=bucket.id)
             clock.sleep(RETRY_S)
-            waited += RETRY_S
 
     def write_many(self, operations: Sequence[Operation], *, atomic: bool = False) -> list[object]:
         """Apply a batch: the operations of one bucket commit together, in order.
@@ -292,14 +293,13 @@ class Corridor:
             hold_shared(self.directory, operation)
         while True:
             bucket = self.directory.find(operations[0].key)
-            if any(not bucket.start <= o.key < bucket.stop for o in operations):
-                if self.directory.find(operations[0].key) is not bucket:
-                    continue
+            ours = [bucket.start <= o.key < bucket.stop for o in operations]
+            if ours[0] and not all(ours) and self.directory.find(operations[0].key) is bucket:
                 raise CrossBucket(bucket=bucket.id)
-            try:
-                return self._apply(operations, atomic=True)[0]
-            except Moved:
-                self.directory.look_again()
+            if all(ours):
+                with suppress(Moved):
+                    return self._apply(operations, atomic=True)[0]
+            self.directory.look_again()  # it was split or merged meanwhile
 
     def is_writing(self, upload: bytes) -> bool:
         """Whether somebody writes an upload's parts now, here or in another process.

@@ -56,7 +56,12 @@ class ObjectWriter(io.RawIOBase):
         if self._writer is None:
             raise Closed(what="file")
         view = memoryview(data).cast("B")  # type: ignore[arg-type]
-        self._writer.write(view)
+        try:
+            self._writer.write(view)
+        except BaseException:  # some of it is lost: there will be no object
+            writer, self._writer = self._writer, None
+            writer.give_up()
+            raise
         return len(view)
 
     def close(self) -> None:

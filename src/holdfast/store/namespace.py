@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from holdfast.bucket import counted
 from holdfast.bucket.bills import OPENED
+from holdfast.clock import SECOND_NS
 from holdfast.errors import Changed, InvalidValue, LockHeld, Moved, NotFound
 from holdfast.limits import KEY_BYTES, LIST_PAGE, LOCK_ID_BYTES, LOCK_TTL_S, VALUE_RECORD_BYTES
 from holdfast.operations import Append, Delete, Lock, Once, Release, Store, Unlock
@@ -438,16 +439,16 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
         Raises:
             LockHeld: somebody else still held it when the wait was over.
         """
-        take, left = self._lease(key, ttl), arguments.seconds(wait, "wait")
+        take, clock = self._lease(key, ttl), self._store.clock
+        until_ns = clock.monotonic_ns() + arguments.seconds(wait, "wait") * SECOND_NS
         while True:
             try:
                 return take()
             except LockHeld:
-                if left <= 0:
+                left_ns = until_ns - clock.monotonic_ns()
+                if left_ns <= 0:
                     raise
-            pause = min(left, LOCK_POLL_S)
-            self._store.clock.sleep(pause)
-            left -= pause
+            clock.sleep(min(left_ns / SECOND_NS, LOCK_POLL_S))
 
     def _lease(self, key: str, ttl: float | str) -> Callable[[], handles.Lock]:
         """What asks for a lease, called until it is had: all of it is one request."""

@@ -106,6 +106,9 @@ class Ownership:
             told = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
             os.close(self._fd)
             raise InUse(path=path, pid=int(told) if told.isdigit() else None) from None
+        except OSError as error:
+            os.close(self._fd)
+            raise StorageFailed(path=path, cause=str(error)) from error
         with contextlib.suppress(OSError):  # a full disk: deletes must work there, unnamed too
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)

@@ -21,6 +21,7 @@ from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Disk
 from holdfast.errors import (
     Closed,
+    HoldfastError,
     InvalidValue,
     NotFound,
     OutcomeUnknown,
@@ -141,9 +142,10 @@ class Store(Money, SearchingAll):
             self.forget_rules(name)
         for page in listing.rows(self.corridor, start, stop):
             cut = len(start)
-            self.corridor.write_many(
-                [Delete(key, key[cut:].decode(), "dropped") for key, _ in page]
-            )
+            dropped = [Delete(key, key[cut:].decode(), "dropped") for key, _ in page]
+            for outcome in self.corridor.write_many(dropped):
+                if isinstance(outcome, HoldfastError) and not isinstance(outcome, NotFound):
+                    raise outcome  # what went is gone; who asks again drops the rest
 
     def _refuse_permanent(self, start: bytes, stop: bytes) -> None:
         for page in listing.rows(self.corridor, start, stop):
@@ -387,11 +389,13 @@ class Store(Money, SearchingAll):
                     told = [leave(bucket) for bucket in self.placement.directory]
         finally:
             self.placement.directory.closed = True
-            failed = self._close_buckets()
-            if failed is None:
-                closed.put_if_clean(self.disk, self.path, self._settings, told)
-            if self._owner is not None:
-                self._owner.release()
+            try:
+                failed = self._close_buckets()
+                if failed is None:
+                    closed.put_if_clean(self.disk, self.path, self._settings, told)
+            finally:
+                if self._owner is not None:
+                    self._owner.release()
         if failed is not None:
             raise failed
 

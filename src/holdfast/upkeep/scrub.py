@@ -99,6 +99,8 @@ class Scrub:
                 if now - when >= PERIOD_NS
             ]
             pace()
+        for gone in self._known.keys() - {bucket.id for bucket in self._placement.directory}:
+            del self._known[gone]
         if not due:
             return False
         _, _, number, bucket = min(due, key=lambda item: item[:3])

@@ -230,7 +230,7 @@ class Upkeep:
         for follow in self.lazy:
             self._attempt(partial(follow, self._pace, self._is_called))
             yield
-        self.failures += self.scrub.step(self._pace)
+        self._attempt(lambda: self.failures.extend(self.scrub.step(self._pace)))
 
     def _attempt(self, chore: Callable[[], object]) -> None:
         """One bucket's failure is that bucket's; the next round tries again."""
@@ -255,10 +255,10 @@ class Upkeep:
 
     def _split_crowded(self) -> None:
         while self._crowded:
-            bucket = next(iter(self._crowded.values()))
-            if not bucket.closed and not bucket.broken:
-                self._attempt(partial(self._placement.split_full, bucket, self._pace))
-            self._crowded.pop(bucket.id)
+            for bucket in list(self._crowded.values()):  # writers add others meanwhile
+                if not bucket.closed and not bucket.broken:
+                    self._attempt(partial(self._placement.split_full, bucket, self._pace))
+                self._crowded.pop(bucket.id)
 
     def _look_at(self, bucket: Bucket) -> None:
         """What is due of a bucket: what fails there keeps none of the rest from its turn."""

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -33,7 +34,7 @@ def opened(path: Path) -> Store:
 @pytest.mark.parametrize("again", [derived, rebuilt])
 @pytest.mark.parametrize("mode", ["copying", "compacting"])
 def test_a_value_is_the_same_where_a_join_of_its_joins_is_gone(
-    tmp_path: Path, mode: str, again: Callable[[Store, Path], Store]
+    tmp_path: Path, mode: Literal["copying", "compacting"], again: Callable[[Store, Path], Store]
 ) -> None:
     path = tmp_path / "data"
     store = opened(path)
