@@ -61,7 +61,8 @@ class BucketTime:
 
     It starts at ``max(wall, floor)``, advances with the monotonic clock and is
     drawn towards wall time by at most 5 % of rate, so neither a step of the
-    wall clock nor a restart revives what has expired (rule 7).
+    wall clock nor a restart revives what has expired (rule 7). Nor does it stand
+    still: where it is ahead it goes on at 95 % of rate until it is not.
 
     Args:
         clock: the clock to follow.
@@ -72,13 +73,18 @@ class BucketTime:
         self._apart = 0  # how far wall time was from this when it was drawn last
         self._clock = clock
         self._now = clock.monotonic_ns
-        self._monotonic = clock.monotonic_ns()
         self._last = clock.wall_ns()
-        self._offset = self._last - self._monotonic
+        drawn = clock.monotonic_ns()
+        # When it was drawn, what it is above the monotonic clock, and what of that is to go.
+        self._line = (drawn, self._last - drawn, 0)
 
     def now_ns(self) -> int:
         """Bucket time, nanoseconds since 1970."""
-        now = self._now() + self._offset
+        drawn, offset, ahead = self._line
+        monotonic = self._now()
+        now = monotonic + offset
+        if ahead:
+            now -= _gone(monotonic - drawn, ahead)
         if now > self._last:
             self._last = now
             return now
@@ -88,7 +94,8 @@ class BucketTime:
         """Never again answer less than ``floor_ns`` (a log's time mark)."""
         behind = floor_ns - self.now_ns()
         if behind > 0:
-            self._offset += behind
+            drawn, offset, ahead = self._line
+            self._line = (drawn, offset + behind, ahead)
             self._apart -= behind
 
     def draw(self) -> None:
@@ -98,14 +105,19 @@ class BucketTime:
         ``steps``, and followed no faster than any other difference.
         """
         monotonic = self._clock.monotonic_ns()
-        passed = monotonic - self._monotonic
-        self._monotonic = monotonic
-        apart = self._clock.wall_ns() - (monotonic + self._offset)
-        stepped = apart - self._apart
+        since, offset, ahead = self._line
+        slowed = _gone(monotonic - since, ahead)
+        offset -= slowed
+        apart = self._clock.wall_ns() - (monotonic + offset)
+        stepped = apart - self._apart - slowed
         if abs(stepped) > CLOCK_STEP_NS:
             self.steps += 1
             log.warning("wall time was set by %.1f s; bucket time goes on", stepped / SECOND_NS)
-        most = passed * CLOCK_DRAW_PERCENT // 100
-        drawn = max(-most, min(most, apart))
-        self._offset += drawn
+        drawn = _gone(monotonic - since, max(apart, 0))
+        self._line = (monotonic, offset + drawn, max(-apart, 0))
         self._apart = apart - drawn
+
+
+def _gone(passed: int, apart: int) -> int:
+    """What of a difference is made up for in the time that passed."""
+    return min(apart, passed * CLOCK_DRAW_PERCENT // 100)

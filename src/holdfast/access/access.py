@@ -32,7 +32,7 @@ from holdfast.errors import (
     VersionMismatch,
 )
 from holdfast.limits import TENANT_ENTRIES
-from holdfast.values import Grant, Principal
+from holdfast.values import Grant, Principal, planned
 
 FOLDER: Final = "tenant/"
 ID_BYTES: Final = 16
@@ -41,6 +41,7 @@ _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{
 NOTHING: Final[Sequence[Given]] = ()
 
 
+@planned
 class Tenant(msgspec.Struct, frozen=True, omit_defaults=True):
     """One namespace's record."""
 

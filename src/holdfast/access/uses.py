@@ -20,6 +20,7 @@ import msgspec
 from holdfast.access.records import NEW, Records
 from holdfast.errors import Exists, HoldfastError, VersionMismatch
 from holdfast.limits import COUNTED_GRANTS
+from holdfast.values import planned
 
 FOLDER: Final = "uses/"
 PART: Final = 16  # of what was granted is taken at a time
@@ -27,6 +28,7 @@ DIGEST_BYTES: Final = 16
 AFTER_NS: Final = 7 * 86_400_000_000_000  # past its end before a record may go: clocks differ
 
 
+@planned
 class Count(msgspec.Struct, frozen=True):
     """What the record of a counted grant says; ``until_ns`` is when the grant ends, if ever."""
 

@@ -17,6 +17,7 @@ from holdfast.log.entry import DELETED
 from holdfast.log.log import Position
 from holdfast.log.ordering import in_order
 from holdfast.log.packs import Flat, ordered
+from holdfast.values import planned
 from holdfast.views.port import Table, Writer
 from holdfast.views.state import EXPIRES, EXPIRES_AT, TABLES, Overlay, Tally
 
@@ -39,6 +40,7 @@ LOOSE_PART = 64  # of an overlay's rows: so many that came alone or twice are pu
 NOTED_ROWS = 100_000
 
 
+@planned
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     """What a view says of itself: the log position it has absorbed, and its counts."""
 

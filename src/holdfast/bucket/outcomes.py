@@ -29,7 +29,7 @@ from holdfast.errors import (
     VersionMismatch,
 )
 from holdfast.operations import Evacuate, Lock, Operation
-from holdfast.values import Receipt
+from holdfast.values import Receipt, planned
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
@@ -40,6 +40,7 @@ DECIDED = (NotFound, Exists, VersionMismatch, FenceTooOld, LockLost, Permanent)
 REFUSALS = {kind.code: kind for kind in DECIDED}
 
 
+@planned
 class Stored(msgspec.Struct, array_like=True, tag=0):
     """A receipt's own facts."""
 
@@ -48,18 +49,21 @@ class Stored(msgspec.Struct, array_like=True, tag=0):
     expires_ns: int | None
 
 
+@planned
 class Told(msgspec.Struct, array_like=True, tag=1):
     """A number, or nothing."""
 
     value: int | None
 
 
+@planned
 class Missing(msgspec.Struct, array_like=True, tag=2):
     """Consumer ids."""
 
     ids: tuple[bytes, ...]
 
 
+@planned
 class Leased(msgspec.Struct, array_like=True, tag=3):
     """A lock that was taken: the id is not the one that a second try brings along."""
 
@@ -67,6 +71,7 @@ class Leased(msgspec.Struct, array_like=True, tag=3):
     lock_id: bytes
 
 
+@planned
 class Refused(msgspec.Struct, array_like=True, tag=4):
     """An error, by its code, and its facts but for the key."""
 

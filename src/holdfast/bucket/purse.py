@@ -21,6 +21,7 @@ import msgspec
 from holdfast.charges import SECOND_NS, Charge, Tally, Terms, from_row, narrow, row, storage, wide
 from holdfast.errors import Corrupt
 from holdfast.log.purses import Kept, Line, Lines, Posting, Rent, Share
+from holdfast.values import planned
 
 if TYPE_CHECKING:
     from holdfast.bucket.gates import Window
@@ -81,6 +82,7 @@ class Booking(msgspec.Struct, gc=False):
             self.window = None
 
 
+@planned
 class _Booked(msgspec.Struct, frozen=True, array_like=True):
     charges: tuple[tuple[int, tuple[object, ...]], ...]
     size_bytes: int = 0

@@ -77,6 +77,7 @@ class FileSegments(Segments):
         self._disk = disk
         self._folders = tuple(map(normpath, folders))
         self._descriptors = Descriptors(open_files)
+        self._copying = Lock()  # one copy has the name that copies have until they are whole
         self._lock = Lock()  # over the two below; never held during a call to the disk
         self._homes: dict[str, str] = {}
         self._fresh: set[str] = set()  # buckets whose folder's name may not be durable
@@ -307,6 +308,10 @@ class FileSegments(Segments):
 
     def _copy(self, old: str, new: str, home: str) -> bool:
         """Copy a small segment to another disk, whole or not at all; as ``_link``."""
+        with self._copying:
+            return self._copied(old, new, home)
+
+    def _copied(self, old: str, new: str, home: str) -> bool:
         if basename(new) in self._disk.list(dirname(new)):
             if self._ends(old) != self._ends(new):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)

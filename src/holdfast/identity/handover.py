@@ -37,6 +37,7 @@ from holdfast.errors import (
     VersionMismatch,
 )
 from holdfast.limits import ENCLAVE_IMAGES
+from holdfast.values import planned
 
 FOLDER: Final = "enclave/"
 LABEL: Final = "holdfast hand-over 1"
@@ -47,6 +48,7 @@ KNOWN_NS: Final = 1_000_000_000  # another process's change is seen within this
 KNOWN: Final = 10_000
 
 
+@planned
 class Holding(msgspec.Struct, frozen=True):
     """Who holds a namespace: image ids, the owner's Ed25519 key, the last statement's number."""
 

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 
 from holdfast.errors import InvalidValue, Unauthenticated
 from holdfast.limits import TOKEN_CHARS
+from holdfast.values import planned
 
 Algorithm = Literal["EdDSA", "ES256", "ES384"]
 PublicKey = Ed25519PublicKey | EllipticCurvePublicKey
@@ -35,6 +36,7 @@ _HASHES: Final = {"ES256": SHA256, "ES384": SHA384}
 _HALF_BYTES: Final = {"ES256": 32, "ES384": 48}
 
 
+@planned
 class Header(msgspec.Struct, frozen=True):
     """What a token says of its signature. Members that we do not know decide nothing."""
 

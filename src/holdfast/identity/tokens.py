@@ -30,7 +30,7 @@ from holdfast.identity.issuers import ANYBODY, Issuer, key_for
 from holdfast.identity.keys import SigningKey
 from holdfast.identity.scopes import grants_of
 from holdfast.limits import TOKEN_CHARS, TOKEN_TTL_S, TOKENS_CACHED
-from holdfast.values import Grant, Principal
+from holdfast.values import Grant, Principal, planned
 
 SECOND_NS: Final = 1_000_000_000
 MS_NS: Final = 1_000_000
@@ -58,6 +58,7 @@ class Issued(msgspec.Struct, frozen=True):
     until_ns: int
 
 
+@planned
 class Noted(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the store remembers of a token it issued: not the token."""
 
@@ -70,6 +71,7 @@ class Noted(msgspec.Struct, frozen=True, omit_defaults=True):
     revoked: bool = False
 
 
+@planned
 class _Claims(msgspec.Struct):
     """The claims of RFC 7519 that are looked at; the rest of a foreign token decides nothing."""
 
@@ -80,6 +82,7 @@ class _Claims(msgspec.Struct):
     nbf: Seconds | None = None
 
 
+@planned
 class _Own(msgspec.Struct, forbid_unknown_fields=True):
     """Every claim of a token of ours; one that is not known could mean less than all of it."""
 
@@ -94,6 +97,7 @@ class _Own(msgspec.Struct, forbid_unknown_fields=True):
     via: tuple[str, ...] = ()
 
 
+@planned
 class _Foreign(msgspec.Struct):
     """What else counts of a trusted issuer's token."""
 

@@ -33,6 +33,7 @@ from holdfast.ledger.entries import (
     Transfer,
     Void,
 )
+from holdfast.values import planned
 
 FORMAT: Final = 1
 NO_DIGEST: Final = bytes(32)
@@ -74,6 +75,7 @@ class Report(msgspec.Struct, frozen=True, array_like=True):
     lines: tuple[Line, ...] = ()
 
 
+@planned
 class _Page(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     format: int
     number: int

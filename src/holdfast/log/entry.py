@@ -28,6 +28,7 @@ from typing import NamedTuple
 import msgspec
 
 from holdfast.log.records import OVERHEAD, REMOVALS, Flag, Type
+from holdfast.values import planned
 
 ENTRY = struct.Struct("<QQQQIHHIQ")
 ENTRY_BYTES = ENTRY.size
@@ -55,6 +56,7 @@ class Extent(NamedTuple):
     length: int
 
 
+@planned
 class Attributes(msgspec.Struct, array_like=True, omit_defaults=True, forbid_unknown_fields=True):
     """The seldom attributes of an object, msgpack on disk.
 

@@ -33,6 +33,7 @@ from holdfast.errors import Corrupt, FormatTooNew
 from holdfast.log.group import Kind, seal_head
 from holdfast.log.purses import Kept, Share
 from holdfast.log.records import Type, encode
+from holdfast.values import planned
 
 MAGIC = b"HFSEGMNT"
 FORMAT = 1
@@ -75,6 +76,7 @@ class SegmentInfo(msgspec.Struct, frozen=True, array_like=True):
     digest: int
 
 
+@planned
 class Birth(msgspec.Struct, frozen=True, array_like=True):
     """A split that the log has decided: the child, its range, what it takes over."""
 
@@ -91,6 +93,7 @@ class Birth(msgspec.Struct, frozen=True, array_like=True):
         return tuple(info.number for info in self.segments)
 
 
+@planned
 class PursedBirth(Birth, frozen=True, array_like=True):
     """A split of a bucket that has purses: ``purses`` are the child's shares."""
 
@@ -125,6 +128,7 @@ class KeptNumbers(msgspec.Struct, frozen=True, array_like=True):
     spaces: tuple[KeptSpace, ...] = ()
 
 
+@planned
 class SessionRecord(msgspec.Struct, frozen=True, array_like=True):
     """The value of a SESSION record: numbers applied together, and what they came to.
 
@@ -162,6 +166,7 @@ class NumberedState(LogState, frozen=True, array_like=True):
     numbers: KeptNumbers | None = None
 
 
+@planned
 class PursedState(NumberedState, frozen=True, array_like=True):
     """A state that also says what namespaces may spend and take here (bucket/purse.py).
 
@@ -172,6 +177,7 @@ class PursedState(NumberedState, frozen=True, array_like=True):
     shares: tuple[Share, ...] = ()
 
 
+@planned
 class Merge(msgspec.Struct, frozen=True, array_like=True):
     """A merge that the log has decided: the bucket it swallowed, up to which key.
 
@@ -188,6 +194,7 @@ class Merge(msgspec.Struct, frozen=True, array_like=True):
     numbers: KeptNumbers | None = None
 
 
+@planned
 class PursedMerge(Merge, frozen=True, array_like=True):
     """A merge that also says what was in the purses of the bucket that goes."""
 

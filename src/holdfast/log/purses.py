@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from holdfast.charges import Terms, Wide
+from holdfast.values import planned
 
 FREELY: Final = (Terms(0),)
 Lines = tuple[tuple[int, tuple[object, ...]], ...]
@@ -53,6 +54,7 @@ class Rent(msgspec.Struct, frozen=True, array_like=True):
     due: Wide = 0
 
 
+@planned
 class Kept(msgspec.Struct, frozen=True, array_like=True):
     """A purse as it stands on disk.
 

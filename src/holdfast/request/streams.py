@@ -164,6 +164,7 @@ class ObjectReader(io.RawIOBase):
 
     def readinto(self, buffer: object) -> int:
         """Fill a buffer from here; how many bytes, 0 at the end."""
+        self._require_open()
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
         if self._at >= self._size or not view:
             return 0
@@ -186,12 +187,18 @@ class ObjectReader(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go elsewhere; where that is."""
+        self._require_open()
         self._at = sought(self._at, self._size, offset, whence)
         return self._at
 
     def tell(self) -> int:
         """Where the next read begins."""
+        self._require_open()
         return self._at
+
+    def _require_open(self) -> None:
+        if self.closed:
+            raise Closed(what="file")
 
     def close(self) -> None:
         """Let go of what was kept for it."""

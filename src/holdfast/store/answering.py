@@ -30,7 +30,7 @@ from holdfast.search.ranking import Counts, Found, Scored, Weights
 from holdfast.search.shelf import Part
 from holdfast.store.cursors import key_cursor, read_cursor, score_cursor
 from holdfast.store.question import SEARCH, Question
-from holdfast.values import Hit, Hits
+from holdfast.values import Hit, Hits, planned
 
 if TYPE_CHECKING:
     from holdfast.placement.elsewhere import Elsewhere
@@ -66,6 +66,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     begun: tuple[str, ...]
 
 
+@planned
 class Portion(msgspec.Struct, frozen=True, array_like=True):
     """What one process answers: of all its matches how many, the first, its counts of words."""
 

@@ -30,7 +30,7 @@ from holdfast.store.tenancy import StoreRecords
 from holdfast.upkeep.allotting import Metering
 from holdfast.upkeep.funding import Funding
 from holdfast.upkeep.funding import Whole as WholeFunding
-from holdfast.values import Configured, Hour, Usage
+from holdfast.values import Configured, Hour, Usage, planned
 
 if TYPE_CHECKING:
     from holdfast.store.store import Store
@@ -47,6 +47,7 @@ KEPT: Final = "it is to be kept"
 log = logging.getLogger("holdfast.metering")
 
 
+@planned
 class _Noted(msgspec.Struct, frozen=True, array_like=True):
     """An ``Hour`` as it is kept."""
 

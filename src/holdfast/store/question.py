@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from holdfast.values import planned
+
 # What processes of one store ask of each other: to answer for a range, to read a namespace's
 # rules anew, how its index stands.
 SEARCH: Final = "search"
@@ -13,6 +15,7 @@ RENEW: Final = "search.renew"
 STATUS: Final = "search.status"
 
 
+@planned
 class Question(msgspec.Struct, frozen=True, gc=False):
     """A search as it was asked (``Namespace.search``); its counts and times are checked."""
 

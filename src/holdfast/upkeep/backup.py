@@ -321,6 +321,7 @@ class Target:
         """Read a file of the backup as it lies there: its groups verify, this is its digest."""
         file = self._disk.open(f"{self._path}/{file_name(log.bucket, info.number)}")
         try:
+            file.sync()  # of a link: its key block may never have been, a crash or an error between
             self._verify(log, info, file)
             size = file.size()
             return BackupFile(log.bucket, info.number, size, digest_of(file, size, self._pace))

@@ -11,7 +11,7 @@ from holdfast.bucket.bucket import Bucket
 from holdfast.errors import Corrupt, Moved
 from holdfast.placement.directory import HIGHEST, LOWEST, Directory
 from holdfast.placement.elsewhere import Elsewhere
-from holdfast.request.arguments import BEYOND
+from holdfast.request.arguments import HIDDEN
 from holdfast.upkeep.space import Held, dead_of, held
 from holdfast.values import BucketStatus, Place, Status
 
@@ -138,7 +138,10 @@ def place_of(directory: Directory, composite: bytes, space: bytes, address: str 
             return bucket.place(composite, space)
         except Moved:  # it is on its way between two processes: asked again until it is there
             directory.look_again()
-    inside = space < bucket.start < space + BEYOND
+    hidden = (
+        space + HIDDEN
+    )  # behind its keys are parts of large objects, where a bucket may end too
+    inside = space < bucket.start < hidden
     start = _bound(bucket.start) if inside else None
-    stop = _bound(bucket.stop) if bucket.stop < space + BEYOND else None
+    stop = _bound(bucket.stop) if bucket.stop < hidden else None
     return Place(bucket.id, start, stop, address, directory.version)

@@ -36,6 +36,22 @@ def test_wall_time_is_followed_by_a_twentieth_of_what_passes(offset_s: int) -> N
     assert apart_ns(time, clock) == 0
 
 
+def test_time_that_is_ahead_does_not_stand_still() -> None:
+    """It stood for 10 s where it was drawn by 5 % of 200 s at once."""
+    clock = ManualClock()
+    time = BucketTime(clock)
+    time.raise_to(clock.wall_ns() + 60 * SECOND_NS)
+    clock.advance(200 * SECOND_NS)
+    time.draw()
+    for _ in range(20):
+        before = time.now_ns()
+        clock.advance(SECOND_NS)
+        assert SECOND_NS * 95 // 100 <= time.now_ns() - before <= SECOND_NS
+    before = apart_ns(time, clock)
+    time.draw()
+    assert apart_ns(time, clock) == before
+
+
 def test_a_step_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     clock = ManualClock()
     time = BucketTime(clock)
