@@ -306,11 +306,16 @@ def test_a_cancelled_write_is_carried_out() -> None:
 
 
 def test_a_cancelled_lock_is_given_back() -> None:
+    synced = Event()
+    synced.set()
+
     async def main() -> None:
-        async with aopen_on(SlowDisk(MemoryDisk(), 0.05, time.sleep)) as store:
+        async with aopen_on(synced_at(synced)) as store:
             ns = store.namespace("acme")
+            synced.clear()
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(ns.lock("a", ttl=3600), 0.01)
+            synced.set()
             async with ns.lock("a", wait=10):
                 pass
 
@@ -318,10 +323,13 @@ def test_a_cancelled_lock_is_given_back() -> None:
 
 
 def test_a_cancelled_open_lets_go_of_the_folder(tmp_path: Path) -> None:
+    cancelled = Event()
+
     async def main() -> None:
         slow = twin_of(slow_open)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(slow(tmp_path / "data"), 0.01)
+        cancelled.set()
         while True:
             with contextlib.suppress(InUse):
                 async with holdfast.aopen(tmp_path / "data") as store:
@@ -330,7 +338,7 @@ def test_a_cancelled_open_lets_go_of_the_folder(tmp_path: Path) -> None:
 
     def slow_open(path: Path, *, in_place: bool = True) -> Store:
         store = holdfast.open(path, in_place=in_place)
-        time.sleep(0.1)
+        cancelled.wait(STUCK_S)
         return store
 
     run(main())

@@ -166,7 +166,9 @@ def test_many_tasks_at_once_write_each_once(net: Net) -> None:
     inside = net.store.namespace("tasks")
 
     async def run() -> list[int]:
-        async with holdfast.aconnect(net.proxy.url, token=net.token, clock=Quick()) as remote:
+        async with holdfast.aconnect(
+            net.proxy.url, token=net.token, clock=Quick(), timeout=300
+        ) as remote:
             ns = remote.namespace("tasks")
 
             async def add(number: int) -> int:

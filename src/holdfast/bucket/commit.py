@@ -141,8 +141,13 @@ def _lead(bucket: Bucket) -> None:
         if group is None:
             raise AssertionError("a leader without a group")
         bucket.gathering = None
-        failure = _prepared(bucket, group)
-        take_off(bucket, group)
+        try:
+            failure = _prepared(bucket, group)
+            take_off(bucket, group)
+        except BaseException:
+            _lose(bucket, group)
+            _hand_on(bucket, group)
+            raise
     carry(bucket, group, failure)
 
 
@@ -158,9 +163,7 @@ def carry(bucket: Bucket, group: Gathering, failure: Failure | None = None) -> N
         if failure is None and group.count:
             failure = _durably(bucket, group)
     except BaseException:
-        bucket.broken = INTERRUPTED
-        group.error = OutcomeUnknown(bucket=bucket.id, cause=bucket.broken)
-        purse.leave(group)
+        _lose(bucket, group)
         _hand_on(bucket, group)
         raise
     with bucket.lock:
@@ -169,6 +172,13 @@ def carry(bucket: Bucket, group: Gathering, failure: Failure | None = None) -> N
         elif group.count:
             bucket.publish(group)
         _hand_on(bucket, group)
+
+
+def _lose(bucket: Bucket, group: Gathering) -> None:
+    """Who brought a group to disk was interrupted: nobody knows what the log shows of it."""
+    bucket.broken = INTERRUPTED
+    group.error = OutcomeUnknown(bucket=bucket.id, cause=bucket.broken)
+    purse.leave(group)
 
 
 def _prepared(bucket: Bucket, group: Gathering) -> Failure | None:
@@ -261,15 +271,13 @@ def alone(bucket: Bucket) -> Iterator[None]:
 def _lead_in_place(bucket: Bucket, group: Gathering) -> None:
     """Bring the gathering group to disk under the lock."""
     bucket.gathering = None
-    failure = _prepared(bucket, group)
     try:
+        failure = _prepared(bucket, group)
         if failure is None and group.count:
             failure = _durably(bucket, group)
     except BaseException:
-        bucket.broken = INTERRUPTED
-        group.error = OutcomeUnknown(bucket=bucket.id, cause=bucket.broken)
+        _lose(bucket, group)
         group.settled = True
-        purse.leave(group)
         raise
     if failure is not None:
         _fail(bucket, group, failure)

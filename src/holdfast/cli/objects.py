@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -234,7 +235,7 @@ def stat(
 def _source(file: str, text: str | None) -> AbstractContextManager[Readable]:
     if text is not None and file != STANDARD:
         raise typer.BadParameter("give a FILE or --text, not both", param_hint="FILE")
-    return reading(file) if text is None else nullcontext(io.BytesIO(text.encode()))
+    return reading(file) if text is None else nullcontext(io.BytesIO(os.fsencode(text)))
 
 
 def _value(objects: Namespace, key: str, span: tuple[int, int] | None) -> Iterator[bytes]:

@@ -114,13 +114,26 @@ AsJson = Annotated[
     bool,
     typer.Option("--json", help="JSON: one document, or one line for each item of a list."),
 ]
+
+
+def _folder(path: str | Path) -> Path:
+    """A path as it is given; an empty one, of a variable that is not set, is not this folder."""
+    if path == "":
+        raise typer.BadParameter("it is empty")
+    return Path(path)
+
+
 StorePath = Annotated[
-    Path, typer.Argument(metavar="PATH", help="The store's folder.", show_default=False)
+    Path,
+    typer.Argument(metavar="PATH", help="The store's folder.", show_default=False, parser=_folder),
 ]
 StoreFolder = Annotated[  # for what is asked of a store that is served
     Path,
     typer.Argument(
-        metavar="[PATH]", envvar="HOLDFAST_PATH", help="The store's folder; data if not said."
+        metavar="[PATH]",
+        envvar="HOLDFAST_PATH",
+        help="The store's folder; data if not said.",
+        parser=_folder,
     ),
 ]
 DEFAULT_PATH = Path("data")

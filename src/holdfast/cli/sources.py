@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import os
 import zipfile
 import zlib
@@ -160,12 +161,24 @@ def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[
         yield _Member(source, member.filename)
 
 
+# What a damaged member makes the standard library raise, by how it is packed.
+ZIP_FAULTS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
+
+
 @contextmanager
 def _zip_faults(name: str) -> Iterator[None]:
     """Name the member in what is wrong with it: damaged, encrypted, packed in an unknown way."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except ZIP_FAULTS as error:
         raise InvalidValue(argument="SOURCE", name=name, reason=str(error)) from error
 
 

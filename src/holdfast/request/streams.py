@@ -31,7 +31,8 @@ class Pieces(Protocol):
 class ObjectWriter(io.RawIOBase):
     """A file open for writing. The object appears when it is closed, whole.
 
-    Leaving its context by an exception abandons it: the old object stays.
+    Leaving its context by an exception abandons it, and so does a write that fails: the old
+    object stays.
     """
 
     def __init__(self, writer: Pieces) -> None:

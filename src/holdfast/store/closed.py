@@ -27,6 +27,7 @@ from crc32c import crc32c
 from holdfast.bucket.dormant import Told
 from holdfast.bucket.settings import Settings
 from holdfast.engines.port import Disk
+from holdfast.errors import StorageFailed
 from holdfast.log.header import Identity
 
 NAME = "CLOSED"
@@ -47,11 +48,19 @@ class Closed(msgspec.Struct, frozen=True, array_like=True):
     buckets: tuple[Told, ...]
 
 
-def take(disk: Disk, root: str, identity: Identity) -> Closed | None:
+def take(disk: Disk, root: str, identity: Identity, folders: Sequence[str] = ()) -> Closed | None:
     """What the last close left, for this opening alone; None where every log must be read.
+
+    Args:
+        disk: where the store's folder is.
+        root: that folder.
+        identity: the store's.
+        folders: of the data; not looked at where none are given.
 
     Raises:
         OSError: it cannot be taken away, so whatever is written next would make it a lie.
+        StorageFailed: the data folders are there, and hold none of the buckets: no store begins
+            anew there, it is rather a disk that is not mounted. Nothing was written.
     """
     try:
         file = disk.open(f"{root}/{NAME}")
@@ -61,11 +70,15 @@ def take(disk: Disk, root: str, identity: Identity) -> Closed | None:
         data = file.read(0, file.size())
     finally:
         file.close()
+    found = _unpacked(data)
+    if found is not None and (found.store, found.incarnation) != identity:
+        found = None
+    if found is not None and folders:
+        listed = {name for folder in folders for name in disk.list(folder)}
+        if found.buckets and listed.isdisjoint(told.bucket for told in found.buckets):
+            raise StorageFailed(path=root, cause="the data folders hold none of its buckets")
     disk.unlink(f"{root}/{NAME}")
     disk.sync_folder(root)
-    found = _unpacked(data)
-    if found is None or (found.store, found.incarnation) != identity:
-        return None
     return found
 
 

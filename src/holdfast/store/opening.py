@@ -174,7 +174,9 @@ def open_on(
             in_place=in_place,
             gates=Gates(clock.monotonic_ns),
         )
-        left = closed.take(disk, root, settings.identity)  # before anything can be written
+        # Before anything can be written.
+        folders = [_under(root, folder) for folder in found.data_dirs]
+        left = closed.take(disk, root, settings.identity, folders)
         return Store(
             settings,
             root,

@@ -17,7 +17,7 @@ from tests.rooms.server.conftest import Serve
 from tests.rooms.server.raw import OBJECTS, Raw
 
 Dial = Callable[[Serving], Raw]
-QUICK = {"header_s": 0.3, "body_s": 0.3, "idle_s": 0.3, "send_s": 0.3}
+QUICK = {"header_s": 1.5, "body_s": 1.5, "idle_s": 1.5, "send_s": 1.5}
 PING = b"GET /ping HTTP/1.1\r\nHost: h\r\n\r\n"
 MIB = 1 << 20
 

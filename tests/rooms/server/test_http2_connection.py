@@ -37,7 +37,7 @@ from tests.rooms.server.http2_peer import (
 from tests.rooms.server.rpc_client import Caller, Said, served
 
 Served = tuple[Serving, Caller]
-SHORT_S = 0.3
+SHORT_S = 1.5
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
 
+import holdfast
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.dormant import Dormant, Told
 from holdfast.engines.memory import MemoryDisk
@@ -263,3 +265,22 @@ def test_what_sleeps_when_the_store_is_closed_never_wakes(disk: MemoryDisk) -> N
     with pytest.raises(Moved):
         bucket.load(b"acme\x00k00000")
     assert store.path == "store"
+
+
+def test_data_folders_without_any_bucket_are_no_new_store(tmp_path: Path) -> None:
+    """A disk that is not mounted is an empty folder: a second store would begin there."""
+    data, root = tmp_path / "disk", tmp_path / "store"
+    with holdfast.open(root, data_dirs=[data]) as store:
+        store.namespace("acme").put("k", b"1")
+    data.rename(tmp_path / "away")
+    data.mkdir()
+    for _ in range(2):
+        with pytest.raises(StorageFailed, match="none of its buckets"):
+            holdfast.open(root)
+        assert not any(path.is_dir() for path in data.iterdir())
+    for path in data.iterdir():
+        path.unlink()
+    data.rmdir()
+    (tmp_path / "away").rename(data)
+    with holdfast.open(root) as store:
+        assert store.namespace("acme").get("k") == b"1"
