@@ -137,6 +137,8 @@ class HoldingRules(Twins):
         if self.began_again(taken, store):
             self.model.namespace(space).put(key, value)
             return
+        if store.error == "fence_too_old" and self.is_uncertain(taken.name):
+            return  # so did a newer one
         model = attempt(
             lambda: self.model.namespace(space).put(key, value, fence=taken.model.fence).size
         )
