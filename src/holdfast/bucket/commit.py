@@ -162,16 +162,21 @@ def carry(bucket: Bucket, group: Gathering, failure: Failure | None = None) -> N
     try:
         if failure is None and group.count:
             failure = _durably(bucket, group)
+        with bucket.lock:
+            _tell(bucket, group, failure)
+            _hand_on(bucket, group)
     except BaseException:
         _lose(bucket, group)
         _hand_on(bucket, group)
         raise
-    with bucket.lock:
-        if failure is not None:
-            _fail(bucket, group, failure)
-        elif group.count:
-            bucket.publish(group)
-        _hand_on(bucket, group)
+
+
+def _tell(bucket: Bucket, group: Gathering, failure: Failure | None) -> None:
+    """Publish a group that is on disk, or fail it. Under the lock."""
+    if failure is not None:
+        _fail(bucket, group, failure)
+    elif group.count:
+        bucket.publish(group)
 
 
 def _lose(bucket: Bucket, group: Gathering) -> None:
@@ -275,15 +280,12 @@ def _lead_in_place(bucket: Bucket, group: Gathering) -> None:
         failure = _prepared(bucket, group)
         if failure is None and group.count:
             failure = _durably(bucket, group)
+        _tell(bucket, group, failure)
     except BaseException:
         _lose(bucket, group)
-        group.settled = True
         raise
-    if failure is not None:
-        _fail(bucket, group, failure)
-    elif group.count:
-        bucket.publish(group)
-    group.settled = True
+    finally:
+        group.settled = True
 
 
 def write_control(bucket: Bucket, kind: Type, value: bytes) -> None:

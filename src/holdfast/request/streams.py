@@ -59,9 +59,10 @@ class ObjectWriter(io.RawIOBase):
         view = memoryview(data).cast("B")  # type: ignore[arg-type]
         try:
             self._writer.write(view)
-        except BaseException:  # some of it is lost: there will be no object
+        except BaseException as error:  # some of it is lost: there will be no object
             writer, self._writer = self._writer, None
-            writer.give_up()
+            if isinstance(error, Exception):  # who is interrupted begins nothing else
+                writer.give_up()
             raise
         return len(view)
 
