@@ -110,11 +110,10 @@ def _wait(bucket: Bucket, gate: Lock, line: list[Lock], group: Gathering | None 
     except BaseException:  # a Ctrl-C
         heir = None
         with bucket.lock:
-            if group is not None and group.settled:
-                pass  # nobody waits any more, and who settled it goes through the line
-            elif gate in line:
+            waits = group is None or not group.settled  # else who settled it walks the line
+            if waits and gate in line:
                 line.remove(gate)
-            else:
+            elif waits:
                 heir = _heir(bucket)
         if heir is not None:
             heir.release()

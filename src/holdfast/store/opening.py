@@ -175,8 +175,7 @@ def open_on(
             gates=Gates(clock.monotonic_ns),
         )
         # Before anything can be written.
-        folders = [_under(root, folder) for folder in found.data_dirs]
-        left = closed.take(disk, root, settings.identity, folders)
+        left = closed.take(disk, root, settings.identity, _data_folders(root, found))
         return Store(
             settings,
             root,
@@ -268,12 +267,15 @@ def _under(root: str, folder: str) -> str:
 
 
 def _ground(disk: Disk, root: str, found: StoreFile, *, create: bool, part: str) -> FileSegments:
-    folders = [_under(root, folder) for folder in found.data_dirs]
-    open_files = _descriptors() // 2
+    open_files, folders = _descriptors() // 2, _data_folders(root, found)
     ground = FileSegments(disk, folders, create=create, open_files=open_files, part=part)
     if create and ground.listing():
         raise Corrupt(position=NAME, what="the store file is missing")
     return ground
+
+
+def _data_folders(root: str, found: StoreFile) -> list[str]:
+    return [_under(root, folder) for folder in found.data_dirs]
 
 
 def _descriptors() -> int:

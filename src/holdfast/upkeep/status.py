@@ -138,9 +138,8 @@ def place_of(directory: Directory, composite: bytes, space: bytes, address: str 
             return bucket.place(composite, space)
         except Moved:  # it is on its way between two processes: asked again until it is there
             directory.look_again()
-    hidden = (
-        space + HIDDEN
-    )  # behind its keys are parts of large objects, where a bucket may end too
+    # Behind its keys are parts of large objects, where a bucket may end too.
+    hidden = space + HIDDEN
     inside = space < bucket.start < hidden
     start = _bound(bucket.start) if inside else None
     stop = _bound(bucket.stop) if bucket.stop < hidden else None

@@ -255,10 +255,10 @@ class Upkeep:
 
     def _split_crowded(self) -> None:
         while self._crowded:
-            for bucket in list(self._crowded.values()):  # writers add others meanwhile
-                if not bucket.closed and not bucket.broken:
-                    self._attempt(partial(self._placement.split_full, bucket, self._pace))
-                self._crowded.pop(bucket.id)
+            bucket, *_ = self._crowded.values()  # taken at once: writers add others
+            if not bucket.closed and not bucket.broken:
+                self._attempt(partial(self._placement.split_full, bucket, self._pace))
+            self._crowded.pop(bucket.id)
 
     def _look_at(self, bucket: Bucket) -> None:
         """What is due of a bucket: what fails there keeps none of the rest from its turn."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from crc32c import crc32c
 
-import holdfast
 from holdfast.engines.memory import MemoryDisk
 from holdfast.log.group import Kind, seal_head
 from holdfast.log.records import Type, encode
@@ -62,7 +61,5 @@ def test_a_repair_takes_no_record_from_within_a_damaged_value() -> None:
     at = data.rindex(b"xxxx")
     rewrite(disk, path, data[:at] + b"y" + data[at + 1 :])
     store = opened(disk, 2)
-    report = store.check(repair=True)
-    victim = store.namespace("victim")
-    assert not victim.exists("safe") or victim.get("safe") == b"1"
-    assert isinstance(report, holdfast.CheckReport)
+    store.check(repair=True)
+    assert store.namespace("victim").get("safe") == b"1"

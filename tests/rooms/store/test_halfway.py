@@ -22,23 +22,12 @@ from holdfast.store.opening import open_on
 from holdfast.store.restore import restore_on
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
-from holdfast.testing.disk import Around, CrashDisk, FailingDisk, Kind
+from holdfast.testing.disk import CrashDisk, FailingDisk
 from holdfast.upkeep.backup import back_up
 from holdfast.views.memory_view import MemoryView
 
 MIB = 1 << 20
 WAIT_S = 20
-
-
-class Once(Around):
-    """Refuses one sync when it is told to."""
-
-    armed = False
-
-    def before(self, kind: Kind) -> None:
-        if self.armed and kind == "sync":
-            self.armed = False
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def opened(disk: Disk, seed: int = 1) -> Store:
@@ -109,11 +98,9 @@ def test_an_append_of_many_records_follows_its_object(monkeypatch: pytest.Monkey
 
         monkeypatch.setattr(Directory, "add", between)
         (bucket,) = store.placement.directory
-        store.placement.split_full(bucket, lambda: None)
-        if not told:  # it was not full
-            child = store.placement._split(bucket, lambda: None)
-            assert child is not None
-            store.placement.directory.add(child)
+        child = store.placement._split(bucket, lambda: None)
+        assert child is not None
+        store.placement.directory.add(child)
         assert told == [9_000 + MIB + 1]
 
 
@@ -121,13 +108,13 @@ def test_an_append_of_many_records_follows_its_object(monkeypatch: pytest.Monkey
 def test_a_backup_makes_durable_what_it_links(*, killed: bool) -> None:
     """The key block of a segment was written, and its sync failed or the process ended."""
     crash = CrashDisk(MemoryDisk())
-    disk = Once(crash)
+    disk = FailingDisk(crash, 0, kinds=frozenset({"sync"}))
     store = opened(disk)
     ns = store.namespace("acme")
     for number in range(60):
         ns.put(f"k{number:03}", bytes([number]) * 2_000)
     (bucket,) = store.placement.directory
-    disk.armed = True
+    disk._span = range(disk.calls + 1, disk.calls + 2)
     with pytest.raises(StorageFailed):
         seal(bucket, min(bucket.log.ended))
     if killed:
@@ -177,7 +164,7 @@ def test_a_bucket_that_cannot_be_opened_after_a_repair_is_damaged(
 
     monkeypatch.setattr("holdfast.bucket.birth.recover", refused)
     assert not store.check(repair=True).ok
-    if not failing:
-        with pytest.raises(Corrupt):
-            store.namespace("acme").get("k1")
+    assert failing == []
+    with pytest.raises(Corrupt):
+        store.namespace("acme").get("k1")
     store.close()
