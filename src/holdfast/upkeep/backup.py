@@ -313,15 +313,14 @@ class Target:
             for at in range(0, stop, CHUNK_BYTES):
                 file.write(at, [source.read(at, min(stop, at + CHUNK_BYTES))])
                 self._pace()
-            file.sync()
         finally:
             file.close()
 
     def _told(self, log: Log, info: SegmentInfo) -> BackupFile:
-        """Read a file of the backup as it lies there: its groups verify, this is its digest."""
+        """Make a file of the backup durable and read it as it lies: its groups verify; its digest."""
         file = self._disk.open(f"{self._path}/{file_name(log.bucket, info.number)}")
         try:
-            file.sync()  # of a link: its key block may never have been, a crash or an error between
+            file.sync()  # a link's too: its key block may never have been, for a crash or an error
             self._verify(log, info, file)
             size = file.size()
             return BackupFile(log.bucket, info.number, size, digest_of(file, size, self._pace))
