@@ -317,7 +317,7 @@ class Target:
             file.close()
 
     def _told(self, log: Log, info: SegmentInfo) -> BackupFile:
-        """Make a file of the backup durable and read it as it lies: its groups verify; its digest."""
+        """Make a file of the backup durable, and read it: its groups verify, this is its digest."""
         file = self._disk.open(f"{self._path}/{file_name(log.bucket, info.number)}")
         try:
             file.sync()  # a link's too: its key block may never have been, for a crash or an error
