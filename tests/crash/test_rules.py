@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,32 @@ def test_the_dead_stay_dead_when_wall_time_was_set_back(machine: Machine) -> Non
     assert list(again.list()) == ["long"]
 
 
+@pytest.mark.parametrize("looked_up", ["get", "get_many", "list", "stat", "exists"])
+@pytest.mark.parametrize("reopened", [False, True])
+def test_what_was_told_dead_stays_dead_without_any_upkeep(
+    machine: Machine, looked_up: str, *, reopened: bool
+) -> None:
+    """The first look behind an opening, or amid a long collect: no tick wrote a mark before."""
+    store = machine.open()
+    store.namespace("n").put_many([("brief", b"x")], ttl=20)
+    store.namespace("n").put("long", b"x", ttl=10_000)
+    if reopened:
+        store.close()
+        store = machine.open()
+    machine.clock.advance(20 * SECOND_NS)
+    space = store.namespace("n")
+    look: dict[str, Callable[[], object]] = {
+        "get": lambda: space.mapping().get("brief"),
+        "get_many": lambda: space.get_many(["brief"])[0],
+        "list": lambda: "brief" in list(space.list()),
+        "stat": lambda: space.exists("brief") and space.stat("brief"),
+        "exists": lambda: space.exists("brief"),
+    }
+    assert not look[looked_up]()
+    machine.clock.step_wall(-3_600 * SECOND_NS)
+    assert list(machine.open().namespace("n").list()) == ["long"]
+
+
 def test_a_crash_shortens_a_life_by_no_more_than_a_mark(machine: Machine) -> None:
     store = machine.open()
     store.namespace("n").put("a", b"x", ttl=60)
@@ -163,6 +190,16 @@ def test_a_crash_shortens_a_life_by_no_more_than_a_mark(machine: Machine) -> Non
         now = store.placement.settings.time.now_ns()
         assert began <= now <= began + TIME_MARK_NS
     assert store.namespace("n").exists("a")
+
+
+def test_a_store_closed_in_peace_shortens_no_life(machine: Machine) -> None:
+    for _ in range(3):
+        store = machine.open()
+        assert store.placement.settings.time.now_ns() == machine.clock.wall_ns()
+        store.namespace("n").put("a", b"x", ttl=60)
+        machine.clock.advance(30 * SECOND_NS)
+        store.tick(10)
+        store.close()
 
 
 def test_bucket_time_never_goes_back(machine: Machine) -> None:

@@ -105,7 +105,7 @@ class Bucket(Reader):
         self.closed_at: Position | None = None
         self.born_at = self.frozen_at = log.position
         self.broken: str | None = None
-        self.closed = self.leading = self.crowded = self.may_expire = False
+        self.closed = self.leading = self.crowded = self._may_expire = False
         self.weight = self.special = self.opened_version = self.time_mark = 0
         self.marked_at = log.stop  # where the log ended when its last mark was written
         self.idle_since = (log.stop, settings.clock.monotonic_ns())
@@ -116,6 +116,17 @@ class Bucket(Reader):
         self.reads: dict[bytes, counted.Reads] = {}  # by namespace that has a purse
         self.gathers = self.durable  # no store goes a way of its own
         self.meter()
+
+    @property
+    def may_expire(self) -> bool:
+        """Whether an object here may have an expiry; the store's time is bound as long."""
+        return self._may_expire
+
+    @may_expire.setter
+    def may_expire(self, may: bool) -> None:
+        self._may_expire = may
+        if may:
+            self.time.bind()
 
     def meter(self) -> None:
         """Charge from now on, if there is a purse: single stores go another way then."""
@@ -248,7 +259,7 @@ class Bucket(Reader):
         if table is Table.KEYS:
             if row and needs_care(row):
                 self.special += 1
-            if row[EXPIRES_SLICE] != NEVER:
+            if row and row[EXPIRES_SLICE] != NEVER:
                 self.may_expire = True
 
     def unstage(self, changes: list[tuple[Table, bytes, bytes]]) -> None:

@@ -42,6 +42,7 @@ from holdfast.store.ownership import (
 )
 from holdfast.store.restore import refuse_others
 from holdfast.store.store import Store
+from holdfast.store.timemark import TimeMark
 from holdfast.views.memory_view import MemoryView
 from holdfast.views.open_views import OpenViews
 from holdfast.views.port import View
@@ -156,6 +157,7 @@ def open_on(
         mapped = in_place and sync != "always"
         logs = AheadDisk(mapped=mapped) if type(disk) is OsDisk else disk
         ground = _ground(logs, root, found, create=fresh, part=share.name)
+        mark = TimeMark(disk, root, share.name)
         views = _Views(_under(root, found.index_dir), real=real, given=open_view)
         if fresh:
             found = write_store_file(disk, root, found)
@@ -165,7 +167,7 @@ def open_on(
             open_view=views.open,
             drop_view=views.drop,
             clock=clock,
-            time=BucketTime(clock),
+            time=BucketTime(clock, mark.adopt(), mark.write),
             entropy=entropy,
             sync=sync,
             bucket_bytes=bucket_bytes,

@@ -391,6 +391,7 @@ class Store(Money, SearchingAll):
             self.placement.directory.closed = True
             try:
                 failed = self._close_buckets()
+                self._settings.time.end()
                 if failed is None:
                     closed.put_if_clean(self.disk, self.path, self._settings, told)
             finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heappop
 from weakref import WeakKeyDictionary
 
@@ -24,6 +24,11 @@ from holdfast.views.port import Table
 BATCH = 200
 SEEN_MOST = 50  # batches of rows that may turn out to be of what is gone already
 NEVER = 1 << 64
+
+
+def is_over(buckets: Iterable[Bucket]) -> bool:
+    """Whether nothing in these has an expiry, as far as anybody has seen."""
+    return not any(bucket.may_expire for bucket in list(buckets))
 
 
 def due_keys(bucket: Bucket) -> Iterator[list[bytes]]:

@@ -28,7 +28,6 @@ from holdfast.limits import (
     OVERLAY_BYTES,
     OVERLAY_RECORDS,
     SYNC_MARK_S,
-    TIME_MARK_NS,
     UNABSORBED_BYTES,
     UNABSORBED_RECORDS,
 )
@@ -67,17 +66,15 @@ class Upkeep:
 
     def __init__(self, corridor: Corridor) -> None:
         self._corridor = corridor
-        self._placement = corridor.placement
-        self._settings = corridor.placement.settings
+        self._placement, self._settings = corridor.placement, corridor.placement.settings
         self._clock = self._settings.clock
         self._turn = RLock()
-        self._stop = Event()
-        self._wake = Event()
+        self._stop, self._wake = Event(), Event()
         self._thread: Thread | None = None
         self._syncing: Syncing | None = None
         self.pacer = Pacer(MACHINE.thread_ns, MACHINE.sleep)
         self._synced_ns = self._shrunk_ns = self._clock.monotonic_ns()
-        self._swept_ns = self._synced_ns - SWEEP_NS  # after an open there may be something
+        self._swept_ns = self._synced_ns - SWEEP_NS  # an open may have left something
         self._round: Iterator[None] | None = None  # what a tick left for the next
         self._until_ns: int | None = None
         self._asked: list[None] = []  # callers that wait for their turn
@@ -164,6 +161,7 @@ class Upkeep:
         self._until_ns = None if budget_s is None else now + round(budget_s * SECOND_NS)
         self._pace = pace
         self._settings.time.draw()
+        self._settings.time.mark_ahead()
         self._sync_intervals()
         if self._round is None:
             self._moved = False
@@ -211,6 +209,7 @@ class Upkeep:
                 self._pace()
             yield
         self._attempt(self._bound_memory)
+        self._settings.time.release(partial(expire.is_over, self._corridor.directory))
         yield
         now = self._clock.monotonic_ns()
         if now - self._shrunk_ns > SECOND_NS:
@@ -354,10 +353,11 @@ class Upkeep:
     def _mark_time(self, bucket: Bucket) -> None:
         """Write down how far bucket time may get, and what is known durable (rules 5, 7)."""
         now = bucket.time.now_ns()
-        if bucket.may_expire and now + TIME_MARK_NS // 2 > bucket.time_mark:
+        if bucket.may_expire and now > bucket.time_mark:  # the store's own covers what comes first
+            mark = bucket.time.mark_ns
             with commit.alone(bucket):
-                commit.write_mark(bucket, Type.TIME, now + TIME_MARK_NS)
-                bucket.time_mark = now + TIME_MARK_NS  # only now: a mark that failed is none
+                commit.write_mark(bucket, Type.TIME, mark)
+                bucket.time_mark = mark  # only now: a mark that failed is none
         elif bucket.wants_sync_mark(self._clock.monotonic_ns(), SYNC_MARK_S):
             with commit.alone(bucket):
                 commit.write_mark(bucket, Type.TIME, now)

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from holdfast.clock import BucketTime
-from holdfast.limits import CLOCK_DRAW_PERCENT
+from holdfast.limits import CLOCK_DRAW_PERCENT, TIME_MARK_NS
 from holdfast.testing.clock import SECOND_NS, ManualClock
 
 
@@ -64,3 +64,88 @@ def test_a_step_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
             clock.advance(SECOND_NS)
             time.draw()
         assert (time.steps, len(caplog.records)) == (steps, steps)
+
+
+class Written:
+    """Where marks are written, and a disk that may refuse them."""
+
+    def __init__(self) -> None:
+        self.marks: list[int] = []
+        self.refuses = False
+
+    def write(self, time_ns: int) -> bool:
+        if not self.refuses:
+            self.marks.append(time_ns)
+        return not self.refuses
+
+
+def test_bound_time_is_told_to_nobody_before_it_is_written_down() -> None:
+    clock, written = ManualClock(), Written()
+    time = BucketTime(clock, 0, written.write)
+    clock.advance(100 * SECOND_NS)
+    time.now_ns()
+    assert written.marks == []  # nothing expires
+    time.bind()
+    for passed_ns in (1, SECOND_NS, 9 * SECOND_NS, 11 * SECOND_NS, 3_600 * SECOND_NS):
+        clock.advance(passed_ns)
+        assert time.now_ns() <= written.marks[-1] <= time.now_ns() + TIME_MARK_NS
+    count = len(written.marks)
+    clock.advance(TIME_MARK_NS // 2 - 1)
+    time.mark_ahead()
+    assert len(written.marks) == count  # half of it is left
+    clock.advance(2)
+    time.mark_ahead()
+    assert len(written.marks) == count + 1
+
+
+def test_crash_after_crash_time_gains_no_more_than_the_lives_took() -> None:
+    """By 10 s each, a process that ends in a loop would end every life over night."""
+    clock, written = ManualClock(), Written()
+    began = clock.wall_ns()
+    for _ in range(100):
+        time = BucketTime(clock, max(written.marks, default=0), written.write)
+        time.bind()
+        clock.advance(SECOND_NS)
+        time.now_ns()
+    assert written.marks[-1] - began <= 2 * 100 * SECOND_NS + TIME_MARK_NS
+
+
+def test_marks_end_where_nothing_expires_any_more() -> None:
+    clock, written = ManualClock(), Written()
+    time = BucketTime(clock, 0, written.write)
+    time.bind()
+    answers = iter([True, False])  # a put came between the two looks
+    time.release(lambda: next(answers))
+    clock.advance(20 * SECOND_NS)
+    assert time.now_ns() <= written.marks[-1]
+    time.release(lambda: True)
+    count = len(written.marks)
+    clock.advance(20 * SECOND_NS)
+    time.mark_ahead()
+    assert time.now_ns() > written.marks[-1]
+    assert len(written.marks) == count
+    time.bind()
+    assert time.now_ns() <= written.marks[-1]
+
+
+def test_an_end_takes_the_rest_of_a_mark_back() -> None:
+    clock, written = ManualClock(), Written()
+    time = BucketTime(clock, 0, written.write)
+    time.bind()
+    time.end()
+    assert written.marks[-1] == time.now_ns() == clock.wall_ns()
+    clock.advance(20 * SECOND_NS)
+    time.now_ns()
+    assert written.marks[-1] < time.now_ns()  # the folder may be another's by now
+
+
+def test_time_goes_on_where_no_mark_can_be_written() -> None:
+    clock, written = ManualClock(), Written()
+    time = BucketTime(clock, 0, written.write)
+    time.bind()
+    written.refuses = True
+    clock.advance(100 * SECOND_NS)
+    assert time.now_ns() == clock.wall_ns()
+    written.refuses = False
+    clock.advance(2 * SECOND_NS)
+    assert time.now_ns() <= written.marks[-1]
