@@ -121,6 +121,11 @@ class BucketTime:
             self._write_mark(self.now_ns(), self._ahead() // 2)
 
     @property
+    def told_ns(self) -> int:
+        """The latest time that anybody was told."""
+        return self._last
+
+    @property
     def mark_ns(self) -> int:
         """How far time may get, by what is written down; for who keeps a mark of his own."""
         return max(self._written, self.now_ns())

@@ -12,6 +12,7 @@ from holdfast.bucket.sessions import Sessions
 from holdfast.log.group import Group
 from holdfast.log.header import KeptNumbers
 from holdfast.log.log import Log
+from holdfast.store.timemark import TimeMark
 from holdfast.testing.simulator import Deviation, simulate
 
 SEEDS = 400
@@ -70,7 +71,12 @@ def _numbers_kept_of_writes_that_failed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Sessions, "forget", Sessions.settle)
 
 
+def _time_marks_not_written(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(TimeMark, "write", lambda *_: True)
+
+
 MUTANTS: list[Mutate] = [
+    _time_marks_not_written,
     _sync_that_syncs_nothing,
     _segments_end_unsynced,
     _highest_key_forgotten,

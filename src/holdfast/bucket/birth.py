@@ -7,6 +7,7 @@ that an opening in the middle of a split derives nothing.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from heapq import merge
 from itertools import groupby
 from operator import itemgetter
@@ -197,6 +198,17 @@ def _restore(opened: Bucket, found: Recovered, mark: Checkpoint | None) -> None:
     if after is None:
         rebuild(opened, found)
         return
+    try:
+        _replay(opened, found, mark, after)
+    except StorageFailed:  # a full disk has no room to bring the view up to date
+        rebuild(opened, found, in_memory=True)
+        return
+    if opened.state.records() > UNABSORBED_RECORDS:
+        _absorb_if_it_can(opened)
+
+
+def _replay(opened: Bucket, found: Recovered, mark: Checkpoint | None, after: Position) -> None:
+    """Apply what the view has not absorbed; where it turns out to be damaged, begin anew."""
     stop = _held_to(opened, mark)
     try:
         if opened.births:  # a child may read through it: what is wrong is to be found now
@@ -211,9 +223,6 @@ def _restore(opened: Bucket, found: Recovered, mark: Checkpoint | None) -> None:
         if not _view_is_bad(opened):
             raise
         rebuild(opened, found)
-        return
-    if opened.state.records() > UNABSORBED_RECORDS:
-        checkpoint(opened)
 
 
 def _absorbed(opened: Bucket, mark: Checkpoint | None) -> Position | None:
@@ -299,11 +308,16 @@ def _view_is_bad(opened: Bucket) -> bool:
     return False
 
 
-def rebuild(opened: Bucket, found: Recovered | None = None) -> None:
+def rebuild(opened: Bucket, found: Recovered | None = None, *, in_memory: bool = False) -> None:
     """Derive the state again from key blocks and log, then the view from that.
 
     Readers see the state of before until the new one is whole, so a log that
     cannot be read leaves everything as it was.
+
+    Args:
+        opened: the bucket.
+        found: its log, where it is being opened; None where it is open.
+        in_memory: leave the view blank and its room on the disk to others.
     """
     log = opened.log
     fresh = State(MemoryView())  # with nothing below it until the view is cleared
@@ -319,11 +333,23 @@ def rebuild(opened: Bucket, found: Recovered | None = None) -> None:
             special += _fold_key(opened, fresh, key, listed)
     opened.begin_anew(fresh, special)
     blank = _is_blank(opened.view)
-    if not blank:
+    if in_memory:
+        opened.view.shrink(blank=True)
+    elif not blank:
         with opened.view.writer() as writer:
             writer.clear()
     fresh.view = opened.view
-    if found is None or not blank or fresh.records() >= LITTLE_RECORDS:
+    if in_memory:
+        return
+    if found is None:
+        checkpoint(opened)
+    elif not blank or fresh.records() >= LITTLE_RECORDS:
+        _absorb_if_it_can(opened)
+
+
+def _absorb_if_it_can(opened: Bucket) -> None:
+    """Absorb what an opening replayed; where the disk has no room, upkeep tries again."""
+    with suppress(StorageFailed):
         checkpoint(opened)
 
 

@@ -34,6 +34,7 @@ STRETCH = 4  # times its size that a segment may have before a writer waits for 
 LATE_PART = 8  # of a segment: so much more and a sync beside the writers is asked for again
 LEFT = "a segment that could not be begun could not be cleared away"
 LOST = "a sync failed: what was written since the last one may be lost"
+NO_SEGMENT = "no new segment could be begun"
 
 
 def write_through(bucket: Bucket) -> None:
@@ -428,8 +429,20 @@ def _restart(bucket: Bucket, error: OSError) -> HoldfastError:
             return StorageFailed(bucket=bucket.id, errno=name, cause=str(error))
     except OSError as again:
         error = again
-    bucket.broken = f"{name}: no new segment could be begun"
+    why = LEFT if isinstance(error, LeftBehind) else NO_SEGMENT if lost is None else LOST
+    bucket.broken = f"{name}: {why}"
     return OutcomeUnknown(bucket=bucket.id, errno=name, cause=str(error))
+
+
+def go_on(bucket: Bucket) -> None:
+    """Begin the segment that could not be begun, if that is all that is wrong: there is room now.
+
+    What was cut off stays cut off, so who was told OutcomeUnknown wrote nothing.
+    """
+    with bucket.lock:
+        if bucket.broken is not None and bucket.broken.endswith(NO_SEGMENT):
+            _switch_with_reserve(bucket)
+            bucket.broken = None
 
 
 def _save_unsynced(bucket: Bucket) -> OSError | None:

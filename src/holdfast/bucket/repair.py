@@ -93,8 +93,9 @@ class DamagedView(View):
         """None."""
         return 0
 
-    def shrink(self) -> int:
+    def shrink(self, *, blank: bool = False) -> int:
         """There is nothing to give back."""
+        del blank
         return 0
 
     def close(self) -> None:

@@ -49,6 +49,7 @@ RUN_BYTES = WINDOW_BYTES  # of small writes in a row are worth zeros ahead: shor
 SMALL_BYTES = 16 * KIB  # from here on a write goes by call
 CLAIM_BYTES = 4 * MIB  # of a file are there before blocks are asked for ahead of large writes:
 CLAIM_BYTES_MOST = 16 * MIB  # as many as they have, up to so many, so that it is asked seldom
+ROOMY_BYTES = 64 * MIB  # that are free, or nothing is taken ahead: many files are written
 OPEN_WINDOWS = 16  # each holds a descriptor of its own, on top of those that are counted
 IN_PLACE = frozenset(("ext2", "ext3", "ext4", "xfs", "tmpfs"))  # no copy on write
 CLAIMED = frozenset(("ext4",))  # where blocks that are asked for are worth it, as measured
@@ -138,7 +139,7 @@ class AheadFile(OsFile):
 
     def _claim(self, start: int, stop: int) -> None:
         """Have the disk set blocks aside for a write from ``start`` to ``stop``, and behind it."""
-        if start < CLAIM_BYTES or start != self._stop:
+        if start < CLAIM_BYTES or start != self._stop or not self._is_roomy():
             return
         try:
             end = stop + min(start, CLAIM_BYTES_MOST)
@@ -149,6 +150,9 @@ class AheadFile(OsFile):
 
     def _go_ahead(self, start: int, stop: int) -> None:
         """Have zeros behind a write from ``start`` to ``stop``, to the end of its last block."""
+        if not self._is_roomy():
+            self._run = 0
+            return
         block = stop // WINDOW_BYTES * WINDOW_BYTES
         end = block + WINDOW_BYTES
         try:
@@ -162,6 +166,11 @@ class AheadFile(OsFile):
                 self._windows.opened(self)
         except OSError:
             self._run = 0  # the write goes by call, and says so if it cannot; later again
+
+    def _is_roomy(self) -> bool:
+        """Whether the disk has so much that what is taken ahead is missed by nobody."""
+        told = os.fstatvfs(self._fd)
+        return told.f_bavail * told.f_frsize >= ROOMY_BYTES
 
     def _clear(self, start: int, stop: int) -> None:
         """Write zeros, in pieces that begin where one of their size would."""

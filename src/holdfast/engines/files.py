@@ -356,6 +356,8 @@ class FileSegments(Segments):
                 if size and self._disk.open(path).size() == size:
                     return True
                 self._disk.unlink(path)
+            if size > self._disk.free_bytes(folder):
+                return False
             if size:
                 self._fill(path, size)
             self._disk.sync_folder(folder)

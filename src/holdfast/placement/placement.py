@@ -406,17 +406,18 @@ class Placement:
             if child.lender is bucket:
                 child.finish_birth(pace)
 
-    def rebuild(self, bucket: Bucket) -> None:
+    def rebuild(self, bucket: Bucket, *, in_memory: bool = False) -> None:
         """Throw a bucket's view away and derive it again from its log.
 
-        Its writers wait and nobody splits it; readers go on.
+        Its writers wait and nobody splits it; readers go on. ``in_memory``: no view is
+        written, and the disk has its room.
         """
         with self.changing:
             if bucket.closed:
                 return
             self._settle(bucket)
             with bucket.absorbing, commit.alone(bucket):
-                birth.rebuild(bucket)
+                birth.rebuild(bucket, in_memory=in_memory)
 
     # -- shrinking ----------------------------------------------------------------
 

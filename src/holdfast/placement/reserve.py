@@ -3,7 +3,9 @@
 A segment and a quarter are the collectors': evacuating one segment needs at most
 that. Another quarter is for deletes, locks and time marks, and to begin new
 segments. Measured by the largest segment there is, so a small store sets little
-aside; it grows with the store, by doubling.
+aside; it grows with the store, by doubling. Each bucket adds the pages in which its
+log goes on: deletes that fall everywhere need one of each. The largest view adds what
+it takes, as a commit may write all of it anew, but no more than a segment does.
 """
 
 from __future__ import annotations
@@ -16,10 +18,15 @@ from holdfast.bucket.dormant import Dormant
 from holdfast.bucket.settings import Settings
 
 QUARTERS: Final = 6  # of a segment that are set aside
-COLLECTORS: Final = (5, 4, 2)  # that stay aside when there is not room for all
+COLLECTORS: Final = 5  # that stay aside when there is not room for all, or ...
+STEPS: Final = 32  # ... as many parts of them as there is room for: who deletes gets none of it
 ROOM: Final = 2  # segments that must be free for growth, and before the reserve is lent
+PLENTY: Final = 4  # the same, where the reserve is lent: it is filled from that
 LEAST_BYTES: Final = 8 << 10  # that must be free, or a log might not go on
 SMALLEST: Final = 64 << 10  # segment that is reckoned with
+LAST_BYTES: Final = 64 << 10  # that stay aside while the rest is lent: a log may have to begin anew
+EACH_BYTES: Final = 8 << 10  # for a bucket: the page its log ends in, and that of a new segment
+EACH_PART: Final = 64  # of the bound of a bucket, where that is less
 
 
 class Reserve:
@@ -33,11 +40,15 @@ class Reserve:
         self._ground = settings.ground
         self._most = settings.segment_bytes
         self._segment = min(SMALLEST, self._most)
+        self._each = min(EACH_BYTES, settings.bucket_bytes // EACH_PART)
+        self._buckets = 1
+        self._view = 0
 
     def fit(self, buckets: Iterable[Bucket]) -> None:
-        """Set aside what the largest segment asks for."""
-        largest = 0
-        for bucket in buckets:
+        """Set aside what the largest segment asks for, and what each bucket adds."""
+        largest, listed = 0, list(buckets)
+        self._view = max(self._view, min(self._most, _largest_view(listed)))
+        for bucket in listed:
             if isinstance(bucket, Dormant):
                 largest = max(largest, bucket.told.largest)
             else:
@@ -47,6 +58,8 @@ class Reserve:
                 break
         while self._segment < min(largest, self._most):
             self._segment = min(2 * self._segment, self._most)
+        while self._buckets < len(listed):
+            self._buckets *= 2
         self.fill()
 
     def fill(self) -> bool:
@@ -55,13 +68,13 @@ class Reserve:
 
     def keep_for_collectors(self) -> None:
         """Leave the quarter to deletes; as much of the rest as there is room for stays aside."""
-        for count in COLLECTORS:
-            if self._ground.reserve(self._quarters(count)):
+        for part in range(STEPS, 0, -1):
+            if self._ground.reserve(self._quarters(COLLECTORS) * part // STEPS):
                 return
 
     def lend(self) -> None:
-        """Give it all back, to be filled again soon."""
-        self._ground.reserve(0)
+        """Give back all but the last of it, to be filled again soon."""
+        self._ground.reserve(min(LAST_BYTES, self._quarters(1)))
 
     def can_go_on(self, bucket: str) -> bool:
         """Whether a bucket's log can take what is not growth."""
@@ -69,7 +82,21 @@ class Reserve:
 
     def is_roomy(self, bucket: str) -> bool:
         """Whether a bucket's disk has room to grow."""
-        return self._ground.free_bytes(bucket) >= ROOM * self._segment
+        return self._ground.free_bytes(bucket) >= ROOM * self._unit
+
+    def has_plenty(self, bucket: str) -> bool:
+        """Whether it is enough, for a disk that was full, with all of the reserve lent."""
+        return self._ground.free_bytes(bucket) >= PLENTY * self._unit
+
+    @property
+    def _unit(self) -> int:
+        return self._segment + self._view + self._buckets * self._each
 
     def _quarters(self, count: int) -> int:
-        return self._segment * count // 4
+        return self._unit * count // 4
+
+
+def _largest_view(buckets: list[Bucket]) -> int:
+    """Bytes on disk of the largest view, as a power of two; buckets that sleep are not asked."""
+    taken = (bucket.view.disk_bytes() for bucket in buckets if not bucket.dormant)
+    return 1 << max(taken, default=0).bit_length()

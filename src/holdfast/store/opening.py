@@ -30,6 +30,7 @@ from holdfast.limits import (
 )
 from holdfast.log.header import Identity
 from holdfast.placement.placement import WHOLE, Share
+from holdfast.placement.reserve import LEAST_BYTES
 from holdfast.request import arguments
 from holdfast.store import closed
 from holdfast.store.ownership import (
@@ -273,6 +274,8 @@ def _ground(disk: Disk, root: str, found: StoreFile, *, create: bool, part: str)
     ground = FileSegments(disk, folders, create=create, open_files=open_files, part=part)
     if create and ground.listing():
         raise Corrupt(position=NAME, what="the store file is missing")
+    if ground.free_bytes(NAME) < LEAST_BYTES:
+        ground.reserve(0)  # what an opening writes must have room; upkeep fills it again
     return ground
 
 

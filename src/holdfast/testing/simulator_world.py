@@ -24,6 +24,7 @@ from holdfast.store.opening import open_on
 from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.testing.disk import FOREVER, MODES, CrashDisk, FailingDisk, Kind
 from holdfast.testing.simulator_model import Model, Name, Seen, Sent, Step, brief, unexplained
+from holdfast.upkeep import expire
 from holdfast.views.memory_view import MemoryView
 from holdfast.views.port import Table, View
 from holdfast.views.state import SIDE, TABLES, Tally
@@ -146,6 +147,7 @@ class World:
         self.points = self.crashes = self.most_buckets = 0
         self.life = 0
         self.last_ns = 0  # bucket time when the last life ended
+        self.bound_ns = 0  # the same, if the next may not begin before it
         self.log: list[str] = []
 
     # -- lives ------------------------------------------------------------------------
@@ -153,6 +155,7 @@ class World:
     def open(self, cut_at: int | None, start: MemoryDisk | None) -> None:
         """Begin a life on what the last one left; PowerCut at its ``cut_at``-th point."""
         self.life += 1
+        self.is_open = False
         self.disk = self.new_disk(start, cut_at)
         self.faulty = self._faults()
         if self.settings.views == "older":
@@ -166,6 +169,7 @@ class World:
             entropy=self.entropy,
             open_view=self.new_view,
         )
+        self.is_open = True
 
     def _faults(self) -> Faulty | None:
         """What the disk of this life will refuse, and when; armed at once in a few lives."""
@@ -210,11 +214,22 @@ class World:
         self.in_flight = ()
         if self.settings.sync != "always":
             self.model.numbers.answered.clear()  # a crash may take what was not durable
-        if hasattr(self, "store"):
-            self.last_ns = self.now_ns()
+        self._note_time()
         if self.settings.steps_back:
-            self.clock.step_wall(-self.chance.randrange(4_000_000_000))
+            self.clock.step_wall(-self.chance.randrange(4_000_000_000_000))
         return self.disk.after_cut(mode, self.chance.randrange(1 << 30))
+
+    def _note_time(self) -> None:
+        """How far bucket time got, and what of that the next life may not fall behind."""
+        if not self.is_open:  # who opened it may have written a mark
+            self.last_ns = max(self.last_ns, self.clock.wall_ns()) + TIME_MARK_NS
+            return
+        time = self.store.placement.settings.time
+        refused = self.faulty is not None and self.faulty.failed
+        bound = not (refused or expire.is_over(self.store.placement.directory))
+        self.bound_ns = time.told_ns if bound else 0
+        time.release(lambda: True)  # nobody writes down what is only looked at from outside
+        self.last_ns = self.now_ns()
 
     # -- looking ----------------------------------------------------------------------
 
@@ -240,6 +255,8 @@ class World:
         model = self.model
         if now > max(self.last_ns, self.clock.wall_ns()) + TIME_MARK_NS:
             raise Deviation("bucket time jumped ahead by more than a mark")
+        if now < self.bound_ns:
+            raise Deviation("bucket time went back")
         seen = self.look()
         possible = [*model.steps, *model.doubtful]
         names = model.durable.keys() | {e.name for step in possible for e in step.effects}

@@ -11,25 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from operator import itemgetter
 from typing import Final
 
 from holdfast.bucket import collect as collector
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.checkpoint import Pace, checkpoint, never, no_pace
+from holdfast.bucket.checkpoint import Pace, never
 from holdfast.bucket.collect import Collected
 from holdfast.errors import HoldfastError
 from holdfast.log.log import Position
 from holdfast.placement.placement import Placement
 from holdfast.upkeep.space import Held, Space, dead_of, figures
+from holdfast.upkeep.squeeze import Squeeze
 
 # Live shares up to which segments are moved, one after the other: the dead ones first.
 SHARES: Final = (0.5, 0.7, 0.85, 0.95)
-OVERHEAD: Final = 64  # of what is evacuated that its commit groups may take beside
-MARGIN_BYTES: Final = 4 << 10  # for a new segment and what the log says of itself
-GAIN_BYTES: Final = 2 << 10  # dead in a segment that is worth moving on a full disk
-SQUEEZED: Final = 16  # segments moved in one go while somebody waits
-ROOMY: Final = 3  # segments that are free: enough for now
 AT_ONCE_BYTES: Final = 4 << 20  # moved before what held them is dropped, where there is room
 SHRUNK_BYTES: Final = 1 << 20  # of a view that may be worth a copy without its free pages
 LOOKS: Final = 16  # at the whole store while its buckets are collected
@@ -49,22 +44,39 @@ class Reclaim:
         self._space = Space(self._segment_bytes)
         self._tried: dict[tuple[str, float], Position] = {}
         self._shrunk: dict[str, Position | None] = {}  # what views had absorbed when that was tried
+        self.squeeze = Squeeze(placement)
         self.failures: list[Exception] = []
 
     def on_demand(self, mode: str, pace: Pace) -> Collected:
         """Collect every bucket: "copying", "compacting", or "auto" for what suits each segment.
 
-        Raises what stopped the first bucket that failed, after the others had their turn.
+        On a full disk first what is deadest, wherever it is. Raises what stopped the first bucket
+        that failed, after the others had their turn.
         """
         done = Collected()
         self.failures = []
+        if mode != "copying" and self._is_short():
+            while (made := self.squeeze.make_room()).segments and self._is_short():
+                done.add(made)
+            done.add(made)
+            if self._is_short():
+                self.failures = [] if done.segments else self.squeeze.failures
+                return self._done(done)
         for bucket in list(self._placement.directory):
             self._attempt(bucket, partial(self._collect, mode, done, pace))
         if mode == "auto":
             self._keep_bound(done, pace)
+        return self._done(done)
+
+    def _done(self, done: Collected) -> Collected:
         if self.failures:
             raise self.failures[0]
         return done
+
+    def _is_short(self) -> bool:
+        """Whether a disk has room for nothing but collecting."""
+        is_roomy = self._placement.reserve.is_roomy
+        return not all(is_roomy(bucket.id) for bucket in list(self._placement.directory))
 
     def due(self, pace: Pace, enough: Callable[[], bool]) -> None:
         """Bring the store under its bound, where it is over; ``failures`` tells what failed.
@@ -185,46 +197,6 @@ class Reclaim:
         with self._lent_reserve(bucket):
             numbers = collector.candidates(bucket, share, again=again)
             collector.collect(bucket, numbers, done, pace, enough=enough)
-
-    # -- a full disk ------------------------------------------------------------------
-
-    def squeeze(self) -> int:
-        """Collect the deadest segments of all buckets, each where its live records fit.
-
-        Nothing may fail for want of room here: a log that cannot go on only reads.
-        Returns bytes of the segments that were dropped.
-        """
-        done = Collected()
-        self.failures = []
-        found: list[tuple[int, int, Bucket]] = []
-        for absorb in (False, True):
-            for bucket in list(self._placement.directory):
-                self._attempt(bucket, partial(self._find, found, absorb))
-            if found:
-                break
-        for live, number, bucket in sorted(found, key=itemgetter(0))[:SQUEEZED]:
-            room = self._ground.free_bytes(bucket.id)
-            if live + live // OVERHEAD + MARGIN_BYTES > room or room > ROOMY * self._segment_bytes:
-                break
-            self._attempt(bucket, partial(self._collect_one, number, done))
-        return sum(done.dropped.values())
-
-    @staticmethod
-    def _collect_one(number: int, done: Collected, bucket: Bucket) -> None:
-        collector.collect(bucket, [number], done, no_pace)
-
-    @staticmethod
-    def _find(found: list[tuple[int, int, Bucket]], absorb: bool, bucket: Bucket) -> None:  # noqa: FBT001 - of a partial
-        """The segments that are worth it. Absorbing takes room, too: only if nothing else helps."""
-        bucket.resolve_all()
-        if absorb:
-            checkpoint(bucket)
-        live = bucket.tally().live
-        found += [
-            (live.get(number, 0), number, bucket)
-            for number in collector.candidates(bucket, 1)
-            if bucket.log.ended[number].stop - live.get(number, 0) > GAIN_BYTES
-        ]
 
     @contextmanager
     def _lent_reserve(self, bucket: Bucket) -> Iterator[None]:

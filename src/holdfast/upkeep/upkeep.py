@@ -214,14 +214,12 @@ class Upkeep:
         now = self._clock.monotonic_ns()
         if now - self._shrunk_ns > SECOND_NS:
             self._shrunk_ns = now
-            self._attempt(lambda: self._placement.shrink(self._pace, self._is_called))
-            yield
-            self._attempt(self._reclaim_due)
-            yield
-            self._attempt(lambda: self._placement.lighten(self._pace, self._is_called))
-            yield
-            self._attempt(self._ease)
-            yield
+            shrink = lambda: self._placement.shrink(self._pace, self._is_called)  # noqa: E731
+            lighten = lambda: self._placement.lighten(self._pace, self._is_called)  # noqa: E731
+            tidy = () if self._corridor.pressure.full else (shrink, self._reclaim_due, lighten)
+            for chore in (*tidy, self._ease):
+                self._attempt(chore)
+                yield
         if now - self._swept_ns > SWEEP_NS:
             self._swept_ns = now
             self._attempt(lambda: expire.sweep_uploads(self._corridor, self._pace))
@@ -261,12 +259,16 @@ class Upkeep:
 
     def _look_at(self, bucket: Bucket) -> None:
         """What is due of a bucket: what fails there keeps none of the rest from its turn."""
+        if bucket.broken:
+            self._attempt(partial(commit.go_on, bucket))
         for chore in (self._keep, self._expire, self._mark_time):
             if not (bucket.closed or bucket.broken or self._stop.is_set()):
                 self._attempt(partial(chore, bucket))
         self._moved |= is_awaited(bucket)
 
     def _keep(self, bucket: Bucket) -> None:
+        if self._corridor.pressure.full:
+            return  # what there is of room is for deletes and collectors
         if bucket.view.damage is not None:  # found when its pages were read
             self._placement.rebuild(bucket)
         if bucket.lender is not None:
@@ -389,17 +391,14 @@ class Upkeep:
         now = self._clock.monotonic_ns()
         if self._making_room or now < self._next_room_ns:
             return False
-        reserve = self._placement.reserve
         with self._called_upon():
             self._making_room = True
             try:
-                reserve.lend()
-                freed = self._reclaim.squeeze()
+                freed = self._reclaim.squeeze.make_room().segments
             finally:
                 self._making_room = False
-                reserve.keep_for_collectors()
         self._next_room_ns = 0 if freed else self._clock.monotonic_ns() + SECOND_NS
-        for error in self._reclaim.failures:
+        for error in self._reclaim.squeeze.failures:
             self._note(error)
         return freed > 0
 

@@ -361,8 +361,17 @@ class LmdbLife:
             give_back()
         keep_sums(self.paths)
 
-    def shrink(self) -> int:
+    def disk_bytes(self) -> int:
+        """Bytes the data file takes on disk."""
+        try:
+            return self.paths.data.stat().st_blocks * BLOCK_BYTES
+        except FileNotFoundError:
+            return 0
+
+    def shrink(self, *, blank: bool = False) -> int:
         """Give free pages back to the disk, where they are much of the file; how many bytes.
+
+        Or all of it, with every row (``blank``), for which no room is needed.
 
         Waits for a write and holds up others; readers go on until the copy takes its place.
 
@@ -370,6 +379,10 @@ class LmdbLife:
             Corrupt, StorageFailed: it stays as it was. Moved: it was closed.
         """
         with self.writing, translated("view"):
+            if blank:
+                taken = self.disk_bytes()
+                self.discard()
+                return taken
             self._judge_all()
             with self._gate:
                 if type(self._readers) is Unopened:
@@ -392,7 +405,7 @@ class LmdbLife:
             self._known = None
 
     def discard(self) -> None:
-        """Forget the environment with its files: it is damaged, and will be written anew."""
+        """Forget the environment with its files: it will be written anew."""
         with self._gate, translated("view file"):
             self._shut()
             self._known = self.damage = None

@@ -14,6 +14,7 @@ An environment is a folder with ``data.mdb``, LMDB's ``lock.mdb`` and our
 
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
 import shutil
@@ -74,7 +75,7 @@ def judged(error: lmdb.Error, where: str) -> HoldfastError:
     """What an error of LMDB means: the disk or the system refused, or the file is damaged."""
     cause = type(error).__name__
     if error.code > 0 or isinstance(error, lmdb.PanicError):
-        return StorageFailed(errno=error.code, cause=cause)
+        return StorageFailed(errno=errno.errorcode.get(error.code, "?"), cause=cause)
     return Corrupt(position=where, why=cause)
 
 
@@ -86,7 +87,8 @@ def translated(where: str) -> Iterator[None]:
     except lmdb.Error as error:
         raise judged(error, where) from error
     except OSError as error:
-        raise StorageFailed(errno=error.errno, cause=type(error).__name__) from error
+        name = errno.errorcode.get(error.errno or 0, "?")
+        raise StorageFailed(errno=name, cause=str(error)) from error
 
 
 def verify(paths: Paths, *, walk: bool = False) -> Meta | None:
@@ -195,23 +197,32 @@ def open_environment(paths: Paths, map_bytes: int) -> tuple[lmdb.Environment, Ha
         shutil.rmtree(paths.copy, ignore_errors=True)  # a crash came between
         identity = paths.identity()
         _allocate_lock(paths.folder)
-        environment = lmdb.open(
-            str(paths.folder),
-            map_size=max(map_bytes, 2 * identity[2] if identity else 0),
-            metasync=True,
-            sync=True,
-            map_async=False,
-            writemap=False,
-            readahead=True,
-            max_dbs=len(NAMES),
-            lock=True,
-            lib_version=0,
-        )
         try:
-            return environment, _handles(environment)
+            return _opened(paths, max(map_bytes, 2 * identity[2] if identity else 0))
         except BaseException:
-            environment.close()
+            if identity is None:  # a full disk takes a part of it, which is no view
+                paths.data.unlink(missing_ok=True)
             raise
+
+
+def _opened(paths: Paths, map_bytes: int) -> tuple[lmdb.Environment, Handles]:
+    environment = lmdb.open(
+        str(paths.folder),
+        map_size=map_bytes,
+        metasync=True,
+        sync=True,
+        map_async=False,
+        writemap=False,
+        readahead=True,
+        max_dbs=len(NAMES),
+        lock=True,
+        lib_version=0,
+    )
+    try:
+        return environment, _handles(environment)
+    except BaseException:
+        environment.close()
+        raise
 
 
 def _allocate_lock(folder: Path) -> None:

@@ -20,7 +20,7 @@ from crc32c import crc32c
 
 from holdfast.limits import VIEW_KEY_BYTES
 from holdfast.views.lmdb_commit import Commit
-from holdfast.views.lmdb_life import AT_ONCE_BYTES, BLOCK_BYTES, MAP_BYTES, LmdbLife, Transaction
+from holdfast.views.lmdb_life import AT_ONCE_BYTES, MAP_BYTES, LmdbLife, Transaction
 from holdfast.views.lmdb_open import OURS, Handles, verify
 from holdfast.views.lmdb_rows import (
     CHECK_BYTES,
@@ -137,13 +137,6 @@ class LmdbView(LmdbLife, View):
     def writer(self) -> AbstractContextManager[Writer]:
         """Begin the one write transaction; committed durably when the context ends."""
         return Commit(self)
-
-    def disk_bytes(self) -> int:
-        """Bytes the data file takes on disk."""
-        try:
-            return self.paths.data.stat().st_blocks * BLOCK_BYTES
-        except FileNotFoundError:
-            return 0
 
     def verify(self) -> None:
         """Read everything: the sums of the pages, the trees, the check of every row.

@@ -82,8 +82,11 @@ class MemoryView(View):
         """None of it is on disk."""
         return 0
 
-    def shrink(self) -> int:
+    def shrink(self, *, blank: bool = False) -> int:
         """Nothing is on disk."""
+        if blank:
+            with self.writer() as writer:
+                writer.clear()
         return 0
 
     def close(self) -> None:

@@ -99,8 +99,11 @@ class View(Protocol):
     def disk_bytes(self) -> int:
         """Bytes this view takes on disk."""
 
-    def shrink(self) -> int:
-        """Give back what it takes on disk and does not need, where that is much; the bytes."""
+    def shrink(self, *, blank: bool = False) -> int:
+        """Give back what it takes on disk and does not need, where that is much; the bytes.
+
+        ``blank``: give back all, on a full disk too. No row is left, as if none was ever written.
+        """
 
     def close(self) -> None:
         """Give back descriptors and maps, for good. Waits for a writer."""

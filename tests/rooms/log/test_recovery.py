@@ -202,6 +202,23 @@ def test_without_a_new_segment_the_bucket_only_reads_until_it_is_opened(
     space_of(again).put("more", b"3")
 
 
+def test_without_a_new_segment_the_bucket_only_reads_until_there_is_room(machine: Machine) -> None:
+    with machine.open() as store:
+        space_of(store).put("kept", b"1")
+    disk = FailingDisk(machine.disk, quiet_calls(machine) + 1, kinds={"sync"}, times=FOREVER)
+    store = machine.open(disk)
+    with pytest.raises(OutcomeUnknown):
+        space_of(store).put("unknown", b"2")
+    store.tick(10)
+    with pytest.raises(StorageFailed):
+        space_of(store).put("more", b"3")
+    disk._span = range(0)  # the disk works again
+    store.tick(10)
+    space_of(store).put("more", b"3")
+    for there in (store, machine.open()):
+        assert list(space_of(there).list()) == ["kept", "more"]
+
+
 @pytest.mark.parametrize("sync", ["interval", "never"])
 def test_a_flush_names_the_versions_that_may_be_lost(sync: Sync) -> None:
     machine = Machine(sync)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import suppress
+from pathlib import Path
 from random import Random
+from shutil import which
 
 import pytest
 
@@ -79,6 +83,82 @@ def test_deletes_go_on_until_there_is_room_again(sync: str, order: str) -> None:
         store.collect()
         hold_contents(ns, model)
         assert store.check().ok
+
+
+@pytest.mark.parametrize("order", ["ascending", "random"])
+def test_deletes_that_fall_into_many_buckets_go_on(order: str) -> None:
+    """Each needs a page of a log of its own, and shares its segments with others."""
+    capacity = 4 << 20
+    disk = FullDisk(MemoryDisk(), capacity)
+    with in_memory(disk, sync="always") as (store, clock):
+        ns = store.namespace("acme")
+        model: dict[str, bytes] = {}
+        with suppress(StorageFailed):
+            for number in Random(1).sample(range(100_000), capacity // 1_000):
+                ns.put(f"k{number:05d}", VALUE)
+                model[f"k{number:05d}"] = VALUE
+                if number % 50 == 0:
+                    tick_on(store, clock)
+        assert len(store.placement.directory) > 20
+        keys = sorted(model)
+        if order == "random":
+            Random(2).shuffle(keys)
+        for key in keys[:-50]:
+            ns.delete(key)
+            del model[key]
+        assert store.collect().bytes_freed > 0
+        hold_contents(ns, model)
+        ns.put("more", VALUE)
+        assert store.check().ok
+
+
+SMALL_DISK = """
+import os, sys
+from random import Random
+import holdfast
+from holdfast.errors import OutcomeUnknown, StorageFailed
+path, order = sys.argv[1:]
+with holdfast.open(f"{path}/store", bucket_bytes=1 << 20) as store:
+    ns = store.namespace("acme")
+    keys = []
+    try:
+        for number in Random(1).sample(range(1_000_000), 60_000):
+            ns.put(f"k{number:06d}", os.urandom(1_000))
+            keys.append(f"k{number:06d}")
+    except StorageFailed:
+        pass
+    assert len(keys) < 60_000, "the disk is not full"
+    keys = sorted(keys) if order == "ascending" else Random(2).sample(keys, len(keys))
+    refused = 0
+    for key in keys:
+        try:
+            ns.delete(key, missing_ok=True)
+        except (StorageFailed, OutcomeUnknown):
+            refused += 1
+    print(len(keys), refused)
+    store.collect()
+    ns.put("more", b"")
+with holdfast.open(f"{path}/store", upkeep=False) as store:
+    assert sum(1 for _ in store.namespace("acme").list()) == refused + 1
+    assert store.check().ok
+"""
+
+
+@pytest.mark.push
+@pytest.mark.parametrize("order", ["ascending", "random"])
+def test_a_disk_that_holds_the_index_too_can_be_emptied(tmp_path: Path, order: str) -> None:
+    """The index has its own files, and takes room of its own."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=40m", "holdfast", str(tmp_path)]
+    if which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("no small file system can be mounted here")
+    try:
+        command = [sys.executable, "-c", SMALL_DISK, str(tmp_path), order]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+    assert done.returncode == 0, done.stderr
+    stored, refused = map(int, done.stdout.split())
+    assert refused <= stored // 100  # in the moments in which room is made
 
 
 def test_locks_and_consumers_work_on_a_full_disk() -> None:
