@@ -35,8 +35,6 @@ LENGTH_AND_VERSION = struct.Struct("<I8xQ")  # of a record's head, from its fift
 BEHIND = HEAD_BYTES - 4
 EXPIRES_SLICE = slice(16, 24)
 NEVER = bytes(8)
-FLAGS_SLICE = slice(36, 38)
-PLAIN_FLAGS = bytes(2)
 NOW_BYTES = 1 << 18  # more is not read at once: whoever sends it sends it piece by piece
 
 

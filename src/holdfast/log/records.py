@@ -81,7 +81,6 @@ class Flag(IntEnum):
 
 
 REMOVALS = frozenset((Type.DELETE, Type.EXPIRE, Type.UNREFERENCED))
-KEYED = frozenset(Type(n) for n in range(1, 14))
 BESIDE = frozenset((Type.SESSION, Type.CHARGE))  # state of the bucket, not of a key
 
 

@@ -26,6 +26,7 @@ LEAST_BYTES: Final = 8 << 10  # that must be free, or a log might not go on
 SMALLEST: Final = 64 << 10  # segment that is reckoned with
 LAST_BYTES: Final = 64 << 10  # that stay aside while the rest is lent: a log may have to begin anew
 EACH_BYTES: Final = 8 << 10  # for a bucket: the page its log ends in, and that of a new segment
+ROW_BYTES: Final = 100  # of a view for each of its keys, in a large one
 EACH_PART: Final = 64  # of the bound of a bucket, where that is less
 
 
@@ -47,7 +48,8 @@ class Reserve:
     def fit(self, buckets: Iterable[Bucket]) -> None:
         """Set aside what the largest segment asks for, and what each bucket adds."""
         largest, listed = 0, list(buckets)
-        self._view = max(self._view, min(self._most, _largest_view(listed)))
+        keys = max((b.view_tally.keys for b in listed if not b.dormant), default=0)
+        self._view = max(self._view, min(self._most, 1 << (keys * ROW_BYTES).bit_length()))
         for bucket in listed:
             if isinstance(bucket, Dormant):
                 largest = max(largest, bucket.told.largest)
@@ -94,9 +96,3 @@ class Reserve:
 
     def _quarters(self, count: int) -> int:
         return self._unit * count // 4
-
-
-def _largest_view(buckets: list[Bucket]) -> int:
-    """Bytes on disk of the largest view, as a power of two; buckets that sleep are not asked."""
-    taken = (bucket.view.disk_bytes() for bucket in buckets if not bucket.dormant)
-    return 1 << max(taken, default=0).bit_length()

@@ -1,4 +1,4 @@
-"""What may take how long: looked at about twice a second, so that a request pays for no timer.
+"""What may take how long: looked at about four times a second, so that a request pays for no timer.
 
 waits for   a header   header_s since the connection or the request began
 a body     body_s without a byte; over body_s, body_bytes_s on average

@@ -127,7 +127,7 @@ class Site:
     # -- time ----------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Take note of the time; called about twice a second."""
+        """Take note of the time; called about four times a second."""
         self.now_s = self.loop.time()
         self.usage.tick()
         self.charging.tick()

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
@@ -33,6 +34,7 @@ from holdfast.log.header import Identity, PursedState
 from holdfast.log.log import Log
 from holdfast.log.purses import decode_purses
 from holdfast.request import arguments
+from holdfast.store import closed, timemark
 from holdfast.store.ownership import FORMAT, LOCK, NAME, Ownership, StoreFile, write_store_file
 from holdfast.upkeep.backup import NAME as MANIFEST
 from holdfast.upkeep.backup import (
@@ -46,6 +48,12 @@ from holdfast.upkeep.backup import (
 )
 
 MARKER = "RESTORING"
+SEEN_BYTES = 32  # of a file that may be ours: what an opening that was interrupted left
+OURS: dict[str, Callable[[bytes], bool]] = {
+    LOCK: lambda data: not data or data.strip().isdigit(),
+    closed.NAME: lambda data: data.startswith(closed.MAGIC),
+    timemark.NAME: lambda data: data.startswith(timemark.MAGIC),
+}
 DATA = "log"
 INDEX = "index"
 VERSION_STEP_BITS = 40
@@ -188,6 +196,18 @@ def refuse_others(disk: Disk, path: str) -> None:
         raise InvalidValue(argument="path", reason="this is a backup: restore it elsewhere")
     if MARKER in names:
         raise InvalidValue(argument="path", reason="a restore was interrupted here: restore again")
+    for name, is_ours in OURS.items():
+        if name in names and not is_ours(_beginning(disk, f"{path}/{name}")):
+            reason = f"there is no store, and a file {name} that a store would overwrite"
+            raise InvalidValue(argument="path", reason=reason)
+
+
+def _beginning(disk: Disk, path: str) -> bytes:
+    file = disk.open(path)
+    try:
+        return file.read(0, min(file.size(), SEEN_BYTES))
+    finally:
+        file.close()
 
 
 def _clear(disk: Disk, into: str) -> None:

@@ -9,6 +9,23 @@ import pytest
 import holdfast
 
 
+@pytest.mark.parametrize("name", ["LOCK", "CLOSED", "TIME"])
+def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("what somebody wrote")
+    with pytest.raises(holdfast.InvalidValue, match=name):
+        holdfast.open(tmp_path)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [
+        (name, "what somebody wrote")
+    ]
+
+
+@pytest.mark.parametrize("left", ["", "4711\n"])
+def test_what_an_interrupted_opening_left_is_no_hindrance(tmp_path: Path, left: str) -> None:
+    (tmp_path / "LOCK").write_text(left)
+    with holdfast.open(tmp_path) as store:
+        store.namespace("acme").put("k", b"v")
+
+
 def test_a_disk_without_room_for_the_owners_name_is_opened_all_the_same(tmp_path: Path) -> None:
     there = tmp_path / "data"
     there.mkdir()
