@@ -81,7 +81,7 @@ def files_of(folder: Folder, path: str = "") -> list[tuple[str, Inode]]:
 def flipped(chance: Random) -> tuple[MemoryDisk, str]:
     """The store with one bit of one file turned over; larger files are met more often."""
     disk = MemoryDisk(copy_tree(base().disk.root, {}))
-    files = [(path, node) for path, node in files_of(disk.root) if not path.endswith("reserve")]
+    files = [(path, node) for path, node in files_of(disk.root) if "/reserve" not in path]
     path, node = chance.choices(files, [len(node) for _, node in files])[0]
     at, bit = chance.randrange(len(node)), chance.randrange(8)
     (byte,) = node.read(at, 1)

@@ -56,7 +56,7 @@ def segments(disk: MemoryDisk) -> list[str]:
     return [
         f"store/log/{bucket}/{name}"
         for bucket in disk.list("store/log")
-        if bucket != "reserve"
+        if not bucket.startswith("reserve")
         for name in disk.list(f"store/log/{bucket}")
     ]
 

@@ -268,7 +268,7 @@ def files(disk: MemoryDisk, root: str) -> dict[str, bytes]:
     """The files of a store that are part of the format, by their paths."""
     found = {"HOLDFAST": content(disk, f"{root}/HOLDFAST")}
     for bucket in disk.list(f"{root}/log"):
-        if bucket != "reserve":  # bytes without a meaning
+        if not bucket.startswith("reserve"):  # bytes without a meaning
             for name in disk.list(f"{root}/log/{bucket}"):
                 path = f"log/{bucket}/{name}"
                 found[path] = content(disk, f"{root}/{path}")

@@ -173,7 +173,7 @@ def _copied_while_merging(source: Path, target: Path) -> Iterator[None]:
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     """What is kept of a file: neither its owner nor bytes that mean nothing."""
-    if Path(member.name).name in {"reserve", "lock.mdb"}:
+    if Path(member.name).name.startswith(("reserve", "lock.mdb")):
         return None
     member.uid = member.gid = member.mtime = 0
     member.uname = member.gname = ""

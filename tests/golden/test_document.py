@@ -24,7 +24,7 @@ from holdfast.bucket import rows
 from holdfast.log import entry, group, header, keyblock, records
 from holdfast.log.group import Kind
 from holdfast.log.records import Flag, Type
-from holdfast.store import closed
+from holdfast.store import closed, timemark
 from holdfast.views import lmdb_rows
 from holdfast.views.port import Table
 from tests.golden.making import example_segment
@@ -200,6 +200,7 @@ def test_every_table_of_a_view_is_told() -> None:
         (rows.LOCK, 28),
         (rows.UPLOAD, 25),
         (closed.HEAD, 16),
+        (timemark.SLOT, 32),
     ],
     ids=lambda value: value.format if isinstance(value, struct.Struct) else str(value),
 )
@@ -210,7 +211,7 @@ def test_every_layout_is_told(layout: struct.Struct, size: int) -> None:
 
 def test_the_fields_of_a_layout_leave_no_gap() -> None:
     drawn = [body for head, *body in tables() if head[:2] == ["offset", "size"]]
-    assert len(drawn) == 7
+    assert len(drawn) == 8
     for body in drawn:
         fixed = [(int(at), int(size)) for at, size, _ in body if at.isdigit() and size.isdigit()]
         assert fixed[0][0] == 0

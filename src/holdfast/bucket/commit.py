@@ -34,6 +34,7 @@ STRETCH = 4  # times its size that a segment may have before a writer waits for 
 LATE_PART = 8  # of a segment: so much more and a sync beside the writers is asked for again
 LEFT = "a segment that could not be begun could not be cleared away"
 LOST = "a sync failed: what was written since the last one may be lost"
+PIECES = BEGINNING, DELETING, COLLECTING = 2, 1, 0  # of the reserve, as a full disk gives them up
 NO_SEGMENT = "no new segment could be begun"
 
 
@@ -465,9 +466,21 @@ def with_reserve(ground: Segments, begin: Callable[[], T]) -> T:
     try:
         return begin()
     except OSError as error:
-        if error.errno != errno.ENOSPC or not ground.reserve(0):
+        if error.errno != errno.ENOSPC:
             raise
-        return begin()
+        return _begin_after(error, ground, begin)
+
+
+def _begin_after(error: OSError, ground: Segments, begin: Callable[[], T]) -> T:
+    """Begin a segment in what a piece of the reserve leaves, the smallest first."""
+    for piece in PIECES:
+        if ground.reserve(0, piece):
+            try:
+                return begin()
+            except OSError as again:
+                if again.errno != errno.ENOSPC or isinstance(again, LeftBehind):
+                    raise
+    raise error
 
 
 def may_be_lost(bucket: Bucket, cause: str) -> OutcomeUnknown:

@@ -186,8 +186,9 @@ class FileSegments(Segments):
         except OSError:
             return 0  # a disk that cannot tell is given nothing it need not take
 
-    def reserve(self, size: int) -> bool:
-        held = [self._reserve(folder, size) for folder in self._folders]
+    def reserve(self, size: int, piece: int = 0) -> bool:
+        name = f"{self._reserve_name}.{piece}" if piece else self._reserve_name
+        held = [self._reserve(folder, name, size) for folder in self._folders]
         return all(held)
 
     # -- folders -------------------------------------------------------------------
@@ -348,11 +349,11 @@ class FileSegments(Segments):
 
     # -- the reserve ---------------------------------------------------------------
 
-    def _reserve(self, folder: str, size: int) -> bool:
+    def _reserve(self, folder: str, name: str, size: int) -> bool:
         """Hold exactly ``size`` bytes in a folder; on failure hold none."""
-        path = f"{folder}/{self._reserve_name}"
+        path = f"{folder}/{name}"
         try:
-            if self._reserve_name in self._disk.list(folder):
+            if name in self._disk.list(folder):
                 if size and self._disk.open(path).size() == size:
                     return True
                 self._disk.unlink(path)
@@ -385,7 +386,7 @@ class FileSegments(Segments):
 
 
 def _is_bucket(name: str) -> bool:
-    return name.partition("-")[0] != RESERVE and _BUCKET.fullmatch(name) is not None
+    return re.split("[-.]", name, maxsplit=1)[0] != RESERVE and _BUCKET.fullmatch(name) is not None
 
 
 def _folder(home: str, bucket: str) -> str:

@@ -186,8 +186,11 @@ class Segments(Protocol):
     def free_bytes(self, bucket: str) -> int:
         """Bytes that can still be written where the bucket lives, or would be placed."""
 
-    def reserve(self, size: int) -> bool:
-        """Keep ``size`` bytes aside in each folder, or give them back with 0; False if it can't."""
+    def reserve(self, size: int, piece: int = 0) -> bool:
+        """Keep ``size`` bytes aside in each folder, or give them back with 0; False if it can't.
+
+        Each ``piece`` is given back by itself, so that none of the others is lost meanwhile.
+        """
 
 
 def refused(bucket: str, error: OSError) -> StorageFailed:

@@ -14,12 +14,13 @@ from collections.abc import Iterable
 from typing import Final
 
 from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.commit import BEGINNING, COLLECTING, DELETING
 from holdfast.bucket.dormant import Dormant
 from holdfast.bucket.settings import Settings
 
-QUARTERS: Final = 6  # of a segment that are set aside
-COLLECTORS: Final = 5  # that stay aside when there is not room for all, or ...
+COLLECTORS: Final = 5  # quarters of a segment that are the collectors', or ...
 STEPS: Final = 32  # ... as many parts of them as there is room for: who deletes gets none of it
+DELETES: Final = 1  # quarters for deletes
 ROOM: Final = 2  # segments that must be free for growth, and before the reserve is lent
 PLENTY: Final = 4  # the same, where the reserve is lent: it is filled from that
 LEAST_BYTES: Final = 8 << 10  # that must be free, or a log might not go on
@@ -66,17 +67,26 @@ class Reserve:
 
     def fill(self) -> bool:
         """Set aside what belongs there; whether there was room for all of it."""
-        return self._ground.reserve(self._quarters(QUARTERS))
+        held = [
+            self._ground.reserve(self._quarters(COLLECTORS), COLLECTING),
+            self._ground.reserve(self._quarters(DELETES), DELETING),
+            self._ground.reserve(self._last, BEGINNING),
+        ]
+        return all(held)
 
     def keep_for_collectors(self) -> None:
         """Leave the quarter to deletes; as much of the rest as there is room for stays aside."""
+        self._ground.reserve(0, DELETING)
+        self._ground.reserve(self._last, BEGINNING)
         for part in range(STEPS, 0, -1):
-            if self._ground.reserve(self._quarters(COLLECTORS) * part // STEPS):
+            if self._ground.reserve(self._quarters(COLLECTORS) * part // STEPS, COLLECTING):
                 return
 
     def lend(self) -> None:
         """Give back all but the last of it, to be filled again soon."""
-        self._ground.reserve(min(LAST_BYTES, self._quarters(1)))
+        self._ground.reserve(0, DELETING)
+        self._ground.reserve(0, COLLECTING)
+        self._ground.reserve(self._last, BEGINNING)
 
     def can_go_on(self, bucket: str) -> bool:
         """Whether a bucket's log can take what is not growth."""
@@ -89,6 +99,10 @@ class Reserve:
     def has_plenty(self, bucket: str) -> bool:
         """Whether it is enough, for a disk that was full, with all of the reserve lent."""
         return self._ground.free_bytes(bucket) >= PLENTY * self._unit
+
+    @property
+    def _last(self) -> int:
+        return min(LAST_BYTES, self._quarters(1) // 2)
 
     @property
     def _unit(self) -> int:
