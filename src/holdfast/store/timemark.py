@@ -51,9 +51,15 @@ class TimeMark:
         self._is_whole = self._number > 0
 
     def adopt(self) -> int:
-        """The latest that any process wrote down, 0 where none did; from now on this one's too."""
-        names = [name for name in self._disk.list(self._root) if name.split("-")[0] == NAME]
-        latest = max((self._read(name)[1] for name in names), default=0)
+        """The latest that was written down before, 0 where none was; from now on this one's too.
+
+        Whoever has a part passes over the marks of the others: they may be alive, and theirs
+        run ahead of their time.
+        """
+        listed = self._disk.list(self._root)
+        all_parts = [name for name in listed if name.split("-")[0] == NAME]
+        names = all_parts if self._name == NAME else [NAME, self._name]
+        latest = max(self._read(name)[1] for name in [NAME, *names])
         if latest > self._read(self._name)[1]:
             self.write(latest)
         return latest

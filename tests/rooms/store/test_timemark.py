@@ -92,9 +92,16 @@ def test_a_cut_behind_a_call_that_was_refused_takes_nothing_that_was_told(
                 assert told <= found <= tried
 
 
-def test_each_part_of_a_store_begins_at_the_latest_of_all(disk: MemoryDisk) -> None:
+def test_who_has_all_of_a_store_begins_at_the_latest_of_all_parts(disk: MemoryDisk) -> None:
     TimeMark(disk, ROOT, "one").write(100)
-    other = TimeMark(disk, ROOT, "two")
-    assert other.adopt() == 100
+    assert TimeMark(disk, ROOT).adopt() == 100
     TimeMark(disk, ROOT, "one").write(40)  # it was closed: what it wrote is taken back
-    assert TimeMark(disk, ROOT, "two").adopt() == 100
+    assert TimeMark(disk, ROOT).adopt() == 100
+
+
+def test_who_has_a_part_does_not_run_ahead_of_the_others(disk: MemoryDisk) -> None:
+    """What one charged was not in the statement that another made of the same moment."""
+    TimeMark(disk, ROOT).write(50)
+    TimeMark(disk, ROOT, "one").write(100)
+    assert TimeMark(disk, ROOT, "two").adopt() == 50
+    assert TimeMark(disk, ROOT, "one").adopt() == 100
