@@ -119,11 +119,15 @@ class Squeeze:
             ):
                 return
             for held in file.holders:
-                if not held.ready:
-                    self._attempt(held.bucket, partial(self._absorb, held.bucket))
-                self._attempt(
-                    held.bucket, partial(collector.collect, held.bucket, [held.number], done)
-                )
+                self._attempt(held.bucket, partial(self._move_one, held, done))
+
+    def _move_one(self, held: Held, done: Collected) -> None:
+        """Have one bucket move what it keeps of a file; what its view has not absorbed stays."""
+        bucket = held.bucket
+        if not held.ready:
+            self._absorb(bucket)
+        if held.number in bucket.log.ended and collector.is_absorbed(bucket, held.number):
+            collector.collect(bucket, [held.number], done)
 
     def _absorb(self, bucket: Bucket) -> None:
         """Have nothing stand in the way; a commit may write a whole view anew."""
