@@ -322,7 +322,7 @@ class StorageFailed(Untrusted):
 
 
 class OutcomeUnknown(Untrusted):
-    """The write may or may not be stored; the bucket only reads until reopened."""
+    """The write may or may not be stored; the bucket only reads until it can begin a segment."""
 
     code = "outcome_unknown"
     message = "it is not known whether the write was stored"

@@ -8,15 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.bucket.commit import (
-    LATE_PART,
-    LEFT,
-    LOST,
-    beside,
-    full_at,
-    may_be_lost,
-    switch,
-)
+from holdfast.bucket.commit import LATE_PART, beside, full_at, switch
+from holdfast.bucket.failing import LEFT, LOST, may_be_lost
 from holdfast.engines.port import refused
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 import msgspec
 
-from holdfast.bucket import behind, commit, counted, deciding, metered, numbered, plain, purse, rows
+from holdfast.bucket import behind, commit, counted, deciding, numbered, plain, purse, rows
 from holdfast.bucket.checkpoint import Checkpoint, Pace, no_pace
 from holdfast.bucket.group import Gathering
 from holdfast.bucket.locks import Locks
@@ -159,13 +159,20 @@ class Bucket(Reader):
             StorageFailed: the group was not stored.
             OutcomeUnknown: the group may or may not be stored.
         """
-        with self.lock:
-            group, outcomes = deciding.decide(self, operations, atomic=atomic)
-            if not self.durable:
-                commit.write_through(self)
-                return outcomes
-            turn = commit.queue(self, group)
-        commit.settle(self, group, turn)
+        group = turn = None
+        try:
+            with self.lock:
+                decided, outcomes = deciding.decide(self, operations, atomic=atomic)
+                if not self.durable:
+                    commit.write_through(self)
+                    return outcomes
+                group, turn = decided, commit.queue(self, decided)
+            commit.settle(self, group, turn)
+        except HoldfastError:
+            raise
+        except BaseException:
+            commit.let_go(self, group, turn)
+            raise
         return outcomes
 
     def store_many(
@@ -177,26 +184,23 @@ class Bucket(Reader):
         numbers follow one another from ``first`` on, if they have any.
         """
         commit.let_pass(self, len(batch[0]), plain=False)
-        with self.lock:
-            self.admit_range(low, high)
-            if self.special:
-                return None
-            group = self.gather()
-            if not plain.fits(group, batch, charged=bool(self.purses)):
-                return None
-            if first is not None:
-                receipts = numbered.store_many(self, group, batch, first)
-            elif self.purses:
-                receipts = metered.store_many(self, group, batch, (low, high))
-            else:
-                receipts = plain.plan(self, group, batch, high)
-            if receipts is None:
-                return None
-            if not self.durable:
-                commit.write_through(self)
-                return receipts
-            turn = commit.queue(self, group)
-        commit.settle(self, group, turn)
+        group = turn = None
+        try:
+            with self.lock:
+                self.admit_range(low, high)
+                decided, receipts = deciding.decide_many(self, batch, (low, high), first)
+                if receipts is None:
+                    return None
+                if not self.durable:
+                    commit.write_through(self)
+                    return receipts
+                group, turn = decided, commit.queue(self, decided)
+            commit.settle(self, group, turn)
+        except HoldfastError:
+            raise
+        except BaseException:
+            commit.let_go(self, group, turn)
+            raise
         return receipts
 
     def apply_one(self, operation: Operation) -> object:

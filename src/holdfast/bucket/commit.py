@@ -8,34 +8,25 @@ the lock, while others gather the next; its first waiter leads that one.
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from holdfast.bucket import numbered, purse
-from holdfast.bucket.noting import Noted
-from holdfast.engines.port import LeftBehind, Segments, refused
-from holdfast.errors import HoldfastError, Moved, OutcomeUnknown, StorageFailed
+from holdfast.bucket import failing
+from holdfast.engines.port import LeftBehind, refused
+from holdfast.errors import HoldfastError, Moved, StorageFailed
 from holdfast.log.group import Kind
-from holdfast.log.log import Made
 from holdfast.log.records import Type, encode
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
     from holdfast.bucket.group import Gathering
+    from holdfast.log.log import Made
 
-T = TypeVar("T")
-Failure = OSError | HoldfastError  # the first happened while writing, the second before it
-INTERRUPTED = "a write was interrupted"
 MANY = 256  # plain stores, that go into a group of their own
 STRETCH = 4  # times its size that a segment may have before a writer waits for its end
 LATE_PART = 8  # of a segment: so much more and a sync beside the writers is asked for again
-LEFT = "a segment that could not be begun could not be cleared away"
-LOST = "a sync failed: what was written since the last one may be lost"
-PIECES = BEGINNING, DELETING, COLLECTING = 2, 1, 0  # of the reserve, as a full disk gives them up
-NO_SEGMENT = "no new segment could be begun"
 
 
 def write_through(bucket: Bucket) -> None:
@@ -47,23 +38,12 @@ def write_through(bucket: Bucket) -> None:
     if not group.count:
         return
     try:
-        _prepare(bucket, group)
-        bucket.log.append(group.buffers, group.count, group.length)
-    except (OSError, HoldfastError) as error:
-        _fail(bucket, group, error)
+        _tell(bucket, group, _prepared(bucket, group) or _written(bucket, group))
     except BaseException:
-        bucket.broken = INTERRUPTED
-        purse.leave(group)
+        failing.lose(bucket, group)
         raise
-    else:
-        bucket.publish(group)
     if group.error is not None:
         raise group.error
-
-
-def refuse(bucket: Bucket, error: OSError) -> HoldfastError:
-    """What to tell a writer whose group could not be written. Under the lock."""
-    return _restart(bucket, error)
 
 
 def queue(bucket: Bucket, group: Gathering) -> Lock | None:
@@ -92,34 +72,55 @@ def let_pass(bucket: Bucket, count: int, *, plain: bool) -> None:
             return
         gate = queue(bucket, group)
     with suppress(HoldfastError):
-        settle(bucket, group, gate)
+        stand_by(bucket, group, gate)
 
 
 def settle(bucket: Bucket, group: Gathering, gate: Lock | None) -> None:
-    """Return once the group is durable and published; raise what failed it."""
+    """Return once the group is durable and published; raise what failed it.
+
+    Whoever may be interrupted calls ``let_go`` then, also where he did not come to this yet.
+    """
     if gate is not None:
-        _wait(bucket, gate, group.waiters, group)
+        gate.acquire()
     if not group.settled:
         _lead(bucket)
     if group.error is not None:
         raise group.error
 
 
-def _wait(bucket: Bucket, gate: Lock, line: list[Lock], group: Gathering | None = None) -> None:
-    """Wait for one's turn; who is interrupted leaves the line, and hands on a lead it was given."""
+def stand_by(bucket: Bucket, group: Gathering, gate: Lock | None) -> None:
+    """As ``settle``, and lets go by itself."""
     try:
-        gate.acquire()
-    except BaseException:  # a Ctrl-C
-        heir = None
-        with bucket.lock:
-            waits = group is None or not group.settled  # else who settled it walks the line
-            if waits and gate in line:
-                line.remove(gate)
-            elif waits:
-                heir = _heir(bucket)
-        if heir is not None:
-            heir.release()
+        settle(bucket, group, gate)
+    except HoldfastError:
         raise
+    except BaseException:
+        let_go(bucket, group, gate)
+        raise
+
+
+def let_go(bucket: Bucket, group: Gathering | None, gate: Lock | None) -> None:
+    """Leave the line, and hand on the lead where one has it; whoever is interrupted calls this.
+
+    ``group`` is None for who is in no line yet; ``gate`` is what ``queue`` gave.
+    """
+    heir = None
+    with bucket.lock:
+        if group is None:
+            if bucket.gathering is not None and not bucket.durable:
+                failing.spoil(bucket, bucket.gathering)  # decided, and written by nobody else
+            return
+        if group.settled:  # who settled it walks the line
+            return
+        if bucket.inflight is group and gate not in group.waiters:
+            failing.fail(bucket, group, failing.interrupted(bucket))
+            _hand_on(bucket, group)
+        elif gate in group.waiters:
+            group.waiters.remove(gate)
+        else:
+            heir = _heir(bucket)
+    if heir is not None:
+        heir.release()
 
 
 def follow(bucket: Bucket, group: Gathering) -> None:
@@ -132,7 +133,7 @@ def follow(bucket: Bucket, group: Gathering) -> None:
             gate = Lock()
             gate.acquire()
             group.waiters.append(gate)
-    settle(bucket, group, gate)
+    stand_by(bucket, group, gate)
 
 
 def _lead(bucket: Bucket) -> None:
@@ -146,7 +147,7 @@ def _lead(bucket: Bucket) -> None:
             failure = _prepared(bucket, group)
             take_off(bucket, group)
         except BaseException:
-            _lose(bucket, group)
+            failing.lose(bucket, group)
             _hand_on(bucket, group)
             raise
     carry(bucket, group, failure)
@@ -158,36 +159,31 @@ def take_off(bucket: Bucket, group: Gathering) -> None:
     bucket.inflight = group
 
 
-def carry(bucket: Bucket, group: Gathering, failure: Failure | None = None) -> None:
+def carry(bucket: Bucket, group: Gathering, failure: failing.Failure | None = None) -> None:
     """Bring the group in flight to disk and publish it, then hand the lead on."""
     try:
         if failure is None and group.count:
-            failure = _durably(bucket, group)
+            failure = _written(bucket, group, durably=True)
         with bucket.lock:
             _tell(bucket, group, failure)
             _hand_on(bucket, group)
     except BaseException:
-        _lose(bucket, group)
+        failing.lose(bucket, group)
         _hand_on(bucket, group)
         raise
 
 
-def _tell(bucket: Bucket, group: Gathering, failure: Failure | None) -> None:
+def _tell(bucket: Bucket, group: Gathering, failure: failing.Failure | None) -> None:
     """Publish a group that is on disk, or fail it. Under the lock."""
     if failure is not None:
-        _fail(bucket, group, failure)
+        failing.fail(bucket, group, failure)
     elif group.count:
         bucket.publish(group)
 
 
-def _lose(bucket: Bucket, group: Gathering) -> None:
-    """Who brought a group to disk was interrupted: nobody knows what the log shows of it."""
-    bucket.broken = INTERRUPTED
-    group.error = OutcomeUnknown(bucket=bucket.id, cause=bucket.broken)
-    purse.leave(group)
-
-
-def _prepared(bucket: Bucket, group: Gathering) -> Failure | None:
+def _prepared(bucket: Bucket, group: Gathering) -> failing.Failure | None:
+    if group.error is not None:  # half an operation is in it
+        return group.error
     try:
         _prepare(bucket, group)
     except HoldfastError as error:
@@ -195,12 +191,18 @@ def _prepared(bucket: Bucket, group: Gathering) -> Failure | None:
     return None
 
 
-def _durably(bucket: Bucket, group: Gathering) -> Failure | None:
+def _written(bucket: Bucket, group: Gathering, *, durably: bool = False) -> failing.Failure | None:
+    """Write a group; one that is interrupted meanwhile, by a Ctrl-C, is not stored."""
     try:
         bucket.log.append(group.buffers, group.count, group.length)
-        bucket.log.sync()
+        if durably:
+            bucket.log.sync()
     except OSError as error:
         return error
+    except BaseException:
+        with bucket.lock:
+            failing.fail(bucket, group, failing.interrupted(bucket))
+        raise
     return None
 
 
@@ -238,7 +240,23 @@ def _take_the_lead(bucket: Bucket) -> None:
         else:
             bucket.leading = True
     if gate is not None:
-        _wait(bucket, gate, bucket.barriers)
+        _wait(bucket, gate)
+
+
+def _wait(bucket: Bucket, gate: Lock) -> None:
+    """Wait to be alone; who is interrupted leaves the line, and hands on a lead he was given."""
+    try:
+        gate.acquire()
+    except BaseException:  # a Ctrl-C
+        heir = None
+        with bucket.lock:
+            if gate in bucket.barriers:
+                bucket.barriers.remove(gate)
+            else:
+                heir = _heir(bucket)
+        if heir is not None:
+            heir.release()
+        raise
 
 
 @contextmanager
@@ -280,10 +298,10 @@ def _lead_in_place(bucket: Bucket, group: Gathering) -> None:
     try:
         failure = _prepared(bucket, group)
         if failure is None and group.count:
-            failure = _durably(bucket, group)
+            failure = _written(bucket, group, durably=True)
         _tell(bucket, group, failure)
     except BaseException:
-        _lose(bucket, group)
+        failing.lose(bucket, group)
         raise
     finally:
         group.settled = True
@@ -317,10 +335,10 @@ def switch(bucket: Bucket, made: Made | None = None) -> None:
     _require_whole(bucket)
     _sync_active(bucket)
     try:
-        _switch_with_reserve(bucket, made)
+        failing.switch_with_reserve(bucket, made)
     except OSError as error:
         if isinstance(error, LeftBehind):
-            bucket.broken = LEFT
+            bucket.broken = failing.LEFT
         raise refused(bucket.id, error) from error
 
 
@@ -331,8 +349,8 @@ def _sync_active(bucket: Bucket) -> None:
     try:
         bucket.log.sync()
     except OSError as error:
-        bucket.broken = LOST
-        raise may_be_lost(bucket, str(error)) from error
+        bucket.broken = failing.LOST
+        raise failing.may_be_lost(bucket, str(error)) from error
 
 
 def _require_whole(bucket: Bucket) -> None:
@@ -352,9 +370,9 @@ def _write_alone(bucket: Bucket, kind: Type, value: bytes, time_ns: int) -> None
         bucket.log.append(buffers, 1, length, Kind.CONTROL)
         bucket.log.sync()
     except OSError as error:
-        raise _restart(bucket, error) from error
+        raise failing.restart(bucket, error) from error
     except BaseException:
-        bucket.broken = INTERRUPTED
+        failing.interrupted(bucket)
         raise
 
 
@@ -389,101 +407,3 @@ def full_at(bucket: Bucket) -> int:
     It takes at least as many records as its state takes bytes, however long that is.
     """
     return max(bucket.settings.segment_bytes, 2 * bucket.log.begun)
-
-
-def _fail(bucket: Bucket, group: Gathering, error: Failure) -> None:
-    """The group is not stored, nor is what was decided on top of it. Under the lock."""
-    reason = _restart(bucket, error) if isinstance(error, OSError) else error
-    victims, following = [group], bucket.gathering
-    if following is not None:
-        victims.append(following)
-        bucket.gathering = None  # nobody joins what has failed
-    for victim in victims:
-        victim.error = reason
-        bucket.unstage(victim.fail())
-        if victim.bookings:
-            purse.undo(victim)
-        if victim.noted:
-            numbered.undo(bucket, victim)
-    if following is not None:
-        following.settled = True
-        for gate in following.waiters:
-            gate.release()
-
-
-def _restart(bucket: Bucket, error: OSError) -> HoldfastError:
-    """End the segment at the last place known durable and begin the next (rule 1).
-
-    What was written behind that place is then no part of the log, so "failed"
-    means "not stored". Where no new segment can be begun nobody knows what the
-    disk will show: OutcomeUnknown, and the bucket serves reads only.
-    """
-    name = errno.errorcode.get(error.errno or 0, "?")
-    log = bucket.log
-    lost = None
-    try:
-        if not bucket.durable and log.durable.stop != log.stop:
-            lost = _save_unsynced(bucket)
-        if lost is None:
-            log.cut_back()
-            _switch_with_reserve(bucket)
-            return StorageFailed(bucket=bucket.id, errno=name, cause=str(error))
-    except OSError as again:
-        error = again
-    why = LEFT if isinstance(error, LeftBehind) else NO_SEGMENT if lost is None else LOST
-    bucket.broken = f"{name}: {why}"
-    return OutcomeUnknown(bucket=bucket.id, errno=name, cause=str(error))
-
-
-def go_on(bucket: Bucket) -> None:
-    """Begin the segment that could not be begun, if that is all that is wrong: there is room now.
-
-    What was cut off stays cut off, so who was told OutcomeUnknown wrote nothing.
-    """
-    with bucket.lock:
-        if bucket.broken is not None and bucket.broken.endswith(NO_SEGMENT):
-            _switch_with_reserve(bucket)
-            bucket.broken = None
-
-
-def _save_unsynced(bucket: Bucket) -> OSError | None:
-    """Make what earlier writes were answered for durable, before the log is cut."""
-    try:
-        bucket.log.sync()
-    except OSError as error:
-        return error
-    return None
-
-
-def _switch_with_reserve(bucket: Bucket, made: Made | None = None) -> None:
-    with_reserve(bucket.settings.ground, lambda: bucket.log.switch(bucket.segment_state(), made))
-    bucket.heed_at = 0
-    bucket.noted[bucket.log.number] = Noted()
-
-
-def with_reserve(ground: Segments, begin: Callable[[], T]) -> T:
-    """Begin a segment; a full disk gives its reserve for it."""
-    try:
-        return begin()
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        return _begin_after(error, ground, begin)
-
-
-def _begin_after(error: OSError, ground: Segments, begin: Callable[[], T]) -> T:
-    """Begin a segment in what a piece of the reserve leaves, the smallest first."""
-    for piece in PIECES:
-        if ground.reserve(0, piece):
-            try:
-                return begin()
-            except OSError as again:
-                if again.errno != errno.ENOSPC or isinstance(again, LeftBehind):
-                    raise
-    raise error
-
-
-def may_be_lost(bucket: Bucket, cause: str) -> OutcomeUnknown:
-    """Which versions were answered since the last sync that held (rule 1)."""
-    first, last = bucket.synced_version + 1, bucket.version
-    return OutcomeUnknown(bucket=bucket.id, cause=cause, first_version=first, last_version=last)

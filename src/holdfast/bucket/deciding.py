@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from holdfast.bucket import commit, metered, once, plan
+from holdfast.bucket import commit, failing, metered, numbered, once, plain, plan
 from holdfast.errors import HoldfastError
-from holdfast.operations import Operation
+from holdfast.operations import Once, Operation
+from holdfast.values import Receipts
 
 if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
@@ -28,9 +29,38 @@ def decide(
     if keys:
         bucket.admit_range(min(keys), max(keys))
     group = bucket.gather()
-    group.mix()
     decide_all = metered.plan_all if bucket.purses else plan_all
-    return group, decide_all(bucket, operations, group, atomic=atomic)
+    try:
+        group.mix()
+        return group, decide_all(bucket, operations, group, atomic=atomic)
+    except HoldfastError:
+        raise
+    except BaseException:
+        failing.spoil(bucket, group)
+        raise
+
+
+def decide_many(
+    bucket: Bucket, batch: plain.Batch, bounds: tuple[bytes, bytes], first: Once | None
+) -> tuple[Gathering, Receipts | None]:
+    """The group that takes stores without options; no receipts where anything needs a look.
+
+    ``bounds`` are the lowest and the highest of the keys. Under the lock.
+    """
+    group = bucket.gather()
+    if bucket.special or not plain.fits(group, batch, charged=bool(bucket.purses)):
+        return group, None
+    try:
+        if first is not None:
+            return group, numbered.store_many(bucket, group, batch, first)
+        if bucket.purses:
+            return group, metered.store_many(bucket, group, batch, bounds)
+        return group, plain.plan(bucket, group, batch, bounds[1])
+    except HoldfastError:
+        raise
+    except BaseException:
+        failing.spoil(bucket, group)
+        raise
 
 
 def plan_all(

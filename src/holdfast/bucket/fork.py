@@ -28,6 +28,7 @@ from holdfast.bucket.checkpoint import (
     expiry_row,
     no_pace,
 )
+from holdfast.bucket.failing import with_reserve
 from holdfast.bucket.rows import pack_row, unpack_row
 from holdfast.bucket.seal import seal
 from holdfast.engines.port import refused
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
     from holdfast.bucket.bucket import Bucket
 
+UNBORN = "a split was decided and its child could not be begun"
 PAGE = 50  # rows that are copied, or forgotten, between two calls of pace
 MERGE_KEYS = 50_000  # rows that a merge may copy while both buckets wait
 
@@ -96,9 +98,7 @@ def _fork(bucket: Bucket, child: str, start: bytes, segments: tuple[SegmentInfo,
     if segments:
         _lend(bucket, born, birth)
     else:
-        bucket.standing.add(birth.child)
-        with suppress(StorageFailed, OutcomeUnknown):  # then upkeep says it later
-            _confirm(bucket, birth.child)
+        bucket.standing.add(birth.child)  # ``finish_moves`` says so, once it can be found
     return born
 
 
@@ -109,9 +109,9 @@ def _deliver(bucket: Bucket, birth: Birth) -> Bucket:
     what it took above the cut would be lost when the split is done again.
     """
     try:
-        return commit.with_reserve(bucket.settings.ground, lambda: be_born(bucket, birth))
+        return with_reserve(bucket.settings.ground, lambda: be_born(bucket, birth))
     except BaseException as error:
-        bucket.broken = "a split was decided and its child could not be begun"
+        bucket.broken = UNBORN
         if isinstance(error, OSError):
             raise refused(bucket.id, error) from error
         raise

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from crc32c import crc32c
 
-from holdfast.bucket import commit
+from holdfast.bucket import commit, failing
 from holdfast.bucket.group import Gathering
+from holdfast.errors import HoldfastError
 from holdfast.log.entry import ENTRY, PLAIN_ENTRY
 from holdfast.log.group import GROUP_HEAD_BYTES
 from holdfast.log.packs import packed
@@ -268,27 +269,29 @@ def store_one(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) 
         folded = version if version <= FOLD else (version ^ (version >> 32)) & FOLD
         check = crc32c(key, crc ^ folded)
         head = _pack_head(STORE, wide, size, crc, version, now)
-        try:
-            place = log.append_single(b"".join((head, key, value, _pack_check(check))))
-        except OSError as error:
-            raise commit.refuse(bucket, error) from error
-        except BaseException:
-            bucket.broken = commit.INTERRUPTED
-            raise
-        number, at = log.number, place + HEAD_BYTES + wide
+        number, at = log.number, log.stop + GROUP_HEAD_BYTES + HEAD_BYTES + wide
+        row = _pack_entry(version, now, size, crc, number, at)
         active = bucket.state.active  # from here on as ``_publish_one`` does it
         keys, tally = active.keys, active.tally
-        if key in keys:
-            tally.count_out(key, keys[key])
-            active.held -= PLAIN_HELD + wide
-            active.change((key,))
-        keys[key] = row = _pack_entry(version, now, size, crc, number, at)
+        hidden = keys.get(key)
+        try:
+            log.append_single(b"".join((head, key, value, _pack_check(check))))
+        except OSError as error:
+            raise failing.restart(bucket, error) from error
+        except BaseException:
+            failing.interrupted(bucket)
+            raise
+        keys[key] = row  # no call is made before: what is written is visible, interrupted or not
         if number in bucket.noted:
             bucket.noted[number].last[key] = row
         tally.keys += 1
         length = OVERHEAD + wide + size
         tally.live[number] += length
         active.held = held = active.held + PLAIN_HELD + wide
+        if hidden is not None:
+            tally.count_out(key, hidden)
+            active.held = held = held - PLAIN_HELD - wide
+            active.change((key,))
         if key > bucket.highest:  # noqa: PLR1730 - a call to max costs more than the rest
             bucket.highest = key
         bucket.weight = weight = bucket.weight + length
@@ -299,38 +302,43 @@ def store_one(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) 
 
 def _store_leading(bucket: Bucket, key: bytes, name: str, value: bytes | memoryview) -> object:
     """Apply one store as a durable group of its own, where nobody leads; else among others."""
-    flight = None
-    if bucket.durable and not bucket.leading:  # looked at again under the lock
-        with bucket.lock:
-            flight = _take_off(bucket, key, value)
-    if flight is None:
+    group, version = None, 0
+    try:
+        if bucket.durable and not bucket.leading:  # looked at again under the lock
+            with bucket.lock:
+                group = _take_off(bucket, key, value)
+                version = bucket.version
+        if group is not None:
+            commit.carry(bucket, group)
+    except HoldfastError:
+        raise
+    except BaseException:
+        commit.let_go(bucket, group, None)
+        raise
+    if group is None:
         return _store_gathered(bucket, key, name, value)
-    group, version = flight
-    commit.carry(bucket, group)
     if group.error is not None:
         raise group.error
     return Receipt(name, version, len(value), None, bucket.id)
 
 
-def _take_off(
-    bucket: Bucket, key: bytes, value: bytes | memoryview
-) -> tuple[Gathering, int] | None:
-    """Lead a group of one plain store; its version. None where it has to be gathered."""
+def _take_off(bucket: Bucket, key: bytes, value: bytes | memoryview) -> Gathering | None:
+    """Lead a group of one plain store, or None where it has to be gathered."""
     log = bucket.log
     heed = log.stop >= bucket.heed_at
     taken = bucket.leading or bucket.gathering is not None
     if heed or taken or bucket.purses or bucket.special:
         return None
     bucket.admit_range(key, key)
-    bucket.leading = True
     group = Gathering(log.number, log.stop)
-    version = _plan_one(bucket, group, key, value)
+    _plan_one(bucket, group, key, value)
     commit.take_off(bucket, group)
-    return group, version
+    bucket.leading = True
+    return group
 
 
-def _plan_one(bucket: Bucket, group: Gathering, key: bytes, value: bytes | memoryview) -> int:
-    """Stage one plain store in an empty group; its version. The same as ``plan``, quicker."""
+def _plan_one(bucket: Bucket, group: Gathering, key: bytes, value: bytes | memoryview) -> None:
+    """Stage one plain store in an empty group. The same as ``plan``, quicker."""
     bucket.version = version = bucket.version + 1
     now, size, wide, crc = bucket.time.now_ns(), len(value), len(key), crc32c(value)
     folded = version if version <= FOLD else (version ^ (version >> 32)) & FOLD
@@ -343,4 +351,3 @@ def _plan_one(bucket: Bucket, group: Gathering, key: bytes, value: bytes | memor
     group.length = OVERHEAD + wide + size
     if key > bucket.highest:  # noqa: PLR1730 - a call to max costs more than the rest
         bucket.highest = key
-    return version

@@ -132,7 +132,7 @@ def _book(bucket: Bucket, reads: Reads) -> bool:
         metered.write(bucket, group, taken)
         turn = commit.queue(bucket, group)
     try:
-        commit.settle(bucket, group, turn)
+        commit.stand_by(bucket, group, turn)
     except StorageFailed:
         reads.put_back(read)
         raise

@@ -74,8 +74,6 @@ class Log:
         segments: the ground.
         bucket: the bucket's id, 16 hex digits.
         identity: store id and incarnation, named in every segment head.
-
-    Use ``Log.create`` or ``recover`` (recovery.py) to get one.
     """
 
     def __init__(self, segments: Segments, bucket: str, identity: Identity) -> None:
@@ -175,18 +173,18 @@ class Log:
         self.records += count if kind == GROUP_OF_RECORDS else 0
         return start - length
 
-    def append_single(self, record: bytes) -> int:
-        """Write a group of one record; where that begins. As ``append_body``, quicker."""
+    def append_single(self, record: bytes) -> None:
+        """Write a group of one record. As ``append_body``, quicker."""
         length = len(record)
         if length >= JOIN_BYTES:
-            return self.append_body(record, 1)
+            self.append_body(record, 1)
+            return
         head = pack_single(BEGINNING, length, crc32c(record), self.synced, self.digest)
         digest = xxh3_64_intdigest(head)
         self.active.append((b"".join((head, pack_digest(digest), record)),))
-        start = self.stop + GROUP_HEAD_BYTES
-        self.last, self.digest, self.stop = self.stop, digest, start + length
+        stop = self.stop + GROUP_HEAD_BYTES + length
+        self.last, self.digest, self.stop = self.stop, digest, stop
         self.records += 1
-        return start
 
     def append(
         self, buffers: Sequence[Buffer], count: int, length: int, kind: int = Kind.RECORDS

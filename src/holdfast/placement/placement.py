@@ -8,7 +8,7 @@ from itertools import pairwise
 from threading import RLock
 from typing import NamedTuple
 
-from holdfast.bucket import birth, commit, fork, repair
+from holdfast.bucket import birth, commit, failing, fork, repair
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace, absorb_waiting, never, no_pace
 from holdfast.bucket.collect import expel, try_collect
@@ -364,6 +364,8 @@ class Placement:
             return False
         bucket.bound = self.settings.full_bytes
         self.directory.add(child)
+        with suppress(OSError, StorageFailed, OutcomeUnknown):  # then upkeep does it later
+            fork.finish_moves(bucket)
         self.reserve.fit(self.directory)
         return True
 
@@ -410,14 +412,22 @@ class Placement:
         """Throw a bucket's view away and derive it again from its log.
 
         Its writers wait and nobody splits it; readers go on. ``in_memory``: no view is
-        written, and the disk has its room.
+        written, and the disk has its room. What an interrupted write left half visible
+        is visible then, and the bucket can be written again.
         """
         with self.changing:
             if bucket.closed:
                 return
             self._settle(bucket)
-            with bucket.absorbing, commit.alone(bucket):
+            with bucket.absorbing, commit.alone(bucket), failing.mended(bucket):
                 birth.rebuild(bucket, in_memory=in_memory)
+
+    def heal(self, bucket: Bucket) -> None:
+        """Let a bucket be written again that only reads, if what was wrong can be mended."""
+        if bucket.broken == failing.INTERRUPTED:
+            self.rebuild(bucket)
+        else:
+            failing.go_on(bucket)
 
     # -- shrinking ----------------------------------------------------------------
 

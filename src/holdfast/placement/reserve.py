@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.commit import BEGINNING, COLLECTING, DELETING
 from holdfast.bucket.dormant import Dormant
+from holdfast.bucket.failing import BEGINNING, COLLECTING, DELETING
 from holdfast.bucket.settings import Settings
 
 COLLECTORS: Final = 5  # quarters of a segment that are the collectors', or ...

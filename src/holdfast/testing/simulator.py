@@ -111,6 +111,7 @@ def _live(world: World, clients: Clients, operations: int, lives: int) -> None:
             world.verify()
             world.arm()
             for _ in range(operations):
+                world.look_at_time()
                 clients.act()
             if world.chance.random() < 0.3:
                 world.note("close")

@@ -148,6 +148,7 @@ class World:
         self.life = 0
         self.last_ns = 0  # bucket time when the last life ended
         self.bound_ns = 0  # the same, if the next may not begin before it
+        self.was_bound = False  # behind the last operation that came to its end
         self.log: list[str] = []
 
     # -- lives ------------------------------------------------------------------------
@@ -219,6 +220,13 @@ class World:
             self.clock.step_wall(-self.chance.randrange(4_000_000_000_000))
         return self.disk.after_cut(mode, self.chance.randrange(1 << 30))
 
+    def look_at_time(self) -> None:
+        """Note between two operations whether time is bound: one that is cut may be at that."""
+        self.was_bound = self._is_bound()
+
+    def _is_bound(self) -> bool:
+        return not expire.is_over(self.store.placement.directory)
+
     def _note_time(self) -> None:
         """How far bucket time got, and what of that the next life may not fall behind."""
         if not self.is_open:  # who opened it may have written a mark
@@ -226,7 +234,7 @@ class World:
             return
         time = self.store.placement.settings.time
         refused = self.faulty is not None and self.faulty.failed
-        bound = not (refused or expire.is_over(self.store.placement.directory))
+        bound = self.was_bound and self._is_bound() and not refused
         self.bound_ns = time.told_ns if bound else 0
         time.release(lambda: True)  # nobody writes down what is only looked at from outside
         self.last_ns = self.now_ns()

@@ -144,7 +144,7 @@ def _sweep(bucket: Bucket, keys: list[bytes], pace: Pace = no_pace) -> int:
     mine = [key for key in keys if bucket.start <= key < bucket.stop]
     try:
         return _remove(bucket, [Delete(key, "", "expired") for key in mine], pace)
-    except HoldfastError:
+    except BaseException:  # a Ctrl-C, too
         _remember(bucket, mine)
         raise
 

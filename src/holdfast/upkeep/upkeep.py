@@ -260,7 +260,7 @@ class Upkeep:
     def _look_at(self, bucket: Bucket) -> None:
         """What is due of a bucket: what fails there keeps none of the rest from its turn."""
         if bucket.broken:
-            self._attempt(partial(commit.go_on, bucket))
+            self._attempt(partial(self._placement.heal, bucket))
         for chore in (self._keep, self._expire, self._mark_time):
             if not (bucket.closed or bucket.broken or self._stop.is_set()):
                 self._attempt(partial(chore, bucket))
