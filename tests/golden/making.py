@@ -47,7 +47,7 @@ from holdfast.store.opening import open_on
 from holdfast.store.ownership import StoreFile, write_store_file
 from holdfast.store.store import Store
 from holdfast.testing import ManualClock, SeededEntropy
-from holdfast.upkeep.backup import BackupBucket, BackupFile, Manifest
+from holdfast.upkeep.manifest import BackupBucket, BackupFile, Manifest
 from holdfast.views import lmdb_sums, long_keys
 from holdfast.views.lmdb_file import EMPTY, INTEGER_KEYS, Meta, Tree
 from holdfast.views.lmdb_rows import (

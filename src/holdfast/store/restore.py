@@ -36,14 +36,13 @@ from holdfast.log.purses import decode_purses
 from holdfast.request import arguments
 from holdfast.store import closed, timemark
 from holdfast.store.ownership import FORMAT, LOCK, NAME, Ownership, StoreFile, write_store_file
-from holdfast.upkeep.backup import NAME as MANIFEST
-from holdfast.upkeep.backup import (
+from holdfast.upkeep.backup import digest_of, make_folder
+from holdfast.upkeep.manifest import NAME as MANIFEST
+from holdfast.upkeep.manifest import (
     BackupBucket,
     BackupFile,
     Manifest,
-    digest_of,
     file_name,
-    make_folder,
     read_manifest,
 )
 
