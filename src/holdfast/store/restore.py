@@ -19,7 +19,6 @@ time again, as after any open (rule 7), and their fences stay below every new on
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -57,7 +56,6 @@ DATA = "log"
 INDEX = "index"
 VERSION_STEP_BITS = 40
 CHUNK_BYTES = MIB
-BUCKET = re.compile(r"[0-9a-f]{16}")
 
 
 def restore(path: str | os.PathLike[str], into: str | os.PathLike[str]) -> None:
@@ -140,12 +138,10 @@ def floor_above(version: int) -> int:
 
 def _copy(disk: Disk, path: str, told: BackupFile, ground: FileSegments) -> None:
     """Copy a file that is what the manifest says; Corrupt, by its name, where it is not."""
-    if not BUCKET.fullmatch(told.bucket):
-        raise Corrupt(position=told.bucket, what="the manifest names no bucket")
     name = file_name(told.bucket, told.number)
     try:
         source = disk.open(f"{path}/{name}")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise Corrupt(position=name, what="a file of the backup is missing") from None
     try:
         if source.size() != told.size or digest_of(source, told.size) != told.digest:

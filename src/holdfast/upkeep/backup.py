@@ -45,6 +45,7 @@ from holdfast.upkeep.manifest import (
     BackupFile,
     Manifest,
     Part,
+    encode_manifest,
     file_name,
     manifest_of,
 )
@@ -215,7 +216,7 @@ class Target:
         file = self._disk.open(name, create=True)
         self._made.append(name)
         try:
-            file.write(0, [msgspec.json.encode(manifest)])
+            file.write(0, [encode_manifest(manifest)])
             file.sync()
         finally:
             file.close()

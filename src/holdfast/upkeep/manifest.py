@@ -1,23 +1,36 @@
 """The manifest of a backup: what it says of itself, and when it is believed.
 
 JSON with a checksum over itself (docs/FORMAT.md). A folder without one is a backup
-that was interrupted.
+that was interrupted. The checksum tells damage, not lies: whoever wrote the one wrote the
+other. So everything that is done with what it says is checked first, before a byte is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 
 import msgspec
 from crc32c import crc32c
 
 from holdfast.engines.port import Disk
-from holdfast.errors import Corrupt, FormatTooNew, InvalidValue
-from holdfast.log.header import LogState
+from holdfast.errors import Corrupt, FormatTooNew, InvalidValue, LimitExceeded
+from holdfast.limits import MANIFEST_BYTES
+from holdfast.log.header import SEGMENT_HEAD_BYTES, Birth, LogState, SegmentInfo
+from holdfast.log.purses import decode_purses
+from holdfast.placement.directory import HIGHEST, LOWEST
 
 FORMAT = 1
 NAME = "BACKUP"
+NUMBER_MOST = (1 << 32) - 1  # of a segment
+COUNT_MOST = (1 << 62) - 1  # of versions, lives and nanoseconds: no store gets there
+DIGEST_MOST = (1 << 64) - 1  # of a chain
+
+_STORE = re.compile(r"[0-9a-f]{32}")
+_BUCKET = re.compile(r"[0-9a-f]{16}")
+NO_PURSES = msgspec.msgpack.encode(())
 
 
 class BackupFile(msgspec.Struct, frozen=True):
@@ -91,6 +104,14 @@ def manifest_of(parts: Sequence[Part]) -> Manifest:
     return msgspec.structs.replace(manifest, crc=_crc(manifest))
 
 
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The bytes of a manifest; LimitExceeded where no restore would take so many."""
+    data = msgspec.json.encode(manifest)
+    if len(data) > MANIFEST_BYTES:
+        raise LimitExceeded(limit="MANIFEST_BYTES", most=MANIFEST_BYTES, asked=len(data))
+    return data
+
+
 def _crc(manifest: Manifest) -> int:
     return crc32c(msgspec.json.encode(msgspec.structs.replace(manifest, crc=0)))
 
@@ -100,7 +121,7 @@ def read_manifest(disk: Disk, path: str) -> Manifest:
 
     Raises:
         InvalidValue: there is no backup.
-        Corrupt: it was interrupted, or the manifest does not verify.
+        Corrupt: it was interrupted, or the manifest does not verify, or says what cannot be.
         FormatTooNew: a later Holdfast made it.
     """
     try:
@@ -110,17 +131,109 @@ def read_manifest(disk: Disk, path: str) -> Manifest:
             if disk.list(path):
                 raise Corrupt(position=NAME, what="the backup is incomplete") from None
         raise InvalidValue(argument="path", reason="there is no backup") from None
+    except IsADirectoryError:
+        raise Corrupt(position=NAME, what="the manifest is no file") from None
     try:
-        data = file.read(0, file.size())
+        size = file.size()
+        if not 0 < size <= MANIFEST_BYTES:
+            raise Corrupt(position=NAME, what="no manifest has this size")
+        data = file.read(0, size)
     finally:
         file.close()
+    manifest = _decoded(data)
+    if manifest.crc != _crc(manifest):
+        raise Corrupt(position=NAME, what="the manifest fails its checksum")
+    _refuse_lies(manifest)
+    return manifest
+
+
+def _decoded(data: bytes) -> Manifest:
     try:
         version = msgspec.json.decode(data, type=_Format).format
         if version > FORMAT:
             raise FormatTooNew(position=NAME, version=version)
-        manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Corrupt(position=NAME, what="the manifest cannot be read") from None
-    if manifest.crc != _crc(manifest):
-        raise Corrupt(position=NAME, what="the manifest fails its checksum")
-    return manifest
+
+
+# -- what may not be believed --------------------------------------------------------
+
+
+def _refuse_lies(manifest: Manifest) -> None:
+    """Corrupt where a manifest says what no store is like."""
+    _require(_STORE.fullmatch(manifest.store), "a store id")
+    _require(1 <= manifest.incarnation <= COUNT_MOST, "an incarnation")
+    _require(0 <= manifest.version <= COUNT_MOST, "a version")
+    ids = {bucket.id for bucket in manifest.buckets}
+    _require(len(ids) == len(manifest.buckets), "its buckets")
+    _require(_tile(bucket.state for bucket in manifest.buckets), "the ranges of its buckets")
+    sizes: dict[tuple[str, int], int] = {}
+    for file in manifest.files:
+        sound = file.bucket in ids and 1 <= file.number <= NUMBER_MOST
+        sound = sound and file.size >= SEGMENT_HEAD_BYTES
+        _require(sound and (file.bucket, file.number) not in sizes, "its files")
+        sizes[file.bucket, file.number] = file.size
+    lent = {
+        (birth.child, info.number): sizes.get((bucket.id, info.number), 0)
+        for bucket in manifest.buckets
+        for birth in bucket.state.births
+        for info in birth.segments
+    }
+    for bucket in manifest.buckets:
+        _refuse_state(bucket, manifest.version, lent | sizes)
+        _require(ids.isdisjoint(bucket.state.retired), f"bucket {bucket.id}")
+    named = {(one.id, info.number) for one in manifest.buckets for info in one.state.segments}
+    _require(sizes.keys() <= named, "its files")
+
+
+def _require(sound: object, what: str) -> None:
+    if not sound:
+        raise Corrupt(position=NAME, what=f"the manifest is wrong about {what}")
+
+
+def _tile(states: Iterable[LogState]) -> bool:
+    """Whether the ranges of all buckets are the keyspace, each key in one."""
+    edges = sorted((state.start, state.stop) for state in states)
+    if not edges or edges[0][0] != LOWEST or edges[-1][1] != HIGHEST:
+        return False
+    meet = all(left[1] == right[0] for left, right in pairwise(edges))
+    return meet and all(start < stop for start, stop in edges)
+
+
+def _refuse_state(told: BackupBucket, version: int, sizes: dict[tuple[str, int], int]) -> None:
+    """Corrupt where a bucket cannot be as it is told: its segments are all here, the last its own.
+
+    ``sizes`` are those of the files by bucket and number, a parent's also under the child to
+    which it lends them.
+    """
+    state, what = told.state, f"bucket {told.id}"
+    _require(_BUCKET.fullmatch(told.id) and _are_counts(state, version), what)
+    _require(len({info.number for info in state.segments}) == len(state.segments) > 0, what)
+    for info in state.segments:
+        _require(_is_segment(info) and info.stop <= sizes.get((told.id, info.number), 0), what)
+    last = state.segments[-1]
+    _require((last.origin, last.origin_number) == (told.id, last.number), what)
+    for birth in state.births:
+        sound = _BUCKET.fullmatch(birth.child) and _are_counts(birth, version)
+        _require(sound and all(map(_is_segment, birth.segments)), what)
+        _require(birth.start < birth.stop, what)
+    _require(all(map(_BUCKET.fullmatch, state.retired)), what)
+    try:
+        decode_purses(told.purses or NO_PURSES)
+    except msgspec.DecodeError:
+        _require(sound=False, what=what)
+
+
+def _are_counts(said: LogState | Birth, version: int) -> bool:
+    return 0 <= said.version <= version and 0 <= said.time_ns <= COUNT_MOST
+
+
+def _is_segment(info: SegmentInfo) -> bool:
+    return (
+        1 <= info.number <= NUMBER_MOST
+        and 1 <= info.origin_number <= NUMBER_MOST
+        and _BUCKET.fullmatch(info.origin) is not None
+        and info.stop >= SEGMENT_HEAD_BYTES
+        and 0 <= info.digest <= DIGEST_MOST
+    )
