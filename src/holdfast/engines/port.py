@@ -7,7 +7,6 @@ faulty ones of the tests are implementations of it.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from mmap import mmap
 from typing import Protocol
@@ -195,5 +194,4 @@ class Segments(Protocol):
 
 def refused(bucket: str, error: OSError) -> StorageFailed:
     """What the ground's refusal is called above it."""
-    name = errno.errorcode.get(error.errno or 0, "?")
-    return StorageFailed(bucket=bucket, errno=name, cause=str(error))
+    return StorageFailed.of(error, bucket=bucket)

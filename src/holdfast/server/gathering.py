@@ -155,7 +155,7 @@ class Gathering:
                 target.clear()
                 raise
         except OSError as error:
-            raise StorageFailed(path=error.filename or path, cause=str(error)) from error
+            raise StorageFailed.of(error, path=error.filename or path) from error
         finally:
             self._backing_up.release()
 

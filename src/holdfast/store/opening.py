@@ -204,7 +204,7 @@ def _owned(disk: Disk, root: str, *, alone: bool) -> Iterator[Ownership | None]:
             yield owner
             undoing.pop_all()
     except OSError as error:
-        raise StorageFailed(path=error.filename or root, cause=str(error)) from error
+        raise StorageFailed.of(error, path=error.filename or root) from error
 
 
 def _make_root(disk: Disk, root: str) -> None:

@@ -99,7 +99,7 @@ class Ownership:
         try:
             self._fd = os.open(f"{path}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise StorageFailed(path=path, cause=str(error)) from error
+            raise StorageFailed.of(error, path=path) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -108,7 +108,7 @@ class Ownership:
             raise InUse(path=path, pid=int(told) if told.isdigit() else None) from None
         except OSError as error:
             os.close(self._fd)
-            raise StorageFailed(path=path, cause=str(error)) from error
+            raise StorageFailed.of(error, path=path) from error
         with contextlib.suppress(OSError):  # a full disk: deletes must work there, unnamed too
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)

@@ -101,7 +101,7 @@ def restore_on(disk: Disk, path: str, into: str) -> None:
             if owner is not None:
                 owner.release()
     except OSError as error:
-        raise StorageFailed(path=error.filename or into, cause=str(error)) from error
+        raise StorageFailed.of(error, path=error.filename or into) from error
 
 
 def _restore(disk: Disk, path: str, into: str, manifest: Manifest) -> None:

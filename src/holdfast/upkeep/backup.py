@@ -94,7 +94,7 @@ def back_up(
     except BaseException as error:
         target.take_back()
         if isinstance(error, OSError):
-            raise StorageFailed(path=error.filename or path, cause=str(error)) from error
+            raise StorageFailed.of(error, path=error.filename or path) from error
         raise
     return manifest
 
