@@ -32,10 +32,10 @@ from holdfast.log.header import Identity
 from holdfast.placement.placement import WHOLE, Share
 from holdfast.placement.reserve import LEAST_BYTES
 from holdfast.request import arguments
-from holdfast.store import closed
+from holdfast.store import closed, folders
 from holdfast.store.ownership import (
     NAME,
-    Ownership,
+    Owners,
     StoreFile,
     new_store_file,
     read_store_file,
@@ -151,13 +151,15 @@ def open_on(
     """
     real = isinstance(disk, OsDisk)
     root = os.path.abspath(path) if real else path.strip(":") or "store"  # noqa: PTH100
-    with _owned(disk, root, alone=real and share is WHOLE) as owner:
+    with _owned(disk, root, alone=real and share is WHOLE) as owners:
         found, fresh = _store_file(disk, root, entropy, index_dir, data_dirs, real=real)
+        unclaimed = folders.own(owners, disk, root, found, fresh=fresh, whole=share is WHOLE)
         # Windows are copied into under the interpreter lock: not for whoever avoids maps,
         # and of no use to whoever waits for the disk at every write.
         mapped = in_place and sync != "always"
         logs = AheadDisk(mapped=mapped) if type(disk) is OsDisk else disk
         ground = _ground(logs, root, found, create=fresh, part=share.name)
+        folders.claim(disk, root, found, unclaimed)
         mark = TimeMark(disk, root, share.name)
         views = _Views(_under(root, found.index_dir), real=real, given=open_view)
         if fresh:
@@ -180,28 +182,22 @@ def open_on(
         # Before anything can be written.
         left = closed.take(disk, root, settings.identity, _data_folders(root, found))
         return Store(
-            settings,
-            root,
-            owner,
-            disk=disk,
-            file=found,
-            upkeep=upkeep,
-            share=share,
-            left=left,
+            settings, root, owners, disk=disk, file=found, upkeep=upkeep, share=share, left=left
         )
 
 
 @contextmanager
-def _owned(disk: Disk, root: str, *, alone: bool) -> Iterator[Ownership | None]:
+def _owned(disk: Disk, root: str, *, alone: bool) -> Iterator[Owners]:
     """Own the folder, and let go of it where what follows fails; an OSError is StorageFailed."""
     try:
         refuse_others(disk, root)
         _make_root(disk, root)
         with ExitStack() as undoing:
-            owner = Ownership(root) if alone else None
-            if owner is not None:
-                undoing.callback(owner.release)
-            yield owner
+            owners = Owners()
+            undoing.callback(owners.release)
+            if alone:
+                owners.take(root)
+            yield owners
             undoing.pop_all()
     except OSError as error:
         raise StorageFailed.of(error, path=error.filename or root) from error

@@ -191,10 +191,15 @@ def refuse_others(disk: Disk, path: str) -> None:
         raise InvalidValue(argument="path", reason="this is a backup: restore it elsewhere")
     if MARKER in names:
         raise InvalidValue(argument="path", reason="a restore was interrupted here: restore again")
-    for name, is_ours in OURS.items():
-        if name in names and not is_ours(_beginning(disk, f"{path}/{name}")):
-            reason = f"there is no store, and a file {name} that a store would overwrite"
-            raise InvalidValue(argument="path", reason=reason)
+    for name in names & OURS.keys():
+        refuse_file(disk, path, name)
+
+
+def refuse_file(disk: Disk, path: str, name: str) -> None:
+    """Refuse to overwrite a file of somebody else where there is no store."""
+    if not OURS[name](_beginning(disk, f"{path}/{name}")):
+        reason = f"there is no store, and a file {name} that a store would overwrite"
+        raise InvalidValue(argument="path", reason=reason, folder=path)
 
 
 def _beginning(disk: Disk, path: str) -> bytes:
