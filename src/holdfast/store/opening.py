@@ -14,7 +14,7 @@ from holdfast.bucket.lag import Lags
 from holdfast.bucket.settings import Settings, Sync
 from holdfast.bucket.settling import charge_reads
 from holdfast.clock import BucketTime, Clock, Entropy, SystemClock, SystemEntropy
-from holdfast.engines.ahead import AheadDisk
+from holdfast.engines.ahead import OPEN_WINDOWS, AheadDisk
 from holdfast.engines.disk import OsDisk
 from holdfast.engines.files import FileSegments
 from holdfast.engines.memory import MemoryDisk
@@ -51,6 +51,7 @@ from holdfast.views.port import View
 MEMORY = ":memory:"
 SYNCS = ("always", "interval", "never")
 VIEW_DESCRIPTORS = 3
+WINDOWS_PART = 8  # of all descriptors
 
 
 def open_store(
@@ -157,7 +158,7 @@ def open_on(
         # Windows are copied into under the interpreter lock: not for whoever avoids maps,
         # and of no use to whoever waits for the disk at every write.
         mapped = in_place and sync != "always"
-        logs = AheadDisk(mapped=mapped) if type(disk) is OsDisk else disk
+        logs = AheadDisk(mapped=mapped, windows=_windows()) if type(disk) is OsDisk else disk
         ground = _ground(logs, root, found, create=fresh, part=share.name)
         folders.claim(disk, root, found, unclaimed)
         mark = TimeMark(disk, root, share.name)
@@ -266,8 +267,8 @@ def _under(root: str, folder: str) -> str:
 
 
 def _ground(disk: Disk, root: str, found: StoreFile, *, create: bool, part: str) -> FileSegments:
-    open_files, folders = _descriptors() // 2, _data_folders(root, found)
-    ground = FileSegments(disk, folders, create=create, open_files=open_files, part=part)
+    open_files, homes = _descriptors() // 2 - _windows(), _data_folders(root, found)
+    ground = FileSegments(disk, homes, create=create, open_files=open_files, part=part)
     if create and ground.listing():
         raise Corrupt(position=NAME, what="the store file is missing")
     if ground.free_bytes(NAME) < LEAST_BYTES:
@@ -284,6 +285,11 @@ def _descriptors() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = soft if soft != resource.RLIM_INFINITY else 1 << 16
     return max(16, min(allowed * 2 // 3, 8 * OPEN_BUCKETS))
+
+
+def _windows() -> int:
+    """Of those of the segments, the ones that windows may take."""
+    return min(OPEN_WINDOWS, _descriptors() // WINDOWS_PART)
 
 
 class _Views:
@@ -310,7 +316,10 @@ class _Views:
         if self._given is not None or not self._real:
             return
         folder = Path(self._folder, bucket)
-        if folder.is_dir():
-            for file in folder.iterdir():
-                file.unlink(missing_ok=True)
-            folder.rmdir()
+        try:
+            if folder.is_dir():
+                for file in folder.iterdir():
+                    file.unlink(missing_ok=True)
+                folder.rmdir()
+        except OSError as error:
+            raise StorageFailed.of(error, bucket=bucket) from error
