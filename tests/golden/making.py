@@ -205,7 +205,7 @@ def _entry_pieces() -> dict[str, bytes]:
 
 def _row_pieces() -> dict[str, bytes]:
     position = Position(2, 400, 500, 0x0123456789ABCDEF)
-    mark = Checkpoint(position, 9, NOW, 3, 1, {1: 100, 2: 200}, b"", b"\xff")
+    mark = Checkpoint(position, 9, NOW, 3, 1, {1: 100, 2: 200}, b"", b"\xff", PARENT, 1)
     return {
         "row-side": rows.pack_row(7, 2, 60, b"payload"),
         "row-expiry-key": expiry_row(NOW, KEY),

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import holdfast
-from holdfast.store import opening
+from holdfast.engines.disk import OsDisk
+from holdfast.engines.files import FileSegments
+from holdfast.log.header import Identity
+from holdfast.log.log import Log
 
 SMALL = 64 * 1024
 LARGE = 4 << 20
@@ -77,20 +79,22 @@ def test_it_works_with_few(  # noqa: PLR0917 - a case
     assert buckets > 10
 
 
-def test_what_a_splits_child_reads_in_place_is_let_go_of_by_both(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The parent's segments, mapped for the child, stayed mapped for the parent as well."""
-    monkeypatch.setattr(opening, "_descriptors", lambda: 26)
-    with holdfast.open(tmp_path, bucket_bytes=SMALL, upkeep=False) as store:
-        ns = store.namespace("acme")
-        for number in range(3_000):
-            ns.put(f"k{number * 7919 % 3_000:05d}", bytes(1_000))
-            if number % 10 == 0:
-                ns.get(f"k{number * 7919 % 3_000:05d}")
-        store.rebuild()
-        mapped = sum(len(bucket.log.maps) for bucket in store.placement.directory)
-        assert mapped <= 13
+def test_what_a_splits_child_reads_in_place_is_let_go_of_by_both(tmp_path: Path) -> None:
+    """The parent's segment, mapped for the child, stayed mapped for the parent for ever."""
+    ground = FileSegments(OsDisk(), [str(tmp_path)], create=True)
+    identity = Identity(bytes(16), 1)
+    parent, child = Log(ground, "00" * 8, identity), Log(ground, "11" * 8, identity)
+    segment = ground.begin(parent.bucket, 1, [b"sealed"])
+    parent._open[1] = segment
+    child.borrow(parent, [1])
+    for log in (parent, child):
+        log.sealed.add(1)
+        assert bytes(log.read(1, 0, 6)) == b"sealed"
+    assert parent.maps
+    assert child.maps
+    segment.park()
+    assert not parent.maps
+    assert not child.maps
 
 
 def test_where_none_is_left_the_error_has_its_name(tmp_path: Path) -> None:
