@@ -16,7 +16,8 @@ translated; facts never hide inside them.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import errno
+from typing import ClassVar, Literal, Self
 
 Effect = Literal["none", "unknown"]
 
@@ -319,6 +320,17 @@ class StorageFailed(Untrusted):
 
     code = "storage_failed"
     message = "the storage below failed"
+
+    @classmethod
+    def of(cls, error: OSError, **where: object) -> Self:
+        """What the system refused, and ``where``.
+
+        Example:
+            >>> StorageFailed.of(OSError(28, "No space left on device"), path="/data").errno
+            'ENOSPC'
+        """
+        name = errno.errorcode.get(error.errno or 0, "?")
+        return cls(**where, errno=name, cause=str(error))
 
 
 class OutcomeUnknown(Untrusted):

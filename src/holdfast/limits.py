@@ -65,6 +65,9 @@ UNABSORBED_RECORDS: Final = 1_000_000
 UNABSORBED_BYTES: Final = GIB
 OPEN_BUCKETS: Final = 256
 
+# -- backups -------------------------------------------------------------------
+MANIFEST_BYTES: Final = GIB  # some 250 bytes for each segment
+
 # -- enclaves --------------------------------------------------------------------
 ENCLAVE_IMAGES: Final = 100  # images that one namespace may be held by
 ENCLAVE_SESSIONS: Final = 10_000

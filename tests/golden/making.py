@@ -47,7 +47,7 @@ from holdfast.store.opening import open_on
 from holdfast.store.ownership import StoreFile, write_store_file
 from holdfast.store.store import Store
 from holdfast.testing import ManualClock, SeededEntropy
-from holdfast.upkeep.backup import BackupBucket, BackupFile, Manifest
+from holdfast.upkeep.manifest import BackupBucket, BackupFile, Manifest
 from holdfast.views import lmdb_sums, long_keys
 from holdfast.views.lmdb_file import EMPTY, INTEGER_KEYS, Meta, Tree
 from holdfast.views.lmdb_rows import (
@@ -205,7 +205,7 @@ def _entry_pieces() -> dict[str, bytes]:
 
 def _row_pieces() -> dict[str, bytes]:
     position = Position(2, 400, 500, 0x0123456789ABCDEF)
-    mark = Checkpoint(position, 9, NOW, 3, 1, {1: 100, 2: 200}, b"", b"\xff")
+    mark = Checkpoint(position, 9, NOW, 3, 1, {1: 100, 2: 200}, b"", b"\xff", PARENT, 1)
     return {
         "row-side": rows.pack_row(7, 2, 60, b"payload"),
         "row-expiry-key": expiry_row(NOW, KEY),

@@ -236,4 +236,5 @@ def test_the_limits_are_those_of_the_product() -> None:
         "numbers of all of them": f"{limits.SPACE_NUMBERS:,}",
         f"keys over {limits.VIEW_KEY_BYTES} bytes that share their first "
         f"{limits.VIEW_KEY_BYTES}": f"{limits.VIEW_KEYS_SHARED:,}",
+        "manifest of a backup": f"{limits.MANIFEST_BYTES // limits.GIB} GiB",
     }

@@ -103,6 +103,8 @@ def _opened(
         mark = read_checkpoint(view.get(Table.META, CHECKPOINT))
     except (Corrupt, msgspec.DecodeError):
         mark = None
+    if mark is not None and not mark.is_of(bucket, settings.identity):
+        mark = None  # how far another's log was durable says nothing of this one
     births = () if lender is None else lender.births
     shared = next((birth.shared for birth in births if birth.child == bucket), ())
     absorbed = mark.position if mark else None

@@ -14,6 +14,7 @@ import msgspec
 from holdfast.limits import VIEW_KEY_BYTES
 from holdfast.log.columns import runs
 from holdfast.log.entry import DELETED
+from holdfast.log.header import Identity
 from holdfast.log.log import Position
 from holdfast.log.ordering import in_order
 from holdfast.log.packs import Flat, ordered
@@ -42,7 +43,10 @@ NOTED_ROWS = 100_000
 
 @planned
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
-    """What a view says of itself: the log position it has absorbed, and its counts."""
+    """What a view says of itself: the log position it has absorbed, its counts, whose it is.
+
+    ``bucket`` is empty in one from before that was said.
+    """
 
     position: Position
     version: int
@@ -52,6 +56,12 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     live: dict[int, int]
     start: bytes
     stop: bytes
+    bucket: str = ""
+    incarnation: int = 0
+
+    def is_of(self, bucket: str, identity: Identity) -> bool:
+        """Whether it is of this bucket in this life of the store, as far as it says."""
+        return (self.bucket, self.incarnation) in {("", 0), (bucket, identity.incarnation)}
 
 
 def expiry_row(expires_ns: int, key: bytes) -> bytes:
@@ -135,6 +145,8 @@ def encode_mark(
             bucket.existing(tally.live),
             bucket.start,
             stop,
+            bucket.id,
+            bucket.log.identity.incarnation,
         )
     )
 

@@ -265,7 +265,7 @@ def _checked(call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
     try:
         return call(*args, **options)
     except OSError as error:
-        raise StorageFailed(errno=error.errno, cause=str(error)) from error
+        raise StorageFailed.of(error) from error
 
 
 def _open_locked(path: str, *, verify: bool = True) -> int:
@@ -280,7 +280,7 @@ def _open_locked(path: str, *, verify: bool = True) -> int:
             os.close(file)
             if error.errno in {errno.EAGAIN, errno.EACCES}:
                 raise InUse(path=path) from None
-            raise StorageFailed(errno=error.errno, cause=str(error)) from error
+            raise StorageFailed.of(error) from error
         os.close(file)  # another one took its place meanwhile
 
 

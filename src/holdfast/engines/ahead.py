@@ -50,7 +50,7 @@ SMALL_BYTES = 16 * KIB  # from here on a write goes by call
 CLAIM_BYTES = 4 * MIB  # of a file are there before blocks are asked for ahead of large writes:
 CLAIM_BYTES_MOST = 16 * MIB  # as many as they have, up to so many, so that it is asked seldom
 ROOMY_BYTES = 64 * MIB  # that are free, or nothing is taken ahead: many files are written
-OPEN_WINDOWS = 16  # each holds a descriptor of its own, on top of those that are counted
+OPEN_WINDOWS = 16  # each holds a descriptor of its own
 IN_PLACE = frozenset(("ext2", "ext3", "ext4", "xfs", "tmpfs"))  # no copy on write
 CLAIMED = frozenset(("ext4",))  # where blocks that are asked for are worth it, as measured
 
@@ -186,6 +186,7 @@ class AheadDisk(OsDisk):
     Args:
         mapped: copy small writes into windows; without it only write zeros ahead of them.
         everywhere: do so on file systems too that are not known to write in place.
+        windows: files that have one at most; each takes a descriptor.
 
     Example:
         >>> import tempfile
@@ -197,8 +198,10 @@ class AheadDisk(OsDisk):
         100000
     """
 
-    def __init__(self, *, mapped: bool = True, everywhere: bool = False) -> None:
-        self._windows = Windows() if mapped else None
+    def __init__(
+        self, *, mapped: bool = True, everywhere: bool = False, windows: int = OPEN_WINDOWS
+    ) -> None:
+        self._windows = Windows(windows) if mapped else None
         self._kinds: dict[int, str] = {}  # of file systems, by device
         self._everywhere = everywhere
 

@@ -7,7 +7,6 @@ faulty ones of the tests are implementations of it.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from mmap import mmap
 from typing import Protocol
@@ -110,9 +109,10 @@ class Segment(Protocol):
     """
 
     size: int  # bytes, and where the next append goes
-    # Where a caller keeps what ``map`` gave it, and under which number: taken out
-    # of there when the descriptor behind the map has to go.
-    lent: tuple[dict[int, Mapped], int] | None
+    # Where callers keep what ``map`` gave them, and under which number: taken out
+    # of there when the descriptor behind the map has to go. A split's child reads its
+    # parent's segments: there may be several, each by its id, so that no two meet.
+    lent: dict[int, tuple[dict[int, Mapped], int]]
 
     def append(self, buffers: Sequence[Buffer]) -> None:
         """Write the buffers after the last byte; on an error the size stays as it was."""
@@ -195,5 +195,4 @@ class Segments(Protocol):
 
 def refused(bucket: str, error: OSError) -> StorageFailed:
     """What the ground's refusal is called above it."""
-    name = errno.errorcode.get(error.errno or 0, "?")
-    return StorageFailed(bucket=bucket, errno=name, cause=str(error))
+    return StorageFailed.of(error, bucket=bucket)

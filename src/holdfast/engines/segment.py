@@ -145,7 +145,7 @@ class FileSegment(Segment):
         self._file: File | None = None
         self._map: Mapped | None = None
         self._name_is_durable = name_is_durable
-        self.lent: tuple[dict[int, Mapped], int] | None = None
+        self.lent: dict[int, tuple[dict[int, Mapped], int]] = {}
         self._appending = False
 
     # -- the port ------------------------------------------------------------------
@@ -243,9 +243,8 @@ class FileSegment(Segment):
     def _drop_map(self) -> None:
         """Let the map go, here and where it was lent to: its descriptor goes with the last."""
         self._map = None
-        lent = self.lent
-        if lent is not None:
-            lent[0].pop(lent[1], None)
+        for maps, number in list(self.lent.values()):
+            maps.pop(number, None)
 
     def _is_durable(self) -> bool:
         """Whether no failed write-back would go unheard if the file were closed now."""

@@ -265,7 +265,7 @@ class Log:
         if number in self.sealed or self.looks_sealed(number):
             try:
                 segment = self.segment(number)
-                segment.lent = (self.maps, number)
+                segment.lent[id(self.maps)] = (self.maps, number)
                 mapped = self.maps[number] = segment.map()
             except OSError as error:
                 raise refused(self.bucket, error) from error

@@ -80,6 +80,12 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     empty_ns: int = 0
     totals: tuple[Wide, Wide, Wide, Wide, Wide] = (0, 0, 0, 0, 0)
 
+    def __post_init__(self) -> None:
+        """What was read is none where the last of its terms is missing, or a unit is zero."""
+        units = ((one.storage_unit, one.egress_unit, one.early_den) for one in self.terms)
+        if not self.terms or any(min(those) < 1 for those in units):
+            raise ValueError("a purse without terms")
+
 
 class Share(msgspec.Struct, frozen=True, array_like=True):
     """What a child of a split has got of its parent's purses."""

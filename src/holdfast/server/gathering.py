@@ -18,7 +18,8 @@ from holdfast.engines.disk import OsDisk
 from holdfast.errors import Busy, HoldfastError, InvalidValue, StorageFailed
 from holdfast.server.figures import Figures, Place
 from holdfast.server.whole_money import MoneyGathering
-from holdfast.upkeep.backup import Part, Target, manifest_of
+from holdfast.upkeep.backup import Target
+from holdfast.upkeep.manifest import Part, manifest_of
 from holdfast.upkeep.status import Counted, figures_of
 from holdfast.values import CheckReport, CollectReport, DeadLetter
 
@@ -154,7 +155,7 @@ class Gathering:
                 target.clear()
                 raise
         except OSError as error:
-            raise StorageFailed(path=error.filename or path, cause=str(error)) from error
+            raise StorageFailed.of(error, path=error.filename or path) from error
         finally:
             self._backing_up.release()
 

@@ -159,7 +159,7 @@ class Parts:
         try:
             return encode(target.bring(noted, store.placement.settings.identity))
         except OSError as error:
-            raise StorageFailed(path=error.filename or path, cause=str(error)) from error
+            raise StorageFailed.of(error, path=error.filename or path) from error
 
     def _forget(self) -> None:
         self._let_go()

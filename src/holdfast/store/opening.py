@@ -14,7 +14,7 @@ from holdfast.bucket.lag import Lags
 from holdfast.bucket.settings import Settings, Sync
 from holdfast.bucket.settling import charge_reads
 from holdfast.clock import BucketTime, Clock, Entropy, SystemClock, SystemEntropy
-from holdfast.engines.ahead import AheadDisk
+from holdfast.engines.ahead import OPEN_WINDOWS, AheadDisk
 from holdfast.engines.disk import OsDisk
 from holdfast.engines.files import FileSegments
 from holdfast.engines.memory import MemoryDisk
@@ -32,10 +32,10 @@ from holdfast.log.header import Identity
 from holdfast.placement.placement import WHOLE, Share
 from holdfast.placement.reserve import LEAST_BYTES
 from holdfast.request import arguments
-from holdfast.store import closed
+from holdfast.store import closed, folders
 from holdfast.store.ownership import (
     NAME,
-    Ownership,
+    Owners,
     StoreFile,
     new_store_file,
     read_store_file,
@@ -51,6 +51,7 @@ from holdfast.views.port import View
 MEMORY = ":memory:"
 SYNCS = ("always", "interval", "never")
 VIEW_DESCRIPTORS = 3
+WINDOWS_PART = 8  # of all descriptors
 
 
 def open_store(
@@ -151,13 +152,15 @@ def open_on(
     """
     real = isinstance(disk, OsDisk)
     root = os.path.abspath(path) if real else path.strip(":") or "store"  # noqa: PTH100
-    with _owned(disk, root, alone=real and share is WHOLE) as owner:
+    with _owned(disk, root, alone=real and share is WHOLE) as owners:
         found, fresh = _store_file(disk, root, entropy, index_dir, data_dirs, real=real)
+        unclaimed = folders.own(owners, disk, root, found, fresh=fresh, whole=share is WHOLE)
         # Windows are copied into under the interpreter lock: not for whoever avoids maps,
         # and of no use to whoever waits for the disk at every write.
         mapped = in_place and sync != "always"
-        logs = AheadDisk(mapped=mapped) if type(disk) is OsDisk else disk
+        logs = AheadDisk(mapped=mapped, windows=_windows()) if type(disk) is OsDisk else disk
         ground = _ground(logs, root, found, create=fresh, part=share.name)
+        folders.claim(disk, root, found, unclaimed)
         mark = TimeMark(disk, root, share.name)
         views = _Views(_under(root, found.index_dir), real=real, given=open_view)
         if fresh:
@@ -180,31 +183,25 @@ def open_on(
         # Before anything can be written.
         left = closed.take(disk, root, settings.identity, _data_folders(root, found))
         return Store(
-            settings,
-            root,
-            owner,
-            disk=disk,
-            file=found,
-            upkeep=upkeep,
-            share=share,
-            left=left,
+            settings, root, owners, disk=disk, file=found, upkeep=upkeep, share=share, left=left
         )
 
 
 @contextmanager
-def _owned(disk: Disk, root: str, *, alone: bool) -> Iterator[Ownership | None]:
+def _owned(disk: Disk, root: str, *, alone: bool) -> Iterator[Owners]:
     """Own the folder, and let go of it where what follows fails; an OSError is StorageFailed."""
     try:
         refuse_others(disk, root)
         _make_root(disk, root)
         with ExitStack() as undoing:
-            owner = Ownership(root) if alone else None
-            if owner is not None:
-                undoing.callback(owner.release)
-            yield owner
+            owners = Owners()
+            undoing.callback(owners.release)
+            if alone:
+                owners.take(root)
+            yield owners
             undoing.pop_all()
     except OSError as error:
-        raise StorageFailed(path=error.filename or root, cause=str(error)) from error
+        raise StorageFailed.of(error, path=error.filename or root) from error
 
 
 def _make_root(disk: Disk, root: str) -> None:
@@ -270,8 +267,8 @@ def _under(root: str, folder: str) -> str:
 
 
 def _ground(disk: Disk, root: str, found: StoreFile, *, create: bool, part: str) -> FileSegments:
-    open_files, folders = _descriptors() // 2, _data_folders(root, found)
-    ground = FileSegments(disk, folders, create=create, open_files=open_files, part=part)
+    open_files, homes = _descriptors() // 2 - _windows(), _data_folders(root, found)
+    ground = FileSegments(disk, homes, create=create, open_files=open_files, part=part)
     if create and ground.listing():
         raise Corrupt(position=NAME, what="the store file is missing")
     if ground.free_bytes(NAME) < LEAST_BYTES:
@@ -288,6 +285,11 @@ def _descriptors() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = soft if soft != resource.RLIM_INFINITY else 1 << 16
     return max(16, min(allowed * 2 // 3, 8 * OPEN_BUCKETS))
+
+
+def _windows() -> int:
+    """Of those of the segments, the ones that windows may take."""
+    return min(OPEN_WINDOWS, _descriptors() // WINDOWS_PART)
 
 
 class _Views:
@@ -314,7 +316,10 @@ class _Views:
         if self._given is not None or not self._real:
             return
         folder = Path(self._folder, bucket)
-        if folder.is_dir():
-            for file in folder.iterdir():
-                file.unlink(missing_ok=True)
-            folder.rmdir()
+        try:
+            if folder.is_dir():
+                for file in folder.iterdir():
+                    file.unlink(missing_ok=True)
+                folder.rmdir()
+        except OSError as error:
+            raise StorageFailed.of(error, bucket=bucket) from error

@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
+from typing import TypeVar
 
 import msgspec
 from crc32c import crc32c
@@ -18,11 +20,14 @@ from crc32c import crc32c
 from holdfast.clock import Entropy
 from holdfast.engines.port import Disk
 from holdfast.errors import Corrupt, FormatTooNew, InUse, StorageFailed
+from holdfast.limits import MIB
 
 FORMAT = 1
 NAME = "HOLDFAST"
 LOCK = "LOCK"
 STORE_ID_BYTES = 16
+LIVES = 1 << 62  # no store is restored so often
+SEALED_BYTES = MIB  # of a store file that are read
 
 
 class StoreFile(msgspec.Struct, frozen=True):
@@ -36,32 +41,65 @@ class StoreFile(msgspec.Struct, frozen=True):
     crc: int = 0
 
 
+class _Format(msgspec.Struct):
+    """What every version of such a file has, whatever else it says."""
+
+    format: int
+
+
+SealedT = TypeVar("SealedT", bound=msgspec.Struct)  # has a format, and a crc over all of it
+
+
 def read_store_file(disk: Disk, path: str) -> StoreFile | None:
     """The store file in a folder, or None where there is none; Corrupt, FormatTooNew."""
-    name = f"{path}/{NAME}"
+    found = read_sealed(disk, path, NAME, StoreFile)
+    if found is None or _is_sound(found):
+        return found
+    raise Corrupt(position=NAME, what="the store file says what cannot be")
+
+
+def _is_sound(found: StoreFile) -> bool:
+    names = (*found.data_dirs, found.index_dir)
+    is_store = re.fullmatch(r"[0-9a-f]{32}", found.store) is not None
+    is_alive = 1 <= found.incarnation < LIVES and bool(found.data_dirs)
+    return is_store and is_alive and all(name and "\0" not in name for name in names)
+
+
+def read_sealed(disk: Disk, path: str, name: str, kind: type[SealedT]) -> SealedT | None:
+    """What a file with a checksum of its own says, or None where there is none.
+
+    Raises:
+        Corrupt: it does not verify; FormatTooNew.
+    """
     try:
-        file = disk.open(name)
+        file = disk.open(f"{path}/{name}")
     except FileNotFoundError:
         return None
     try:
-        data = file.read(0, file.size())
+        data = file.read(0, min(file.size(), SEALED_BYTES))
     finally:
         file.close()
     try:
-        found = msgspec.json.decode(data, type=StoreFile)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Corrupt(position=NAME, what="the store file cannot be read") from None
-    if found.format > FORMAT:
-        raise FormatTooNew(position=NAME, version=found.format)
-    if found.crc != _crc(found):
-        raise Corrupt(position=NAME, what="the store file fails its checksum")
+        version = msgspec.json.decode(data, type=_Format).format
+        if version > FORMAT:
+            raise FormatTooNew(position=name, version=version)
+        found = msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Corrupt(position=name, what="it cannot be read") from None
+    if found != _sealed(found):
+        raise Corrupt(position=name, what="it fails its checksum")
     return found
 
 
 def write_store_file(disk: Disk, path: str, wanted: StoreFile) -> StoreFile:
     """Put a store file in its place, whole and durable."""
-    wanted = msgspec.structs.replace(wanted, crc=_crc(wanted))
-    fresh = f"{path}/{NAME}.new"
+    return write_sealed(disk, path, NAME, wanted)
+
+
+def write_sealed(disk: Disk, path: str, name: str, wanted: SealedT) -> SealedT:
+    """Put such a file in its place, whole and durable; as it was written."""
+    wanted = _sealed(wanted)
+    fresh = f"{path}/{name}.new"
     disk.unlink(fresh)
     file = disk.open(fresh, create=True)
     try:
@@ -69,9 +107,14 @@ def write_store_file(disk: Disk, path: str, wanted: StoreFile) -> StoreFile:
         file.sync()
     finally:
         file.close()
-    disk.rename(fresh, f"{path}/{NAME}")
+    disk.rename(fresh, f"{path}/{name}")
     disk.sync_folder(path)
     return wanted
+
+
+def _sealed(told: SealedT) -> SealedT:
+    crc = crc32c(msgspec.json.encode(msgspec.structs.replace(told, crc=0)))
+    return msgspec.structs.replace(told, crc=crc)
 
 
 def new_store_file(entropy: Entropy, data_dirs: tuple[str, ...], index_dir: str) -> StoreFile:
@@ -80,38 +123,38 @@ def new_store_file(entropy: Entropy, data_dirs: tuple[str, ...], index_dir: str)
     return StoreFile(FORMAT, store, 1, data_dirs, index_dir)
 
 
-def _crc(file: StoreFile) -> int:
-    return crc32c(msgspec.json.encode(msgspec.structs.replace(file, crc=0)))
-
-
 class Ownership:
-    """An OS lock on a store's folder, held until released.
+    """An OS lock on a folder, held until released.
 
     Args:
-        path: the store's folder.
+        path: the folder.
+        name: of the lock's file.
+        shared: with others that share; the file then names nobody.
 
     Raises:
         InUse: another process, or another open store of this one, holds it.
         StorageFailed: the lock file cannot be made.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, name: str = LOCK, *, shared: bool = False) -> None:
+        self._shared = shared
         try:
-            self._fd = os.open(f"{path}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._fd = os.open(f"{path}/{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise StorageFailed(path=path, cause=str(error)) from error
+            raise StorageFailed.of(error, path=path) from error
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             told = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
             os.close(self._fd)
             raise InUse(path=path, pid=int(told) if told.isdigit() else None) from None
         except OSError as error:
             os.close(self._fd)
-            raise StorageFailed(path=path, cause=str(error)) from error
-        with contextlib.suppress(OSError):  # a full disk: deletes must work there, unnamed too
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+            raise StorageFailed.of(error, path=path) from error
+        if not shared:
+            with contextlib.suppress(OSError):  # a full disk: deletes must work there, unnamed too
+                os.ftruncate(self._fd, 0)
+                os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     @property
     def descriptor(self) -> int:
@@ -124,6 +167,28 @@ class Ownership:
 
     def release(self) -> None:
         """Let the next owner in."""
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._fd, 0)
+        if not self._shared:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, 0)
         os.close(self._fd)
+
+
+class Owners:
+    """Every lock that an open store holds; none for one in memory."""
+
+    def __init__(self) -> None:
+        self._held: list[Ownership] = []
+
+    def take(self, path: str, name: str = LOCK, *, shared: bool = False) -> None:
+        """Hold one more folder, as ``Ownership`` does."""
+        self._held.append(Ownership(path, name, shared=shared))
+
+    def disown(self) -> None:
+        """Let go of what a child inherited."""
+        for one in self._held:
+            one.disown()
+
+    def release(self) -> None:
+        """Let the next owner in, into the store's own folder last."""
+        while self._held:
+            self._held.pop().release()

@@ -19,7 +19,6 @@ time again, as after any open (rule 7), and their fences stay below every new on
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -36,14 +35,13 @@ from holdfast.log.purses import decode_purses
 from holdfast.request import arguments
 from holdfast.store import closed, timemark
 from holdfast.store.ownership import FORMAT, LOCK, NAME, Ownership, StoreFile, write_store_file
-from holdfast.upkeep.backup import NAME as MANIFEST
-from holdfast.upkeep.backup import (
+from holdfast.upkeep.backup import digest_of, make_folder
+from holdfast.upkeep.manifest import NAME as MANIFEST
+from holdfast.upkeep.manifest import (
     BackupBucket,
     BackupFile,
     Manifest,
-    digest_of,
     file_name,
-    make_folder,
     read_manifest,
 )
 
@@ -58,7 +56,6 @@ DATA = "log"
 INDEX = "index"
 VERSION_STEP_BITS = 40
 CHUNK_BYTES = MIB
-BUCKET = re.compile(r"[0-9a-f]{16}")
 
 
 def restore(path: str | os.PathLike[str], into: str | os.PathLike[str]) -> None:
@@ -104,7 +101,7 @@ def restore_on(disk: Disk, path: str, into: str) -> None:
             if owner is not None:
                 owner.release()
     except OSError as error:
-        raise StorageFailed(path=error.filename or into, cause=str(error)) from error
+        raise StorageFailed.of(error, path=error.filename or into) from error
 
 
 def _restore(disk: Disk, path: str, into: str, manifest: Manifest) -> None:
@@ -141,12 +138,10 @@ def floor_above(version: int) -> int:
 
 def _copy(disk: Disk, path: str, told: BackupFile, ground: FileSegments) -> None:
     """Copy a file that is what the manifest says; Corrupt, by its name, where it is not."""
-    if not BUCKET.fullmatch(told.bucket):
-        raise Corrupt(position=told.bucket, what="the manifest names no bucket")
     name = file_name(told.bucket, told.number)
     try:
         source = disk.open(f"{path}/{name}")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise Corrupt(position=name, what="a file of the backup is missing") from None
     try:
         if source.size() != told.size or digest_of(source, told.size) != told.digest:
@@ -196,10 +191,15 @@ def refuse_others(disk: Disk, path: str) -> None:
         raise InvalidValue(argument="path", reason="this is a backup: restore it elsewhere")
     if MARKER in names:
         raise InvalidValue(argument="path", reason="a restore was interrupted here: restore again")
-    for name, is_ours in OURS.items():
-        if name in names and not is_ours(_beginning(disk, f"{path}/{name}")):
-            reason = f"there is no store, and a file {name} that a store would overwrite"
-            raise InvalidValue(argument="path", reason=reason)
+    for name in names & OURS.keys():
+        refuse_file(disk, path, name)
+
+
+def refuse_file(disk: Disk, path: str, name: str) -> None:
+    """Refuse to overwrite a file of somebody else where there is no store."""
+    if not OURS[name](_beginning(disk, f"{path}/{name}")):
+        reason = f"there is no store, and a file {name} that a store would overwrite"
+        raise InvalidValue(argument="path", reason=reason, folder=path)
 
 
 def _beginning(disk: Disk, path: str) -> bytes:

@@ -42,7 +42,7 @@ from holdfast.store.direct import DirectBucket
 from holdfast.store.finding import SearchingAll, resume
 from holdfast.store.money import Money
 from holdfast.store.namespace import Namespace
-from holdfast.store.ownership import Ownership, StoreFile
+from holdfast.store.ownership import Owners, StoreFile
 from holdfast.upkeep.backup import back_up, refuse_inside
 from holdfast.upkeep.charger import Charger
 from holdfast.upkeep.check import check
@@ -68,7 +68,7 @@ class Store(Money, SearchingAll):
         self,
         settings: Settings,
         path: str,
-        owner: Ownership | None,
+        owners: Owners,
         *,
         disk: Disk,
         file: StoreFile,
@@ -91,7 +91,7 @@ class Store(Money, SearchingAll):
         self.file = file
         self.disk = disk
         self._settings = settings
-        self._owner = owner
+        self._owners = owners
         self._closed = False
         self.rights_changed: Callable[[], object] = _nothing  # tells other processes of the store
         self.metering_changed: Callable[[], object] = _nothing  # tells who serves it here
@@ -395,8 +395,7 @@ class Store(Money, SearchingAll):
                 if failed is None:
                     closed.put_if_clean(self.disk, self.path, self._settings, told)
             finally:
-                if self._owner is not None:
-                    self._owner.release()
+                self._owners.release()
         if failed is not None:
             raise failed
 
@@ -407,8 +406,7 @@ class Store(Money, SearchingAll):
         self._closed = True
         self.soon.disown()
         self.placement.directory.disown()
-        if self._owner is not None:
-            self._owner.disown()
+        self._owners.disown()
 
     def _close_buckets(self) -> StorageFailed | None:
         """Close every bucket; what the disk refused first."""

@@ -28,78 +28,34 @@ from hashlib import blake2b
 from posixpath import dirname
 
 import msgspec
-from crc32c import crc32c
 
 from holdfast.bucket import commit
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace, no_pace
 from holdfast.engines.port import Disk, File, Segment
 from holdfast.engines.segment import FileSegment
-from holdfast.errors import Corrupt, FormatTooNew, InvalidValue, StorageFailed
+from holdfast.errors import Corrupt, InvalidValue, StorageFailed
 from holdfast.limits import MIB
 from holdfast.log.header import SEGMENT_HEAD_BYTES, Identity, LogState, SegmentInfo, unpack_head
 from holdfast.log.log import Log
 from holdfast.placement.placement import Placement
+from holdfast.upkeep.manifest import (
+    NAME,
+    BackupBucket,
+    BackupFile,
+    Manifest,
+    Part,
+    encode_manifest,
+    file_name,
+    manifest_of,
+)
 from holdfast.upkeep.scrub import verified_groups
 
-FORMAT = 1
-NAME = "BACKUP"
 CHUNK_BYTES = MIB
 DIGEST_BYTES = 32
 GROUPS_SLICE = 50  # groups verified between two calls of pace
 # What link(2) answers where it cannot link; then the bytes are copied.
 UNLINKABLE = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
-
-
-class BackupFile(msgspec.Struct, frozen=True):
-    """One file of a backup: which segment it is, its bytes, their BLAKE2b-256 in hex."""
-
-    bucket: str
-    number: int
-    size: int
-    digest: str
-
-
-class BackupBucket(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One bucket: its state at the moment, with every segment in it, the newest last.
-
-    ``purses`` are those of its namespaces as MessagePack (log/purses.py); none: empty.
-    """
-
-    id: str
-    state: LogState
-    purses: bytes = b""
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    """What a backup says of itself.
-
-    ``version`` is the highest that any bucket had given; ``crc`` is the CRC-32C
-    of this very JSON with 0 in its place.
-    """
-
-    format: int
-    store: str
-    incarnation: int
-    version: int
-    buckets: tuple[BackupBucket, ...]
-    files: tuple[BackupFile, ...]
-    crc: int = 0
-
-
-class Part(msgspec.Struct, frozen=True):
-    """What one process brings to a backup: the buckets that it holds, with their files."""
-
-    store: str
-    incarnation: int
-    buckets: tuple[BackupBucket, ...]
-    files: tuple[BackupFile, ...]
-
-
-class _Format(msgspec.Struct):
-    """What every version of a manifest has, whatever else it says."""
-
-    format: int
 
 
 class Noted(msgspec.Struct):
@@ -138,7 +94,7 @@ def back_up(
     except BaseException as error:
         target.take_back()
         if isinstance(error, OSError):
-            raise StorageFailed(path=error.filename or path, cause=str(error)) from error
+            raise StorageFailed.of(error, path=error.filename or path) from error
         raise
     return manifest
 
@@ -260,7 +216,7 @@ class Target:
         file = self._disk.open(name, create=True)
         self._made.append(name)
         try:
-            file.write(0, [msgspec.json.encode(manifest)])
+            file.write(0, [encode_manifest(manifest)])
             file.sync()
         finally:
             file.close()
@@ -350,11 +306,6 @@ def _is_sealed(bucket: Bucket, number: int) -> bool:
         return log.key_block(number) is not None
 
 
-def file_name(bucket: str, number: int) -> str:
-    """A segment's path in the backup's folder."""
-    return f"{bucket}/{number:016x}.seg"
-
-
 def digest_of(file: File, size: int, pace: Pace = no_pace) -> str:
     """The BLAKE2b-256 of a file's first ``size`` bytes, in hex."""
     digest = blake2b(digest_size=DIGEST_BYTES)
@@ -362,59 +313,6 @@ def digest_of(file: File, size: int, pace: Pace = no_pace) -> str:
         digest.update(file.read(at, min(CHUNK_BYTES, size - at)))
         pace()
     return digest.hexdigest()
-
-
-# -- the manifest ------------------------------------------------------------------
-
-
-def manifest_of(parts: Sequence[Part]) -> Manifest:
-    """The manifest of a backup to which each process that holds a range brought its part."""
-    buckets = tuple(bucket for part in parts for bucket in part.buckets)
-    files = [file for part in parts for file in part.files]
-    manifest = Manifest(
-        FORMAT,
-        parts[0].store,
-        parts[0].incarnation,
-        max(bucket.state.version for bucket in buckets),
-        buckets,
-        tuple(sorted(files, key=lambda file: (file.bucket, file.number))),
-    )
-    return msgspec.structs.replace(manifest, crc=_crc(manifest))
-
-
-def _crc(manifest: Manifest) -> int:
-    return crc32c(msgspec.json.encode(msgspec.structs.replace(manifest, crc=0)))
-
-
-def read_manifest(disk: Disk, path: str) -> Manifest:
-    """The manifest of a backup.
-
-    Raises:
-        InvalidValue: there is no backup.
-        Corrupt: it was interrupted, or the manifest does not verify.
-        FormatTooNew: a later Holdfast made it.
-    """
-    try:
-        file = disk.open(f"{path}/{NAME}")
-    except (FileNotFoundError, NotADirectoryError):
-        with suppress(NotADirectoryError):
-            if disk.list(path):
-                raise Corrupt(position=NAME, what="the backup is incomplete") from None
-        raise InvalidValue(argument="path", reason="there is no backup") from None
-    try:
-        data = file.read(0, file.size())
-    finally:
-        file.close()
-    try:
-        version = msgspec.json.decode(data, type=_Format).format
-        if version > FORMAT:
-            raise FormatTooNew(position=NAME, version=version)
-        manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Corrupt(position=NAME, what="the manifest cannot be read") from None
-    if manifest.crc != _crc(manifest):
-        raise Corrupt(position=NAME, what="the manifest fails its checksum")
-    return manifest
 
 
 # -- folders -----------------------------------------------------------------------

@@ -87,8 +87,7 @@ def translated(where: str) -> Iterator[None]:
     except lmdb.Error as error:
         raise judged(error, where) from error
     except OSError as error:
-        name = errno.errorcode.get(error.errno or 0, "?")
-        raise StorageFailed(errno=name, cause=str(error)) from error
+        raise StorageFailed.of(error) from error
 
 
 def verify(paths: Paths, *, walk: bool = False) -> Meta | None:

@@ -258,8 +258,7 @@ def test_what_is_in_a_purse_outlives_the_process(
     else:
         for bucket in store.placement.directory:
             bucket.close()
-        if store._owner is not None:
-            store._owner.release()
+        store._owners.release()
     with opener() as again:
         assert purse_of(again).kept() == before
         again.rebuild()

@@ -170,7 +170,7 @@ def test_what_is_no_outbox_is_left_alone(tmp_path: Path) -> None:
 def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
     with pytest.raises(StorageFailed) as caught:
         Outbox(tmp_path / "absent" / "out")
-    assert caught.value.errno
+    assert caught.value.errno == "ENOENT"
 
 
 def test_what_is_settled_gives_its_space_back(tmp_path: Path) -> None:

@@ -310,7 +310,7 @@ def test_parts_of_a_process_that_died_go(tmp_path: Path, killed_after: int) -> N
     store.namespace("acme").put("large", b"old")
     file = store.namespace("acme").open("large", "wb")
     file.write(DATA[: killed_after * PART + 5])
-    store._owner.release()  # type: ignore[union-attr]
+    store._owners.release()
     with holdfast.open(path, upkeep=False) as again:
         assert again.namespace("acme").get("large") == b"old"
         again.collect()

@@ -21,7 +21,8 @@ from holdfast.store.restore import restore_on
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.testing.disk import MODES, CrashDisk, FailingDisk, Mode, PowerCut
-from holdfast.upkeep.backup import NAME, back_up, note, read_manifest
+from holdfast.upkeep.backup import back_up, note
+from holdfast.upkeep.manifest import NAME, read_manifest
 
 SMALL = 64 * 1024
 State = dict[str, dict[str, bytes]]

@@ -37,3 +37,24 @@ def test_a_disk_without_room_for_the_owners_name_is_opened_all_the_same(tmp_path
         assert caught.value.pid is None
     with holdfast.open(there) as store:
         store.namespace("acme").delete("k")
+
+
+def test_what_the_system_refuses_has_the_name_of_its_error(tmp_path: Path) -> None:
+    with holdfast.open(tmp_path / "data", data_dirs=[tmp_path / "values"]) as store:
+        store.namespace("acme").put("k", b"v")
+        (tmp_path / "file").write_bytes(b"")
+        with pytest.raises(holdfast.StorageFailed) as caught:
+            store.backup("/proc/backup")
+        assert caught.value.errno == "ENOENT"
+        store.backup(tmp_path / "backup")
+    with pytest.raises(holdfast.StorageFailed) as caught:
+        holdfast.restore(tmp_path / "backup", "/proc/again")
+    assert caught.value.errno == "ENOENT"
+    (tmp_path / "values").rename(tmp_path / "elsewhere")
+    with pytest.raises(holdfast.StorageFailed) as caught:
+        holdfast.open(tmp_path / "data")
+    assert (caught.value.errno, caught.value.path) == ("ENOENT", str(tmp_path / "values"))
+    (tmp_path / "other" / "LOCK").mkdir(parents=True)
+    with pytest.raises(holdfast.StorageFailed) as caught:
+        holdfast.open(tmp_path / "other")
+    assert caught.value.errno == "EISDIR"

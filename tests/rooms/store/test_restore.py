@@ -29,7 +29,7 @@ from holdfast.store.restore import MARKER, floor_above, restore_on
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.testing.disk import MODES, CrashDisk, FailingDisk, Mode
-from holdfast.upkeep.backup import NAME
+from holdfast.upkeep.manifest import NAME
 from holdfast.values import Stat
 
 SMALL = 64 * 1024
