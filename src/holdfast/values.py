@@ -406,6 +406,26 @@ class CollectReport(msgspec.Struct, frozen=True):
     removed: int = 0
 
 
+class Progress(msgspec.Struct):
+    """How far long work is: hand one in, and look at it from another thread, or on the loop.
+
+    ``total`` is 0 until it is known, and may grow; ``done`` reaches it. The units are the
+    call's: bytes of a backup and of a restore, segments and indexes of a check, buckets
+    of a collection and of a rebuild. Nothing of the caller's runs inside the store.
+
+    Example:
+        >>> import holdfast
+        >>> with holdfast.open(":memory:") as store:
+        ...     progress = holdfast.Progress()
+        ...     store.rebuild(progress=progress)
+        ...     progress
+        Progress(done=1, total=1)
+    """
+
+    done: int = 0
+    total: int = 0
+
+
 Right = Literal["read", "write", "delete", "admin"]
 
 

@@ -41,6 +41,7 @@ from holdfast.log.header import SEGMENT_HEAD_BYTES, Identity, LogState, SegmentI
 from holdfast.log.log import Log
 from holdfast.placement.placement import Placement
 from holdfast.upkeep.scrub import verified_groups
+from holdfast.values import Progress
 
 FORMAT = 1
 NAME = "BACKUP"
@@ -113,7 +114,13 @@ class Noted(msgspec.Struct):
 
 
 def back_up(
-    placement: Placement, disk: Disk, path: str, *, own_disk: bool, pace: Pace = no_pace
+    placement: Placement,
+    disk: Disk,
+    path: str,
+    *,
+    own_disk: bool,
+    pace: Pace = no_pace,
+    progress: Progress | None = None,
 ) -> Manifest:
     """Copy the store as it is at one moment between this call and its return.
 
@@ -123,13 +130,14 @@ def back_up(
         path: a folder there that is absent or empty.
         own_disk: whether that is the disk that the store is on, so that links can be tried.
         pace: called between slices of work.
+        progress: counts bytes.
 
     Raises:
         InvalidValue: the folder is not empty, or no folder.
         Corrupt: a segment does not verify, with its position; no backup was made.
         StorageFailed: the disk refused, or a bucket of the store is broken.
     """
-    target = Target(disk, path, links=own_disk, pace=pace)
+    target = Target(disk, path, links=own_disk, pace=pace, progress=progress)
     try:
         target.begin()
         part = target.bring(note(placement), placement.settings.identity)
@@ -211,13 +219,17 @@ class Target:
         path: the folder.
         links: whether hard links to the store's files can be tried.
         pace: called between slices of work.
+        progress: counts bytes.
     """
 
-    def __init__(self, disk: Disk, path: str, *, links: bool, pace: Pace) -> None:
+    def __init__(
+        self, disk: Disk, path: str, *, links: bool, pace: Pace, progress: Progress | None = None
+    ) -> None:
         self._disk = disk
         self._path = path
         self._links = links
         self._pace = pace
+        self._progress = progress or Progress()
         self._made: list[str] = []
 
     def begin(self) -> None:
@@ -237,6 +249,7 @@ class Target:
     def _bring(self, noted: list[Noted]) -> list[BackupFile]:
         """Every segment; links first, for they are quick and end the pins."""
         files: list[BackupFile] = []
+        self._progress.total = sum(info.stop for one in noted for info in one.waiting)
         for one in noted:
             folder = f"{self._path}/{one.bucket.id}"
             self._disk.make_folder(folder)
@@ -323,7 +336,9 @@ class Target:
             file.sync()  # a link's too: its key block may never have been, for a crash or an error
             self._verify(log, info, file)
             size = file.size()
-            return BackupFile(log.bucket, info.number, size, digest_of(file, size, self._pace))
+            digest = digest_of(file, size, self._pace)
+            self._progress.done += info.stop
+            return BackupFile(log.bucket, info.number, size, digest)
         finally:
             file.close()
 

@@ -181,6 +181,31 @@ def test_a_terminal_sees_progress_and_a_pipe_does_not(tmp_path: Path) -> None:
     assert shown.strip() == '{"imported": 3000, "bytes": 1500000, "left_out": []}'
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("check data", "checking"),
+        ("collect data", "collecting"),
+        ("rebuild data", "rebuilding"),
+        ("backup data other", "backing up"),
+        ("restore copy again", "restoring"),
+    ],
+)
+def test_long_work_shows_how_far_it_is(words: str, shown: str, tmp_path: Path) -> None:
+    with holdfast.open(tmp_path / "data", bucket_bytes=1 << 16) as store:
+        for number in range(300):
+            store.namespace("acme").put(f"{number:03d}", b"x" * 1_000)
+        store.backup(tmp_path / "copy")
+    code, screen = on_a_terminal(tmp_path, *words.split())
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
+    bars = [line for line in re.split(r"[\r\n]+", plain) if line.startswith(shown)]
+    figures = [re.findall(r"([\d.]+)/([\d.]+)", line) for line in bars]
+    assert code == 0
+    ((done, total),) = figures[-1]
+    assert done == total
+    assert float(total) > 2
+
+
 def test_the_demo_looks_the_same_without_a_terminal(tmp_path: Path) -> None:
     library = tmp_path / "library"
     library.mkdir()
