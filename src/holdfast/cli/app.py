@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -36,6 +35,7 @@ from holdfast.cli import (
 from holdfast.cli.exits import ExitCode, exit_code
 from holdfast.cli.options import AsJson, Settings, StoreOptions, Sync, parse_size
 from holdfast.cli.output import Output, flush_results, to_json
+from holdfast.cli.signals import ended_by
 from holdfast.errors import HoldfastError
 from holdfast.extras import wanted
 
@@ -127,20 +127,6 @@ for _room in (
     _room.register(app)
 
 
-def tidy_up_on_signals() -> None:
-    """Have SIGTERM and SIGHUP end a command as Ctrl-C does: its temporary folders go first.
-
-    One that is ignored, as under ``nohup``, stays so. ``serve`` listens for both itself.
-    """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _end)
-
-
-def _end(number: int, _frame: object) -> None:
-    sys.exit(128 + number)  # what a shell says of a process that a signal ended
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code and never raises.
 
@@ -160,6 +146,8 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as ended:  # what draws tables would end the process by itself
         if not isinstance(ended.__context__, BrokenPipeError):
             raise
+    except KeyboardInterrupt:  # behind the command's end
+        return ExitCode.INTERRUPTED
     else:
         return code
     _forget_stdout()
@@ -208,15 +196,11 @@ def _run(arguments: list[str]) -> int:
     except _UsageProblem as problem:
         return _tell_usage(problem, as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
-        Output(as_json=as_json).error(KeyboardInterrupt())
-        return ExitCode.INTERRUPTED
+        return _tell_interrupted(as_json=as_json)
     except BrokenPipeError:
         raise
-    except HoldfastError as error:
-        Output(as_json=as_json).error(error)
-        return exit_code(error)
     except Exception as error:  # noqa: BLE001 - the last door: whatever it is gets told
-        return _tell_unexpected(error, as_json=as_json)
+        return _tell_failure(error, as_json=as_json)
     return ExitCode.OK
 
 
@@ -231,6 +215,23 @@ def _tell_usage(problem: Exception, *, as_json: bool) -> int:
     else:
         getattr(problem, "show", lambda: sys.stderr.write(f"{problem}\n"))()
     return ExitCode.USAGE
+
+
+def _tell_failure(error: Exception, *, as_json: bool) -> int:
+    ended = ended_by(error)
+    if ended == ExitCode.INTERRUPTED:
+        return _tell_interrupted(as_json=as_json)
+    if ended is not None:
+        return ended
+    if isinstance(error, HoldfastError):
+        Output(as_json=as_json).error(error)
+        return exit_code(error)
+    return _tell_unexpected(error, as_json=as_json)
+
+
+def _tell_interrupted(*, as_json: bool) -> int:
+    Output(as_json=as_json).error(KeyboardInterrupt())
+    return ExitCode.INTERRUPTED
 
 
 def _tell_unexpected(error: Exception, *, as_json: bool) -> int:

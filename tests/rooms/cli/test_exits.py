@@ -9,7 +9,7 @@ import pytest
 
 from holdfast import errors
 from holdfast.cli.exits import ExitCode, exit_code
-from holdfast.errors import Correctable, HoldfastError, Payable, Untrusted, Waitable
+from holdfast.errors import Correctable, HoldfastError, Payable, StorageFailed, Untrusted, Waitable
 
 Run = Callable[..., Any]
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "CLI.md"
@@ -38,6 +38,41 @@ def test_every_error_exits_as_its_branch_says(branch: type[HoldfastError], code:
 def test_what_is_not_of_the_tree_is_unexpected() -> None:
     assert exit_code(OSError(5, "no")) is ExitCode.UNEXPECTED
     assert exit_code(KeyError("a")) is ExitCode.UNEXPECTED
+
+
+@pytest.mark.parametrize(
+    ("first", "code", "told"),
+    [
+        (KeyboardInterrupt(), 130, "holdfast: interrupted\n"),
+        (SystemExit(143), 143, ""),
+        (SystemExit(129), 129, ""),
+        (OSError(5, "no"), 6, None),
+        (SystemExit(2), 6, None),
+    ],
+)
+@pytest.mark.parametrize("way", ["__context__", "__cause__"])
+def test_what_a_signal_made_of_the_work_exits_as_the_signal(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    first: BaseException,
+    code: int,
+    told: str | None,
+    way: str,
+) -> None:
+    middle, last = OSError(5, "no"), StorageFailed(bucket="b1", cause="a write was interrupted")
+    setattr(middle, way, first)
+    last.__context__ = middle
+
+    def fail(*_: object, **__: object) -> None:
+        raise last
+
+    monkeypatch.setattr("holdfast.cli.maintenance.opened", fail)
+    ended = run("status", "data")
+    assert ended.code == code
+    assert told is None or ended.err == told
+    if told:
+        assert run("--json", "status", "data").error["error"] == "interrupted"
 
 
 def test_the_document_has_every_exit_code_and_every_error() -> None:

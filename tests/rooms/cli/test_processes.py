@@ -167,6 +167,30 @@ def test_a_signal_ends_quietly(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_the_program_is_loaded_ends_it_without_a_word(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    slow = "import pathlib, time\npathlib.Path('here').touch()\ntime.sleep(60)\n"
+    (tmp_path / "typer.py").write_text(slow)
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        [*HOLDFAST, "ls", "data"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    signal.signal(signal.SIGINT, ours)
+    while not (tmp_path / "here").exists():
+        assert process.poll() is None
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (code, "", "")
+
+
 def test_a_terminal_sees_progress_and_a_pipe_does_not(tmp_path: Path) -> None:
     texts = "{" + ",".join(f'"{number:05d}": "{"x" * 500}"' for number in range(3_000)) + "}"
     (tmp_path / "many.json").write_text(texts)
