@@ -33,7 +33,7 @@ from holdfast.cli import (
     transfer,
 )
 from holdfast.cli.exits import ExitCode, exit_code
-from holdfast.cli.options import AsJson, Settings, StoreOptions, Sync, parse_size
+from holdfast.cli.options import AsJson, Settings, StoreOptions, Sync, folder, parse_size
 from holdfast.cli.output import Output, flush_results, to_json
 from holdfast.cli.signals import ended_by
 from holdfast.errors import HoldfastError
@@ -43,6 +43,7 @@ _UsageProblem: type[Exception] = typer.BadParameter.__mro__[1]  # typer gives it
 
 _PROGRAM = "holdfast"
 _COMPLETION = "_HOLDFAST_COMPLETE"
+_DATA_DIRS = "HOLDFAST_DATA_DIRS"
 
 app = typer.Typer(
     name=_PROGRAM,
@@ -83,20 +84,25 @@ def begin(
     index_dir: Annotated[
         Path | None,
         typer.Option(
-            envvar="HOLDFAST_INDEX_DIR", metavar="FOLDER", help="Where keys lie, if not in PATH."
+            envvar="HOLDFAST_INDEX_DIR",
+            metavar="FOLDER",
+            help="Where keys lie, if not in PATH.",
+            parser=folder,
         ),
     ] = None,
     data_dir: Annotated[
         list[Path] | None,
         typer.Option(
-            envvar="HOLDFAST_DATA_DIRS",
             metavar="FOLDER",
-            help="Where values lie, if not in PATH; may be repeated.",
+            help=f"Where values lie, if not in PATH; may be repeated; else {_DATA_DIRS}.",
+            parser=folder,
         ),
     ] = None,
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Say it and end."),
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and end."
+        ),
     ] = False,
 ) -> None:
     """Read the options that stand before the command's name."""
@@ -104,9 +110,18 @@ def begin(
         sync=sync,
         bucket_bytes=parse_size(bucket_bytes) if bucket_bytes else None,
         index_dir=index_dir,
-        data_dirs=tuple(data_dir or ()),
+        data_dirs=tuple(data_dir or _data_dirs_of_environment()),
     )
     context.obj = Settings(as_json=as_json, store=store)
+
+
+def _data_dirs_of_environment() -> list[Path]:
+    """As a shell's PATH has them; typer would end a folder's name at a blank."""
+    said = os.environ.get(_DATA_DIRS)
+    try:
+        return [folder(one) for one in said.split(os.pathsep)] if said else []
+    except typer.BadParameter as refused:
+        raise typer.BadParameter(refused.message, param_hint=_DATA_DIRS) from None
 
 
 for _room in (

@@ -12,7 +12,7 @@ from rich.table import Table
 from holdfast.cli.exits import ExitCode
 from holdfast.cli.files import is_folder
 from holdfast.cli.opening import opened
-from holdfast.cli.options import AsJson, Mode, StorePath, output_of, settings_of
+from holdfast.cli.options import AsJson, Mode, StorePath, folder, output_of, settings_of
 from holdfast.cli.output import counted, cut, edge_text, is_wide, shown, size_text, table
 from holdfast.cli.progress import watched
 from holdfast.store.restore import restore as restore_store
@@ -95,7 +95,9 @@ def backup(
     context: typer.Context,
     *,
     path: StorePath,
-    destination: Annotated[Path, typer.Argument(metavar="DEST", help="A folder to be made.")],
+    destination: Annotated[
+        Path, typer.Argument(metavar="DEST", help="A folder to be made.", parser=folder)
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Copy the store, as it is at one moment, into a new folder."""
@@ -112,8 +114,12 @@ def backup(
 def restore(
     context: typer.Context,
     *,
-    source: Annotated[Path, typer.Argument(metavar="BACKUP", help="What backup made.")],
-    into: Annotated[Path, typer.Argument(metavar="INTO", help="A folder to be made.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="BACKUP", help="What backup made.", parser=folder)
+    ],
+    into: Annotated[
+        Path, typer.Argument(metavar="INTO", help="A folder to be made.", parser=folder)
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Make a store from a backup; it begins a new incarnation."""

@@ -21,6 +21,7 @@ from holdfast.cli.options import (
     Skip,
     StorePath,
     Ttl,
+    folder,
     output_of,
     parse_ttl,
     settings_of,
@@ -60,7 +61,10 @@ def bring_in(
     path: StorePath,
     namespace: NamespaceName,
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="A folder, a zip, or a JSON object of texts.")
+        Path,
+        typer.Argument(
+            metavar="SOURCE", help="A folder, a zip, or a JSON object of texts.", parser=folder
+        ),
     ],
     prefix: Prefix = "",
     ttl: Ttl = None,
@@ -96,7 +100,10 @@ def take_out(
     path: StorePath,
     namespace: NamespaceName,
     target: Annotated[
-        Path, typer.Argument(metavar="TARGET", help="A new or empty folder, or a new file.")
+        Path,
+        typer.Argument(
+            metavar="TARGET", help="A new or empty folder, or a new file.", parser=folder
+        ),
     ],
     prefix: Prefix = "",
     form: Annotated[
