@@ -347,6 +347,9 @@ class Place(msgspec.Struct, frozen=True):
 class BucketStatus(msgspec.Struct, frozen=True):
     """One bucket's figures: counts of keys and bytes; ``state`` names what it is doing.
 
+    ``keys`` counts all that its index has: objects, each part of 1 MiB of a larger one, and
+    what the store notes for itself (rights, prices, accounts). ``start`` and ``stop`` are
+    (namespace, key); among parts the key is the object's, as ``"film (part 7)"``.
     ``search_behind``: records that its search index, where it has one, has not absorbed.
     """
 

@@ -30,7 +30,10 @@ def register(app: typer.Typer) -> None:
 
 
 def status(context: typer.Context, *, path: StorePath, as_json: AsJson = False) -> None:
-    """Show the buckets: their ranges, keys, and live, dead and used bytes."""
+    """Show the buckets: their ranges, keys, and live, dead and used bytes.
+
+    Of an object over 1 MiB each part counts as a key, and so does what the store notes for itself.
+    """
     output = output_of(context, as_json=as_json)
     with opened(path, settings_of(context).store) as store:
         found = store.status()
