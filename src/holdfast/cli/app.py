@@ -224,6 +224,8 @@ def _end_of_options(arguments: list[str]) -> int:
 
 
 def _tell_usage(problem: Exception, *, as_json: bool) -> int:
+    if isinstance(problem, typer.BadParameter):
+        problem.message = problem.message.removeprefix("Value error, ")  # pydantic's, not a word
     if as_json:
         text = getattr(problem, "format_message", problem.__str__)()
         sys.stderr.write(to_json({"error": "usage", "message": text}, sys.stderr) + "\n")

@@ -130,7 +130,7 @@ StorePath = Annotated[
 StoreFolder = Annotated[  # for what is asked of a store that is served
     Path,
     typer.Argument(
-        metavar="[PATH]",
+        metavar="PATH",
         envvar="HOLDFAST_PATH",
         help="The store's folder; data if not said.",
         parser=folder,

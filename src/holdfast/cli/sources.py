@@ -24,6 +24,8 @@ from holdfast.cli.files import Readable, is_folder, local_file
 from holdfast.cli.names import Refusal, key_refusal
 from holdfast.errors import InvalidValue
 
+NO_TEXT = "its value is not a text in UTF-8"
+
 
 @dataclass(frozen=True)
 class Item:
@@ -199,7 +201,7 @@ def _json(source: Path) -> Plan:
     for name, text in pairs:
         value = _encoded(text)
         if value is None:
-            refused.append(Refusal(name, "its value is not a text in UTF-8"))
+            refused.append(Refusal(name, NO_TEXT))
         else:
             items.append(Item(name, len(value), partial(_open_bytes, value)))
     return Plan(items, refused, [])

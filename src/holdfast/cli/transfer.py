@@ -35,7 +35,7 @@ from holdfast.cli.records import (
     store_records,
     unreadable,
 )
-from holdfast.cli.sources import Item, Plan, planned
+from holdfast.cli.sources import NO_TEXT, Item, Plan, planned
 from holdfast.cli.streams import PutOptions, put_stream
 from holdfast.cli.targets import Form, Target, form_of, target_at
 from holdfast.errors import InvalidKey, InvalidValue, NotFound
@@ -81,7 +81,10 @@ def bring_in(
     if is_folder(source) and lies_in(source, own):
         raise InvalidValue(argument="SOURCE", path=str(source), reason="it lies in the store")
     with planned(source, prefix=prefix, apart=own) as found:
-        _refuse_unless(found.refused, skip=skip, error=InvalidKey)
+        is_named_wrong = all(one.reason != NO_TEXT for one in found.refused)
+        _refuse_unless(
+            found.refused, skip=skip, error=InvalidKey if is_named_wrong else InvalidValue
+        )
         _refuse_too_large(found, path)
         plan = _records_of(found, record, skip=skip)
         with (
@@ -259,7 +262,7 @@ def _refuse_unless(
     refused: list[Refusal], *, skip: bool, error: type[InvalidKey | InvalidValue]
 ) -> None:
     if refused and not skip:
-        raise error(reason="names that cannot be taken; --skip passes over them", **told(refused))
+        raise error(reason="what follows cannot be taken; --skip passes over it", **told(refused))
 
 
 def _tell(output: Output, verb: str, done: tuple[int, int], left: list[Refusal]) -> None:

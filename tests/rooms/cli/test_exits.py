@@ -83,6 +83,28 @@ def test_the_document_has_every_exit_code_and_every_error() -> None:
         assert f"`{leaf.code}`" in rows[str(int(exit_code(leaf())))], leaf
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("import data acme n.json", "what follows cannot be taken; --skip passes over it"),
+        ("export data acme n.json --as folder", "a file is there already"),
+        ("collect data --mode hard", "'--mode': 'hard' is not one of"),
+        ("consumers data acme k list a", "for ID: list takes no ids"),
+        ("token create data --namespace acme --grant fly --ttl 9", "of read, write, delete, admin"),
+        ("token list --help", "[PATH]"),
+        ("tariff use --help", "{NAMESPACE} [NAME]"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(run: Run, tmp_path: Path, words: str, told: str) -> None:
+    run("put", "data", "acme", "k", "--text", "v")
+    (tmp_path / "n.json").write_text('{"a": 1}')
+    said = run(*words.split())
+    heard = said.err + said.out
+    assert told in heard
+    assert "[[" not in heard
+    assert "the key is not valid" not in heard
+
+
 def test_settings_that_cannot_be_read_are_told_in_a_line(run: Run, tmp_path: Path) -> None:
     for asked in (("config", "show"), ("serve",)):
         told = run(*asked, "data", "--config", str(tmp_path))
