@@ -347,6 +347,9 @@ class Place(msgspec.Struct, frozen=True):
 class BucketStatus(msgspec.Struct, frozen=True):
     """One bucket's figures: counts of keys and bytes; ``state`` names what it is doing.
 
+    ``keys`` counts all that its index has: objects, each part of 1 MiB of a larger one, and
+    what the store notes for itself (rights, prices, accounts). ``start`` and ``stop`` are
+    (namespace, key); among parts the key is the object's, as ``"film (part 7)"``.
     ``search_behind``: records that its search index, where it has one, has not absorbed.
     """
 
@@ -404,6 +407,26 @@ class CollectReport(msgspec.Struct, frozen=True):
     mode: str
     seconds: float
     removed: int = 0
+
+
+class Progress(msgspec.Struct):
+    """How far long work is: hand one in, and look at it from another thread, or on the loop.
+
+    ``total`` is 0 until it is known, and may grow; ``done`` reaches it. The units are the
+    call's: bytes of a backup and of a restore, segments and indexes of a check, buckets
+    of a collection and of a rebuild. Nothing of the caller's runs inside the store.
+
+    Example:
+        >>> import holdfast
+        >>> with holdfast.open(":memory:") as store:
+        ...     progress = holdfast.Progress()
+        ...     store.rebuild(progress=progress)
+        ...     progress
+        Progress(done=1, total=1)
+    """
+
+    done: int = 0
+    total: int = 0
 
 
 Right = Literal["read", "write", "delete", "admin"]

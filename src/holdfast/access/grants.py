@@ -117,7 +117,9 @@ def checked(grant: Grant) -> Grant:
         check_namespace(grant.namespace)
     for field, holds in _FIELDS.items():
         if not holds(getattr(grant, field)):
-            raise InvalidValue(argument=field, reason="not what a grant may say")
+            raise InvalidValue(
+                argument=field, reason=_REASONS.get(field, "not what a grant may say")
+            )
     return grant
 
 
@@ -173,6 +175,12 @@ _FIELDS: Final[dict[str, Callable[[object], bool]]] = {
     "bytes_max": _is_count(0),
     "uses": _is_count(1),
     "networks": _are_networks,
+}
+_REASONS: Final = {
+    "rights": f"of {', '.join(RIGHTS)}",
+    "prefix": f"a text of at most {KEY_BYTES} bytes",
+    "networks": "as 10.0.0.0/8",
+    "uses": "from 1 on",
 }
 
 

@@ -19,6 +19,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from holdfast.cli.signals import end_at_once, end_tidily
+
 __all__ = ["main"]
 
 _USAGE = 2
@@ -34,14 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         >>> main(["status", "no/such/store"])
         2
     """
+    if arguments is None:  # the process is ours
+        end_at_once()
     try:
         import typer as _typer  # noqa: F401, PLC0415 - asked for before anything needs it
     except ModuleNotFoundError:
         sys.stderr.write("holdfast: the command line needs: pip install 'holdfast[cli]'\n")
         return _USAGE
-    from holdfast.cli.app import run, tidy_up_on_signals  # noqa: PLC0415 - known to import by now
+    from holdfast.cli.app import run  # noqa: PLC0415 - known to import by now
 
     if arguments is not None:
         return int(run(arguments))
-    tidy_up_on_signals()  # the process is ours
+    end_tidily()
     return int(run(sys.argv[1:]))

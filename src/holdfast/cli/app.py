@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -34,8 +33,9 @@ from holdfast.cli import (
     transfer,
 )
 from holdfast.cli.exits import ExitCode, exit_code
-from holdfast.cli.options import AsJson, Settings, StoreOptions, Sync, parse_size
+from holdfast.cli.options import AsJson, Settings, StoreOptions, Sync, folder, parse_size
 from holdfast.cli.output import Output, flush_results, to_json
+from holdfast.cli.signals import ended_by
 from holdfast.errors import HoldfastError
 from holdfast.extras import wanted
 
@@ -43,6 +43,7 @@ _UsageProblem: type[Exception] = typer.BadParameter.__mro__[1]  # typer gives it
 
 _PROGRAM = "holdfast"
 _COMPLETION = "_HOLDFAST_COMPLETE"
+_DATA_DIRS = "HOLDFAST_DATA_DIRS"
 
 app = typer.Typer(
     name=_PROGRAM,
@@ -83,20 +84,25 @@ def begin(
     index_dir: Annotated[
         Path | None,
         typer.Option(
-            envvar="HOLDFAST_INDEX_DIR", metavar="FOLDER", help="Where keys lie, if not in PATH."
+            envvar="HOLDFAST_INDEX_DIR",
+            metavar="FOLDER",
+            help="Where keys lie, if not in PATH.",
+            parser=folder,
         ),
     ] = None,
     data_dir: Annotated[
         list[Path] | None,
         typer.Option(
-            envvar="HOLDFAST_DATA_DIRS",
             metavar="FOLDER",
-            help="Where values lie, if not in PATH; may be repeated.",
+            help=f"Where values lie, if not in PATH; may be repeated; else {_DATA_DIRS}.",
+            parser=folder,
         ),
     ] = None,
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Say it and end."),
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and end."
+        ),
     ] = False,
 ) -> None:
     """Read the options that stand before the command's name."""
@@ -104,9 +110,18 @@ def begin(
         sync=sync,
         bucket_bytes=parse_size(bucket_bytes) if bucket_bytes else None,
         index_dir=index_dir,
-        data_dirs=tuple(data_dir or ()),
+        data_dirs=tuple(data_dir or _data_dirs_of_environment()),
     )
     context.obj = Settings(as_json=as_json, store=store)
+
+
+def _data_dirs_of_environment() -> list[Path]:
+    """As a shell's PATH has them; typer would end a folder's name at a blank."""
+    said = os.environ.get(_DATA_DIRS)
+    try:
+        return [folder(one) for one in said.split(os.pathsep)] if said else []
+    except typer.BadParameter as refused:
+        raise typer.BadParameter(refused.message, param_hint=_DATA_DIRS) from None
 
 
 for _room in (
@@ -125,20 +140,6 @@ for _room in (
     bench,
 ):
     _room.register(app)
-
-
-def tidy_up_on_signals() -> None:
-    """Have SIGTERM and SIGHUP end a command as Ctrl-C does: its temporary folders go first.
-
-    One that is ignored, as under ``nohup``, stays so. ``serve`` listens for both itself.
-    """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _end)
-
-
-def _end(number: int, _frame: object) -> None:
-    sys.exit(128 + number)  # what a shell says of a process that a signal ended
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -160,6 +161,8 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as ended:  # what draws tables would end the process by itself
         if not isinstance(ended.__context__, BrokenPipeError):
             raise
+    except KeyboardInterrupt:  # behind the command's end
+        return ExitCode.INTERRUPTED
     else:
         return code
     _forget_stdout()
@@ -208,15 +211,11 @@ def _run(arguments: list[str]) -> int:
     except _UsageProblem as problem:
         return _tell_usage(problem, as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
-        Output(as_json=as_json).error(KeyboardInterrupt())
-        return ExitCode.INTERRUPTED
+        return _tell_interrupted(as_json=as_json)
     except BrokenPipeError:
         raise
-    except HoldfastError as error:
-        Output(as_json=as_json).error(error)
-        return exit_code(error)
     except Exception as error:  # noqa: BLE001 - the last door: whatever it is gets told
-        return _tell_unexpected(error, as_json=as_json)
+        return _tell_failure(error, as_json=as_json)
     return ExitCode.OK
 
 
@@ -225,12 +224,31 @@ def _end_of_options(arguments: list[str]) -> int:
 
 
 def _tell_usage(problem: Exception, *, as_json: bool) -> int:
+    if isinstance(problem, typer.BadParameter):
+        problem.message = problem.message.removeprefix("Value error, ")  # pydantic's, not a word
     if as_json:
         text = getattr(problem, "format_message", problem.__str__)()
         sys.stderr.write(to_json({"error": "usage", "message": text}, sys.stderr) + "\n")
     else:
         getattr(problem, "show", lambda: sys.stderr.write(f"{problem}\n"))()
     return ExitCode.USAGE
+
+
+def _tell_failure(error: Exception, *, as_json: bool) -> int:
+    ended = ended_by(error)
+    if ended == ExitCode.INTERRUPTED:
+        return _tell_interrupted(as_json=as_json)
+    if ended is not None:
+        return ended
+    if isinstance(error, HoldfastError):
+        Output(as_json=as_json).error(error)
+        return exit_code(error)
+    return _tell_unexpected(error, as_json=as_json)
+
+
+def _tell_interrupted(*, as_json: bool) -> int:
+    Output(as_json=as_json).error(KeyboardInterrupt())
+    return ExitCode.INTERRUPTED
 
 
 def _tell_unexpected(error: Exception, *, as_json: bool) -> int:

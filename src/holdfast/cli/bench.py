@@ -24,7 +24,7 @@ from rich.table import Table
 
 from holdfast.cli.files import local_file
 from holdfast.cli.opening import opened
-from holdfast.cli.options import AsJson, StoreOptions, output_of
+from holdfast.cli.options import AsJson, StoreOptions, folder, output_of
 from holdfast.cli.output import Output, table
 from holdfast.cli.progress import progress
 from holdfast.clock import Clock, SystemClock
@@ -100,7 +100,8 @@ def bench(
     context: typer.Context,
     *,
     path: Annotated[
-        Path | None, typer.Argument(metavar="FOLDER", help="A folder on the disk to be tested.")
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="A folder on the disk to be tested.", parser=folder),
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.5, help="How long in all.")] = _SECONDS,
     as_json: AsJson = False,

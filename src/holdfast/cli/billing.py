@@ -148,7 +148,7 @@ def use_tariff(
     path: StorePath,
     namespace: NamespaceName,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The tariff; none: it is free.")
+        str | None, typer.Argument(metavar="NAME", help="The tariff; none: it is free.")
     ] = None,
     bytes_max: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Of keys and values it may hold.")

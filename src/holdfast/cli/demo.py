@@ -23,7 +23,7 @@ from rich.text import Text
 
 from holdfast.cli.exits import ExitCode
 from holdfast.cli.files import local_file
-from holdfast.cli.options import AsJson, StoreOptions, output_of, settings_of
+from holdfast.cli.options import AsJson, StoreOptions, folder, output_of, settings_of
 from holdfast.cli.output import Output, counted, shown, size_text
 from holdfast.cli.places import draw_places, legend, scale_of, total
 from holdfast.cli.tour import Found, Sample, Tour
@@ -46,11 +46,18 @@ def demo(
     *,
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="PATH", help="A new store, kept; else a temporary one."),
+        typer.Argument(
+            metavar="PATH", help="A new store, kept; else a temporary one.", parser=folder
+        ),
     ] = None,
     source: Annotated[
         Path | None,
-        typer.Option(help="Another folder than the standard library's.", show_default=False),
+        typer.Option(
+            metavar="FOLDER",
+            help="Another folder than the standard library's.",
+            show_default=False,
+            parser=folder,
+        ),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary store.")] = False,
     as_json: AsJson = False,

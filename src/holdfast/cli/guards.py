@@ -90,7 +90,7 @@ def consumers(
     """List or change who refers to an object; prints the list as it is then."""
     output = output_of(context, as_json=as_json)
     if change == "list" and ids:
-        raise typer.BadParameter("list takes no ids", param_hint="IDS")
+        raise typer.BadParameter("list takes no ids", param_hint="ID")
     with opened(path, settings_of(context).store, output=output) as store:
         objects = store.namespace(namespace)
         absent = [_text(consumer) for consumer in _change(objects, key, change, ids or [])]

@@ -12,9 +12,9 @@ from rich.table import Table
 from holdfast.cli.exits import ExitCode
 from holdfast.cli.files import is_folder
 from holdfast.cli.opening import opened
-from holdfast.cli.options import AsJson, Mode, StorePath, output_of, settings_of
+from holdfast.cli.options import AsJson, Mode, StorePath, folder, output_of, settings_of
 from holdfast.cli.output import counted, cut, edge_text, is_wide, shown, size_text, table
-from holdfast.cli.progress import progress
+from holdfast.cli.progress import watched
 from holdfast.store.restore import restore as restore_store
 from holdfast.values import BucketStatus, CheckReport, CollectReport, Status
 
@@ -30,7 +30,10 @@ def register(app: typer.Typer) -> None:
 
 
 def status(context: typer.Context, *, path: StorePath, as_json: AsJson = False) -> None:
-    """Show the buckets: their ranges, keys, and live, dead and used bytes."""
+    """Show the buckets: their ranges, keys, and live, dead and used bytes.
+
+    Of an object over 1 MiB each part counts as a key, and so does what the store notes for itself.
+    """
     output = output_of(context, as_json=as_json)
     with opened(path, settings_of(context).store) as store:
         found = store.status()
@@ -50,9 +53,9 @@ def check(
     output = output_of(context, as_json=as_json)
     with (
         opened(path, settings_of(context).store) as store,
-        progress(output, "checking", None),
+        watched(output, "checking") as seen,
     ):
-        report = store.check(repair=repair)
+        report = store.check(repair=repair, progress=seen)
     output.document(report, _check_text(report))
     if not report.ok and not all(problem.repaired for problem in report.problems):
         raise typer.Exit(ExitCode.UNTRUSTED)
@@ -69,9 +72,9 @@ def collect(
     output = output_of(context, as_json=as_json)
     with (
         opened(path, settings_of(context).store) as store,
-        progress(output, "collecting", None),
+        watched(output, "collecting") as seen,
     ):
-        report = store.collect(mode=mode)
+        report = store.collect(mode=mode, progress=seen)
     output.document(report, collect_text(report))
 
 
@@ -80,9 +83,9 @@ def rebuild(context: typer.Context, *, path: StorePath, as_json: AsJson = False)
     output = output_of(context, as_json=as_json)
     with (
         opened(path, settings_of(context).store) as store,
-        progress(output, "rebuilding", None),
+        watched(output, "rebuilding") as seen,
     ):
-        store.rebuild()
+        store.rebuild(progress=seen)
         found = store.status()
     keys = sum(bucket.keys for bucket in found.buckets)
     document = {"rebuilt": True, "buckets": len(found.buckets), "keys": keys}
@@ -95,16 +98,18 @@ def backup(
     context: typer.Context,
     *,
     path: StorePath,
-    destination: Annotated[Path, typer.Argument(metavar="DEST", help="A folder to be made.")],
+    destination: Annotated[
+        Path, typer.Argument(metavar="DEST", help="A folder to be made.", parser=folder)
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Copy the store, as it is at one moment, into a new folder."""
     output = output_of(context, as_json=as_json)
     with (
         opened(path, settings_of(context).store) as store,
-        progress(output, "backing up", None),
+        watched(output, "backing up", in_bytes=True) as seen,
     ):
-        store.backup(str(destination))
+        store.backup(str(destination), progress=seen)
     document = {"store": str(path), "backup": str(destination)}
     output.document(document, f"backed up to {shown(str(destination))}")
 
@@ -112,8 +117,12 @@ def backup(
 def restore(
     context: typer.Context,
     *,
-    source: Annotated[Path, typer.Argument(metavar="BACKUP", help="What backup made.")],
-    into: Annotated[Path, typer.Argument(metavar="INTO", help="A folder to be made.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="BACKUP", help="What backup made.", parser=folder)
+    ],
+    into: Annotated[
+        Path, typer.Argument(metavar="INTO", help="A folder to be made.", parser=folder)
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Make a store from a backup; it begins a new incarnation."""
@@ -121,8 +130,8 @@ def restore(
     if not is_folder(source):
         message = f"there is no backup at {str(source)!r}"
         raise typer.BadParameter(message, param_hint="BACKUP")
-    with progress(output, "restoring", None):
-        restore_store(str(source), str(into))
+    with watched(output, "restoring", in_bytes=True) as seen:
+        restore_store(str(source), str(into), progress=seen)
     document = {"backup": str(source), "store": str(into)}
     output.document(document, f"restored into {shown(str(into))}")
 

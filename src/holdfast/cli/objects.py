@@ -106,7 +106,10 @@ def get(
     namespace: NamespaceName,
     key: KeyName,
     file: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to this file, whole or not at all.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write to this file, whole or not at all."
+        ),
     ] = None,
     part: Annotated[
         str | None, typer.Option("--range", help="Only bytes START:STOP, STOP not included.")

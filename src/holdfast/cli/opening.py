@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -11,10 +12,12 @@ import typer
 
 from holdfast.bucket import bills
 from holdfast.cli.options import StoreOptions, Sync
+from holdfast.engines.disk import OsDisk
+from holdfast.errors import HoldfastError
 from holdfast.request import arguments
 from holdfast.request.options import put_options
 from holdfast.store import open_store
-from holdfast.store.ownership import NAME
+from holdfast.store.ownership import NAME, read_store_file
 from holdfast.values import dollars
 
 if TYPE_CHECKING:
@@ -68,6 +71,22 @@ def holds_store(path: Path) -> bool:
         return (path / NAME).exists()
     except OSError:
         return True
+
+
+def own_folders(path: Path, options: StoreOptions) -> set[str]:
+    """Where the store's own files lie, or will: no files of anybody else's are to be there."""
+    folders = {path, *options.data_dirs, *filter(None, [options.index_dir])}
+    with suppress(HoldfastError, OSError):  # opening says what is wrong with it
+        found = read_store_file(OsDisk(), str(path))
+        if found is not None:
+            folders.update(path / folder for folder in (*found.data_dirs, found.index_dir))
+    return {os.path.realpath(folder) for folder in folders}
+
+
+def lies_in(path: Path, folders: Iterable[str]) -> bool:
+    """Whether a path is one of these folders, or below one."""
+    real = Path(os.path.realpath(path))
+    return any(real.is_relative_to(folder) for folder in folders)
 
 
 class _Keywords(TypedDict, total=False):

@@ -116,7 +116,7 @@ AsJson = Annotated[
 ]
 
 
-def _folder(path: str | Path) -> Path:
+def folder(path: str | Path) -> Path:
     """A path as it is given; an empty one, of a variable that is not set, is not this folder."""
     if path == "":
         raise typer.BadParameter("it is empty")
@@ -125,15 +125,15 @@ def _folder(path: str | Path) -> Path:
 
 StorePath = Annotated[
     Path,
-    typer.Argument(metavar="PATH", help="The store's folder.", show_default=False, parser=_folder),
+    typer.Argument(metavar="PATH", help="The store's folder.", show_default=False, parser=folder),
 ]
 StoreFolder = Annotated[  # for what is asked of a store that is served
     Path,
     typer.Argument(
-        metavar="[PATH]",
+        metavar="PATH",
         envvar="HOLDFAST_PATH",
         help="The store's folder; data if not said.",
-        parser=_folder,
+        parser=folder,
     ),
 ]
 DEFAULT_PATH = Path("data")

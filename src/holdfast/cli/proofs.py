@@ -123,7 +123,7 @@ def verify(
     name: KeyName,
     value: Annotated[
         Path | None,
-        typer.Argument(metavar="[VALUE]", help="The value's file; none: there is no object."),
+        typer.Argument(metavar="VALUE", help="The value's file; none: there is no object."),
     ] = None,
     public_key: Annotated[
         Path | None, typer.Option("--public-key", metavar="FILE", help="The store's key, PEM.")
@@ -148,7 +148,7 @@ def verify(
     if attestation is not None:
         key_read = _attested_key(attestation, attestation_root, attestation_image, key_read)
     if key_read is None:
-        message = "--public-key, or --attestation with --attestation-image"
+        message = "say it, or --attestation with --attestation-image"
         raise typer.BadParameter(message, param_hint="--public-key")
     shown_file = _read(proof)
     said = (verify_stored if is_stored(shown_file) else verify_proof)(

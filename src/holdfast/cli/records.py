@@ -45,11 +45,15 @@ def unreadable(items: Iterable[Item], form: Form) -> list[Refusal]:
     return refused
 
 
-def store_records(objects: Namespace, items: Iterable[Item], form: Form, advance: Advance) -> None:
-    """Store what each item is a record of."""
+def store_records(objects: Namespace, items: Iterable[Item], form: Form, advance: Advance) -> int:
+    """Store what each item is a record of; how many bytes that is without what is around them."""
+    size = 0
     for item in items:
-        store_record(objects, item.name, _record(item, form), form)
+        record = _record(item, form)
+        store_record(objects, item.name, record, form)
+        size += len(record.payload)
         advance(item.size, shown(item.name)[-40:])
+    return size
 
 
 def _record(item: Item, form: Form) -> Record:

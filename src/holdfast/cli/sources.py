@@ -13,7 +13,7 @@ import os
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,10 +24,12 @@ from holdfast.cli.files import Readable, is_folder, local_file
 from holdfast.cli.names import Refusal, key_refusal
 from holdfast.errors import InvalidValue
 
+NO_TEXT = "its value is not a text in UTF-8"
+
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to store: its name, its size in bytes as the source tells it, its bytes."""
+    """One thing to store: its name, its size in bytes as its source claims, its bytes."""
 
     name: str
     size: int
@@ -49,19 +51,19 @@ class Plan:
 
 
 @contextmanager
-def planned(source: Path, *, prefix: str, store: Path) -> Iterator[Plan]:
+def planned(source: Path, *, prefix: str, apart: Collection[str]) -> Iterator[Plan]:
     """Look at a source and say what would be stored, without storing.
 
     Args:
         source: a folder, a zip or a JSON file.
         prefix: put before every name.
-        store: the store's own folder, which is left out where it lies in the source.
+        apart: the store's own folders, which are left out where they lie in the source.
 
     Raises:
         InvalidValue: it cannot be read, or is none of the three.
     """
     if is_folder(source):
-        yield _judged(_folder(source, store), prefix)
+        yield _judged(_folder(source, apart), prefix)
         return
     with local_file(source):
         is_zip = zipfile.is_zipfile(source)
@@ -91,11 +93,10 @@ def _judged(found: Plan, prefix: str) -> Plan:
 # -- a folder ------------------------------------------------------------------
 
 
-def _folder(root: Path, store: Path) -> Plan:
+def _folder(root: Path, apart: Collection[str]) -> Plan:
     """Every regular file below ``root``; links are left out, they may lead anywhere."""
     items: list[Item] = []
     passed: list[Refusal] = []
-    own = os.path.realpath(store)
     waiting = [root]
     while waiting:
         folder = waiting.pop()
@@ -104,8 +105,8 @@ def _folder(root: Path, store: Path) -> Plan:
         for entry in entries:
             name = Path(entry.path).relative_to(root).as_posix()
             if entry.is_dir(follow_symlinks=False):
-                if os.path.realpath(entry.path) == own:
-                    passed.append(Refusal(name, "the store itself"))
+                if os.path.realpath(entry.path) in apart:
+                    passed.append(Refusal(name, "the store's own files"))
                 else:
                     waiting.append(Path(entry.path))
             elif entry.is_file(follow_symlinks=False):
@@ -200,7 +201,7 @@ def _json(source: Path) -> Plan:
     for name, text in pairs:
         value = _encoded(text)
         if value is None:
-            refused.append(Refusal(name, "its value is not a text in UTF-8"))
+            refused.append(Refusal(name, NO_TEXT))
         else:
             items.append(Item(name, len(value), partial(_open_bytes, value)))
     return Plan(items, refused, [])

@@ -78,6 +78,8 @@ def target_at(path: Path, form: Form) -> Iterator[Target]:
 def _new_folder(path: Path) -> Iterator[None]:
     with local_file(path):
         is_new = not path.exists()
+        if not is_new and not path.is_dir():
+            raise InvalidValue(argument="TARGET", path=str(path), reason="a file is there already")
         path.mkdir(parents=True, exist_ok=True)
         taken = next(path.iterdir(), None) is not None
     if taken:

@@ -156,6 +156,7 @@ def revoke(
 ) -> None:
     """End a token, and all that was handed on by it."""
     output = output_of(context, as_json=as_json)
+    is_noted = None  # a server does not say
     if url is not None:
         ask("DELETE", url, f"/v1/tokens/{token_id}", token=token_for(path, token))
     else:
@@ -163,8 +164,13 @@ def revoke(
             message = f"there is no store at {str(path)!r}"
             raise typer.BadParameter(message, param_hint="PATH")
         with opened_alone(path, settings_of(context).store) as store:
-            store.tokens.revoke(token_id)
-    output.document({"id": token_id, "revoked": True}, f"{shown(token_id)}: revoked")
+            is_noted = store.tokens.revoke(token_id)
+    document = {"id": token_id, "revoked": True, "noted": is_noted}
+    output.document(document, f"{shown(token_id)}: revoked")
+    if is_noted is False:
+        output.remark(
+            "no list has a token with this id; if there is one, it is refused from now on"
+        )
 
 
 def _names(text: str) -> tuple[str, ...]:

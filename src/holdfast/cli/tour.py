@@ -16,7 +16,7 @@ from holdfast.cli.opening import opened
 from holdfast.cli.options import StoreOptions
 from holdfast.cli.output import Output, counted, shown, size_text
 from holdfast.cli.places import total
-from holdfast.cli.progress import progress
+from holdfast.cli.progress import progress, watched
 from holdfast.clock import Clock
 from holdfast.values import CheckReport, CollectReport, Status
 
@@ -204,8 +204,8 @@ class Tour:
         return [f"{one.name}: did not expire" for one in chosen if objects.exists(one.name)]
 
     def _collect(self, store: Store) -> CollectReport:
-        with self._step("collected") as tell, progress(self.output, "collecting", None):
-            report = store.collect()
+        with self._step("collected") as tell, watched(self.output, "collecting") as seen:
+            report = store.collect(progress=seen)
             freed, moved = size_text(report.bytes_freed), size_text(report.bytes_moved)
             tell(f"{freed} given back, {moved} moved, {counted(report.segments, 'segment')}")
         return report
@@ -240,11 +240,11 @@ class Tour:
         return wrong
 
     def _check(self, store: Store) -> CheckReport:
-        with self._step("checked") as tell, progress(self.output, "checking", None):
-            report = store.check()
+        with self._step("checked") as tell, watched(self.output, "checking") as seen:
+            report = store.check(progress=seen)
             verdict = "all sound" if report.ok else f"{counted(len(report.problems), 'PROBLEM')}"
-            seen = f"{counted(report.records, 'record')} in {counted(report.buckets, 'bucket')}"
-            tell(f"{seen}: {verdict}")
+            read = f"{counted(report.records, 'record')} in {counted(report.buckets, 'bucket')}"
+            tell(f"{read}: {verdict}")
         return report
 
     @contextmanager

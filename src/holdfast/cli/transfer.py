@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli.files import pieces
+from holdfast.cli.files import is_folder, pieces
 from holdfast.cli.names import Refusal, told
-from holdfast.cli.opening import opened, refuse_invalid
+from holdfast.cli.opening import lies_in, opened, own_folders, refuse_invalid
 from holdfast.cli.options import (
     AsJson,
     NamespaceName,
@@ -21,6 +20,7 @@ from holdfast.cli.options import (
     Skip,
     StorePath,
     Ttl,
+    folder,
     output_of,
     parse_ttl,
     settings_of,
@@ -35,7 +35,7 @@ from holdfast.cli.records import (
     store_records,
     unreadable,
 )
-from holdfast.cli.sources import Item, Plan, planned
+from holdfast.cli.sources import NO_TEXT, Item, Plan, planned
 from holdfast.cli.streams import PutOptions, put_stream
 from holdfast.cli.targets import Form, Target, form_of, target_at
 from holdfast.errors import InvalidKey, InvalidValue, NotFound
@@ -60,7 +60,10 @@ def bring_in(
     path: StorePath,
     namespace: NamespaceName,
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="A folder, a zip, or a JSON object of texts.")
+        Path,
+        typer.Argument(
+            metavar="SOURCE", help="A folder, a zip, or a JSON object of texts.", parser=folder
+        ),
     ],
     prefix: Prefix = "",
     ttl: Ttl = None,
@@ -74,8 +77,14 @@ def bring_in(
     if record != "files" and options:
         raise InvalidValue(argument="--ttl", reason="a record of 0-stor lives until it is removed")
     refuse_invalid(namespace, (), options)  # the plan looks at the keys
-    with planned(source, prefix=prefix, store=path) as found:
-        _refuse_unless(found.refused, skip=skip, error=InvalidKey)
+    own = own_folders(path, settings_of(context).store)
+    if is_folder(source) and lies_in(source, own):
+        raise InvalidValue(argument="SOURCE", path=str(source), reason="it lies in the store")
+    with planned(source, prefix=prefix, apart=own) as found:
+        is_named_wrong = all(one.reason != NO_TEXT for one in found.refused)
+        _refuse_unless(
+            found.refused, skip=skip, error=InvalidKey if is_named_wrong else InvalidValue
+        )
         _refuse_too_large(found, path)
         plan = _records_of(found, record, skip=skip)
         with (
@@ -84,10 +93,10 @@ def bring_in(
         ):
             objects = store.namespace(namespace)
             if record == "files":
-                _store_all(objects, plan, options, advance)
+                size = _store_all(objects, plan, options, advance)
             else:
-                store_records(objects, plan.items, RECORDS[record], advance)
-        _tell(output, "imported", (len(plan.items), plan.size), [*plan.refused, *plan.passed])
+                size = store_records(objects, plan.items, RECORDS[record], advance)
+        _tell(output, "imported", (len(plan.items), size), [*plan.refused, *plan.passed])
 
 
 def take_out(
@@ -96,7 +105,10 @@ def take_out(
     path: StorePath,
     namespace: NamespaceName,
     target: Annotated[
-        Path, typer.Argument(metavar="TARGET", help="A new or empty folder, or a new file.")
+        Path,
+        typer.Argument(
+            metavar="TARGET", help="A new or empty folder, or a new file.", parser=folder
+        ),
     ],
     prefix: Prefix = "",
     form: Annotated[
@@ -109,7 +121,7 @@ def take_out(
 ) -> None:
     """Write the values of all keys into a folder, a zip or a JSON object; whole or not at all."""
     output = output_of(context, as_json=as_json)
-    if Path(os.path.realpath(target)).is_relative_to(os.path.realpath(path)):
+    if lies_in(target, own_folders(path, settings_of(context).store)):
         raise InvalidValue(argument="TARGET", path=str(target), reason="it lies in the store")
     with opened(path, settings_of(context).store, output=output) as store:
         objects = store.namespace(namespace)
@@ -122,15 +134,22 @@ def take_out(
 # -- in ------------------------------------------------------------------------
 
 
-def _store_all(objects: Namespace, plan: Plan, options: PutOptions, advance: Advance) -> None:
-    """Small items go together, so that one sync carries many; large ones by themselves."""
+def _store_all(objects: Namespace, plan: Plan, options: PutOptions, advance: Advance) -> int:
+    """Small items go together, so that one sync carries many; large ones by themselves.
+
+    Returns how many bytes were stored: what a zip says of a member, or a folder of a file,
+    is not yet what is read of it.
+    """
+    size = 0
     for batch in _batches(plan.items):
         if len(batch) == 1:
             with batch[0].opened() as source:
-                put_stream(objects, batch[0].name, source, options)
+                size += put_stream(objects, batch[0].name, source, options).size
         else:
-            objects.put_many([_loaded(item) for item in batch], **options)
+            stored = objects.put_many([_loaded(item) for item in batch], **options)
+            size += sum(receipt.size for receipt in stored)
         advance(sum(item.size for item in batch), shown(batch[-1].name)[-40:])
+    return size
 
 
 def _records_of(found: Plan, record: Format, *, skip: bool) -> Plan:
@@ -243,7 +262,7 @@ def _refuse_unless(
     refused: list[Refusal], *, skip: bool, error: type[InvalidKey | InvalidValue]
 ) -> None:
     if refused and not skip:
-        raise error(reason="names that cannot be taken; --skip passes over them", **told(refused))
+        raise error(reason="what follows cannot be taken; --skip passes over it", **told(refused))
 
 
 def _tell(output: Output, verb: str, done: tuple[int, int], left: list[Refusal]) -> None:

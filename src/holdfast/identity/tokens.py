@@ -317,11 +317,15 @@ class Tokens:
             self._cache.clear()
             self.epoch += 1
 
-    def revoke(self, credential: str) -> None:
+    def revoke(self, credential: str) -> bool:
         """End a token, and all that was handed on by it, durably before this returns.
 
         Args:
             credential: its id: ``Principal.credential``.
+
+        Returns:
+            Whether a token with this id was noted here. An issuer's never is, nor one that
+            was signed while another process had the store open; it is revoked all the same.
         """
         if not 0 < len(credential) <= TOKEN_CHARS:
             raise InvalidValue(argument="id", reason="not the id of a token")
@@ -331,6 +335,7 @@ class Tokens:
         records.put(REVOKED + _name(credential), msgspec.json.encode([credential, until_ns]))
         with self._lock:
             self._end({*self._revoked, credential})
+        return noted is not None
 
     def reload(self) -> None:
         """Read again what was revoked: another process may have revoked something."""

@@ -26,7 +26,7 @@ from holdfast.limits import (
     TAGS,
     TTL_NS,
 )
-from holdfast.values import NAMESPACE_NAME
+from holdfast.values import NAMESPACE_NAME, Progress
 
 SECOND_NS = 1_000_000_000
 UNITS_NS = {
@@ -258,6 +258,16 @@ def noted_path(value: object, argument: str) -> str:
     name = path(value, argument)
     text(os.path.abspath(name), argument)  # noqa: PTH100 - plain paths
     return name
+
+
+def progress(value: object) -> Progress:
+    """What a caller looks at while the work goes on, begun anew; if None, what nobody sees."""
+    if value is None:
+        return Progress()
+    if not isinstance(value, Progress):
+        raise InvalidValue(argument="progress", reason="not a holdfast.Progress")
+    value.done = value.total = 0
+    return value
 
 
 def able(value: Any, methods: Sequence[str], argument: str) -> None:  # noqa: ANN401 - asked here

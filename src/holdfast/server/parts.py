@@ -30,6 +30,7 @@ from holdfast.upkeep.backup import Noted, Target, held, let_go
 from holdfast.upkeep.check import check
 from holdfast.upkeep.pacing import paced
 from holdfast.upkeep.status import count
+from holdfast.values import Progress
 
 if TYPE_CHECKING:
     from holdfast.placement.placement import Placement
@@ -130,7 +131,7 @@ class Parts:
         return encode(letters)
 
     def _check(self, repair: bool) -> bytes:  # noqa: FBT001 - as of check
-        return encode(check(self._store.placement, repair=repair))
+        return encode(check(self._store.placement, repair=repair, progress=Progress()))
 
     # -- a backup -----------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ from holdfast.upkeep.manifest import (
     file_name,
     read_manifest,
 )
+from holdfast.values import Progress
 
 MARKER = "RESTORING"
 SEEN_BYTES = 32  # of a file that may be ours: what an opening that was interrupted left
@@ -58,12 +59,18 @@ VERSION_STEP_BITS = 40
 CHUNK_BYTES = MIB
 
 
-def restore(path: str | os.PathLike[str], into: str | os.PathLike[str]) -> None:
+def restore(
+    path: str | os.PathLike[str],
+    into: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+) -> None:
     """Make a store of a backup.
 
     Args:
         path: the folder that ``store.backup`` made; it is only read.
         into: the new store's folder, absent or empty.
+        progress: is kept up to date, for whoever looks: bytes.
 
     Raises:
         InvalidValue: there is no backup, or the folder is not empty.
@@ -84,10 +91,11 @@ def restore(path: str | os.PathLike[str], into: str | os.PathLike[str]) -> None:
         b'1'
     """
     source, target = arguments.path(path), arguments.path(into, "into")
-    restore_on(OsDisk(), os.path.abspath(source), os.path.abspath(target))  # noqa: PTH100 - plain
+    told = arguments.progress(progress)
+    restore_on(OsDisk(), os.path.abspath(source), os.path.abspath(target), told)  # noqa: PTH100 - plain
 
 
-def restore_on(disk: Disk, path: str, into: str) -> None:
+def restore_on(disk: Disk, path: str, into: str, progress: Progress | None = None) -> None:
     """The same on any disk."""
     try:
         manifest = read_manifest(disk, path)
@@ -96,7 +104,7 @@ def restore_on(disk: Disk, path: str, into: str) -> None:
         owner = Ownership(into) if isinstance(disk, OsDisk) else None
         try:
             _require_room(disk, into)
-            _restore(disk, path, into, manifest)
+            _restore(disk, path, into, manifest, progress=progress or Progress())
         finally:
             if owner is not None:
                 owner.release()
@@ -104,7 +112,8 @@ def restore_on(disk: Disk, path: str, into: str) -> None:
         raise StorageFailed.of(error, path=error.filename or into) from error
 
 
-def _restore(disk: Disk, path: str, into: str, manifest: Manifest) -> None:
+def _restore(disk: Disk, path: str, into: str, manifest: Manifest, *, progress: Progress) -> None:
+    progress.total = sum(file.size for file in manifest.files)
     marker = f"{into}/{MARKER}"
     _clear(disk, into)
     disk.open(marker, create=True).close()
@@ -113,6 +122,7 @@ def _restore(disk: Disk, path: str, into: str, manifest: Manifest) -> None:
         ground = FileSegments(disk, [f"{into}/{DATA}"], create=True)
         for file in manifest.files:
             _copy(disk, path, file, ground)
+            progress.done += file.size
         identity = Identity(bytes.fromhex(manifest.store), manifest.incarnation + 1)
         for bucket in manifest.buckets:
             _begin(ground, bucket, identity, floor_above(manifest.version))

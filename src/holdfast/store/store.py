@@ -49,7 +49,7 @@ from holdfast.upkeep.check import check
 from holdfast.upkeep.pacing import paced
 from holdfast.upkeep.status import place_of, status
 from holdfast.upkeep.upkeep import Upkeep
-from holdfast.values import CheckReport, CollectReport, DeadLetter, Place, Status
+from holdfast.values import CheckReport, CollectReport, DeadLetter, Place, Progress, Status
 
 if TYPE_CHECKING:
     from holdfast.access.access import Access
@@ -263,54 +263,91 @@ class Store(Money, SearchingAll):
         letters = len(self.soon.letters())
         return status(self.placement.directory, letters, self.search_behind())
 
-    def check(self, repair: bool = False) -> CheckReport:  # noqa: FBT001, FBT002 - the face
+    def check(
+        self,
+        repair: bool = False,  # noqa: FBT001, FBT002 - the face
+        *,
+        progress: Progress | None = None,
+    ) -> CheckReport:
         """Verify every byte of every log, and every view against its log.
 
         Args:
             repair: keep what verifies, derive views again, name what is lost.
+            progress: is kept up to date, for whoever looks: segments and views.
         """
         self._require_open()
+        told = arguments.progress(progress)
         if arguments.flag(repair, "repair"):
             self._drop_trees()
-        return check(self.placement, repair=repair)
+        return check(self.placement, repair=repair, progress=told)
 
-    def collect(self, mode: Literal["auto", "copying", "compacting"] = "auto") -> CollectReport:
-        """Remove what is expired or unreferenced and give dead bytes' space back."""
+    def collect(
+        self,
+        mode: Literal["auto", "copying", "compacting"] = "auto",
+        *,
+        progress: Progress | None = None,
+    ) -> CollectReport:
+        """Remove what is expired or unreferenced and give dead bytes' space back.
+
+        Args:
+            mode: which collector works; "auto" is what suits each segment.
+            progress: is kept up to date, for whoever looks: buckets.
+        """
         self._require_open()
         if mode not in MODES:
             raise InvalidValue(argument="mode", reason="auto, copying or compacting")
-        return self.upkeep.collect(mode)
+        return self.upkeep.collect(mode, arguments.progress(progress))
 
-    def rebuild(self) -> None:
-        """Throw every view away and derive it again from the log."""
+    def rebuild(self, *, progress: Progress | None = None) -> None:
+        """Throw every view away and derive it again from the log.
+
+        Args:
+            progress: is kept up to date, for whoever looks: buckets.
+        """
         self._require_open()
+        told = arguments.progress(progress)
         self._drop_trees()
-        for bucket in list(self.placement.directory):
+        buckets = list(self.placement.directory)
+        told.total = len(buckets)
+        for bucket in buckets:
             self.placement.rebuild(bucket)
+            told.done += 1
 
     def _drop_trees(self) -> None:
         from holdfast.store.absorbing import drop_trees  # noqa: PLC0415 - only who proves needs it
 
         drop_trees(self)
 
-    def backup(self, path: str | os.PathLike[str]) -> None:
+    def backup(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
         """Copy the store, as it is at one moment, into a folder that is absent or empty.
 
         Writers go on meanwhile. Sealed segments become hard links where the folder is
         on the same file system. ``holdfast.restore`` makes a store of it.
+
+        Args:
+            path: the folder.
+            progress: is kept up to date, for whoever looks: bytes.
 
         Raises:
             InvalidValue: the folder is not empty. Corrupt: a segment does not verify.
             StorageFailed: the disk refused; no backup was made.
         """
         self._require_open()
+        told = arguments.progress(progress)
         # A backup is for what outlives the process: that of a store in memory too.
         disk = OsDisk() if isinstance(self.disk, MemoryDisk) else self.disk
         target = arguments.path(path)
         if isinstance(disk, OsDisk):
             target = os.path.abspath(target)  # noqa: PTH100 - plain paths
         refuse_inside(target, [os.path.join(self.path, d) for d in self.file.data_dirs])  # noqa: PTH118
-        back_up(self.placement, disk, target, own_disk=disk is self.disk, pace=paced())
+        back_up(
+            self.placement,
+            disk,
+            target,
+            own_disk=disk is self.disk,
+            pace=paced(),
+            progress=told,
+        )
 
     def tick(self, budget_s: float = 0.05) -> None:
         """Run upkeep that is due, for about ``budget_s`` seconds.

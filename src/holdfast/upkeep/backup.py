@@ -50,6 +50,7 @@ from holdfast.upkeep.manifest import (
     manifest_of,
 )
 from holdfast.upkeep.scrub import verified_groups
+from holdfast.values import Progress
 
 CHUNK_BYTES = MIB
 DIGEST_BYTES = 32
@@ -69,7 +70,13 @@ class Noted(msgspec.Struct):
 
 
 def back_up(
-    placement: Placement, disk: Disk, path: str, *, own_disk: bool, pace: Pace = no_pace
+    placement: Placement,
+    disk: Disk,
+    path: str,
+    *,
+    own_disk: bool,
+    pace: Pace = no_pace,
+    progress: Progress | None = None,
 ) -> Manifest:
     """Copy the store as it is at one moment between this call and its return.
 
@@ -79,13 +86,14 @@ def back_up(
         path: a folder there that is absent or empty.
         own_disk: whether that is the disk that the store is on, so that links can be tried.
         pace: called between slices of work.
+        progress: counts bytes.
 
     Raises:
         InvalidValue: the folder is not empty, or no folder.
         Corrupt: a segment does not verify, with its position; no backup was made.
         StorageFailed: the disk refused, or a bucket of the store is broken.
     """
-    target = Target(disk, path, links=own_disk, pace=pace)
+    target = Target(disk, path, links=own_disk, pace=pace, progress=progress)
     try:
         target.begin()
         part = target.bring(note(placement), placement.settings.identity)
@@ -167,13 +175,17 @@ class Target:
         path: the folder.
         links: whether hard links to the store's files can be tried.
         pace: called between slices of work.
+        progress: counts bytes.
     """
 
-    def __init__(self, disk: Disk, path: str, *, links: bool, pace: Pace) -> None:
+    def __init__(
+        self, disk: Disk, path: str, *, links: bool, pace: Pace, progress: Progress | None = None
+    ) -> None:
         self._disk = disk
         self._path = path
         self._links = links
         self._pace = pace
+        self._progress = progress or Progress()
         self._made: list[str] = []
 
     def begin(self) -> None:
@@ -193,6 +205,7 @@ class Target:
     def _bring(self, noted: list[Noted]) -> list[BackupFile]:
         """Every segment; links first, for they are quick and end the pins."""
         files: list[BackupFile] = []
+        self._progress.total = sum(info.stop for one in noted for info in one.waiting)
         for one in noted:
             folder = f"{self._path}/{one.bucket.id}"
             self._disk.make_folder(folder)
@@ -279,7 +292,9 @@ class Target:
             file.sync()  # a link's too: its key block may never have been, for a crash or an error
             self._verify(log, info, file)
             size = file.size()
-            return BackupFile(log.bucket, info.number, size, digest_of(file, size, self._pace))
+            digest = digest_of(file, size, self._pace)
+            self._progress.done += info.stop
+            return BackupFile(log.bucket, info.number, size, digest)
         finally:
             file.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from heapq import merge
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import itemgetter
 
 from crc32c import crc32c
@@ -13,6 +13,7 @@ from crc32c import crc32c
 from holdfast.bucket import commit
 from holdfast.bucket.birth import derive_entries, fold_object
 from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.dormant import Dormant
 from holdfast.errors import Corrupt, HoldfastError, Moved
 from holdfast.log.entry import Entry, pack, unpack
 from holdfast.log.group import Kind
@@ -20,7 +21,7 @@ from holdfast.log.keyblock import Row, row_of
 from holdfast.log.records import CHECK, check_of
 from holdfast.placement.placement import Placement
 from holdfast.request.large import parts_of
-from holdfast.values import CheckReport, Problem
+from holdfast.values import CheckReport, Problem, Progress
 from holdfast.views.port import Table
 
 PAGE = 500
@@ -30,22 +31,32 @@ BOTH = 2  # the view and the log
 Known = tuple[bytes, tuple[object, ...]]  # a key, and what an entry says of its object
 
 
-def check(placement: Placement, *, repair: bool) -> CheckReport:
+def check(placement: Placement, *, repair: bool, progress: Progress) -> CheckReport:
     """Look at everything; nothing is taken on trust."""
     problems: list[Problem] = []
     records = 0
     buckets = list(placement.directory)
-    for bucket in buckets:
-        seen, found = _check_bucket(bucket)
+    steps = [_steps(bucket) for bucket in buckets]
+    progress.total = sum(steps)
+    for bucket, reached in zip(buckets, accumulate(steps), strict=True):
+        seen, found = _check_bucket(bucket, progress)
         records += seen
         if found and repair:
             found = _repair(placement, bucket, found)
         problems += found
+        progress.done = reached  # whatever was added to the log, or not looked at
     problems += _check_parts(placement)
     return CheckReport(not problems, tuple(problems), len(buckets), records)
 
 
-def _check_bucket(bucket: Bucket) -> tuple[int, list[Problem]]:
+def _steps(bucket: Bucket) -> int:
+    """What is looked at of a bucket, its segments and its view; it is not opened for that."""
+    if isinstance(bucket, Dormant):
+        return len(bucket.told.numbers) + 1
+    return 1 if bucket.damage is not None else len(bucket.log.ended) + 2
+
+
+def _check_bucket(bucket: Bucket, progress: Progress) -> tuple[int, list[Problem]]:
     if bucket.damage is not None:
         return 0, [_problem(bucket, bucket.damage)]
     problems: list[Problem] = []
@@ -57,6 +68,7 @@ def _check_bucket(bucket: Bucket) -> tuple[int, list[Problem]]:
                 records += _check_segment(bucket, number)
             except (HoldfastError, OSError) as error:
                 problems.append(_problem(bucket, error))
+            progress.done += 1
         if not problems:
             problems += _check_view(bucket)
     # One that was merged away meanwhile lives on in its neighbour.

@@ -22,6 +22,7 @@ from holdfast.log.log import Position
 from holdfast.placement.placement import Placement
 from holdfast.upkeep.space import Held, Space, dead_of, figures
 from holdfast.upkeep.squeeze import Squeeze
+from holdfast.values import Progress
 
 # Live shares up to which segments are moved, one after the other: the dead ones first.
 SHARES: Final = (0.5, 0.7, 0.85, 0.95)
@@ -47,7 +48,7 @@ class Reclaim:
         self.squeeze = Squeeze(placement)
         self.failures: list[Exception] = []
 
-    def on_demand(self, mode: str, pace: Pace) -> Collected:
+    def on_demand(self, mode: str, pace: Pace, progress: Progress) -> Collected:
         """Collect every bucket: "copying", "compacting", or "auto" for what suits each segment.
 
         On a full disk first what is deadest, wherever it is. Raises what stopped the first bucket
@@ -62,8 +63,11 @@ class Reclaim:
             if self._is_short():
                 self.failures = [] if done.segments else self.squeeze.failures
                 return self._done(done)
-        for bucket in list(self._placement.directory):
+        buckets = list(self._placement.directory)
+        progress.total += len(buckets)
+        for bucket in buckets:
             self._attempt(bucket, partial(self._collect, mode, done, pace))
+            progress.done += 1
         if mode == "auto":
             self._keep_bound(done, pace)
         return self._done(done)

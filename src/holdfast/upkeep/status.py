@@ -12,6 +12,7 @@ from holdfast.errors import Corrupt, Moved
 from holdfast.placement.directory import HIGHEST, LOWEST, Directory
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.request.arguments import HIDDEN
+from holdfast.request.large import owner_of
 from holdfast.upkeep.space import Held, dead_of, held
 from holdfast.values import BucketStatus, Place, Status
 
@@ -116,12 +117,21 @@ def _bucket_status(one: Counted, dead_bytes: int) -> BucketStatus:
 
 
 def _bound(composite: bytes) -> Bound:
-    """A range's end as (namespace, key), or None at the ends of the keyspace."""
+    """A range's end as (namespace, key), or None at the ends of the keyspace.
+
+    Where that is among the parts of a large object, the key is the object's, with words behind.
+    """
     if composite in (LOWEST, HIGHEST):
         return None
     ends = [i for i in (composite.find(b"\0"), composite.find(b"\1")) if i >= 0]
     at = min(ends, default=len(composite))
-    return composite[:at].decode(), composite[at + 1 :].decode("utf-8", "backslashreplace")
+    words = ""
+    if composite[at : at + 1] == HIDDEN:
+        composite, _, number = owner_of(composite)
+        words = f" (part {number + 1})"
+    name = composite[at + 1 :].decode("utf-8", "backslashreplace")
+    key = name.removesuffix("\0")  # as a bucket begins that was rolled
+    return composite[:at].decode(), f"{key}{words}{name[len(key) :]}"
 
 
 def place_of(directory: Directory, composite: bytes, space: bytes, address: str = "local") -> Place:

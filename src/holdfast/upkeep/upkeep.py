@@ -41,7 +41,7 @@ from holdfast.upkeep.reclaim import Reclaim
 from holdfast.upkeep.scrub import Scrub
 from holdfast.upkeep.space import given_back
 from holdfast.upkeep.syncing import Syncing
-from holdfast.values import CollectReport
+from holdfast.values import CollectReport, Progress
 
 IDLE_S = 0.05
 QUIET_S = 0.25  # where nothing waits for it: each look takes the interpreter from readers
@@ -404,7 +404,7 @@ class Upkeep:
 
     # -- on demand ------------------------------------------------------------------------
 
-    def collect(self, mode: str, pace: Pace = no_pace) -> CollectReport:
+    def collect(self, mode: str, progress: Progress, pace: Pace = no_pace) -> CollectReport:
         """Remove what is garbage, then give its space back."""
         started = self._clock.monotonic_ns()
         with self._called_upon():
@@ -413,9 +413,9 @@ class Upkeep:
                 removed += expire.sweep_expired(bucket, pace)
                 removed += expire.sweep_marked(bucket, pace)
             removed += expire.sweep_parts(self._corridor, pace)
-            done = self._reclaim.on_demand(mode, pace)
+            done = self._reclaim.on_demand(mode, pace, progress)
             if self._placement.shrink(pace):  # what was taken in may be collected further
-                done.add(self._reclaim.on_demand(mode, pace))
+                done.add(self._reclaim.on_demand(mode, pace, progress))
         seconds = (self._clock.monotonic_ns() - started) / SECOND_NS
         freed = given_back(done.dropped, self._corridor.directory)
         return CollectReport(freed, done.moved, done.segments, mode, seconds, removed)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.values import CheckReport, Problem
+from holdfast.values import CheckReport, Problem, Progress
 
 Run = Callable[..., Any]
 
@@ -45,7 +45,8 @@ def test_check_exits_by_what_is_left(
     problem = Problem("b1", "3:400", "a record \x1b does not verify", repaired=repaired)
 
     class Damaged:
-        def check(self, *, repair: bool) -> CheckReport:
+        def check(self, *, repair: bool, progress: Progress) -> CheckReport:
+            del progress
             return CheckReport(ok=False, problems=(problem,) if repair else (problem,) * 2)
 
     @contextmanager

@@ -167,6 +167,30 @@ def test_a_signal_ends_quietly(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_the_program_is_loaded_ends_it_without_a_word(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    slow = "import pathlib, time\npathlib.Path('here').touch()\ntime.sleep(60)\n"
+    (tmp_path / "typer.py").write_text(slow)
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        [*HOLDFAST, "ls", "data"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    signal.signal(signal.SIGINT, ours)
+    while not (tmp_path / "here").exists():
+        assert process.poll() is None
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (code, "", "")
+
+
 def test_a_terminal_sees_progress_and_a_pipe_does_not(tmp_path: Path) -> None:
     texts = "{" + ",".join(f'"{number:05d}": "{"x" * 500}"' for number in range(3_000)) + "}"
     (tmp_path / "many.json").write_text(texts)
@@ -179,6 +203,31 @@ def test_a_terminal_sees_progress_and_a_pipe_does_not(tmp_path: Path) -> None:
     assert (piped.stdout, piped.stderr) == ("imported 3,000 objects, 1.4 MiB\n", "")
     code, shown = on_a_terminal(tmp_path, "import", "data", "third", "many.json", "--json")
     assert shown.strip() == '{"imported": 3000, "bytes": 1500000, "left_out": []}'
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("check data", "checking"),
+        ("collect data", "collecting"),
+        ("rebuild data", "rebuilding"),
+        ("backup data other", "backing up"),
+        ("restore copy again", "restoring"),
+    ],
+)
+def test_long_work_shows_how_far_it_is(words: str, shown: str, tmp_path: Path) -> None:
+    with holdfast.open(tmp_path / "data", bucket_bytes=1 << 16) as store:
+        for number in range(300):
+            store.namespace("acme").put(f"{number:03d}", b"x" * 1_000)
+        store.backup(tmp_path / "copy")
+    code, screen = on_a_terminal(tmp_path, *words.split())
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
+    bars = [line for line in re.split(r"[\r\n]+", plain) if line.startswith(shown)]
+    figures = [re.findall(r"([\d.]+)/([\d.]+)", line) for line in bars]
+    assert code == 0
+    ((done, total),) = figures[-1]
+    assert done == total
+    assert float(total) > 2
 
 
 def test_the_demo_looks_the_same_without_a_terminal(tmp_path: Path) -> None:

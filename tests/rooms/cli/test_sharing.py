@@ -38,6 +38,12 @@ def test_a_token_is_made_listed_and_ended(run: Run) -> None:
     assert found.credential in run("token", "list", "data").out
     assert run("token", "revoke", found.credential).out == f"{found.credential}: revoked\n"
     assert run("token", "list", "--json").document["revoked"] is True
+    known = run("token", "revoke", found.credential, "--json")
+    assert (known.document["noted"], known.err) == (True, "")
+    unknown = run("token", "revoke", "ab" * 16)
+    assert unknown.out == f"{'ab' * 16}: revoked\n"
+    assert "no list has a token with this id" in unknown.err
+    assert run("token", "revoke", "ab" * 16, "--json").document["noted"] is False
     with holdfast.open("data") as store, pytest.raises(holdfast.Unauthenticated):
         store.tokens.verify(token)
 

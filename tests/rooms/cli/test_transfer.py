@@ -335,3 +335,70 @@ def test_many_small_and_some_large(run: Run, tmp_path: Path) -> None:
     assert run("import", "data", "acme", "in.json", "--json").document["imported"] == 1502
     assert run("export", "data", "acme", "out.json").code == 0
     assert json.loads((tmp_path / "out.json").read_text()) == texts
+
+
+@pytest.mark.parametrize("claimed", [10, 100_000])
+def test_what_was_stored_is_told_and_not_what_a_zip_claims(
+    run: Run, tmp_path: Path, claimed: int
+) -> None:
+    make_zip(tmp_path / "in.zip", {"a": b"x" * 10})
+    raw = bytearray((tmp_path / "in.zip").read_bytes())
+    at = raw.index(b"PK\1\2") + 24  # where the list at the end has a member's size
+    raw[at : at + 4] = claimed.to_bytes(4, "little")
+    (tmp_path / "in.zip").write_bytes(raw)
+    told = run("import", "data", "acme", "in.zip", "--json").document
+    assert (told["imported"], told["bytes"]) == (1, 10)
+    assert run("stat", "data", "acme", "a", "--json").document["size"] == 10
+
+
+def test_every_way_of_storing_is_counted(run: Run, tmp_path: Path) -> None:
+    make_tree(tmp_path / "in", {"small": b"1", "other": b"22", "large": bytes(3 << 20)})
+    size = 3 + (3 << 20)
+    assert run("import", "data", "acme", "in", "--json").document["bytes"] == size
+    assert run("import", "data", "lent", "in", "--ttl", "1h", "--json").document["bytes"] == size
+
+
+APART = ("--index-dir", "place/index", "--data-dir", "place/values")
+
+
+def test_an_import_takes_nothing_of_the_store_itself(run: Run, tmp_path: Path) -> None:
+    make_tree(tmp_path / "place", {"mine": b"1", "below/mine": b"2"})
+    run(*APART, "put", "place/data", "acme", "k", "--text", "v")
+    (tmp_path / "link").symlink_to(tmp_path / "place")
+    for source in ("place", "link"):
+        told = run("import", "place/data", "acme", source, "--json").document
+        assert told["imported"] == 2
+        told = run("import", "link/data", "acme", source)
+        assert told.out == "imported 2 objects, 2 B\n"
+        for own in ("data", "index", "values"):
+            assert f"left out '{own}': the store's own files" in told.err
+    assert set(keys_of(run, "place/data")) == {"k", "mine", "below/mine"}
+
+
+def test_nor_where_they_will_lie(run: Run, tmp_path: Path) -> None:
+    make_tree(tmp_path / "place", {"mine": b"1", "values/other": b"2"})
+    assert "'values'" in run(*APART, "import", "place/data", "acme", "place").err
+    assert keys_of(run, "place/data") == ["mine"]
+
+
+def keys_of(run: Run, store: str) -> list[str]:
+    return [line["key"] for line in run("ls", store, "acme", "--json").documents]
+
+
+@pytest.mark.parametrize("source", ["data", "data/log", "values", "index", "link"])
+def test_a_source_within_the_store_is_refused(run: Run, tmp_path: Path, source: str) -> None:
+    words = ("--index-dir", "index", "--data-dir", "values")
+    run(*words, "put", "data", "acme", "k", "--text", "v")
+    (tmp_path / "data" / "log").mkdir(exist_ok=True)
+    (tmp_path / "link").symlink_to(tmp_path / "values")
+    told = run("import", "data", "acme", source)
+    assert (told.code, "it lies in the store" in told.err) == (3, True)
+    assert keys(run) == ["k"]
+
+
+@pytest.mark.parametrize("target", ["data/out", "values/out.zip", "index/out"])
+def test_a_target_within_the_store_is_refused(run: Run, target: str, tmp_path: Path) -> None:
+    run("--index-dir", "index", "--data-dir", "values", "put", "data", "acme", "k", "--text", "v")
+    told = run("export", "data", "acme", target)
+    assert (told.code, "it lies in the store" in told.err) == (3, True)
+    assert not (tmp_path / target).exists()

@@ -404,8 +404,8 @@ def test_revoked_is_revoked_at_once_and_after_opening_again(house: House) -> Non
     foreign = theirs(jti="7")
     house.tokens.verify(made.token)
     house.tokens.verify(foreign)
-    house.tokens.revoke(made.id)
-    house.tokens.revoke(f"{THEM}#7")
+    assert house.tokens.revoke(made.id) is True
+    assert house.tokens.revoke(f"{THEM}#7") is False  # of an issuer's nothing is noted
     assert house.refusal(made.token) == house.refusal(foreign) == "revoked"
     house.tokens = house.opened()
     assert house.refusal(made.token) == house.refusal(foreign) == "revoked"

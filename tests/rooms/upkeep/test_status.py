@@ -1,0 +1,34 @@
+"""Where buckets begin and end, in words that a person can read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import holdfast
+from holdfast.limits import BUCKET_BYTES_LEAST
+from holdfast.request.large import part_key
+from holdfast.upkeep.status import _bound
+
+UPLOAD = bytes(range(8, 16))
+
+
+def test_a_bound_among_parts_names_the_object_and_the_part() -> None:
+    key = "acme\0caf\u00e9/film".encode()
+    assert _bound(key) == ("acme", "caf\u00e9/film")
+    assert _bound(part_key(key, UPLOAD, 6)) == ("acme", "caf\u00e9/film (part 7)")
+    assert _bound(part_key(key, UPLOAD, 6) + b"\0") == ("acme", "caf\u00e9/film (part 7)\0")
+    assert _bound(key + b"\0") == ("acme", "caf\u00e9/film\0")
+
+
+def test_every_bound_of_a_store_with_large_objects_can_be_printed(tmp_path: Path) -> None:
+    with holdfast.open(tmp_path, bucket_bytes=BUCKET_BYTES_LEAST, sync="never") as store:
+        store.namespace("acme").put("film", bytes(6 << 20))
+        store.namespace("acme").put("a", b"1")
+        found = store.status()
+    starts = [bucket.start for bucket in found.buckets if bucket.start]
+    told = [key for name, key in starts if name == "acme"]
+    assert [key for key in told if key.startswith("film (part ")]
+    assert all(key.removesuffix("\0").isprintable() for key in told)
+    assert (
+        sum(bucket.keys for bucket in found.buckets) == 2 + 5
+    )  # parts; the last MiB is with the object
