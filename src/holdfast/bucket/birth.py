@@ -32,6 +32,7 @@ from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt, StorageFailed
 from holdfast.limits import UNABSORBED_RECORDS
+from holdfast.log.doubt import doubted
 from holdfast.log.entry import Entry, fold, pack
 from holdfast.log.header import SEGMENT_HEAD_BYTES, Birth, LogState
 from holdfast.log.keyblock import Row, sorted_rows
@@ -88,7 +89,8 @@ def open_bucket(
     view = settings.open_view(bucket)
     opened = None
     try:
-        opened = _opened(settings, numbers, view, _Expected(bucket, lender, waits))
+        with doubted(bucket):
+            opened = _opened(settings, numbers, view, _Expected(bucket, lender, waits))
     finally:
         if opened is None:
             view.close()
@@ -330,9 +332,10 @@ def rebuild(opened: Bucket, found: Recovered | None = None, *, in_memory: bool =
     tail = found.groups if found is not None else list(log.groups(log.number))
     sources.append(sorted_rows(replay.group_rows(tail, log.number)))
     replay.note_floors(opened, tail)
-    for key, listed in groupby(_merged(sources), key=itemgetter(0)):
-        if opened.start <= key < opened.stop:
-            special += _fold_key(opened, fresh, key, listed)
+    with doubted(opened.id):
+        for key, listed in groupby(_merged(sources), key=itemgetter(0)):
+            if opened.start <= key < opened.stop:
+                special += _fold_key(opened, fresh, key, listed)
     opened.begin_anew(fresh, special)
     blank = _is_blank(opened.view)
     if in_memory:

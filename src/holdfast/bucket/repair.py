@@ -11,6 +11,7 @@ damaged as before, so a crash in between loses nothing more.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import msgspec
 from crc32c import crc32c
@@ -21,6 +22,7 @@ from holdfast.bucket.purse import Purses
 from holdfast.bucket.settings import Settings
 from holdfast.engines.port import refused
 from holdfast.errors import Corrupt
+from holdfast.log.doubt import CANNOT_BE
 from holdfast.log.group import Kind
 from holdfast.log.header import Birth, KeptNumbers, LogState, PursedState, SegmentInfo
 from holdfast.log.keyblock import Row
@@ -222,7 +224,8 @@ def _purses_of(bucket: str, left: Remains, parts: list[Salvage]) -> Purses:
         for group in part.groups if part.number >= left.newest else ():
             if group.head.kind != Kind.KEY_BLOCK:
                 for record in group.records():
-                    dividing.replay(purses, record, group.value(record))
+                    with suppress(*CANNOT_BE):  # what says what cannot be says nothing
+                        dividing.replay(purses, record, group.value(record))
     return purses
 
 

@@ -16,7 +16,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from holdfast.errors import InvalidValue, LimitExceeded
+from holdfast.errors import Corrupt, InvalidValue, LimitExceeded
 from holdfast.limits import CONSUMER_BYTES, CONSUMERS
 from holdfast.log.records import OVERHEAD
 
@@ -66,7 +66,9 @@ def pack_uploads(notes: Iterable[UploadNote]) -> bytes:
 
 
 def unpack_uploads(payload: bytes) -> list[UploadNote]:
-    """The notes in an UPLOAD record's payload, oldest first."""
+    """The notes in an UPLOAD record's payload, oldest first; Corrupt where it is none."""
+    if len(payload) % UPLOAD.size:
+        raise Corrupt(position="uploads", what="a record says what cannot be: its length")
     return list(map(UploadNote._make, UPLOAD.iter_unpack(payload)))
 
 

@@ -23,7 +23,7 @@ head holds one STATE record, the whole of what the log must say once a segment.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 from crc32c import crc32c
@@ -40,6 +40,7 @@ FORMAT = 1
 HEAD = struct.Struct("<8sHHI16sQ8sQQQQ")
 DIGEST = struct.Struct("<Q")
 SEGMENT_HEAD_BYTES = HEAD.size + DIGEST.size
+BucketId = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{16}\Z")]  # a folder will be named so
 
 
 class Identity(NamedTuple):
@@ -80,7 +81,7 @@ class SegmentInfo(msgspec.Struct, frozen=True, array_like=True):
 class Birth(msgspec.Struct, frozen=True, array_like=True):
     """A split that the log has decided: the child, its range, what it takes over."""
 
-    child: str
+    child: BucketId
     start: bytes
     stop: bytes
     version: int
@@ -156,7 +157,7 @@ class LogState(msgspec.Struct, frozen=True, array_like=True):
     time_ns: int
     segments: tuple[SegmentInfo, ...] = ()
     births: tuple[Birth, ...] = ()
-    retired: tuple[str, ...] = ()
+    retired: tuple[BucketId, ...] = ()
     highest: bytes = b""
 
 
@@ -184,7 +185,7 @@ class Merge(msgspec.Struct, frozen=True, array_like=True):
     ``highest`` is the highest key that has any record in what it brought.
     """
 
-    bucket: str
+    bucket: BucketId
     start: bytes
     stop: bytes
     version: int

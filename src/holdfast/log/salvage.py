@@ -10,11 +10,13 @@ segment may be shared.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import msgspec
 from crc32c import crc32c
 
 from holdfast.errors import Corrupt
+from holdfast.log.doubt import CANNOT_BE
 from holdfast.log.entry import ENTRY
 from holdfast.log.group import GROUP_HEAD_BYTES, Group, Kind, groups_behind, read_head, scan
 from holdfast.log.header import (
@@ -209,34 +211,41 @@ def _state(found: Salvage) -> LogState | None:
         if group.head.kind == Kind.CONTROL:
             for record in group.records():
                 if record.type == Type.STATE:
-                    return decode_state(group.value(record))
+                    with suppress(*CANNOT_BE):
+                        return decode_state(group.value(record))
     return None
 
 
 def _replayed(state: LogState, found: Salvage, named: dict[int, SegmentInfo]) -> LogState:
     """The state brought up to what control records behind it say; ``named`` follows."""
-    births, retired = {b.child: b for b in state.births}, list(state.retired)
-    start, stop = state.start, state.stop
     for kind, value in _controls(found):
-        if kind == Type.SPLIT:
-            birth = msgspec.msgpack.decode(value, type=Birth)
-            births[birth.child] = birth
-            stop = birth.start
-        elif kind == Type.BORN:
-            births.pop(value.decode(), None)
-        elif kind == Type.MERGE:
-            merge = msgspec.msgpack.decode(value, type=Merge)
-            start, stop = min(start, merge.start), max(stop, merge.stop)
-            named.update({info.number: info for info in merge.segments})
-            retired.append(merge.bucket)
-        elif kind == Type.RETIRED:
-            retired = [name for name in retired if name != value.decode()]
-        elif kind == Type.DROP:
-            for number in msgspec.msgpack.decode(value, type=list[int]):
-                named.pop(number, None)
-    return msgspec.structs.replace(
-        state, start=start, stop=stop, births=tuple(births.values()), retired=tuple(retired)
-    )
+        with suppress(*CANNOT_BE):  # what says what cannot be says nothing
+            state = _after(state, kind, value, named)
+    return state
+
+
+def _after(state: LogState, kind: int, value: bytes, named: dict[int, SegmentInfo]) -> LogState:
+    """The state behind one control record."""
+    replace = msgspec.structs.replace
+    if kind == Type.SPLIT:
+        birth = msgspec.msgpack.decode(value, type=Birth)
+        births = [one for one in state.births if one.child != birth.child]
+        return replace(state, births=(*births, birth), stop=birth.start)
+    if kind == Type.BORN:
+        child = value.decode()
+        return replace(state, births=tuple(b for b in state.births if b.child != child))
+    if kind == Type.MERGE:
+        merge = msgspec.msgpack.decode(value, type=Merge)
+        named.update({info.number: info for info in merge.segments})
+        start, stop = min(state.start, merge.start), max(state.stop, merge.stop)
+        return replace(state, start=start, stop=stop, retired=(*state.retired, merge.bucket))
+    if kind == Type.RETIRED:
+        gone = value.decode()
+        return replace(state, retired=tuple(name for name in state.retired if name != gone))
+    if kind == Type.DROP:
+        for number in msgspec.msgpack.decode(value, type=list[int]):
+            named.pop(number, None)
+    return state
 
 
 def _controls(found: Salvage) -> Iterator[tuple[int, bytes]]:

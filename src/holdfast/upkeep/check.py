@@ -15,6 +15,7 @@ from holdfast.bucket.birth import derive_entries, fold_object
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.dormant import Dormant
 from holdfast.errors import Corrupt, HoldfastError, Moved
+from holdfast.log.doubt import doubted
 from holdfast.log.entry import Entry, pack, unpack
 from holdfast.log.group import Kind
 from holdfast.log.keyblock import Row, row_of
@@ -65,7 +66,8 @@ def _check_bucket(bucket: Bucket, progress: Progress) -> tuple[int, list[Problem
     with _pinned(bucket) as numbers:
         for number in numbers:
             try:
-                records += _check_segment(bucket, number)
+                with doubted(bucket.id):
+                    records += _check_segment(bucket, number)
             except (HoldfastError, OSError) as error:
                 problems.append(_problem(bucket, error))
             progress.done += 1
