@@ -354,9 +354,7 @@ class NamespaceCalls(MeteringCalls, ProvingCalls, SearchingCalls, SharingCalls):
         if small:
             _bound(values)
         elif atomic:
-            raise InvalidValue(
-                argument="pairs", reason="a large value cannot be in an atomic batch"
-            )
+            arguments.in_one_record(values)
         outcomes: builtins.list[object] = []
         for at, stop in _pieces(values, whole=atomic):
             piece = builtins.list(zip(keys[at:stop], values[at:stop], strict=True))

@@ -25,7 +25,7 @@ from holdfast.client.sync import Sender
 from holdfast.client.walk import ProvenWalk, Walk
 from holdfast.client.whole import BucketCalls, StoreCalls
 from holdfast.errors import Forbidden, InvalidValue, LockLost, Unauthenticated
-from holdfast.limits import LOCK_TTL_S, VALUE_RECORD_BYTES
+from holdfast.limits import LOCK_TTL_S
 from holdfast.request import arguments
 from holdfast.request.handles import NamespaceMapping
 from holdfast.values import DeadLetter, Prove, Proven, ProvenParts, Stat, Status
@@ -256,8 +256,7 @@ def soon_value(key: str, data: object) -> bytes:
     """The value of a ``put_soon``, checked with its key."""
     arguments.compose(b"", key)
     value = bytes(arguments.payload(data))
-    if len(value) > VALUE_RECORD_BYTES:
-        raise InvalidValue(argument="data", reason="put_soon takes at most 1 MiB")
+    arguments.in_one_record((value,))
     return value
 
 

@@ -25,6 +25,7 @@ from holdfast.limits import (
     TAG_BYTES,
     TAGS,
     TTL_NS,
+    VALUE_RECORD_BYTES,
 )
 from holdfast.values import NAMESPACE_NAME, Progress
 
@@ -251,6 +252,16 @@ def path(value: object, argument: str = "path") -> str:
     if URL.match(name):
         raise InvalidValue(argument=argument, reason="a URL, not a folder: holdfast.connect")
     return name
+
+
+def in_one_record(values: Iterable[bytes | memoryview]) -> None:
+    """LimitExceeded where a value is larger than a record: it would be stored in parts.
+
+    For what cannot be: a queued write, one of an atomic or a numbered batch.
+    """
+    size = max(map(len, values), default=0)
+    if size > VALUE_RECORD_BYTES:
+        raise LimitExceeded(limit="VALUE_RECORD_BYTES", most=VALUE_RECORD_BYTES, asked=size)
 
 
 def noted_path(value: object, argument: str) -> str:

@@ -263,9 +263,8 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
             Store(key, name, value, common)
             for key, name, value in zip(keys, names, values, strict=True)
         ]
-        if not small and (atomic or self._corridor.numbered):
-            reason = "a large value cannot be in an atomic or a numbered batch"
-            raise InvalidValue(argument="pairs", reason=reason)
+        if atomic or self._corridor.numbered:
+            arguments.in_one_record(values)
         if not small:
             return receipts_of(large.store_many(self._corridor, operations))
         return receipts_of(self._corridor.write_many(operations, atomic=atomic))
@@ -278,8 +277,7 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
         program does not.
         """
         operation = Store(arguments.compose(self._space, key), key, arguments.payload(data))
-        if len(operation.value) > VALUE_RECORD_BYTES:
-            raise InvalidValue(argument="data", reason="put_soon takes at most 1 MiB")
+        arguments.in_one_record((operation.value,))
         if self._corridor.numbered:
             raise InvalidValue(argument="number", reason="put_soon has no use for it")
         self._enter()

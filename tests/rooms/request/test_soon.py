@@ -15,7 +15,7 @@ import pytest
 import holdfast
 from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Buffer, File
-from holdfast.errors import Closed, InvalidValue
+from holdfast.errors import Closed, LimitExceeded
 from holdfast.limits import MIB
 from holdfast.testing.around import Around, Kind
 from holdfast.testing.disk import FailingDisk, FullDisk
@@ -86,7 +86,7 @@ def test_what_can_never_be_stored_is_told_once_and_kept() -> None:
         assert store.dead_letters() == [failure]
         assert store.status().dead_letters == 1
         assert (ns.get("kept"), ns.get("other")) == (b"old", b"new")
-        with pytest.raises(InvalidValue):
+        with pytest.raises(LimitExceeded, match="VALUE_RECORD_BYTES"):
             ns.put_soon("large", b"x" * (MIB + 1))
 
 
