@@ -23,8 +23,8 @@ from typing import Final, Literal
 import msgspec
 
 from holdfast.errors import Corrupt
+from holdfast.limits import SECOND_NS
 
-SECOND_NS: Final = 1_000_000_000
 _LEAST: Final = -(1 << 63)
 _MOST: Final = (1 << 64) - 1
 

@@ -14,10 +14,9 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Final, Protocol
 
-from holdfast.limits import CLOCK_DRAW_PERCENT, CLOCK_STEP_NS, TIME_MARK_NS
+from holdfast.limits import CLOCK_DRAW_PERCENT, CLOCK_STEP_NS, SECOND_NS, TIME_MARK_NS
 
 log = logging.getLogger("holdfast.clock")
-SECOND_NS = 1_000_000_000
 FREE: Final = 1 << 63  # no mark is before it: nothing expires
 
 

@@ -12,6 +12,7 @@ KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
 TIB: Final = 1 << 40
+SECOND_NS: Final = 1_000_000_000
 
 # -- what callers meet ---------------------------------------------------------
 KEY_BYTES: Final = KIB

@@ -11,8 +11,8 @@ from holdfast.bucket import birth, collect, commit, fork, seal
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import checkpoint
 from holdfast.errors import HoldfastError, LockHeld
+from holdfast.limits import SECOND_NS
 from holdfast.store import Store
-from holdfast.testing.clock import SECOND_NS
 from holdfast.testing.simulator_world import Shelf
 from holdfast.views.port import Table
 from tests.crash.test_rules import Machine

@@ -12,10 +12,10 @@ import holdfast
 from holdfast.bucket.checkpoint import checkpoint
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import Corrupt, LockHeld, NotFound, StorageFailed
-from holdfast.limits import TIME_MARK_NS
+from holdfast.limits import SECOND_NS, TIME_MARK_NS
 from holdfast.store import Store
 from holdfast.store.opening import open_on
-from holdfast.testing.clock import SECOND_NS, ManualClock, SeededEntropy
+from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.testing.platter import copy_tree
 from holdfast.testing.simulator_world import KeptView, Shelf
 from holdfast.views.port import Table

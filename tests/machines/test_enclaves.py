@@ -11,7 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, multipl
 
 from holdfast.errors import AttestationInvalid, Forbidden, HoldfastError, Unauthenticated
 from holdfast.identity.handover import Statement
-from holdfast.testing.clock import SECOND_NS
+from holdfast.limits import SECOND_NS
 from holdfast.testing.enclave import MockEnclave
 from tests.rooms.identity.around import World
 

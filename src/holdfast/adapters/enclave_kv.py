@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from holdfast.store import Namespace, Store
 
 KEEP: Final = -1
-SECOND_NS: Final = 1_000_000_000
 
 
 class KeyInfo(msgspec.Struct, frozen=True):

@@ -15,8 +15,8 @@ from threading import Lock, get_ident
 from typing import Final
 
 from holdfast.errors import LimitExceeded
+from holdfast.limits import SECOND_NS
 
-SECOND_NS: Final = 1_000_000_000
 RATE: Final = "requests_per_s"  # as ``configure`` calls it
 CONCURRENT: Final = "concurrent_max"
 

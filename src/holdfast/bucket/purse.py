@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from holdfast.charges import SECOND_NS, Charge, Tally, Terms, from_row, narrow, row, storage, wide
+from holdfast.charges import Charge, Tally, Terms, from_row, narrow, row, storage, wide
 from holdfast.errors import Corrupt
+from holdfast.limits import SECOND_NS
 from holdfast.log.purses import Kept, Line, Lines, Posting, Rent, Share
 from holdfast.values import planned
 

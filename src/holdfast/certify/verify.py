@@ -24,6 +24,7 @@ from holdfast.certify.roots import SignedRoot
 from holdfast.certify.tree import Labelled, Leaf, Miss, Node
 from holdfast.clock import Clock, SystemClock
 from holdfast.errors import InvalidKey, InvalidNamespace, InvalidValue, ProofInvalid
+from holdfast.limits import SECOND_NS
 
 VERSION: Final = 1
 PROOF_BYTES: Final = 1 << 20
@@ -32,7 +33,6 @@ KEYS: Final = b"keys"
 PART: Final = b"part"
 PART_BYTES: Final = 16
 CLOCKS_APART_NS: Final = 60_000_000_000
-SECOND_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True)

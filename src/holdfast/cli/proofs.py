@@ -30,7 +30,6 @@ from holdfast.errors import InvalidValue
 from holdfast.identity.keys import signing_key
 from holdfast.store import Store
 
-SECOND_NS: Final = 1_000_000_000
 DECLARED: Final[watch.Finding] = "restore"
 Document = Annotated[
     Path | None,

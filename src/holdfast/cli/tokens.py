@@ -23,7 +23,8 @@ from holdfast.cli.output import Output, shown, table, time_text
 from holdfast.cli.remote import Token, Url, ask, opened_alone, token_for
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.errors import InUse
-from holdfast.identity.tokens import SECOND_NS, Issued, Noted
+from holdfast.identity.tokens import Issued, Noted
+from holdfast.limits import SECOND_NS
 from holdfast.request.arguments import duration_ns
 from holdfast.store.tenancy import signing_alone
 from holdfast.values import Grant

@@ -31,6 +31,7 @@ from holdfast.errors import (
     RateLimited,
     Unavailable,
 )
+from holdfast.limits import SECOND_NS
 from holdfast.store import forked
 from holdfast.wire.headers import COST, SESSION, TIMEOUT, numbered_text, seconds_text
 from holdfast.wire.problems import MEDIA_TYPE, error_of
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from holdfast.client.enclave import Enclave, Marks
     from holdfast.client.trust import Trust
 
-SECOND_NS: Final = 1_000_000_000
 TRIES: Final = 8
 PAUSE_S, PAUSE_MOST_S = 0.05, 2.0
 BAD, SERVER_ERROR, NOT_BEGUN = 400, 500, 503

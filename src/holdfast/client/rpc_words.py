@@ -20,8 +20,8 @@ import msgspec
 from holdfast.client.asks import Answer, Ask, BrokenError, LostError, UnsentError
 from holdfast.client.sync import AbandonedError
 from holdfast.errors import HoldfastError, LimitExceeded, RateLimited
-from holdfast.limits import KIB, MIB, RPC_MESSAGE_BYTES, VALUE_RECORD_BYTES
-from holdfast.request.arguments import SECOND_NS, duration_ns
+from holdfast.limits import KIB, MIB, RPC_MESSAGE_BYTES, SECOND_NS, VALUE_RECORD_BYTES
+from holdfast.request.arguments import duration_ns
 from holdfast.values import Place, Receipt, Stat
 from holdfast.wire import headers as wire
 from holdfast.wire.batch import Argument, Call, arguments_of, decode_batch, encode_results

@@ -17,9 +17,8 @@ from typing import Final
 
 from holdfast.clock import Clock, Entropy
 from holdfast.errors import AttestationInvalid, RateLimited
-from holdfast.limits import CHALLENGE_S, CHALLENGES_SPENT
+from holdfast.limits import CHALLENGE_S, CHALLENGES_SPENT, SECOND_NS
 
-SECOND_NS: Final = 1_000_000_000
 NONCE_BYTES: Final = 32
 ENDS, CHANCE = 8, 8
 BODY: Final = ENDS + CHANCE

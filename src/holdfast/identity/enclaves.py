@@ -27,8 +27,8 @@ from holdfast.identity.attestation import AWS, FUTURE_S, Attestation, roots_of, 
 from holdfast.identity.challenges import Challenges
 from holdfast.identity.exchange import KEY_BYTES, public_of, seal
 from holdfast.identity.handover import IMAGE, HandOvers, Holding, Statement
-from holdfast.identity.sessions import SECOND_NS, Sessions, principal_of
-from holdfast.limits import ENCLAVE_DOCUMENTS, ENCLAVE_SESSION_S
+from holdfast.identity.sessions import Sessions, principal_of
+from holdfast.limits import ENCLAVE_DOCUMENTS, ENCLAVE_SESSION_S, SECOND_NS
 from holdfast.values import Principal
 
 log = logging.getLogger("holdfast.attestation")

@@ -20,7 +20,8 @@ from holdfast.clock import Clock, Entropy
 from holdfast.engines.port import Disk
 from holdfast.errors import Unauthenticated
 from holdfast.identity.keys import SUFFIX_BYTES, put_file_if_absent, read_file
-from holdfast.identity.tokens import SECOND_NS, Tokens
+from holdfast.identity.tokens import Tokens
+from holdfast.limits import SECOND_NS
 from holdfast.values import Grant, Principal
 
 NAME: Final = "admin-token"

@@ -19,10 +19,14 @@ import msgspec
 from holdfast.clock import Clock, Entropy
 from holdfast.errors import RateLimited, Unauthenticated
 from holdfast.identity.exchange import SECRET_BYTES, Keyed, message_of
-from holdfast.limits import ENCLAVE_SESSION_S, ENCLAVE_SESSIONS, ENCLAVE_SESSIONS_PER_IMAGE
+from holdfast.limits import (
+    ENCLAVE_SESSION_S,
+    ENCLAVE_SESSIONS,
+    ENCLAVE_SESSIONS_PER_IMAGE,
+    SECOND_NS,
+)
 from holdfast.values import Grant, Principal, Right
 
-SECOND_NS: Final = 1_000_000_000
 ID_BYTES: Final = 16
 RIGHTS: Final[tuple[Right, ...]] = ("read", "write", "delete", "admin")
 MARK: Final = re.compile(r"([0-9a-f]{32});([1-9][0-9]{0,17});([0-9a-f]{64})", re.ASCII)

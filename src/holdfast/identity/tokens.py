@@ -29,10 +29,9 @@ from holdfast.identity import jws
 from holdfast.identity.issuers import ANYBODY, Issuer, key_for
 from holdfast.identity.keys import SigningKey
 from holdfast.identity.scopes import grants_of
-from holdfast.limits import TOKEN_CHARS, TOKEN_TTL_S, TOKENS_CACHED
+from holdfast.limits import SECOND_NS, TOKEN_CHARS, TOKEN_TTL_S, TOKENS_CACHED
 from holdfast.values import Grant, Principal, planned
 
-SECOND_NS: Final = 1_000_000_000
 MS_NS: Final = 1_000_000
 AHEAD_NS: Final = 60 * SECOND_NS  # how far an issuer's clock may be ahead of ours
 AFTER_NS: Final = 7 * 86_400 * SECOND_NS  # past its end before what we know of it may go

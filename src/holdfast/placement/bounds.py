@@ -12,13 +12,13 @@ from typing import Final
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.clock import MACHINE, Clock
+from holdfast.limits import SECOND_NS
 
 BRAKED: Final = 0.25  # of what is left to the bound: from here on writers are slowed
 FORCED: Final = 4  # times that slack: nobody came, so a writer splits
 FASTEST_BYTES_S: Final = 32 << 20  # of a bucket's writers together where the brake sets in ...
 HALVINGS: Final = 6  # ... and so often half of that at the bound
 WAIT_S: Final = 0.04  # of one call at most
-SECOND_NS: Final = 1_000_000_000
 
 
 def overrun(bucket: Bucket) -> float:

@@ -22,6 +22,7 @@ from holdfast.limits import (
     CONTENT_TYPE_BYTES,
     KEY_BYTES,
     SEARCH_INDEX_BYTES,
+    SECOND_NS,
     TAG_BYTES,
     TAGS,
     TTL_NS,
@@ -29,7 +30,6 @@ from holdfast.limits import (
 )
 from holdfast.values import NAMESPACE_NAME, Progress
 
-SECOND_NS = 1_000_000_000
 UNITS_NS = {
     "ns": 1,
     "us": 1_000,

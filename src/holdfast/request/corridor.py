@@ -13,7 +13,6 @@ from weakref import WeakValueDictionary
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.plain import Batch, store_one
-from holdfast.clock import SECOND_NS
 from holdfast.errors import (
     BalanceEmpty,
     Busy,
@@ -27,6 +26,7 @@ from holdfast.limits import (
     BATCH_BYTES,
     BATCH_OPERATIONS,
     BUSY_DELAY_S,
+    SECOND_NS,
     VIEW_KEY_BYTES,
 )
 from holdfast.operations import Once, Operation, Store

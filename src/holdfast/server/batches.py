@@ -18,7 +18,14 @@ from holdfast.errors import (
     NotFound,
     Unauthenticated,
 )
-from holdfast.limits import BATCH_BYTES, LOCK_ID_BYTES, LOCK_TTL_S, TTL_NS, VALUE_RECORD_BYTES
+from holdfast.limits import (
+    BATCH_BYTES,
+    LOCK_ID_BYTES,
+    LOCK_TTL_S,
+    SECOND_NS,
+    TTL_NS,
+    VALUE_RECORD_BYTES,
+)
 from holdfast.operations import (
     Append,
     Consumers,
@@ -31,7 +38,7 @@ from holdfast.operations import (
     Unlock,
 )
 from holdfast.request import arguments, large, reading
-from holdfast.request.arguments import SECOND_NS, compose
+from holdfast.request.arguments import compose
 from holdfast.request.reading import Loaded, load_many
 from holdfast.server.answers import MEDIA, Answer
 from holdfast.server.numbers import corridor_of, numbered, space_of

@@ -23,7 +23,8 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from holdfast.bucket.gates import SECOND_NS, may_enter
+from holdfast.bucket.gates import may_enter
+from holdfast.limits import SECOND_NS
 
 SLOT: Final = struct.Struct("<QQIII4x")
 SLOTS: Final = 16_384

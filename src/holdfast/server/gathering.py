@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from holdfast.engines.disk import OsDisk
 from holdfast.errors import Busy, HoldfastError, InvalidValue, StorageFailed
+from holdfast.limits import SECOND_NS
 from holdfast.server.figures import Figures, Place
 from holdfast.server.whole_money import MoneyGathering
 from holdfast.upkeep.backup import Target
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from holdfast.clock import Clock
     from holdfast.server.link import SocketLink
 
-SECOND_NS: Final = 1_000_000_000
 encode = msgspec.msgpack.encode
 T = TypeVar("T")
 

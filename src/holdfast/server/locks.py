@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from holdfast.errors import HoldfastError, InvalidValue, LockHeld, Unavailable
-from holdfast.limits import LOCK_ID_BYTES, LOCK_TTL_S, LOCK_WAIT_S
+from holdfast.limits import LOCK_ID_BYTES, LOCK_TTL_S, LOCK_WAIT_S, SECOND_NS
 from holdfast.operations import Lock, Renew, Unlock
 from holdfast.request import arguments
 from holdfast.server.answers import Answer, gone, told
@@ -41,7 +41,7 @@ def lock(site: Site, request: Request) -> None:
     """Take a lease."""
     asked = _body(request, Asked) if request.body else Asked()
     ttl_ns = arguments.duration_ns(asked.ttl)
-    wait_ns = int(arguments.seconds(asked.wait, "wait") * arguments.SECOND_NS)
+    wait_ns = int(arguments.seconds(asked.wait, "wait") * SECOND_NS)
     lock_id = site.store.entropy.bytes(LOCK_ID_BYTES)
 
     def locked(outcome: object) -> Answer:
@@ -70,7 +70,7 @@ def take(site: Site, request: Request, asked: Lock, told: Told, *, wait_ns: int)
     Raises:
         InvalidValue: nobody waits so long.
     """
-    if not 0 <= wait_ns <= LOCK_WAIT_S * arguments.SECOND_NS:
+    if not 0 <= wait_ns <= LOCK_WAIT_S * SECOND_NS:
         raise InvalidValue(argument="wait", reason=f"0 to {LOCK_WAIT_S} seconds")
     until_ns = site.clock.monotonic_ns() + wait_ns
 

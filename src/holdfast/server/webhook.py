@@ -25,6 +25,7 @@ from holdfast.clock import Clock
 from holdfast.errors import InvalidValue
 from holdfast.ledger.entries import canonical
 from holdfast.ledger.export import moment
+from holdfast.limits import SECOND_NS
 
 TRIES: Final = 8
 PAUSE_S: Final = 1.0  # before the second try; each further one is twice as long
@@ -32,7 +33,6 @@ PAUSE_MOST_S: Final = 60.0
 TIMEOUT_S: Final = 10.0
 WAITING: Final = 100  # events, before the newest is given up
 SECRET_BYTES: Final = 16
-SECOND_NS: Final = 1_000_000_000
 SUCCESS: Final = range(200, 300)
 EVENT_TYPE: Final = "holdfast.balance.low"
 log = logging.getLogger("holdfast.webhook")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from holdfast.bucket.checkpoint import Pace
 from holdfast.engines.disk import OsDisk
 from holdfast.errors import InvalidValue, LimitExceeded, Unavailable
-from holdfast.limits import SEARCH_FACETS, SEARCH_PAGE
+from holdfast.limits import SEARCH_FACETS, SEARCH_PAGE, SECOND_NS
 from holdfast.request import arguments
 from holdfast.store.parts import StorePart
 from holdfast.store.question import Question
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from holdfast.store.store import Store
 
 FOLDER = "search/"  # where the rules of each namespace stand among the store's records
-SECOND_NS = 1_000_000_000
 DAY_S = 86_400.0  # longer than any search waits
 
 

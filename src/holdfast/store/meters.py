@@ -20,7 +20,7 @@ from holdfast.bucket.dividing import held
 from holdfast.bucket.purse import UNBOUNDED, Purse
 from holdfast.errors import Corrupt, InvalidValue, NotFound
 from holdfast.ledger.books import RESERVE
-from holdfast.limits import BOUND
+from holdfast.limits import BOUND, SECOND_NS
 from holdfast.metering.tariffs import Tariff
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.request import arguments
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 HOURS: Final = "hours/"
 RELEASED: Final = "released/"
-HOUR_NS: Final = 3_600 * arguments.SECOND_NS
+HOUR_NS: Final = 3_600 * SECOND_NS
 KEPT_NS: Final = 90 * 24 * HOUR_NS
-RELOAD_NS: Final = 10 * arguments.SECOND_NS
-LOW_NS: Final = 60 * arguments.SECOND_NS  # between two events of one account
+RELOAD_NS: Final = 10 * SECOND_NS
+LOW_NS: Final = 60 * SECOND_NS  # between two events of one account
 BOOKED: Final = arguments.RESERVED + arguments.VISIBLE + LEDGER.encode()  # where the books begin
 FREE: Final = "free"
 KEPT: Final = "it is to be kept"

@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from holdfast.bucket import counted
 from holdfast.bucket.bills import OPENED
-from holdfast.clock import SECOND_NS
 from holdfast.errors import Changed, InvalidValue, LockHeld, Moved, NotFound
-from holdfast.limits import KEY_BYTES, LIST_PAGE, LOCK_ID_BYTES, LOCK_TTL_S, VALUE_RECORD_BYTES
+from holdfast.limits import (
+    KEY_BYTES,
+    LIST_PAGE,
+    LOCK_ID_BYTES,
+    LOCK_TTL_S,
+    SECOND_NS,
+    VALUE_RECORD_BYTES,
+)
 from holdfast.operations import Append, Delete, Lock, Once, Release, Store, Unlock
 from holdfast.request import arguments, describe, handles, large, listing, streams
 from holdfast.request.corridor import receipts_of

@@ -22,8 +22,8 @@ from holdfast.errors import Corrupt, InvalidValue, LimitExceeded, NotFound
 from holdfast.identity.enclaves import AttestationSettings, Enclaves
 from holdfast.identity.handover import FOLDER as HANDED
 from holdfast.identity.keys import signing_key
-from holdfast.identity.tokens import REVOKED, SECOND_NS, Issued, Tokens
-from holdfast.limits import VALUE_RECORD_BYTES
+from holdfast.identity.tokens import REVOKED, Issued, Tokens
+from holdfast.limits import SECOND_NS, VALUE_RECORD_BYTES
 from holdfast.operations import Delete, StoreOptions
 from holdfast.operations import Store as StoreOperation
 from holdfast.request import arguments, listing

@@ -22,8 +22,8 @@ from cryptography.x509.oid import NameOID
 from holdfast.clock import Entropy
 from holdfast.identity.attestation.document import PROTECTED
 from holdfast.identity.attestation.verification import signed_bytes
+from holdfast.limits import SECOND_NS
 
-SECOND_NS: Final = 1_000_000_000
 HOUR_S: Final = 3600
 DAY_S: Final = 24 * HOUR_S
 PCR_BYTES: Final = 48

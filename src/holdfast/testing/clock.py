@@ -10,7 +10,8 @@ import hashlib
 import threading
 from typing import Final
 
-SECOND_NS: Final = 1_000_000_000
+from holdfast.limits import SECOND_NS
+
 START_NS: Final = 1_700_000_000 * SECOND_NS  # 2023-11-14T22:13:20Z, for no other reason than order
 
 

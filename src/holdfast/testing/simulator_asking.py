@@ -24,7 +24,6 @@ T = TypeVar("T")
 Mode = Literal["auto", "copying", "compacting"]
 MODES: tuple[Mode, ...] = ("auto", "auto", "copying", "compacting")
 Allowed = tuple[type[HoldfastError] | None, ...]  # None: it succeeds
-SECOND_NS = 1_000_000_000
 SIZES = ((0, 40), (0, 40), (0, 400), (500, 6_000), (500, 6_000), (8_000, 24_000))
 LARGE = (1 << 20) + 1
 DONE: Allowed = (None,)

@@ -21,6 +21,7 @@ from holdfast.errors import (
     Permanent,
     VersionMismatch,
 )
+from holdfast.limits import SECOND_NS
 from holdfast.testing.simulator_asking import DONE, Allowed, with_changes
 from holdfast.testing.simulator_model import Effect, Lease, Name, Object, Step
 from holdfast.testing.simulator_numbered import Numbering
@@ -30,7 +31,6 @@ from holdfast.values import Receipt
 T = TypeVar("T")
 Mode = Literal["auto", "copying", "compacting"]
 MODES: tuple[Mode, ...] = ("auto", "auto", "copying", "compacting")
-SECOND_NS = 1_000_000_000
 SIZES = ((0, 40), (0, 40), (0, 400), (500, 6_000), (500, 6_000), (8_000, 24_000))
 LARGE = (1 << 20) + 1
 

@@ -22,12 +22,12 @@ from holdfast.charges import Line as Charged
 from holdfast.charges import from_row, narrow
 from holdfast.errors import Unavailable
 from holdfast.ledger.ledger import Ledger, Report
+from holdfast.limits import SECOND_NS
 from holdfast.log.purses import Line
 from holdfast.placement.placement import Placement
 from holdfast.upkeep.allotting import Allotting, Metering
 from holdfast.upkeep.expire import Room
 
-SECOND_NS: Final = 1_000_000_000
 STEP_NS: Final = SECOND_NS
 POST_NS: Final = 60 * SECOND_NS  # between two postings of a purse, and two bills of rent
 AHEAD: Final = 8  # a float holds so many times what was spent since it was looked at

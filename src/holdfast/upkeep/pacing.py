@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from holdfast.clock import MACHINE, SystemClock
-
-SECOND_NS = 1_000_000_000
+from holdfast.limits import SECOND_NS
 
 
 class Pacer:

@@ -25,7 +25,7 @@ from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import Pace, checkpoint
 from holdfast.bucket.rewrite import evacuated_row
 from holdfast.errors import Corrupt, HoldfastError
-from holdfast.limits import MIB, SCRUB_DAYS
+from holdfast.limits import MIB, SCRUB_DAYS, SECOND_NS
 from holdfast.log.entry import ENTRY, unpack
 from holdfast.log.group import GROUP_HEAD_BYTES, Group, Kind, read_head, scan, scan_pieces
 from holdfast.log.header import SEGMENT_HEAD_BYTES, SegmentInfo
@@ -36,7 +36,6 @@ from holdfast.placement.placement import Placement
 from holdfast.values import Problem
 from holdfast.views.port import Table
 
-SECOND_NS = 1_000_000_000
 PERIOD_NS = SCRUB_DAYS * 86_400 * SECOND_NS
 SURVEY_NS = 60 * SECOND_NS  # between two looks for a segment whose time has come
 BYTES_PER_S = 16 * MIB

@@ -27,6 +27,7 @@ from holdfast.limits import (
     INTERVAL_SYNC_S,
     OVERLAY_BYTES,
     OVERLAY_RECORDS,
+    SECOND_NS,
     SYNC_MARK_S,
     UNABSORBED_BYTES,
     UNABSORBED_RECORDS,
@@ -36,7 +37,7 @@ from holdfast.log.records import Type
 from holdfast.placement.bounds import BRAKED, overrun
 from holdfast.request.corridor import Corridor
 from holdfast.upkeep import expire
-from holdfast.upkeep.pacing import SECOND_NS, Pacer, outlived
+from holdfast.upkeep.pacing import Pacer, outlived
 from holdfast.upkeep.reclaim import Reclaim
 from holdfast.upkeep.scrub import Scrub
 from holdfast.upkeep.space import given_back

@@ -18,7 +18,7 @@ from typing import Final, Literal
 import msgspec
 
 from holdfast.errors import InvalidExpiry, InvalidValue
-from holdfast.limits import TTL_NS
+from holdfast.limits import SECOND_NS, TTL_NS
 from holdfast.values import Stat
 from holdfast.wire.problems import unreadable
 from holdfast.wire.values import decode, encode
@@ -26,7 +26,6 @@ from holdfast.wire.values import decode, encode
 Shape = Literal["flat", "data"]
 Encoding = Literal["utf-8", "base64"]
 KEEP: Final = -1
-SECOND_NS: Final = 1_000_000_000
 MILLISECOND_NS: Final = 1_000_000
 UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 NESTED: Final = frozenset(("store", "list"))  # these have an object under "data", the rest a key

@@ -14,9 +14,9 @@ import msgspec
 
 from holdfast.bucket.rows import decode_id, encode_ids
 from holdfast.errors import InvalidExpiry, InvalidValue
-from holdfast.limits import TTL_NS
+from holdfast.limits import SECOND_NS, TTL_NS
 from holdfast.operations import StoreOptions
-from holdfast.request.arguments import SECOND_NS, content_type, duration_ns, index, tags
+from holdfast.request.arguments import content_type, duration_ns, index, tags
 from holdfast.wire.values import consumer_ids, decode, told_ids
 
 TTL, KEEP_TTL = "holdfast-ttl", "holdfast-keep-ttl"

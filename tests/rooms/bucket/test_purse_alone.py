@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from holdfast.bucket.purse import KINDS, VISIBLE, Booking, Purse, Purses, decode_booking
-from holdfast.charges import SECOND_NS, Back, Charge, Terms, charge
+from holdfast.charges import Back, Charge, Terms, charge
 from holdfast.errors import Corrupt
+from holdfast.limits import SECOND_NS
 from holdfast.log.purses import Kept, Line, Posting, Rent
 from holdfast.log.records import Record, Type
 

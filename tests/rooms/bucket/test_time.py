@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from holdfast.clock import BucketTime
-from holdfast.limits import CLOCK_DRAW_PERCENT, TIME_MARK_NS
-from holdfast.testing.clock import SECOND_NS, ManualClock
+from holdfast.limits import CLOCK_DRAW_PERCENT, SECOND_NS, TIME_MARK_NS
+from holdfast.testing.clock import ManualClock
 
 
 def apart_ns(time: BucketTime, clock: ManualClock) -> int:

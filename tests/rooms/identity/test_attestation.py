@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from holdfast.errors import AttestationInvalid, InvalidValue
 from holdfast.identity.attestation import AWS, FUTURE_S, verify
 from holdfast.identity.attestation.document import DOCUMENT_BYTES
+from holdfast.limits import SECOND_NS
 from holdfast.testing.authority import AUTHORITIES, LEAF, MockAuthority, image
-from holdfast.testing.clock import SECOND_NS, SeededEntropy
+from holdfast.testing.clock import SeededEntropy
 from tests.rooms.identity import vectors
 
 NOW_NS = 1_700_000_000 * SECOND_NS

@@ -8,8 +8,9 @@ import pytest
 
 from holdfast.errors import AttestationInvalid
 from holdfast.identity.attestation import AWS, verify
+from holdfast.limits import SECOND_NS
 from holdfast.testing.authority import MockAuthority
-from holdfast.testing.clock import SECOND_NS, SeededEntropy
+from holdfast.testing.clock import SeededEntropy
 from tests.rooms.identity import vectors
 
 pytestmark = pytest.mark.push

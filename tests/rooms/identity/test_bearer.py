@@ -8,8 +8,8 @@ import pytest
 
 from holdfast.errors import AttestationInvalid, Forbidden, Unauthenticated
 from holdfast.identity.enclaves import HEADER_CHARS
+from holdfast.limits import SECOND_NS
 from holdfast.testing.authority import image
-from holdfast.testing.clock import SECOND_NS
 from holdfast.testing.enclave import MockEnclave
 from tests.rooms.identity.around import World
 

@@ -19,7 +19,7 @@ from holdfast.errors import (
 )
 from holdfast.identity import handover
 from holdfast.identity.handover import Statement
-from holdfast.testing.clock import SECOND_NS
+from holdfast.limits import SECOND_NS
 from holdfast.testing.enclave import MockEnclave
 from tests.rooms.identity.around import STORE, MemoryRecords, World
 

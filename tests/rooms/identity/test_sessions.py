@@ -21,8 +21,9 @@ from holdfast.identity import challenges, sessions
 from holdfast.identity.attestation import AWS, roots_of
 from holdfast.identity.enclaves import AttestationSettings
 from holdfast.identity.exchange import mac_of, public_of, seal, unseal
+from holdfast.limits import SECOND_NS
 from holdfast.testing.authority import image
-from holdfast.testing.clock import SECOND_NS, ManualClock, SeededEntropy
+from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.values import Grant
 from tests.rooms.identity.around import STORE, World
 

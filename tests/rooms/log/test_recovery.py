@@ -22,12 +22,13 @@ from holdfast.errors import (
     OutcomeUnknown,
     StorageFailed,
 )
+from holdfast.limits import SECOND_NS
 from holdfast.log.group import GROUP_HEAD_BYTES, Kind, scan, seal_head
 from holdfast.log.header import SEGMENT_HEAD_BYTES, unpack_head
 from holdfast.log.records import Type, encode
 from holdfast.store import Namespace, Store
 from holdfast.store.opening import open_on
-from holdfast.testing.clock import SECOND_NS, ManualClock, SeededEntropy
+from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.testing.disk import FOREVER, FailingDisk
 from holdfast.testing.platter import copy_tree
 from holdfast.upkeep.upkeep import QUIET_S

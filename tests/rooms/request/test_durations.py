@@ -5,8 +5,8 @@ import math
 import pytest
 
 from holdfast.errors import InvalidExpiry
-from holdfast.limits import TTL_NS
-from holdfast.request.arguments import SECOND_NS, duration_ns
+from holdfast.limits import SECOND_NS, TTL_NS
+from holdfast.request.arguments import duration_ns
 
 
 @pytest.mark.parametrize(

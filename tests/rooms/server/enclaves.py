@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from holdfast.limits import SECOND_NS
 from holdfast.testing.authority import MockAuthority
-from holdfast.testing.clock import SECOND_NS, ManualClock, SeededEntropy
+from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.testing.enclave import MockEnclave
 from holdfast.testing.serving import Serving
 from tests.rooms.server.raw import Raw, Told

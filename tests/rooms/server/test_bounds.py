@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.bucket.gates import SECOND_NS
+from holdfast.limits import SECOND_NS
 from holdfast.server.bounds import SLOTS, TABLE_BYTES, TRIES, Bounds
 
 STEPS = st.lists(

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 import holdfast
 from holdfast.identity.enclaves import AttestationSettings
 from holdfast.identity.handover import Statement
+from holdfast.limits import SECOND_NS
 from holdfast.store.store import Store
 from holdfast.testing.authority import image
-from holdfast.testing.clock import SECOND_NS, ManualClock, SeededEntropy
+from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.testing.enclave import MockEnclave
 from holdfast.testing.serving import Serving
 from tests.rooms.server.conftest import Serve

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from holdfast.engines.memory import MemoryDisk
+from holdfast.limits import SECOND_NS
 from holdfast.store.store import Store
-from holdfast.testing.clock import SECOND_NS, ManualClock
+from holdfast.testing.clock import ManualClock
 from holdfast.upkeep import upkeep
 from tests.growth.growing import in_memory
 

@@ -10,8 +10,9 @@ import pytest
 
 import holdfast
 from holdfast.clock import MACHINE, SystemClock
+from holdfast.limits import SECOND_NS
 from holdfast.testing import ManualClock
-from holdfast.upkeep.pacing import SECOND_NS, Pacer, Turns
+from holdfast.upkeep.pacing import Pacer, Turns
 
 
 class Watched(SystemClock):

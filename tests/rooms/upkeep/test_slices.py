@@ -18,9 +18,10 @@ from holdfast.bucket.checkpoint import Pace, checkpoint
 from holdfast.bucket.seal import seal_all
 from holdfast.bucket.settings import Sync
 from holdfast.engines.disk import OsDisk
+from holdfast.limits import SECOND_NS
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
-from holdfast.testing.clock import SECOND_NS, ManualClock, SeededEntropy
+from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.upkeep import expire
 
 RECORDS = 16_000

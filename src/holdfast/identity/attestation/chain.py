@@ -20,8 +20,8 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
 
 from holdfast.errors import AttestationInvalid
+from holdfast.limits import SECOND_NS
 
-SECOND_NS: Final = 1_000_000_000
 UNDERSTOOD: Final = frozenset((ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE))
 # What the parser raises for bytes of strangers.
 UNREADABLE: Final = (

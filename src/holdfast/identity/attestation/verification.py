@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from holdfast.errors import AttestationInvalid, InvalidValue
-from holdfast.identity.attestation.chain import SECOND_NS, Chain
+from holdfast.identity.attestation.chain import Chain
 from holdfast.identity.attestation.document import (
     CUSTOM_PCR,
     IMAGE_PCRS,
@@ -26,6 +26,7 @@ from holdfast.identity.attestation.document import (
     parse,
 )
 from holdfast.identity.attestation.roots import AWS
+from holdfast.limits import SECOND_NS
 
 FUTURE_S: Final = 5  # how far another clock may be ahead of ours
 MILLISECOND_NS: Final = 1_000_000

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from holdfast.server.http2.opening import Opening, Pair
 
 log = logging.getLogger("holdfast.server")
-SECOND_NS = 1_000_000_000
 
 
 class Ended(Exception):

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import pytest
 
-from holdfast.testing.clock import SECOND_NS, ManualClock
+from holdfast.limits import SECOND_NS
+from holdfast.testing.clock import ManualClock
 from holdfast.testing.face import NamespaceFace, StoreFace
 
 Opened = tuple[StoreFace, ManualClock]

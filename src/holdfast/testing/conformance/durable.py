@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from holdfast.errors import LockHeld, LockLost, NotFound, Permanent, VersionMismatch
-from holdfast.testing.clock import SECOND_NS
+from holdfast.limits import SECOND_NS
 from holdfast.testing.conformance.base import Opened, SuiteBase, fill, pass_seconds, patterned
 from holdfast.testing.face import StoreFace
 

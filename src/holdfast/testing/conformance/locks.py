@@ -8,7 +8,8 @@ from typing import cast
 import pytest
 
 from holdfast.errors import FenceTooOld, InvalidExpiry, LockHeld, LockLost
-from holdfast.testing.clock import SECOND_NS, ManualClock
+from holdfast.limits import SECOND_NS
+from holdfast.testing.clock import ManualClock
 from holdfast.testing.conformance.base import SuiteBase, fill, pass_seconds
 from holdfast.testing.face import NamespaceFace, StoreFace
 

@@ -7,7 +7,7 @@ from typing import Final, cast
 
 from hypothesis import strategies as st
 
-from holdfast.testing.clock import SECOND_NS
+from holdfast.limits import SECOND_NS
 from holdfast.testing.face import Coverage, NamespaceFace, Ttl
 
 NAMESPACES: Final = ("acme", "acme.b")

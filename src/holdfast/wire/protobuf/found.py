@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from holdfast.errors import InvalidValue
-from holdfast.request.arguments import SECOND_NS
+from holdfast.limits import SECOND_NS
 from holdfast.values import Hit, Hits
 from holdfast.wire.problems import unreadable
 from holdfast.wire.proofs import Answered
