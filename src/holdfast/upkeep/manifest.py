@@ -128,7 +128,7 @@ def read_manifest(disk: Disk, path: str) -> Manifest:
         file = disk.open(f"{path}/{NAME}")
     except (FileNotFoundError, NotADirectoryError):
         with suppress(NotADirectoryError):
-            if disk.list(path):
+            if any(map(_BUCKET.fullmatch, disk.list(path))):
                 raise Corrupt(position=NAME, what="the backup is incomplete") from None
         raise InvalidValue(argument="path", reason="there is no backup") from None
     except IsADirectoryError:

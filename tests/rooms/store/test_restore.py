@@ -255,7 +255,9 @@ def test_a_manifest_that_was_touched_is_refused(folders: Path) -> None:
 def test_where_no_backup_is_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_bytes(b"")
-    for name in ("absent", "empty", "file"):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_bytes(b"no segment")
+    for name in ("absent", "empty", "file", "mine"):
         with pytest.raises(InvalidValue):
             holdfast.restore(tmp_path / name, tmp_path / "again")
     assert not (tmp_path / "again").exists()
