@@ -74,6 +74,8 @@ class Paths(NamedTuple):
 def judged(error: lmdb.Error, where: str) -> HoldfastError:
     """What an error of LMDB means: the disk or the system refused, or the file is damaged."""
     cause = type(error).__name__
+    if error.code == errno.EIO:
+        cause = f"{error}, or a write that was cut short: LMDB says this of a full disk, too"
     if error.code > 0 or isinstance(error, lmdb.PanicError):
         return StorageFailed(errno=errno.errorcode.get(error.code, "?"), cause=cause)
     return Corrupt(position=where, why=cause)
