@@ -180,6 +180,7 @@ OPERATIONS: dict[str, Callable[[Namespace], object]] = {
     "put with a time to live": lambda ns: ns.put("a", b"two", ttl=60),
     "put of many": lambda ns: ns.put_many({"a": b"two", "b": b"two", "c": b"two"}),
     "atomic put": lambda ns: ns.put_many({"a": b"two", "b": b"two"}, atomic=True),
+    "puts that begin a segment": lambda ns: [ns.put(key, b"two" * 4_000) for key in "abcd"],
     "append": lambda ns: ns.append("a", b"two"),
     "delete": lambda ns: ns.delete("a"),
     "lock": lambda ns: ns.lock("a", ttl=30),

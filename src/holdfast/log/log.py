@@ -114,15 +114,17 @@ class Log:
             _, segment = made
             segment.append(head)
             self.loose = self.active
+        length = sum(map(len, head))
+        synced = length if made is None else 0
+        durable = Position(number, SEGMENT_HEAD_BYTES, synced, after)
+        # Nothing is called from here on: whoever is interrupted has begun it, or has not.
         if previous is not None:  # before the end moves: who reads it asks no lock
             self.ended[previous.number] = previous
         self._open[number] = self.active = segment
         self.counts[self.number], self.records, self.number = self.records, 0, number
-        self.last = SEGMENT_HEAD_BYTES
-        self.stop = self.begun = sum(map(len, head))
-        self.synced = self.stop if made is None else 0
-        self.digest = after
-        self.durable = self.position._replace(stop=self.synced)
+        self.last, self.digest, self.durable = SEGMENT_HEAD_BYTES, after, durable
+        self.stop = self.begun = length
+        self.synced = synced
 
     def switch(self, state: LogState, made: Made | None = None) -> None:
         """End the active segment where its groups end and begin the next.
