@@ -38,7 +38,6 @@ from holdfast.log.header import (
     Birth,
     PursedMerge,
     PursedState,
-    SegmentInfo,
     encode_birth,
     encode_merge,
 )
@@ -48,73 +47,90 @@ from holdfast.views.port import Table, Writer
 from holdfast.views.state import EXPIRES, EXPIRES_AT, SIDE, TABLES, Tally, needs_care
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from holdfast.bucket.bucket import Bucket
+
+    Add = Callable[[Bucket], None]
 
 UNBORN = "a split was decided and its child could not be begun"
 PAGE = 50  # rows that are copied, or forgotten, between two calls of pace
 MERGE_KEYS = 50_000  # rows that a merge may copy while both buckets wait
 
 
-def roll(bucket: Bucket, child: str, at: bytes | None = None) -> Bucket | None:
+def _to_nobody(_: Bucket) -> None:
+    """Leave it to the caller to let the child be found."""
+
+
+def roll(
+    bucket: Bucket, child: str, at: bytes | None = None, add: Add = _to_nobody
+) -> Bucket | None:
     """A new, empty bucket on the right: everything above ``at`` (or every known key).
 
-    Nothing is shared and nothing moves. None where no key lies above.
+    Nothing is shared and nothing moves. None where no key lies above. ``add`` lets the new one
+    be found; what its parent no longer has is never without a bucket, interrupted or not.
     """
     with commit.alone(bucket):
         start = max(at or b"", bucket.highest + b"\0")
         if not bucket.start < start < bucket.stop:
             return None
-        return _fork(bucket, child, start, ())
+        return _fork(bucket, Birth(child, start, bucket.stop, bucket.version, 0), add)
 
 
-def split(bucket: Bucket, child: str, start: bytes) -> Bucket | None:
-    """Cut the range in two: the child takes ``start`` and above, sharing every segment."""
+def split(bucket: Bucket, child: str, start: bytes, add: Add = _to_nobody) -> Bucket | None:
+    """Cut the range in two: the child takes ``start`` and above, sharing every segment.
+
+    ``add`` as of ``roll``.
+    """
     bucket.finish_birth()
     bucket.sync_published()  # beside the writers: there is little left while they wait
     with commit.alone(bucket):
         if bucket.births or not bucket.start < start < bucket.stop:
             return None
         commit.switch(bucket)
-        return _fork(bucket, child, start, tuple(bucket.log.ended.values()))
+        segments = tuple(bucket.log.ended.values())
+        return _fork(bucket, Birth(child, start, bucket.stop, bucket.version, 0, segments), add)
 
 
-def _fork(bucket: Bucket, child: str, start: bytes, segments: tuple[SegmentInfo, ...]) -> Bucket:
+def _fork(bucket: Bucket, birth: Birth, add: Add) -> Bucket:
+    """Decide a split and carry it out.
+
+    If the child cannot be, or whoever is at this is interrupted, the parent takes no more writes
+    until it is opened again: what it took above the cut would be lost when the split is done again.
+    """
     now = bucket.time.now_ns()
-    shares = dividing.shares(bucket, start, now)
-    birth = Birth(child, start, bucket.stop, bucket.version, now, segments)
+    birth = msgspec.structs.replace(birth, time_ns=now)
+    shares = dividing.shares(bucket, birth.start, now)
+    before = bucket.stop, bucket.births
     commit.write_control(bucket, Type.SPLIT, encode_birth(birth, shares))
-    if shares:
-        dividing.give(bucket.purses, birth, shares, bucket.version)
-    born = _deliver(bucket, birth)
+    try:
+        if shares:
+            dividing.give(bucket.purses, birth, shares, bucket.version)
+        return _deliver(bucket, birth, add)
+    except BaseException as error:
+        bucket.broken = UNBORN
+        bucket.stop, bucket.births = before
+        if isinstance(error, OSError):
+            raise refused(bucket.id, error) from error
+        raise
+
+
+def _deliver(bucket: Bucket, birth: Birth, add: Add) -> Bucket:
+    """Bring a child into being that the log has decided."""
+    born = with_reserve(bucket.settings.ground, lambda: be_born(bucket, birth))
     born.forked_at, born.forked_from = born.log.position, bucket.id
     born.opened_version = bucket.opened_version
     born.may_expire, born.searched = bucket.may_expire, bucket.searched
     born.holds.update(bucket.holds)
     bucket.births = (*bucket.births, birth)
-    bucket.stop = start
-    bucket.locks.leave(start)
-    if segments:
+    bucket.stop = birth.start
+    bucket.locks.leave(birth.start)
+    if birth.segments:
         _lend(bucket, born, birth)
     else:
         bucket.standing.add(birth.child)  # ``finish_moves`` says so, once it can be found
+    add(born)
     return born
-
-
-def _deliver(bucket: Bucket, birth: Birth) -> Bucket:
-    """Bring a child into being that the log has decided.
-
-    If it cannot be, the parent takes no more writes until it is opened again:
-    what it took above the cut would be lost when the split is done again.
-    """
-    try:
-        return with_reserve(bucket.settings.ground, lambda: be_born(bucket, birth))
-    except BaseException as error:
-        bucket.broken = UNBORN
-        if isinstance(error, OSError):
-            raise refused(bucket.id, error) from error
-        raise
 
 
 def be_born(bucket: Bucket, birth: Birth) -> Bucket:

@@ -358,12 +358,12 @@ class Placement:
 
     def _grow(self, bucket: Bucket, key: bytes, pace: Pace) -> bool:
         """Roll or split. Under the lock of changes."""
-        child = self._child(bucket, key, pace)
-        if child is None:  # as it will be the next time: not before there is some more in it
+        if (
+            self._child(bucket, key, pace) is None
+        ):  # as it will be the next time: not before there is some more in it
             bucket.bound = bucket.weight + self.settings.bucket_bytes // AGAIN_PART
             return False
         bucket.bound = self.settings.full_bytes
-        self.directory.add(child)
         with suppress(OSError, StorageFailed, OutcomeUnknown):  # then upkeep does it later
             fork.finish_moves(bucket)
         self.reserve.fit(self.directory)
@@ -376,7 +376,7 @@ class Placement:
         try:
             fork.finish_moves(bucket)
             if key > bucket.highest:
-                return fork.roll(bucket, self.new_id())
+                return fork.roll(bucket, self.new_id(), add=self.directory.add)
             return self._split(bucket, pace)
         except (OSError, StorageFailed, OutcomeUnknown):
             return None  # the bound is soft: no write fails because growth did
@@ -387,7 +387,9 @@ class Placement:
         if len(bucket.log.ended) > self._usual * CROWD_TIMES * (CROWD_MOST if self.beside else 1):
             try_collect(bucket, pace)
         start = middle(bucket, pace)
-        return None if start is None else fork.split(bucket, self.new_id(), start)
+        if start is None:
+            return None
+        return fork.split(bucket, self.new_id(), start, self.directory.add)
 
     def lighten(self, pace: Pace = no_pace, enough: Callable[[], bool] = never) -> None:
         """Drop what splits left behind in buckets of many segments, before it is shared on and on.
