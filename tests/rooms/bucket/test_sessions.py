@@ -198,12 +198,12 @@ def test_a_refused_atomic_batch_keeps_nothing() -> None:
 def test_what_cannot_be_numbered_is_refused() -> None:
     with in_memory() as (store, _):
         ns = store.namespace("acme").numbered(store.begin_session(), 1)
-        for ask in (
-            lambda: ns.put_soon("a", b""),
-            lambda: ns.append("a", BIG),
-            lambda: ns.put_many({"a": BIG}),
+        for ask, refusal in (
+            (lambda: ns.put_soon("a", b""), InvalidValue),
+            (lambda: ns.append("a", BIG), InvalidValue),
+            (lambda: ns.put_many({"a": BIG}), LimitExceeded),
         ):
-            with pytest.raises(InvalidValue):
+            with pytest.raises(refusal):
                 ask()
         assert list(ns.list()) == []
 
