@@ -101,12 +101,9 @@ class Notes(Book):
         except (OutcomeUnknown, CtrlC):
             self.doubted |= doubted
             return
-        for key, value in keys.items():
+        for key in keys:
             self.doubted.pop(key, None)
-            if value is None:
-                self.promised.pop(key, None)
-            else:
-                self.promised[key] = value
+        self.promise(keys)
 
     @contextmanager
     def trying(self) -> Iterator[None]:
@@ -231,38 +228,36 @@ class AtPlace:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_place(name: str, sync: Sync) -> None:
     """Whoever is interrupted, anywhere: others write, and nothing that was seen changes."""
-    for at in count(1):
-        raising = AtPlace(at)
-        try:
-            _interrupt(raising, OPERATIONS[name], sync)
-        except BaseException as failure:
-            told = f"place {at}"
-            raise AssertionError(told) from failure
-        if raising.seen < at:
-            assert at > LEAST_PLACES
-            return
+    _interrupt_everywhere(AtPlace, OPERATIONS[name], sync)
 
 
 @pytest.mark.parametrize("sync", ["always", "interval"])
 @pytest.mark.parametrize("key", [b"n\0~", b"n\0a"], ids=["roll", "split"])
 def test_every_place_of_a_split(key: bytes, sync: Sync) -> None:
     """What the log has decided is carried out, or the parent takes no writes that would be lost."""
-    for at in count(1):
-        raising = AtPlace(at, "_fork")
-        try:
-            _interrupt(raising, partial(_grow, key), sync)
-        except BaseException as failure:
-            told = f"place {at}"
-            raise AssertionError(told) from failure
-        if raising.seen < at:
-            assert at > LEAST_PLACES
-            return
+    _interrupt_everywhere(partial(AtPlace, within="_fork"), partial(_grow, key), sync)
 
 
 def _grow(key: bytes, ns: Namespace) -> None:
     """Roll or split the bucket where a key belongs."""
     placement = ns._corridor.placement
     placement.grow(placement.directory.find(key), key)
+
+
+def _interrupt_everywhere(
+    at_place: Callable[[int], AtPlace], operation: Callable[[Namespace], object], sync: Sync
+) -> None:
+    """At each place in turn, until there are no more."""
+    for at in count(1):
+        raising = at_place(at)
+        try:
+            _interrupt(raising, operation, sync)
+        except BaseException as failure:
+            told = f"place {at}"
+            raise AssertionError(told) from failure
+        if raising.seen < at:
+            assert at > LEAST_PLACES
+            return
 
 
 def _interrupt(raising: AtPlace, operation: Callable[[Namespace], object], sync: Sync) -> None:

@@ -8,7 +8,7 @@ again.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -63,6 +63,10 @@ class Book:
             for key, value in keys.items():
                 self.doubted.setdefault(key, {self.promised.get(key)}).add(value)
             return
+        self.promise(keys)
+
+    def promise(self, keys: Mapping[str, bytes | None]) -> None:
+        """What was written; None: deleted."""
         for key, value in keys.items():
             if value is None:
                 self.promised.pop(key, None)

@@ -9,9 +9,11 @@ of it fails with it (rule 1).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Lock as Gate
 from threading import RLock
+from typing import TypeVar
 from weakref import WeakSet
 
 import msgspec
@@ -38,6 +40,8 @@ from holdfast.views.state import Overlay, State, Tally, needs_care
 RESOLVED_ROWS = 100  # that are looked up between two calls of pace
 COUNTED_ROWS = 1_000  # that may be looked up while a writer waits
 NOWHERE = b"\xff\xff"
+
+T = TypeVar("T")
 
 
 class Bucket(Reader):
@@ -159,10 +163,27 @@ class Bucket(Reader):
             StorageFailed: the group was not stored.
             OutcomeUnknown: the group may or may not be stored.
         """
+        return self._carry_out(partial(deciding.decide, self, operations, atomic=atomic))
+
+    def store_many(
+        self, batch: plain.Batch, low: bytes, high: bytes, first: Once | None = None
+    ) -> Receipts | None:
+        """Apply stores without options, whose keys lie from ``low`` to ``high``.
+
+        As ``apply``, quicker; None where something in the bucket needs a look first. Their
+        numbers follow one another from ``first`` on, if they have any.
+        """
+        commit.let_pass(self, len(batch[0]), plain=False)
+        return self._carry_out(partial(deciding.decide_many, self, batch, (low, high), first))
+
+    def _carry_out(self, decide: Callable[[], tuple[Gathering, T]]) -> T:
+        """Decide, under the lock, and write what was decided; its outcomes. None: nothing was."""
         group = turn = None
         try:
             with self.lock:
-                decided, outcomes = deciding.decide(self, operations, atomic=atomic)
+                decided, outcomes = decide()
+                if outcomes is None:
+                    return outcomes
                 if not self.durable:
                     commit.write_through(self)
                     return outcomes
@@ -174,34 +195,6 @@ class Bucket(Reader):
             commit.let_go(self, group, turn)
             raise
         return outcomes
-
-    def store_many(
-        self, batch: plain.Batch, low: bytes, high: bytes, first: Once | None = None
-    ) -> Receipts | None:
-        """Apply stores without options, whose keys lie from ``low`` to ``high``.
-
-        As ``apply``, quicker; None where something in the bucket needs a look first. Their
-        numbers follow one another from ``first`` on, if they have any.
-        """
-        commit.let_pass(self, len(batch[0]), plain=False)
-        group = turn = None
-        try:
-            with self.lock:
-                self.admit_range(low, high)
-                decided, receipts = deciding.decide_many(self, batch, (low, high), first)
-                if receipts is None:
-                    return None
-                if not self.durable:
-                    commit.write_through(self)
-                    return receipts
-                group, turn = decided, commit.queue(self, decided)
-            commit.settle(self, group, turn)
-        except HoldfastError:
-            raise
-        except BaseException:
-            commit.let_go(self, group, turn)
-            raise
-        return receipts
 
     def apply_one(self, operation: Operation) -> object:
         """Apply one operation; its error is raised."""

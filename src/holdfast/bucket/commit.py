@@ -115,12 +115,9 @@ def let_go(bucket: Bucket, group: Gathering | None, gate: Lock | None) -> None:
         if bucket.inflight is group and gate not in group.waiters:
             failing.fail(bucket, group, failing.interrupted(bucket))
             _hand_on(bucket, group)
-        elif gate in group.waiters:
-            group.waiters.remove(gate)
         else:
-            heir = _heir(bucket)
-    if heir is not None:
-        heir.release()
+            heir = _leave(bucket, group.waiters, gate)
+    _wake(heir)
 
 
 def follow(bucket: Bucket, group: Gathering) -> None:
@@ -213,6 +210,18 @@ def _hand_on(bucket: Bucket, group: Gathering) -> None:
         heir = _heir(bucket)
     for gate in group.waiters:
         gate.release()
+    _wake(heir)
+
+
+def _leave(bucket: Bucket, line: list[Lock], gate: Lock | None) -> Lock | None:
+    """Stand in a line no more; who is in none has the lead, and it goes to the heir told."""
+    if gate is None or gate not in line:
+        return _heir(bucket)
+    line.remove(gate)
+    return None
+
+
+def _wake(heir: Lock | None) -> None:
     if heir is not None:
         heir.release()
 
@@ -248,14 +257,9 @@ def _wait(bucket: Bucket, gate: Lock) -> None:
     try:
         gate.acquire()
     except BaseException:  # a Ctrl-C
-        heir = None
         with bucket.lock:
-            if gate in bucket.barriers:
-                bucket.barriers.remove(gate)
-            else:
-                heir = _heir(bucket)
-        if heir is not None:
-            heir.release()
+            heir = _leave(bucket, bucket.barriers, gate)
+        _wake(heir)
         raise
 
 
@@ -268,8 +272,7 @@ def beside(bucket: Bucket) -> Iterator[None]:
     finally:
         with bucket.lock:
             heir = _heir(bucket)
-        if heir is not None:
-            heir.release()
+        _wake(heir)
 
 
 @contextmanager
@@ -288,8 +291,7 @@ def alone(bucket: Bucket) -> Iterator[None]:
         bucket.lock.release()
         for waiter in group.waiters if group is not None else ():
             waiter.release()
-        if heir is not None:
-            heir.release()
+        _wake(heir)
 
 
 def _lead_in_place(bucket: Bucket, group: Gathering) -> None:

@@ -47,6 +47,7 @@ def decide_many(
 
     ``bounds`` are the lowest and the highest of the keys. Under the lock.
     """
+    bucket.admit_range(*bounds)
     group = bucket.gather()
     if bucket.special or not plain.fits(group, batch, charged=bool(bucket.purses)):
         return group, None

@@ -38,6 +38,7 @@ from holdfast.log.header import (
     Birth,
     PursedMerge,
     PursedState,
+    SegmentInfo,
     encode_birth,
     encode_merge,
 )
@@ -74,7 +75,7 @@ def roll(
         start = max(at or b"", bucket.highest + b"\0")
         if not bucket.start < start < bucket.stop:
             return None
-        return _fork(bucket, Birth(child, start, bucket.stop, bucket.version, 0), add)
+        return _fork(bucket, _birth(bucket, child, start), add)
 
 
 def split(bucket: Bucket, child: str, start: bytes, add: Add = _to_nobody) -> Bucket | None:
@@ -89,7 +90,15 @@ def split(bucket: Bucket, child: str, start: bytes, add: Add = _to_nobody) -> Bu
             return None
         commit.switch(bucket)
         segments = tuple(bucket.log.ended.values())
-        return _fork(bucket, Birth(child, start, bucket.stop, bucket.version, 0, segments), add)
+        return _fork(bucket, _birth(bucket, child, start, segments), add)
+
+
+def _birth(
+    bucket: Bucket, child: str, start: bytes, segments: tuple[SegmentInfo, ...] = ()
+) -> Birth:
+    """What the log is to say of a child that is made now."""
+    now = bucket.time.now_ns()
+    return Birth(child, start, bucket.stop, bucket.version, now, segments)
 
 
 def _fork(bucket: Bucket, birth: Birth, add: Add) -> Bucket:
@@ -98,9 +107,7 @@ def _fork(bucket: Bucket, birth: Birth, add: Add) -> Bucket:
     If the child cannot be, or whoever is at this is interrupted, the parent takes no more writes
     until it is opened again: what it took above the cut would be lost when the split is done again.
     """
-    now = bucket.time.now_ns()
-    birth = msgspec.structs.replace(birth, time_ns=now)
-    shares = dividing.shares(bucket, birth.start, now)
+    shares = dividing.shares(bucket, birth.start, birth.time_ns)
     before = bucket.stop, bucket.births
     commit.write_control(bucket, Type.SPLIT, encode_birth(birth, shares))
     try:

@@ -20,5 +20,6 @@ nothing is shortened in place; no acknowledged byte depends on a view.
 ``entry`` is what an index says of an object, ``keyblock`` a sealed segment's own
 index; ``log`` appends and reads, ``recovery`` opens. docs/FORMAT.md is the same,
 for whoever reads the bytes without this package. ``runs`` takes plain
-stores out of both by columns, ``ordering`` sorts in short calls.
+stores out of both by columns, ``ordering`` sorts in short calls. ``sealed`` is for the few files
+that are JSON.
 """

@@ -27,8 +27,8 @@ import msgspec
 from holdfast.engines.disk import OsDisk
 from holdfast.engines.port import Disk
 from holdfast.errors import Corrupt, InvalidValue, StorageFailed
+from holdfast.log.sealed import FORMAT
 from holdfast.store.ownership import (
-    FORMAT,
     LOCK,
     Owners,
     StoreFile,

@@ -12,17 +12,15 @@ import contextlib
 import fcntl
 import os
 import re
-from typing import TypeVar
 
 import msgspec
-from crc32c import crc32c
 
 from holdfast.clock import Entropy
 from holdfast.engines.port import Disk
-from holdfast.errors import Corrupt, FormatTooNew, InUse, StorageFailed
+from holdfast.errors import Corrupt, InUse, StorageFailed
 from holdfast.limits import MIB
+from holdfast.log.sealed import FORMAT, SealedT, sealed, unsealed
 
-FORMAT = 1
 NAME = "HOLDFAST"
 LOCK = "LOCK"
 STORE_ID_BYTES = 16
@@ -39,15 +37,6 @@ class StoreFile(msgspec.Struct, frozen=True):
     data_dirs: tuple[str, ...]
     index_dir: str
     crc: int = 0
-
-
-class _Format(msgspec.Struct):
-    """What every version of such a file has, whatever else it says."""
-
-    format: int
-
-
-SealedT = TypeVar("SealedT", bound=msgspec.Struct)  # has a format, and a crc over all of it
 
 
 def read_store_file(disk: Disk, path: str) -> StoreFile | None:
@@ -79,16 +68,7 @@ def read_sealed(disk: Disk, path: str, name: str, kind: type[SealedT]) -> Sealed
         data = file.read(0, min(file.size(), SEALED_BYTES))
     finally:
         file.close()
-    try:
-        version = msgspec.json.decode(data, type=_Format).format
-        if version > FORMAT:
-            raise FormatTooNew(position=name, version=version)
-        found = msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Corrupt(position=name, what="it cannot be read") from None
-    if found != _sealed(found):
-        raise Corrupt(position=name, what="it fails its checksum")
-    return found
+    return unsealed(data, kind, name)
 
 
 def write_store_file(disk: Disk, path: str, wanted: StoreFile) -> StoreFile:
@@ -98,7 +78,7 @@ def write_store_file(disk: Disk, path: str, wanted: StoreFile) -> StoreFile:
 
 def write_sealed(disk: Disk, path: str, name: str, wanted: SealedT) -> SealedT:
     """Put such a file in its place, whole and durable; as it was written."""
-    wanted = _sealed(wanted)
+    wanted = sealed(wanted)
     fresh = f"{path}/{name}.new"
     disk.unlink(fresh)
     file = disk.open(fresh, create=True)
@@ -110,11 +90,6 @@ def write_sealed(disk: Disk, path: str, name: str, wanted: SealedT) -> SealedT:
     disk.rename(fresh, f"{path}/{name}")
     disk.sync_folder(path)
     return wanted
-
-
-def _sealed(told: SealedT) -> SealedT:
-    crc = crc32c(msgspec.json.encode(msgspec.structs.replace(told, crc=0)))
-    return msgspec.structs.replace(told, crc=crc)
 
 
 def new_store_file(entropy: Entropy, data_dirs: tuple[str, ...], index_dir: str) -> StoreFile:

@@ -32,9 +32,10 @@ from holdfast.limits import MIB
 from holdfast.log.header import Identity, PursedState
 from holdfast.log.log import Log
 from holdfast.log.purses import decode_purses
+from holdfast.log.sealed import FORMAT
 from holdfast.request import arguments
 from holdfast.store import closed, timemark
-from holdfast.store.ownership import FORMAT, LOCK, NAME, Ownership, StoreFile, write_store_file
+from holdfast.store.ownership import LOCK, NAME, Ownership, StoreFile, write_store_file
 from holdfast.upkeep.backup import digest_of, make_folder
 from holdfast.upkeep.manifest import NAME as MANIFEST
 from holdfast.upkeep.manifest import (

@@ -1,8 +1,8 @@
 """The manifest of a backup: what it says of itself, and when it is believed.
 
-JSON with a checksum over itself (docs/FORMAT.md). A folder without one is a backup
-that was interrupted. The checksum tells damage, not lies: whoever wrote the one wrote the
-other. So everything that is done with what it says is checked first, before a byte is written.
+JSON with a checksum over itself (log/sealed.py). A folder without one is a backup
+that was interrupted. The checksum tells damage, not lies, so everything that is done with
+what it says is checked first, before a byte is written.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from contextlib import suppress
 from itertools import pairwise
 
 import msgspec
-from crc32c import crc32c
 
 from holdfast.engines.port import Disk
-from holdfast.errors import Corrupt, FormatTooNew, InvalidValue, LimitExceeded
+from holdfast.errors import Corrupt, InvalidValue, LimitExceeded
 from holdfast.limits import MANIFEST_BYTES
 from holdfast.log.header import SEGMENT_HEAD_BYTES, Birth, LogState, SegmentInfo
 from holdfast.log.purses import decode_purses
+from holdfast.log.sealed import FORMAT, sealed, unsealed
 from holdfast.placement.directory import HIGHEST, LOWEST
 
-FORMAT = 1
 NAME = "BACKUP"
 NUMBER_MOST = (1 << 32) - 1  # of a segment
 COUNT_MOST = (1 << 62) - 1  # of versions, lives and nanoseconds: no store gets there
@@ -78,12 +77,6 @@ class Part(msgspec.Struct, frozen=True):
     files: tuple[BackupFile, ...]
 
 
-class _Format(msgspec.Struct):
-    """What every version of a manifest has, whatever else it says."""
-
-    format: int
-
-
 def file_name(bucket: str, number: int) -> str:
     """A segment's path in the backup's folder."""
     return f"{bucket}/{number:016x}.seg"
@@ -101,7 +94,7 @@ def manifest_of(parts: Sequence[Part]) -> Manifest:
         buckets,
         tuple(sorted(files, key=lambda file: (file.bucket, file.number))),
     )
-    return msgspec.structs.replace(manifest, crc=_crc(manifest))
+    return sealed(manifest)
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -110,10 +103,6 @@ def encode_manifest(manifest: Manifest) -> bytes:
     if len(data) > MANIFEST_BYTES:
         raise LimitExceeded(limit="MANIFEST_BYTES", most=MANIFEST_BYTES, asked=len(data))
     return data
-
-
-def _crc(manifest: Manifest) -> int:
-    return crc32c(msgspec.json.encode(msgspec.structs.replace(manifest, crc=0)))
 
 
 def read_manifest(disk: Disk, path: str) -> Manifest:
@@ -140,21 +129,9 @@ def read_manifest(disk: Disk, path: str) -> Manifest:
         data = file.read(0, size)
     finally:
         file.close()
-    manifest = _decoded(data)
-    if manifest.crc != _crc(manifest):
-        raise Corrupt(position=NAME, what="the manifest fails its checksum")
+    manifest = unsealed(data, Manifest, NAME)
     _refuse_lies(manifest)
     return manifest
-
-
-def _decoded(data: bytes) -> Manifest:
-    try:
-        version = msgspec.json.decode(data, type=_Format).format
-        if version > FORMAT:
-            raise FormatTooNew(position=NAME, version=version)
-        return msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Corrupt(position=NAME, what="the manifest cannot be read") from None
 
 
 # -- what may not be believed --------------------------------------------------------
