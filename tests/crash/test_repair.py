@@ -17,6 +17,7 @@ from holdfast.store.opening import open_on
 from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.testing.disk import FOREVER, FailingDisk
 from holdfast.testing.platter import copy_tree
+from tests.segments import homes, segments
 
 BUCKET_BYTES = 64 << 10
 STATE_AT = SEGMENT_HEAD_BYTES + GROUP_HEAD_BYTES  # where a segment says what the log is
@@ -50,15 +51,6 @@ def base() -> MemoryDisk:
 
 def copy_of(disk: MemoryDisk) -> MemoryDisk:
     return MemoryDisk(copy_tree(disk.root, {}))
-
-
-def segments(disk: MemoryDisk) -> list[str]:
-    return [
-        f"store/log/{bucket}/{name}"
-        for bucket in disk.list("store/log")
-        if not bucket.startswith("reserve")
-        for name in disk.list(f"store/log/{bucket}")
-    ]
 
 
 def newest_of(disk: MemoryDisk) -> str:
@@ -226,7 +218,7 @@ def test_a_repair_that_fails_leaves_everything_as_it_was(base: MemoryDisk) -> No
 
 def test_a_misplaced_file_is_not_mended_away(base: MemoryDisk) -> None:
     disk = copy_of(base)
-    first, second = (name for name in disk.list("store/log")[:2])
+    first, second = homes(disk)[:2]
     source = segments(disk)[0]
     data = disk.open(source).read(0, 1 << 20)
     wrong = f"store/log/{second}/{77:016x}.seg"

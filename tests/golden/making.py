@@ -43,6 +43,7 @@ from holdfast.log.log import Position
 from holdfast.log.purses import Kept, Line, Lines, Posting, Rent, Share
 from holdfast.log.records import Flag, Type, encode
 from holdfast.request.large import part_key
+from holdfast.store.folders import NAME as OWNER
 from holdfast.store.opening import open_on
 from holdfast.store.ownership import StoreFile, write_store_file
 from holdfast.store.store import Store
@@ -60,6 +61,7 @@ from holdfast.views.lmdb_rows import (
     seal,
 )
 from holdfast.views.port import Table
+from tests.segments import segments
 
 NOW = 1_700_000_000_000_000_000
 KEY = b"acme\x00a"
@@ -76,6 +78,7 @@ NUMBERED = NumberedState(
         NOW - 7, (KeptSpace(b"acme", NOW - 5, (KeptSession(SESSION, 6, NOW, KEPT),)),)
     ),
 )
+
 UPLOAD = b"uploaded"
 UPLOADS = (
     rows.UploadNote(UPLOAD, rows.BEGUN, 9, NOW),
@@ -267,11 +270,8 @@ def content(disk: MemoryDisk, path: str) -> bytes:
 def files(disk: MemoryDisk, root: str) -> dict[str, bytes]:
     """The files of a store that are part of the format, by their paths."""
     found = {"HOLDFAST": content(disk, f"{root}/HOLDFAST")}
-    for bucket in disk.list(f"{root}/log"):
-        if not bucket.startswith("reserve"):  # bytes without a meaning
-            for name in disk.list(f"{root}/log/{bucket}"):
-                path = f"log/{bucket}/{name}"
-                found[path] = content(disk, f"{root}/{path}")
+    for path in (f"log/{OWNER}", *(path.removeprefix(f"{root}/") for path in segments(disk))):
+        found[path] = content(disk, f"{root}/{path}")
     return found
 
 

@@ -1,14 +1,16 @@
-"""Whose the folders are that a store has outside its own.
+"""Whose the folders are where a store has its values.
 
-A copy of a store's folder names the same data folders, and whoever opens both writes each
-over the other. So each data folder that the store file names by an absolute path says in
-``OWNER`` which store has it, and where that store's own folder is; and whoever has the store
-open holds a lock there (``LOCK``) as in its own folder.
+Each says in ``OWNER`` which store has it. It stands before the store file does: so where the
+others of a store's folders have one and an empty folder has none, that is where a disk should
+be mounted.
+
+A copy of a store's folder names the same data folders outside it, and whoever opens both writes
+each over the other. So one that the store file names by an absolute path says where that store's
+own folder is, too; and whoever has the store open holds a lock there (``LOCK``) as in its own
+folder. What lies in the store's folder moves and is copied with it.
 
 ``OWNER`` is JSON as the store file is: format, store id, the store's folder (each byte of its
-name a character, for it may be no UTF-8), and a checksum. It stands before the store file
-does. So where the others of a store's folders have one and an empty folder has none, that is
-where a disk should be mounted.
+name a character, for it may be no UTF-8; empty for a folder within it), and a checksum.
 
 An index is derived, and its environments are named by unpredictable ids: stores may have one
 folder for theirs. There is a lock there for each store.
@@ -44,7 +46,7 @@ _BUCKET = re.compile(r"[0-9a-f]{16}")
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """Which store a data folder belongs to, and where that store's folder is."""
+    """Which store a data folder belongs to, and where that store's folder is, unless around it."""
 
     format: int
     store: str
@@ -57,10 +59,20 @@ def outside(found: StoreFile) -> list[str]:
     return [folder for folder in dict.fromkeys(found.data_dirs) if folder.startswith("/")]
 
 
+def data_folders(root: str, found: StoreFile) -> list[str]:
+    """The paths of all data folders."""
+    return [under(root, folder) for folder in dict.fromkeys(found.data_dirs)]
+
+
+def under(root: str, folder: str) -> str:
+    """The path of a folder that the store file names."""
+    return folder if folder.startswith("/") else f"{root}/{folder}"
+
+
 def own(
     owners: Owners, disk: Disk, root: str, found: StoreFile, *, fresh: bool, whole: bool
 ) -> list[str]:
-    """Hold what a store has outside its own folder.
+    """Look whose a store's data folders are, and hold those that lie outside its own.
 
     Args:
         owners: what it holds already.
@@ -79,15 +91,15 @@ def own(
             or has a file of somebody else where the lock should be.
         StorageFailed: a folder is missing, or empty; nothing was written.
     """
-    elsewhere = outside(found)
-    for folder in elsewhere:
+    every = data_folders(root, found)
+    for folder in every:
         if fresh:
             make_folder(disk, folder)
         else:
             _require_folder(disk, folder)
     if whole and not fresh:
-        _require_mounted(disk, elsewhere)
-    for folder in elsewhere if whole else ():
+        _require_mounted(disk, every)
+    for folder in outside(found) if whole else ():
         names = disk.list(folder)
         if LOCK in names and NAME not in names:
             refuse_file(disk, folder, LOCK)
@@ -130,12 +142,11 @@ def _unclaimed(disk: Disk, root: str, found: StoreFile, *, fresh: bool) -> list[
     So a crash amid claiming leaves none of these without a word where all others have it.
     """
     wanted = []
-    mine = _owner(root, found)
-    for folder in outside(found):
-        told = read_sealed(disk, folder, NAME, Owner)
+    for folder in data_folders(root, found):
+        mine, told = _owner(root, found, folder), read_sealed(disk, folder, NAME, Owner)
         if told is not None and (told.store, told.root) == (mine.store, mine.root):
             continue
-        if told is not None:
+        if told is not None and mine.root:
             _refuse_anothers(disk, root, folder, told, store=None if fresh else found.store)
         wanted.append(folder)
     return sorted(wanted, key=lambda folder: _is_used(disk, folder))
@@ -144,11 +155,13 @@ def _unclaimed(disk: Disk, root: str, found: StoreFile, *, fresh: bool) -> list[
 def claim(disk: Disk, root: str, found: StoreFile, folders: Sequence[str]) -> None:
     """Say in folders that they are this store's, durably."""
     for folder in folders:
-        write_sealed(disk, folder, NAME, _owner(root, found))
+        write_sealed(disk, folder, NAME, _owner(root, found, folder))
 
 
-def _owner(root: str, found: StoreFile) -> Owner:
-    return Owner(FORMAT, found.store, os.fsencode(root).decode("latin-1"))
+def _owner(root: str, found: StoreFile, folder: str) -> Owner:
+    """What is to be said in a folder."""
+    place = os.fsencode(root).decode("latin-1") if folder in outside(found) else ""
+    return Owner(FORMAT, found.store, place)
 
 
 def _refuse_anothers(disk: Disk, root: str, folder: str, told: Owner, *, store: str | None) -> None:

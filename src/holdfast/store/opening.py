@@ -162,7 +162,7 @@ def open_on(
         ground = _ground(logs, root, found, create=fresh, part=share.name)
         folders.claim(disk, root, found, unclaimed)
         mark = TimeMark(disk, root, share.name)
-        views = _Views(_under(root, found.index_dir), real=real, given=open_view)
+        views = _Views(folders.under(root, found.index_dir), real=real, given=open_view)
         if fresh:
             found = write_store_file(disk, root, found)
         settings = Settings(
@@ -181,7 +181,7 @@ def open_on(
             gates=Gates(clock.monotonic_ns),
         )
         # Before anything can be written.
-        left = closed.take(disk, root, settings.identity, _data_folders(root, found))
+        left = closed.take(disk, root, settings.identity, folders.data_folders(root, found))
         return Store(
             settings, root, owners, disk=disk, file=found, upkeep=upkeep, share=share, left=left
         )
@@ -249,9 +249,9 @@ def _store_file(  # noqa: PLR0917 - what the file says and where
     found = read_store_file(disk, root)
     if found is None:
         return new_store_file(entropy, asked_data or ("log",), asked_index or "index"), True
-    if asked_data is not None and set(asked_data) != {_under(root, d) for d in found.data_dirs}:
+    if asked_data is not None and set(asked_data) != set(folders.data_folders(root, found)):
         raise InvalidValue(argument="data_dirs", reason="the store was begun with others")
-    if asked_index is not None and asked_index != _under(root, found.index_dir):
+    if asked_index is not None and asked_index != folders.under(root, found.index_dir):
         found = with_index(found, asked_index)
         write_store_file(disk, root, found)
     return found, False
@@ -262,22 +262,14 @@ def with_index(found: StoreFile, index_dir: str) -> StoreFile:
     return StoreFile(found.format, found.store, found.incarnation, found.data_dirs, index_dir)
 
 
-def _under(root: str, folder: str) -> str:
-    return folder if folder.startswith("/") else f"{root}/{folder}"
-
-
 def _ground(disk: Disk, root: str, found: StoreFile, *, create: bool, part: str) -> FileSegments:
-    open_files, homes = _descriptors() // 2 - _windows(), _data_folders(root, found)
+    open_files, homes = _descriptors() // 2 - _windows(), folders.data_folders(root, found)
     ground = FileSegments(disk, homes, create=create, open_files=open_files, part=part)
     if create and ground.listing():
         raise Corrupt(position=NAME, what="the store file is missing")
     if ground.free_bytes(NAME) < LEAST_BYTES:
         ground.reserve(0)  # what an opening writes must have room; upkeep fills it again
     return ground
-
-
-def _data_folders(root: str, found: StoreFile) -> list[str]:
-    return [_under(root, folder) for folder in found.data_dirs]
 
 
 def _descriptors() -> int:

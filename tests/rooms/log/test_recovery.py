@@ -33,6 +33,7 @@ from holdfast.testing.disk import FOREVER, FailingDisk
 from holdfast.testing.platter import copy_tree
 from holdfast.upkeep.upkeep import QUIET_S
 from tests.rooms.gate import Gate
+from tests.segments import homes, segments
 
 BUCKET_BYTES = 64 << 10
 
@@ -59,12 +60,7 @@ class Machine:
 
     def segments(self) -> list[str]:
         """The paths of all segments, oldest first."""
-        return [
-            f"store/log/{bucket}/{name}"
-            for bucket in self.disk.list("store/log")
-            if not bucket.startswith("reserve")
-            for name in self.disk.list(f"store/log/{bucket}")
-        ]
+        return segments(self.disk)
 
     def data(self, path: str) -> bytes:
         file = self.disk.open(path)
@@ -374,10 +370,9 @@ def test_a_segment_of_another_bucket_is_refused_and_not_touched(machine: Machine
     for number in range(40):
         space_of(store).put(f"k{number:02d}", bytes([number]) * 3_000)
     store.close()
-    homes = [name for name in machine.disk.list("store/log") if not name.startswith("reserve")]
-    assert len(homes) >= 2
+    assert len(homes(machine.disk)) >= 2
     source = machine.segments()[0]
-    target = next(f"store/log/{home}" for home in homes if home not in source)
+    target = next(f"store/log/{home}" for home in homes(machine.disk) if home not in source)
     misplaced = f"{target}/{99:016x}.seg"
     machine.disk.open(misplaced, create=True).write(0, [machine.data(source)])
     with pytest.raises(Corrupt) as refused:

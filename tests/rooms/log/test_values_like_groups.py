@@ -10,6 +10,7 @@ from holdfast.log.records import Type, encode
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
+from tests.segments import homes, segments
 
 FORGED = b"FORGED"
 
@@ -24,8 +25,8 @@ def group_like(synced_to: int, body: bytes = b"", count: int = 0) -> bytes:
 
 
 def newest(disk: MemoryDisk) -> str:
-    folder = next(name for name in disk.list("store/log") if not name.startswith("reserve"))
-    return f"store/log/{folder}/{disk.list(f'store/log/{folder}')[-1]}"
+    (*_, last) = (path for path in segments(disk) if homes(disk)[0] in path)
+    return last
 
 
 def rewrite(disk: MemoryDisk, path: str, data: bytes) -> None:

@@ -240,6 +240,41 @@ def test_an_empty_data_folder_is_refused_and_nothing_is_written(
     assert value(home / "data") == b"1"
 
 
+@pytest.mark.parametrize("old", [False, True], ids=["new", "from before"])
+@pytest.mark.parametrize("crashed", [False, True])
+def test_the_stores_own_log_may_be_a_disk_that_is_not_mounted(
+    tmp_path: Path, *, crashed: bool, old: bool
+) -> None:
+    data, log = tmp_path / "data", tmp_path / "data" / "log"
+    with holdfast.open(data, upkeep=False) as store:
+        store.namespace("acme").put("k", b"1")
+    if crashed:
+        (data / "CLOSED").unlink()
+    if old:
+        (log / NAME).unlink()
+    log.rename(tmp_path / "away")
+    log.mkdir()
+    with pytest.raises(StorageFailed, match="mounted") as caught:
+        holdfast.open(data)
+    assert caught.value.path == str(log)
+    assert not any(log.iterdir())
+    log.rmdir()
+    (tmp_path / "away").rename(log)
+    assert value(data) == b"1"
+
+
+def test_a_store_takes_the_log_in_its_own_folder_along(tmp_path: Path) -> None:
+    """What it says there is held against no place: moved, copied, both in use."""
+    with holdfast.open(tmp_path / "data", upkeep=False) as store:
+        store.namespace("acme").put("k", b"1")
+    said = (tmp_path / "data" / "log" / NAME).read_bytes()
+    assert msgspec.json.decode(said)["root"] == ""
+    shutil.copytree(tmp_path / "data", tmp_path / "copy")
+    (tmp_path / "data").rename(tmp_path / "moved")
+    assert value(tmp_path / "copy") == value(tmp_path / "moved") == b"1"
+    assert (tmp_path / "copy" / "log" / NAME).read_bytes() == said
+
+
 def test_a_store_from_before_says_whose_its_folders_are_when_it_is_opened(home: Path) -> None:
     for folder in used(home):
         (folder / NAME).unlink()
@@ -253,30 +288,33 @@ def test_a_claim_that_was_interrupted_is_gone_on_with(home: Path) -> None:
     assert value(home / "data") == b"1"
 
 
-def on(disk: Disk, seed: int) -> Store:
-    folders = ("/one", "/two", "/three")
+def on(disk: Disk, seed: int, folders: tuple[str, ...] | None) -> Store:
     clock, entropy = ManualClock(), SeededEntropy(seed)
     return open_on(disk, "data", data_dirs=folders, clock=clock, entropy=entropy)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_crash_amid_beginning_or_claiming_leaves_a_store_that_opens(mode: Mode) -> None:
-    """At every point of the opening of a new store, and of one from before, over three folders."""
+@pytest.mark.parametrize("folders", [("/one", "/two", "/three"), None], ids=["outside", "within"])
+def test_a_crash_amid_beginning_or_claiming_leaves_a_store_that_opens(
+    mode: Mode, folders: tuple[str, ...] | None
+) -> None:
+    """At every point of the opening of a new store, and of one from before."""
+    claimed = folders or ("data/log",)
     new = CrashDisk()
-    with on(new, 1) as store:
+    with on(new, 1, folders) as store:
         store.namespace("acme").put("k", b"1")
     old = new.after_cut("kept", 0)
-    for folder in ("/one", "/two", "/three"):
+    for folder in claimed:
         old.unlink(f"{folder}/{NAME}")
     again = CrashDisk(old)
-    with on(again, 2):
+    with on(again, 2, folders):
         pass
     for disk in (new, again):
         for at in range(1, disk.points + 2):
             left = disk.after_cut(mode, at, at=at)
-            with on(left, 3) as store:
+            with on(left, 3, folders) as store:
                 assert store.check().ok
-            assert all(NAME in left.list(folder) for folder in ("/one", "/two", "/three"))
+            assert all(NAME in left.list(folder) for folder in claimed)
 
 
 # -- the file ----------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.testing.disk import CrashDisk, FailingDisk
 from holdfast.upkeep.backup import back_up
 from holdfast.views.memory_view import MemoryView
+from tests.segments import segments
 
 MIB = 1 << 20
 WAIT_S = 20
@@ -151,9 +152,7 @@ def test_a_bucket_that_cannot_be_opened_after_a_repair_is_damaged(
     disk = MemoryDisk()
     with opened(disk) as store:
         store.namespace("acme").put_many([(f"k{number}", bytes(3_000)) for number in range(50)])
-        name = next(name for name in disk.list("store/log") if not name.startswith("reserve"))
-    segments = disk.list(f"store/log/{name}")
-    disk.open(f"store/log/{name}/{segments[0]}").write(30_000, [b"damage!"])
+    disk.open(segments(disk)[0]).write(30_000, [b"damage!"])
     store = opened(disk, 2)
     failing = [True]
 
