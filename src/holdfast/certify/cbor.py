@@ -24,7 +24,6 @@ SIMPLE_VALUES: Final = {20: False, 21: True, 22: None}
 SIMPLE_CODES: Final = {False: 0xF4, True: 0xF5, None: 0xF6}
 WIDTHS: Final = {24: 1, 25: 2, 26: 4, 27: 8}
 INLINE_MOST: Final = 23
-WORD_BITS: Final = 64
 
 
 @dataclass(frozen=True)

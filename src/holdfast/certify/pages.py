@@ -46,7 +46,6 @@ NAME: Final = "tree.index"
 MAGIC: Final = b"HFTREEIX"
 FORMAT: Final = 1
 CHECK_BYTES: Final = 8
-DIGEST_BYTES: Final = 32
 COUNT: Final = struct.Struct("<H")
 FILES_MOST: Final = 4  # of one bucket
 

@@ -24,7 +24,6 @@ PROOFS: Final = 396
 RFC9162_SHA256: Final = 1
 INCLUSION: Final = -1
 RECEIPT_BYTES: Final = 65_536
-FIELDS: Final = 3
 
 
 def make(

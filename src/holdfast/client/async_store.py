@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, suppress
 from functools import partial
 from threading import Lock as Gate
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 import msgspec
 
@@ -36,9 +36,7 @@ from holdfast.twins import Taken
 from holdfast.values import DeadLetter, Prove, Proven, ProvenParts, Stat, Status
 from holdfast.wire.values import Keys, Locked, Objects
 
-P = ParamSpec("P")
 R = TypeVar("R")
-S = TypeVar("S")
 Asked = Coroutine[Any, Any, R]
 
 

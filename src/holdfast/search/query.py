@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import msgspec
 
@@ -79,7 +78,6 @@ class Not(msgspec.Struct, frozen=True):
 
 Leaf = Words | Mark | Range | Key | KeyWords
 Query = Everything | Nothing | Leaf | And | Or | Not
-Rank = Literal["bm25", "key"]
 
 
 class Wanted(msgspec.Struct, frozen=True, gc=False):

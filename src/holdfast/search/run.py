@@ -60,7 +60,6 @@ Told = tuple[Array | None, Array | None]  # counts and positions of a posting
 
 MAGIC: Final = b"HFSRUN" + (b"<1" if sys.byteorder == "little" else b">1")
 HEAD: Final = struct.Struct("=8sQII9Q")
-SECTIONS: Final = 9
 COVERED_FROM: Final = 16
 CODES: Final = ("", "B", "H", "I")
 SIZES: Final = {"B": 1, "H": 2, "I": 4}

@@ -12,7 +12,7 @@ Lists in the environment are separated by commas.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -128,6 +128,3 @@ def _nested(said: Mapping[str, object]) -> dict[str, Any]:
             table = table.setdefault(part, {})
         table[last] = value
     return told
-
-
-Reload = Callable[[], Settings]

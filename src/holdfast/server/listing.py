@@ -39,11 +39,6 @@ def _told(request: Request, found: object) -> Answer:
     return told(found, request.form)
 
 
-def prefix_of(request: Request) -> str:
-    """Which keys a list asks for: what its right is decided by."""
-    return decode_query(request.query).get("prefix", "")
-
-
 def _read(space: Namespace, fields: Mapping[str, str]) -> Keys | Objects | Answer:
     limit = _limit(fields.get("limit"))
     prefix = fields.get("prefix", "")

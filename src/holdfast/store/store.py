@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from holdfast.store.certifying import Certifier
 
 MODES = ("auto", "copying", "compacting")
-BATCH = 500
 
 
 class Store(Money, SearchingAll):

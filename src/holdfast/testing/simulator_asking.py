@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from operator import or_
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from holdfast.errors import (
     HoldfastError,
@@ -21,11 +21,8 @@ from holdfast.testing.simulator_model import Effect, Name, Object, Step, seen_as
 from holdfast.testing.simulator_world import SPACES, Deviation, World
 
 T = TypeVar("T")
-Mode = Literal["auto", "copying", "compacting"]
-MODES: tuple[Mode, ...] = ("auto", "auto", "copying", "compacting")
 Allowed = tuple[type[HoldfastError] | None, ...]  # None: it succeeds
 SIZES = ((0, 40), (0, 40), (0, 400), (500, 6_000), (500, 6_000), (8_000, 24_000))
-LARGE = (1 << 20) + 1
 DONE: Allowed = (None,)
 
 

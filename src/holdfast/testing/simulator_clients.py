@@ -8,7 +8,7 @@ behind as what may have happened.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Literal
 
 from holdfast.errors import (
     CrossBucket,
@@ -28,10 +28,8 @@ from holdfast.testing.simulator_numbered import Numbering
 from holdfast.testing.simulator_world import SPACES, Deviation
 from holdfast.values import Receipt
 
-T = TypeVar("T")
 Mode = Literal["auto", "copying", "compacting"]
 MODES: tuple[Mode, ...] = ("auto", "auto", "copying", "compacting")
-SIZES = ((0, 40), (0, 40), (0, 400), (500, 6_000), (500, 6_000), (8_000, 24_000))
 LARGE = (1 << 20) + 1
 
 

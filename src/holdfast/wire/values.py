@@ -22,7 +22,6 @@ from holdfast.wire.problems import INT_LEAST, INT_MOST, unreadable
 T = TypeVar("T")
 Form = Literal["json", "msgpack"]
 JSON, MSGPACK, BYTES = "application/json", "application/msgpack", "application/octet-stream"
-MEDIA: Final[dict[Form, str]] = {"json": JSON, "msgpack": MSGPACK}
 ENCODERS: Final = {"json": msgspec.json.encode, "msgpack": msgspec.msgpack.encode}
 
 ConsumerId = str | bytes | dict[str, str]  # as it travels: msgspec reads it as anything

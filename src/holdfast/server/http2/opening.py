@@ -26,7 +26,6 @@ TIMEOUT_DIGITS: Final = 8
 TIMEOUT: Final = b"grpc-timeout"
 OWN: Final = frozenset((b"te", b"content-type", b"grpc-accept-encoding", b"grpc-encoding", TIMEOUT))
 ENCODINGS: Final = frozenset((b"identity", b"gzip", b"deflate"))
-ACCEPTED: Final = ("grpc-accept-encoding", "identity,deflate,gzip")
 NOT_ALLOWED, NOT_GRPC = 405, 415  # statuses of HTTP, for who speaks no gRPC
 ASKED: Final = frozenset((b":method", b":scheme", b":path"))
 KNOWN: Final = ASKED | {b":authority"}

@@ -31,7 +31,7 @@ def _classes() -> dict[str, Any]:
 
 CLASSES: Final = _classes()
 ConsumerIds, ConsumerId, Bound = (CLASSES[n] for n in ("ConsumerIds", "ConsumerId", "Bound"))
-Result, Operation, Problem = (CLASSES[n] for n in ("Result", "Operation", "Problem"))
+Result, Problem = CLASSES["Result"], CLASSES["Problem"]
 Done, Value = CLASSES["Done"], CLASSES["Value"]
 
 
