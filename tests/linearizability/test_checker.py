@@ -21,25 +21,21 @@ from holdfast.testing.linearizability import (
     parse_jepsen_log,
 )
 
-VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors" / "linearizability"
-VERDICTS = VECTORS / "verdicts.json"
+HISTORIES = json.loads((Path(__file__).parent / "etcd_histories.json").read_text())["histories"]
 
 
-def verdicts() -> dict[str, bool]:
-    return dict(json.loads(VERDICTS.read_text())) if VERDICTS.exists() else {}
-
-
-@pytest.mark.skipif(not VERDICTS.exists(), reason=f"no public histories at {VECTORS}")
 def test_there_are_histories_of_both_kinds() -> None:
-    assert len(verdicts()) == len(list(VECTORS.glob("*.log"))) >= 29
-    assert set(verdicts().values()) == {True, False}
+    assert len(HISTORIES) >= 29
+    assert {history["linearizable"] for history in HISTORIES.values()} == {True, False}
 
 
-@pytest.mark.parametrize(("name", "expected"), sorted(verdicts().items()))
-def test_public_histories_are_judged_as_known(name: str, expected: bool) -> None:  # noqa: FBT001
-    history = parse_jepsen_log((VECTORS / name).read_text())
+@pytest.mark.parametrize("name", HISTORIES)
+def test_public_histories_are_judged_as_known(name: str) -> None:
+    known = HISTORIES[name]
+    lines = known["events"].splitlines()
+    history = parse_jepsen_log("\n".join(f"INFO  jepsen.util - {line}" for line in lines))
     assert len(history) > 50
-    assert check_history(history, RegisterModel()).linearizable is expected
+    assert check_history(history, RegisterModel()).linearizable is known["linearizable"]
 
 
 def op(call: tuple[object, ...], answer: object, began: float, ended: float) -> Operation:

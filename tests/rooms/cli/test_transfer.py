@@ -16,7 +16,7 @@ from holdfast.errors import InvalidValue
 
 Run = Callable[..., Any]
 
-CORPORA = sorted((Path(__file__).resolve().parents[4] / "shared/vectors/corpora").glob("*.json"))
+CORPORA = Path(__file__).resolve().parents[4] / "shared/vectors/corpora"
 
 HOSTILE = {
     "../up": b"1",
@@ -96,11 +96,12 @@ def test_a_json_object_makes_the_round_trip(run: Run, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out.json").read_text()) == texts
 
 
-@pytest.mark.parametrize("corpus", CORPORA, ids=lambda path: path.stem)
+@pytest.mark.parametrize("name", ["ic-glossary.json", "movies.json"])
 @pytest.mark.parametrize("form", ["json", "zip"])
-def test_a_real_corpus_makes_the_round_trip(
-    run: Run, tmp_path: Path, corpus: Path, form: str
-) -> None:
+def test_a_real_corpus_makes_the_round_trip(run: Run, tmp_path: Path, name: str, form: str) -> None:
+    corpus = CORPORA / name
+    if not corpus.exists():
+        pytest.skip(f"{name} is not beside the checkout")
     texts = json.loads(corpus.read_text())
     assert run("import", "data", "acme", str(corpus), "--json").document["imported"] == len(texts)
     assert keys(run) == sorted(texts, key=str.encode)
