@@ -47,7 +47,7 @@ def configuration(path: Path, file: Path | None, flags: Mapping[str, object]) ->
             message = f"cannot read {str(file)!r}: {error.strerror}"
             raise typer.BadParameter(message, param_hint="--config") from None
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise StorageFailed(path=str(found), cause=str(error)) from error
+            raise StorageFailed.of(error, path=str(found)) from error
         return load(said, os.environ)  # whoever opens the store says what is wrong with its folder
     return load(said, os.environ, file=str(found), text=text)
 

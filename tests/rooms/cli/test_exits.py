@@ -114,6 +114,12 @@ def test_settings_that_cannot_be_read_are_told_in_a_line(run: Run, tmp_path: Pat
     assert "port" in run("config", "show", "--origin").out  # of the folder "data", as of serve
 
 
+def test_settings_that_the_disk_refuses_are_told_with_its_number(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data" / "holdfast.toml").mkdir(parents=True)
+    told = run("config", "show", "data", "--json")
+    assert (told.code, told.error["error"], told.error["errno"]) == (6, "storage_failed", "EISDIR")
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
