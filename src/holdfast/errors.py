@@ -177,7 +177,10 @@ class InvalidValue(Correctable, ValueError):
 
 
 class InvalidExpiry(Correctable, ValueError):
-    """The time to live is zero, negative, unreadable or excluded by another option."""
+    """The time to live is zero, negative, unreadable or excluded by another option.
+
+    One that is too long names its bound (``limit``, ``most``).
+    """
 
     code = "invalid_expiry"
     message = "the time to live is not valid: it is seconds above 0, or text like 30d"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from holdfast.errors import InvalidExpiry, InvalidValue
-from holdfast.limits import LOCK_TTL_S, TTL_NS
+from holdfast.limits import LOCK_TTL_S
 from holdfast.request import arguments
 from holdfast.wire.enclave import children
 
@@ -81,8 +81,9 @@ class Database:
         payload = arguments.text(value, "value") if isinstance(value, str) else value
         if expiry == KEEP:
             return space.put(key, payload, keep_ttl=True).cost_atto
-        if type(expiry) is not int or not 0 < expiry <= TTL_NS:
+        if type(expiry) is not int or expiry <= 0:
             raise InvalidExpiry(expiry=expiry, reason="nanoseconds above 0, or -1 to keep")
+        arguments.life_ns(expiry, expiry=expiry)
         return space.put(key, payload, ttl=_ttl(expiry)).cost_atto
 
     def exists(self, pcr: str, key: str) -> tuple[int, bool]:

@@ -192,7 +192,9 @@ class Tokens:
         _check_name(name)
         if not grants:
             raise InvalidValue(argument="grants", reason="none")
-        if not 0 < ttl_s <= TOKEN_TTL_S:
+        if ttl_s > TOKEN_TTL_S:
+            raise InvalidExpiry(ttl=ttl_s, limit="TOKEN_TTL_S", most=TOKEN_TTL_S)
+        if not ttl_s > 0:  # nor is this no number
             raise InvalidExpiry(ttl=ttl_s)
         now_ns = self._clock.wall_ns()
         until_ns = now_ns + round(ttl_s * SECOND_NS)

@@ -95,8 +95,15 @@ def duration_ns(ttl: object) -> int:
         raise InvalidExpiry(ttl=ttl)
     else:
         ns = ttl * SECOND_NS
-    if not 0 < ns <= TTL_NS:  # nor is this infinite, or no number: those cannot be rounded
-        raise InvalidExpiry(ttl=ttl)
+    return life_ns(ns, ttl=ttl)
+
+
+def life_ns(ns: float, **told: object) -> int:
+    """Nanoseconds of a time to live that was ``told`` so: above 0, and ``TTL_NS`` at most."""
+    if ns > TTL_NS:  # infinite, too, which cannot be rounded
+        raise InvalidExpiry(**told, limit="TTL_NS", most=TTL_NS)
+    if not ns > 0:  # nor is this no number
+        raise InvalidExpiry(**told)
     return max(1, round(ns))
 
 

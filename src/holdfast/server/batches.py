@@ -12,7 +12,6 @@ from holdfast.bucket import rows
 from holdfast.bucket.many import ABSENT, AFAR
 from holdfast.errors import (
     HoldfastError,
-    InvalidExpiry,
     InvalidValue,
     LimitExceeded,
     NotFound,
@@ -23,7 +22,6 @@ from holdfast.limits import (
     LOCK_ID_BYTES,
     LOCK_TTL_S,
     SECOND_NS,
-    TTL_NS,
     VALUE_RECORD_BYTES,
 )
 from holdfast.operations import (
@@ -38,7 +36,7 @@ from holdfast.operations import (
     Unlock,
 )
 from holdfast.request import arguments, large, reading
-from holdfast.request.arguments import compose
+from holdfast.request.arguments import compose, life_ns
 from holdfast.request.reading import Loaded, load_many
 from holdfast.server.answers import MEDIA, Answer
 from holdfast.server.numbers import corridor_of, numbered, space_of
@@ -273,8 +271,7 @@ class Run:
     def lock(self, key: bytes, name: str, given: Arguments) -> Lock:
         """A lease under an id that is drawn here."""
         ttl_ns = given.get("ttl_ns", LOCK_TTL_S * SECOND_NS)
-        if not 0 < ttl_ns <= TTL_NS:
-            raise InvalidExpiry(ttl_ns=ttl_ns)
+        life_ns(ttl_ns, ttl_ns=ttl_ns)
         return Lock(key, name, self._site.store.entropy.bytes(LOCK_ID_BYTES), ttl_ns)
 
 

@@ -16,9 +16,9 @@ import msgspec
 
 from holdfast.bucket.rows import decode_id, encode_ids
 from holdfast.errors import Corrupt, HoldfastError, InvalidExpiry, InvalidValue, LimitExceeded
-from holdfast.limits import BATCH_BYTES, BATCH_OPERATIONS, TTL_NS
+from holdfast.limits import BATCH_BYTES, BATCH_OPERATIONS
 from holdfast.operations import StoreOptions
-from holdfast.request.arguments import content_type, tags
+from holdfast.request.arguments import content_type, life_ns, tags
 from holdfast.request.arguments import index as searched
 from holdfast.values import Receipt, Stat
 from holdfast.wire.headers import json_of, json_text
@@ -202,8 +202,8 @@ def options_of(arguments: Arguments) -> StoreOptions | None:
     if len(arguments) == 1:  # the value alone
         return None
     ttl_ns, ids = arguments.get("ttl_ns"), arguments.get("consumers")
-    if isinstance(ttl_ns, int) and not 0 < ttl_ns <= TTL_NS:
-        raise InvalidExpiry(ttl_ns=ttl_ns)
+    if isinstance(ttl_ns, int):
+        life_ns(ttl_ns, ttl_ns=ttl_ns)
     options = StoreOptions(
         ttl_ns,
         arguments.get("keep_ttl", False),

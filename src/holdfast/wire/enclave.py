@@ -18,7 +18,8 @@ from typing import Final, Literal
 import msgspec
 
 from holdfast.errors import InvalidExpiry, InvalidValue
-from holdfast.limits import SECOND_NS, TTL_NS
+from holdfast.limits import SECOND_NS
+from holdfast.request.arguments import life_ns
 from holdfast.values import Stat
 from holdfast.wire.problems import unreadable
 from holdfast.wire.values import decode, encode
@@ -56,9 +57,9 @@ class Stored(_Asked, frozen=True):
         expiry = self.expiry
         if expiry == KEEP:
             return None
-        if expiry is None or not 0 < expiry <= TTL_NS:
+        if expiry is None or expiry <= 0:
             raise InvalidExpiry(expiry=expiry, reason="nanoseconds above 0, or -1 to keep")
-        return expiry
+        return life_ns(expiry, expiry=expiry)
 
     @property
     def payload(self) -> bytes:

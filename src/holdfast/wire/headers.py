@@ -14,9 +14,9 @@ import msgspec
 
 from holdfast.bucket.rows import decode_id, encode_ids
 from holdfast.errors import InvalidExpiry, InvalidValue
-from holdfast.limits import SECOND_NS, TTL_NS
+from holdfast.limits import SECOND_NS
 from holdfast.operations import StoreOptions
-from holdfast.request.arguments import content_type, duration_ns, index, tags
+from holdfast.request.arguments import content_type, duration_ns, index, life_ns, tags
 from holdfast.wire.values import consumer_ids, decode, told_ids
 
 TTL, KEEP_TTL = "holdfast-ttl", "holdfast-keep-ttl"
@@ -178,10 +178,7 @@ def ttl_ns(text: str) -> int:
     found = SECONDS.fullmatch(text)
     if found is None:
         return duration_ns(text)
-    ns = _ns(found)
-    if not 0 < ns <= TTL_NS:
-        raise InvalidExpiry(ttl=text)
-    return ns
+    return life_ns(_ns(found), ttl=text)
 
 
 def timeout_ns(headers: Mapping[str, str]) -> int | None:

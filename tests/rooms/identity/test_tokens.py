@@ -32,7 +32,7 @@ from holdfast.identity.issuers import (
 )
 from holdfast.identity.keys import SigningKey, signing_key
 from holdfast.identity.tokens import Tokens
-from holdfast.limits import TOKEN_CHARS, TOKENS_CACHED
+from holdfast.limits import TOKEN_CHARS, TOKEN_TTL_S, TOKENS_CACHED
 from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.values import Grant, Principal
 from tests.rooms.access.tenancies import DictRecords
@@ -513,6 +513,12 @@ def test_what_is_no_grant_is_not_signed(  # noqa: PLR0917 - the columns of the t
     with pytest.raises(error):
         house.tokens.issue(name, grants, ttl_s)
     assert not house.records.held
+
+
+def test_a_token_that_would_last_too_long_names_the_bound(house: House) -> None:
+    with pytest.raises(InvalidExpiry) as refused:
+        house.tokens.issue("a", [READ], TOKEN_TTL_S + 1)
+    assert (refused.value.limit, refused.value.most) == ("TOKEN_TTL_S", TOKEN_TTL_S)
 
 
 # -- keys and issuers ------------------------------------------------------------------------

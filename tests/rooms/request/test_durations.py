@@ -34,3 +34,17 @@ def test_a_time_to_live_is_so_many_nanoseconds(ttl: object, ns: int) -> None:
 def test_what_is_no_time_to_live_is_refused(ttl: object) -> None:
     with pytest.raises(InvalidExpiry):
         duration_ns(ttl)
+
+
+@pytest.mark.parametrize("ttl", [TTL_NS // SECOND_NS + 1, "999999d", "9999w", math.inf])
+def test_what_is_too_long_names_the_bound(ttl: object) -> None:
+    with pytest.raises(InvalidExpiry) as refused:
+        duration_ns(ttl)
+    assert refused.value.facts == {"ttl": ttl, "limit": "TTL_NS", "most": TTL_NS}
+
+
+@pytest.mark.parametrize("ttl", [0, -1, math.nan, "soon"])
+def test_what_is_not_too_long_names_none(ttl: object) -> None:
+    with pytest.raises(InvalidExpiry) as refused:
+        duration_ns(ttl)
+    assert set(refused.value.facts) == {"ttl"}

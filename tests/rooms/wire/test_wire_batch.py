@@ -154,6 +154,12 @@ def test_a_wrong_time_to_live_is_refused(asked: dict[str, Any]) -> None:
         wire.options_of({"value": b""} | asked)
 
 
+def test_a_time_to_live_that_is_too_long_names_the_bound() -> None:
+    with pytest.raises(InvalidExpiry) as refused:
+        wire.options_of({"value": b"", "ttl_ns": 1 << 62})
+    assert refused.value.facts == {"ttl_ns": 1 << 62, "limit": "TTL_NS", "most": (1 << 62) - 1}
+
+
 def test_results_survive() -> None:
     calls = [
         Call("store", "a"),

@@ -76,6 +76,12 @@ def test_what_is_no_time_to_live_is_refused(text: str) -> None:
         options_of({"holdfast-ttl": text})
 
 
+def test_a_time_to_live_that_is_too_long_names_the_bound() -> None:
+    with pytest.raises(InvalidExpiry) as refused:
+        options_of({"holdfast-ttl": "9" * 12})
+    assert refused.value.facts == {"ttl": "9" * 12, "limit": "TTL_NS", "most": TTL_NS}
+
+
 @pytest.mark.parametrize(
     "headers",
     [
