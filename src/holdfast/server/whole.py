@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import msgspec
 
 from holdfast.server.figures import Figures
-from holdfast.upkeep.backup import refuse_inside
+from holdfast.store.folders import refuse_within
 from holdfast.values import CheckReport, CollectReport, DeadLetter, Status
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Whole:
         """
         target = os.path.abspath(path)  # noqa: PTH100 - plain paths
         store = self._store
-        refuse_inside(target, [os.path.join(store.path, d) for d in store.file.data_dirs])  # noqa: PTH118
+        refuse_within(target, store.path, store.file, real=True)
         self._link.ask("backup", target)
 
     def tick(self, budget_s: float = 0.05) -> None:

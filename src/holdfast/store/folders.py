@@ -21,7 +21,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -150,6 +150,29 @@ def _unclaimed(disk: Disk, root: str, found: StoreFile, *, fresh: bool) -> list[
             _refuse_anothers(disk, root, folder, told, store=None if fresh else found.store)
         wanted.append(folder)
     return sorted(wanted, key=lambda folder: _is_used(disk, folder))
+
+
+def refuse_within(path: str, root: str, found: StoreFile, *, real: bool) -> None:
+    """Refuse a backup in a folder of the store's own, or below one.
+
+    It would go where the store goes, be taken for buckets, or count as part of an index.
+
+    Args:
+        path: where the backup is to be.
+        root: the store's own folder.
+        found: what its store file says.
+        real: all of them are folders of the machine, whose names may be links.
+
+    Raises:
+        InvalidValue: it is one of these; ``folder`` says which.
+    """
+    resolved: Callable[[str], str] = os.path.realpath if real else str
+    place = resolved(path)
+    for name in (root, *found.data_dirs, found.index_dir):
+        folder = os.path.join(root, name)  # noqa: PTH118 - plain paths
+        if f"{place}/".startswith(f"{resolved(folder)}/"):
+            reason = "inside the store's own folders"
+            raise InvalidValue(argument="path", reason=reason, folder=folder)
 
 
 def claim(disk: Disk, root: str, found: StoreFile, folders: Sequence[str]) -> None:

@@ -40,10 +40,11 @@ from holdfast.request.soon import Soon
 from holdfast.store import closed, forked
 from holdfast.store.direct import DirectBucket
 from holdfast.store.finding import SearchingAll, resume
+from holdfast.store.folders import refuse_within
 from holdfast.store.money import Money
 from holdfast.store.namespace import Namespace
 from holdfast.store.ownership import Owners, StoreFile
-from holdfast.upkeep.backup import back_up, refuse_inside
+from holdfast.upkeep.backup import back_up
 from holdfast.upkeep.charger import Charger
 from holdfast.upkeep.check import check
 from holdfast.upkeep.pacing import paced
@@ -328,7 +329,8 @@ class Store(Money, SearchingAll):
             progress: is kept up to date, for whoever looks: bytes.
 
         Raises:
-            InvalidValue: the folder is not empty. Corrupt: a segment does not verify.
+            InvalidValue: the folder is not empty, or lies within one of the store's own.
+            Corrupt: a segment does not verify.
             StorageFailed: the disk refused; no backup was made.
         """
         self._require_open()
@@ -336,9 +338,11 @@ class Store(Money, SearchingAll):
         # A backup is for what outlives the process: that of a store in memory too.
         disk = OsDisk() if isinstance(self.disk, MemoryDisk) else self.disk
         target = arguments.path(path)
-        if isinstance(disk, OsDisk):
+        real = isinstance(disk, OsDisk)
+        if real:
             target = os.path.abspath(target)  # noqa: PTH100 - plain paths
-        refuse_inside(target, [os.path.join(self.path, d) for d in self.file.data_dirs])  # noqa: PTH118
+        if disk is self.disk:
+            refuse_within(target, self.path, self.file, real=real)
         back_up(
             self.placement,
             disk,

@@ -342,13 +342,6 @@ def _require_empty(disk: Disk, path: str) -> None:
         raise InvalidValue(argument="path", reason="the folder is not empty")
 
 
-def refuse_inside(path: str, folders: list[str]) -> None:
-    """Refuse a backup among the store's own segments: it would be taken for buckets."""
-    for folder in folders:
-        if f"{path}/".startswith(f"{folder}/"):
-            raise InvalidValue(argument="path", reason="inside the store's own folders")
-
-
 def make_folder(disk: Disk, path: str) -> None:
     """Make a folder and those above it, each name durable."""
     absent = []

@@ -99,3 +99,11 @@ def test_a_backup_never_replaces(run: Run, tmp_path: Path) -> None:
     run("backup", "data", "copy")
     assert run("restore", "copy", "full").code == 3
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
+
+
+def test_a_backup_inside_the_store_is_refused(run: Run, tmp_path: Path) -> None:
+    fill(run, 2)
+    before = sorted((tmp_path / "data").rglob("*"))
+    told = run("backup", "data", "data/copy", "--json")
+    assert (told.code, told.error["error"]) == (3, "invalid_value")
+    assert sorted((tmp_path / "data").rglob("*")) == before

@@ -289,10 +289,6 @@ def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
         for name in ("full", "file"):
             with pytest.raises(InvalidValue):
                 store.backup(tmp_path / name)
-        with pytest.raises(InvalidValue):
-            store.backup(tmp_path / "data" / "log" / "backup")
-        assert not (tmp_path / "data" / "log" / "backup").exists()
-        store.backup(tmp_path / "data" / "backup")  # beside the segments there is room
         (tmp_path / "empty").mkdir()
         store.backup(tmp_path / "empty")
         with pytest.raises(InvalidValue):
@@ -300,6 +296,28 @@ def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Closed):
         store.backup(tmp_path / "late")
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        *("data", "data/backup", "data/log/backup", "data/index/backup", "disk", "disk/backup"),
+        *("fast", "fast/a/b", "data/../data/backup", "alias/backup"),
+    ],
+)
+def test_a_backup_inside_the_store_is_refused_and_changes_nothing(
+    tmp_path: Path, inside: str
+) -> None:
+    (tmp_path / "alias").symlink_to(tmp_path / "data")
+    disk, fast = tmp_path / "disk", tmp_path / "fast"
+    with holdfast.open(tmp_path / "data", upkeep=False, data_dirs=[disk], index_dir=fast) as store:
+        store.namespace("acme").put("a", b"1")
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(InvalidValue) as refused:
+            store.backup(tmp_path / inside)
+        assert (refused.value.argument, "inside" in str(refused.value.reason)) == ("path", True)
+        assert sorted(tmp_path.rglob("*")) == before
+        store.backup(tmp_path / "database")  # a name that only begins as that of the store
 
 
 def test_a_damaged_segment_is_refused_and_nothing_is_left() -> None:
