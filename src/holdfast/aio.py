@@ -24,6 +24,7 @@ thread; what it would have handed out (a store, a lock) is given back at once.
 from __future__ import annotations
 
 import asyncio
+import builtins
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
@@ -46,6 +47,7 @@ from holdfast.twins import Asked, Taken, Threads, Twin, paged, read, written
 if TYPE_CHECKING:
     from holdfast.aio_money import AsyncAccounts, AsyncTariffs
     from holdfast.bucket.bills import Bill
+    from holdfast.values import DeadLetter
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -253,7 +255,6 @@ class AsyncStore(Twin[Store]):
     namespaces = read(Store.namespaces)
     locate = read(Store.locate)
     search = written(Store.search)
-    dead_letters = read(Store.dead_letters)
     begin_session = read(Store.begin_session)
     public_key = written(Store.public_key)
     rotate_key = written(Store.rotate_key)
@@ -285,6 +286,10 @@ class AsyncStore(Twin[Store]):
 
         return AsyncAccounts(self._threads, self._inner.accounts)
 
+    async def dead_letters(self) -> builtins.list[DeadLetter]:
+        """Every ``put_soon`` that could not be stored; told after ``close``, too."""
+        return self._inner.dead_letters()  # of memory: closing has ended the threads
+
     def bucket(self, id: str) -> AsyncBucket:  # noqa: A002 - the face
         """A bucket by its id; NotFound where there is none."""
         return AsyncBucket(self._threads, self._inner.bucket(id))
@@ -297,6 +302,7 @@ class AsyncStore(Twin[Store]):
             )
 
     async def __aenter__(self) -> Self:
+        self._inner._opened()  # noqa: SLF001 - Closed, as of ``with``
         return self
 
     async def __aexit__(

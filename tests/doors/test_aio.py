@@ -204,6 +204,21 @@ def test_a_closed_store_is_closed() -> None:
                 await call
         with pytest.raises(Closed):
             store.namespace("acme")
+        with pytest.raises(Closed):
+            async with store:
+                pass
+
+    run(main())
+
+
+def test_what_closing_could_not_store_is_told_after_it() -> None:
+    async def main() -> None:
+        store = await holdfast.aopen(":memory:")
+        ns = store.namespace("acme")
+        await ns.put("a", b"1", permanent=True)
+        await ns.put_soon("a", b"2")
+        await store.close()
+        assert [letter.code for letter in await store.dead_letters()] == ["permanent"]
 
     run(main())
 
