@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from os import pread, preadv, pwrite, pwritev
@@ -46,7 +47,7 @@ class OsFile(File):
     """An open file of the operating system.
 
     Args:
-        fd: a descriptor for reading and writing; this object owns it now.
+        fd: a descriptor, for writing too where there will be any; this object owns it now.
     """
 
     __slots__ = ("_fd",)
@@ -135,6 +136,15 @@ def _skip(views: list[memoryview], first: int, count: int) -> int:
     return first
 
 
+def _open_to_read(path: str) -> int:
+    """A descriptor for reading alone, of no folder; of a pipe without waiting for a writer."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    return fd
+
+
 class OsDisk(Disk):
     """The files of the operating system; files and folders are made for their owner alone.
 
@@ -148,7 +158,9 @@ class OsDisk(Disk):
         (8, b'ldfa', ['a'])
     """
 
-    def open(self, path: str, *, create: bool = False) -> File:
+    def open(self, path: str, *, create: bool = False, write: bool = True) -> File:
+        if not (write or create):
+            return OsFile(_open_to_read(path))
         flags = os.O_RDWR | os.O_CLOEXEC
         fd = os.open(path, flags | os.O_CREAT | os.O_EXCL if create else flags, 0o600)
         return self._file(fd)

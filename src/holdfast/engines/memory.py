@@ -75,15 +75,18 @@ class Folder:
 class MemoryFile(File):
     """An open file of a ``MemoryDisk``."""
 
-    __slots__ = ("_inode",)
+    __slots__ = ("_inode", "_may_write")
 
-    def __init__(self, inode: Inode) -> None:
+    def __init__(self, inode: Inode, *, write: bool = True) -> None:
         self._inode: Inode | None = inode
+        self._may_write = write
 
     def _open(self) -> Inode:
         return self._inode if self._inode is not None else _refuse(errno.EBADF)
 
     def write(self, offset: int, buffers: Sequence[Buffer]) -> int:
+        if not self._may_write:
+            _refuse(errno.EBADF)
         data = b"".join(buffers)  # of a single bytes object this is that very object
         self._open().write(offset, data)
         return len(data)
@@ -154,9 +157,9 @@ class MemoryDisk(Disk):
             _refuse(errno.EISDIR, path)
         return node
 
-    def open(self, path: str, *, create: bool = False) -> File:
+    def open(self, path: str, *, create: bool = False, write: bool = True) -> File:
         if not create:
-            return MemoryFile(self._inode(path))
+            return MemoryFile(self._inode(path), write=write)
         with self._lock:
             folder, name = self.parent(path)
             if name in folder.entries:

@@ -75,8 +75,11 @@ class Disk(Protocol):
     folder, each without the other. There is no way to shorten what was written (rule 12).
     """
 
-    def open(self, path: str, *, create: bool = False) -> File:
-        """Open an existing file for reading and writing; ``create`` demands that it is new."""
+    def open(self, path: str, *, create: bool = False, write: bool = True) -> File:
+        """Open an existing file for reading and writing; ``create`` demands that it is new.
+
+        Without ``write`` it is for reading alone, which needs no right to write it.
+        """
 
     def link(self, source: str, target: str) -> None:
         """A second name for the same file."""

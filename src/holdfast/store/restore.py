@@ -69,7 +69,7 @@ def restore(
     """Make a store of a backup.
 
     Args:
-        path: the folder that ``store.backup`` made; it is only read.
+        path: the folder that ``store.backup`` made; it is only read, and may be read-only.
         into: the new store's folder, absent or empty.
         progress: is kept up to date, for whoever looks: bytes.
 
@@ -151,7 +151,7 @@ def _copy(disk: Disk, path: str, told: BackupFile, ground: FileSegments) -> None
     """Copy a file that is what the manifest says; Corrupt, by its name, where it is not."""
     name = file_name(told.bucket, told.number)
     try:
-        source = disk.open(f"{path}/{name}")
+        source = disk.open(f"{path}/{name}", write=False)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise Corrupt(position=name, what="a file of the backup is missing") from None
     try:

@@ -47,9 +47,9 @@ class Around(Disk):
         del path
         return AroundFile(self, file)
 
-    def open(self, path: str, *, create: bool = False) -> File:
+    def open(self, path: str, *, create: bool = False, write: bool = True) -> File:
         self.before("create" if create else "open")
-        return self.around(path, self._inner.open(path, create=create))
+        return self.around(path, self._inner.open(path, create=create, write=write))
 
     def link(self, source: str, target: str) -> None:
         self.before("link")

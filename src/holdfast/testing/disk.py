@@ -335,9 +335,9 @@ class CrashDisk(Around):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return _CrashFile(self, file, inode)
 
-    def open(self, path: str, *, create: bool = False) -> File:
+    def open(self, path: str, *, create: bool = False, write: bool = True) -> File:
         with self._lock:
-            file = super().open(path, create=create)
+            file = super().open(path, create=create, write=write)
             if create:
                 self._point(Named((self._edit(path),)))
         return file

@@ -345,6 +345,18 @@ class DiskSuite:
             with pytest.raises(OSError, match="Bad file descriptor"):
                 call()
 
+    def test_a_file_that_is_only_read_takes_nothing(self, disk: Disk, top: str) -> None:
+        disk.open(f"{top}/a", create=True).write(0, [b"hold"])
+        file = disk.open(f"{top}/a", write=False)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            file.write(0, [b"fast"])
+        assert (file.read(0, 8), file.size(), file.map()[:4]) == (b"hold", 4, b"hold")
+        file.close()
+        with pytest.raises(FileNotFoundError):
+            disk.open(f"{top}/b", write=False)
+        with pytest.raises(IsADirectoryError):
+            disk.open(top, write=False)
+
     def test_a_name_is_made_once(self, disk: Disk, top: str) -> None:
         disk.open(f"{top}/a", create=True).write(0, [b"first"])
         with pytest.raises(FileExistsError):

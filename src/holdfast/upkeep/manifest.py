@@ -114,7 +114,7 @@ def read_manifest(disk: Disk, path: str) -> Manifest:
         FormatTooNew: a later Holdfast made it.
     """
     try:
-        file = disk.open(f"{path}/{NAME}")
+        file = disk.open(f"{path}/{NAME}", write=False)
     except (FileNotFoundError, NotADirectoryError):
         with suppress(NotADirectoryError):
             if any(map(_BUCKET.fullmatch, disk.list(path))):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -33,6 +37,8 @@ from holdfast.upkeep.manifest import NAME
 from holdfast.values import Stat
 
 SMALL = 64 * 1024
+MIB = 1 << 20
+NOBODY = 65_534
 SECOND_NS = 1_000_000_000
 STEP = 1 << 40
 Known = dict[str, list[tuple[Stat, bytes, list[str | bytes]]]]
@@ -358,3 +364,61 @@ def test_a_disk_that_fails_leaves_no_store(disk: Disk) -> None:
     assert calls > 50
     with opened(disk, "again", seed=2) as store:
         assert store.check().ok
+
+
+# -- what may only be read -----------------------------------------------------------
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """As somebody whom the modes of files bind; root, whom they do not, is nobody meanwhile."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that others can reach, too; those of ``tmp_path`` are their owner's alone."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+def test_a_backup_that_may_only_be_read_is_restored(shared: Path) -> None:
+    """As on a disk that is mounted read-only: no right to write is asked for."""
+    kept, again = shared / "backup", shared / "again"
+    with holdfast.open(shared / "data", upkeep=False) as store:
+        store.namespace("acme").put("a", b"1" * MIB * 2)
+        store.backup(kept)
+    for path in (kept, *kept.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    with without_rights():
+        if not os.access(kept / NAME, os.R_OK, effective_ids=True):
+            pytest.skip(f"nobody else can look into {shared}")
+        with pytest.raises(PermissionError):
+            (kept / NAME).open("r+b")
+        holdfast.restore(kept, again)
+        with holdfast.open(again, upkeep=False) as store:
+            assert store.namespace("acme").get("a") == b"1" * MIB * 2
+            assert store.check().ok
+
+
+@pytest.mark.parametrize("name", [NAME, "segment"])
+def test_what_is_no_file_in_a_backup_is_told_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    with holdfast.open(tmp_path / "data", upkeep=False) as store:
+        store.namespace("acme").put("a", b"1")
+        store.backup(tmp_path / "backup")
+    (segment,) = (tmp_path / "backup").glob("*/*.seg")
+    victim = segment if name == "segment" else tmp_path / "backup" / name
+    for make in (os.mkfifo, os.mkdir):
+        victim.rmdir() if victim.is_dir() else victim.unlink()
+        make(victim)
+        with pytest.raises((Corrupt, StorageFailed)):
+            holdfast.restore(tmp_path / "backup", tmp_path / "again")
+        assert not (tmp_path / "again" / "HOLDFAST").exists()
