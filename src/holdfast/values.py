@@ -414,7 +414,8 @@ class Progress(msgspec.Struct):
 
     ``total`` is 0 until it is known, and may grow; ``done`` reaches it. The units are the
     call's: bytes of a backup and of a restore, segments and indexes of a check, buckets
-    of a collection and of a rebuild. Nothing of the caller's runs inside the store.
+    of a collection and of a rebuild. Through a server each is one step: it tells nothing before
+    its end. Nothing of the caller's runs inside the store.
 
     Example:
         >>> import holdfast

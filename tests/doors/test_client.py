@@ -7,6 +7,7 @@ import datetime as dt
 import io
 import ipaddress
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 import holdfast
 from holdfast.client import calls
-from holdfast.client.async_store import AsyncRemoteNamespace
+from holdfast.client.async_store import AsyncRemoteNamespace, AsyncRemoteStore
 from holdfast.client.store import RemoteNamespace, RemoteStore
 from holdfast.errors import (
     Busy,
@@ -34,6 +35,7 @@ from holdfast.errors import (
     Unauthenticated,
     Unavailable,
 )
+from holdfast.store.store import Store
 from holdfast.testing.conformance.base import patterned
 from holdfast.testing.proxy import Proxy
 from holdfast.testing.serving import Serving
@@ -70,6 +72,34 @@ def house() -> Iterator[House]:
         holdfast.connect(proxy.url, token=serving.token(), timeout=20) as remote,
     ):
         yield House(store, serving, proxy, remote)
+
+
+@pytest.mark.parametrize("name", ["check", "collect", "rebuild", "backup"])
+def test_what_takes_its_time_is_one_step(house: House, tmp_path: Path, name: str) -> None:
+    """The arguments of the embedded face; the server tells nothing before its end."""
+    embedded, folder = signature(getattr(Store, name)), tmp_path / "copy"
+    arguments = (folder,) if name == "backup" else ()
+    progress = holdfast.Progress(7, 7)
+    getattr(house.remote, name)(*arguments, progress=progress)
+    assert progress == holdfast.Progress(1, 1)
+    with pytest.raises(holdfast.InvalidValue):
+        getattr(house.remote, name)(*arguments, progress=7)
+    if name == "backup":
+        with pytest.raises(holdfast.InvalidValue):
+            house.remote.backup(folder, progress=progress)
+        assert progress == holdfast.Progress(0, 1)
+    for face in (RemoteStore, AsyncRemoteStore):
+        assert list(signature(getattr(face, name)).parameters) == list(embedded.parameters)
+
+
+def test_what_takes_its_time_is_one_step_on_the_loop(house: House) -> None:
+    async def main() -> None:
+        progress = holdfast.Progress()
+        async with holdfast.aconnect(house.proxy.url, token=house.serving.token()) as remote:
+            assert (await remote.check(progress=progress)).ok
+        assert progress == holdfast.Progress(1, 1)
+
+    asyncio.run(main())
 
 
 # -- what is lost on the way ------------------------------------------------------------------

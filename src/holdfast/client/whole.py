@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from holdfast.client.asks import Ask, Work
+from holdfast.client.asks import Answer, Ask, Work
 from holdfast.client.box import Queued
 from holdfast.client.calls import NamespaceCalls
 from holdfast.client.line import Line
@@ -22,6 +22,7 @@ from holdfast.values import (
     DeadLetter,
     Hits,
     Place,
+    Progress,
     Receipt,
     Stat,
     Status,
@@ -85,30 +86,48 @@ class StoreCalls:
         ask = Ask("GET", "/v1/status", repeatable=True)
         return read((yield from self._line.exchange(ask)), Status)
 
-    def check(self, repair: bool = False) -> Work[CheckReport]:  # noqa: FBT001, FBT002 - the face
+    def check(
+        self,
+        repair: bool = False,  # noqa: FBT001, FBT002 - the face
+        *,
+        progress: Progress | None = None,
+    ) -> Work[CheckReport]:
         """Verify every byte of every log, and every view against its log; takes its time."""
         told = "true" if arguments.flag(repair, "repair") else "false"
         ask = Ask("POST", f"/v1/check?repair={told}", repeatable=not repair)
-        return read((yield from self._line.exchange(ask, patient=True)), CheckReport)
+        return read((yield from self._long(ask, progress)), CheckReport)
 
     def collect(
-        self, mode: Literal["auto", "copying", "compacting"] = "auto"
+        self,
+        mode: Literal["auto", "copying", "compacting"] = "auto",
+        *,
+        progress: Progress | None = None,
     ) -> Work[CollectReport]:
         """Remove what is expired or unreferenced and give dead bytes' space back."""
         if mode not in MODES:
             raise InvalidValue(argument="mode", reason="auto, copying or compacting")
         ask = Ask("POST", f"/v1/collect?mode={mode}")
-        return read((yield from self._line.exchange(ask, patient=True)), CollectReport, ask)
+        return read((yield from self._long(ask, progress)), CollectReport, ask)
 
-    def rebuild(self) -> Work[None]:
+    def rebuild(self, *, progress: Progress | None = None) -> Work[None]:
         """Throw every view away and derive it again from the log."""
-        yield from self._line.exchange(Ask("POST", "/v1/rebuild", repeatable=True), patient=True)
+        yield from self._long(Ask("POST", "/v1/rebuild", repeatable=True), progress)
 
-    def backup(self, path: str | os.PathLike[str]) -> Work[None]:
+    def backup(
+        self, path: str | os.PathLike[str], *, progress: Progress | None = None
+    ) -> Work[None]:
         """Copy the store, as it is at one moment, into a folder of the server's machine."""
         body = encode({"path": os.fspath(path)})
         ask = Ask("POST", "/v1/backup", {"content-type": JSON}, body)
-        yield from self._line.exchange(ask, patient=True)
+        yield from self._long(ask, progress)
+
+    def _long(self, ask: Ask, progress: Progress | None) -> Work[Answer]:
+        """Have the server do what takes its time: one step, for it tells nothing before its end."""
+        seen = arguments.progress(progress)
+        seen.total = 1
+        answer = yield from self._line.exchange(ask, patient=True)
+        seen.done = 1
+        return answer
 
     def tick(self, budget_s: float = 0.05) -> Work[None]:
         """Run upkeep that is due, for about ``budget_s`` seconds."""
