@@ -153,9 +153,10 @@ def _unclaimed(disk: Disk, root: str, found: StoreFile, *, fresh: bool) -> list[
 
 
 def refuse_within(path: str, root: str, found: StoreFile, *, real: bool) -> None:
-    """Refuse a backup in a folder of the store's own, or below one.
+    """Refuse a backup among the store's segments, or within its index.
 
-    It would go where the store goes, be taken for buckets, or count as part of an index.
+    It would be taken for buckets, or go with the index, which may be deleted. Beside them, in the
+    store's own folder, nothing asks what it is.
 
     Args:
         path: where the backup is to be.
@@ -168,10 +169,9 @@ def refuse_within(path: str, root: str, found: StoreFile, *, real: bool) -> None
     """
     resolved: Callable[[str], str] = os.path.realpath if real else str
     place = resolved(path)
-    for name in (root, *found.data_dirs, found.index_dir):
-        folder = os.path.join(root, name)  # noqa: PTH118 - plain paths
+    for folder in (*data_folders(root, found), under(root, found.index_dir)):
         if f"{place}/".startswith(f"{resolved(folder)}/"):
-            reason = "inside the store's own folders"
+            reason = "inside the store's values, or its index"
             raise InvalidValue(argument="path", reason=reason, folder=folder)
 
 

@@ -329,7 +329,7 @@ class Store(Money, SearchingAll):
             progress: is kept up to date, for whoever looks: bytes.
 
         Raises:
-            InvalidValue: the folder is not empty, or lies within one of the store's own.
+            InvalidValue: the folder is not empty, or lies among the segments, or in the index.
             Corrupt: a segment does not verify.
             StorageFailed: the disk refused; no backup was made.
         """

@@ -104,6 +104,6 @@ def test_a_backup_never_replaces(run: Run, tmp_path: Path) -> None:
 def test_a_backup_inside_the_store_is_refused(run: Run, tmp_path: Path) -> None:
     fill(run, 2)
     before = sorted((tmp_path / "data").rglob("*"))
-    told = run("backup", "data", "data/copy", "--json")
+    told = run("backup", "data", "data/log/copy", "--json")
     assert (told.code, told.error["error"]) == (3, "invalid_value")
     assert sorted((tmp_path / "data").rglob("*")) == before
