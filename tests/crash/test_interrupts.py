@@ -27,7 +27,8 @@ from holdfast.testing.disk import MUTATING, Around, AroundFile, Kind
 from tests.crash.test_refusals import SCENARIOS, Book, copy_of, opened
 
 WAIT_S = 10
-LEAST_PLACES = 20  # in the shortest operation
+STUCK = {fork.UNBORN, fork.UNMERGED}  # a bucket may only be read until it is opened again
+LEAST_PLACES = 15  # in the shortest operation
 
 
 class CtrlC(KeyboardInterrupt):
@@ -123,7 +124,7 @@ def run(scenario: Callable[[Book], None], sync: Sync, disk: Interrupting) -> Non
     if not store._closed:
         for _ in range(2):  # the one may go on with what was interrupted
             store.tick(10)
-        assert {b.broken for b in store.placement.directory} <= {None, fork.UNBORN}
+        assert {b.broken for b in store.placement.directory} <= {None, *STUCK}
         with book.writing(again=b"it goes on"):
             book.space.put("again", b"it goes on")
     seen = judge(book)
@@ -238,6 +239,37 @@ def test_every_place_of_a_split(key: bytes, sync: Sync) -> None:
     _interrupt_everywhere(partial(AtPlace, within="_fork"), partial(_grow, key), sync)
 
 
+@pytest.mark.parametrize("sync", ["always", "interval"])
+@pytest.mark.parametrize("within", ["_put_rows", "_take_in"])
+def test_every_place_of_a_merge_that_is_decided(within: str, sync: Sync) -> None:
+    """Neither bucket takes what nobody would read again."""
+    split = partial(_grow, b"n\0a")
+    _interrupt_everywhere(partial(AtPlace, within=within), _shrink, sync, before=split)
+
+
+@pytest.mark.parametrize("sync", ["always", "interval"])
+def test_every_place_of_what_upkeep_writes(sync: Sync) -> None:
+    """Who is interrupted in one lot does not wait for ever for what he gathered before."""
+    _interrupt_everywhere(partial(AtPlace, within="apply_in_lots"), _move, sync, before=_fill)
+
+
+def _shrink(ns: Namespace) -> None:
+    """Merge what was split."""
+    assert ns._corridor.placement.shrink() == 1
+
+
+def _fill(ns: Namespace) -> None:
+    """Two lots and more that are worth moving."""
+    ns.put_many({f"m{number:02}": b"value" for number in range(20)})
+    ns.put_many({f"y{number:02}": bytes(3_000) for number in range(10)})
+    for number in range(10):
+        ns.delete(f"y{number:02}")
+
+
+def _move(ns: Namespace) -> None:
+    ns._store.collect("compacting")
+
+
 def _grow(key: bytes, ns: Namespace) -> None:
     """Roll or split the bucket where a key belongs."""
     placement = ns._corridor.placement
@@ -245,13 +277,16 @@ def _grow(key: bytes, ns: Namespace) -> None:
 
 
 def _interrupt_everywhere(
-    at_place: Callable[[int], AtPlace], operation: Callable[[Namespace], object], sync: Sync
+    at_place: Callable[[int], AtPlace],
+    operation: Callable[[Namespace], object],
+    sync: Sync,
+    before: Callable[[Namespace], object] = lambda _: None,
 ) -> None:
     """At each place in turn, until there are no more."""
     for at in count(1):
         raising = at_place(at)
         try:
-            _interrupt(raising, operation, sync)
+            _interrupt(raising, operation, sync, before)
         except BaseException as failure:
             told = f"place {at}"
             raise AssertionError(told) from failure
@@ -260,15 +295,21 @@ def _interrupt_everywhere(
             return
 
 
-def _interrupt(raising: AtPlace, operation: Callable[[Namespace], object], sync: Sync) -> None:
+def _interrupt(
+    raising: AtPlace,
+    operation: Callable[[Namespace], object],
+    sync: Sync,
+    before: Callable[[Namespace], object],
+) -> None:
     disk, clock = MemoryDisk(), ManualClock()
     store = opened(disk, clock, sync, 1)
     ns = store.namespace("n")
     ns.put_many({"a": b"one", "k": b"one", "z": b"one"})
+    before(ns)
     with suppress(CtrlC):
         raising.run(lambda: operation(ns))
     store.tick(10)  # what is left half visible is derived again
-    unborn = fork.UNBORN in {bucket.broken for bucket in store.placement.directory}
+    unborn = bool(STUCK & {bucket.broken for bucket in store.placement.directory})
     other = Thread(target=partial(_put, ns, "~other", unborn=unborn), daemon=True)
     other.start()
     other.join(WAIT_S)

@@ -177,7 +177,7 @@ def lent(parent: Bucket) -> Birth | None:
 
 def read_through(child: Bucket, parent: Bucket) -> None:
     """Let a child read what lies below its own overlay in its parent's frozen state."""
-    child.state = State(parent.view)
+    child.state = State(parent.state.view)
     child.state.frozen = parent.state.frozen
     child.special = parent.special
     child.weight = parent.weight
@@ -337,6 +337,7 @@ def rebuild(opened: Bucket, found: Recovered | None = None, *, in_memory: bool =
             if opened.start <= key < opened.stop:
                 special += _fold_key(opened, fresh, key, listed)
     opened.begin_anew(fresh, special)
+    # Where it cannot be cleared it is no part of the state, and the next checkpoint clears it.
     blank = _is_blank(opened.view)
     if in_memory:
         opened.view.shrink(blank=True)

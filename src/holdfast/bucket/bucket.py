@@ -463,13 +463,13 @@ class Bucket(Reader):
 
     def begin_anew(self, state: State, special: int) -> None:
         """Read from a state that was derived from the log; the view counts for nothing."""
-        self.settings.room.give_back((self.state.active, *self.state.frozen))
+        before, tally = self.state, Tally()
+        weight = state.tally(tally).total()
+        # No call is made between: who is interrupted has begun anew, or has not.
+        self.prints = self.growing = self.presence = self.absorbed = None
+        self.view_tally, self.special, self.weight = tally, special, weight
         self.state = state
-        self.prints = self.growing = self.presence = None
-        self.view_tally = Tally()
-        self.absorbed = None
-        self.special = special
-        self.weight = state.tally(self.view_tally).total()
+        self.settings.room.give_back((before.active, *before.frozen))
 
     def restore_counts(self, mark: Checkpoint) -> None:
         """Begin from what the view says of itself."""

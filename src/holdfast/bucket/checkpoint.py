@@ -109,12 +109,17 @@ def absorb_waiting(bucket: Bucket, pace: Pace = no_pace) -> None:
         tally = Tally(
             bucket.view_tally.keys, bucket.view_tally.special, dict(bucket.view_tally.live)
         )
+        stale = bucket.lender is None and bucket.state.view is not bucket.view
         with bucket.view.writer() as writer:
+            if stale:  # who derived the state anew could not clear it
+                writer.clear()
             for overlay in layers:
                 _absorb(bucket, writer, overlay, pace)
                 tally.add(overlay.tally)
             writer.put(Table.META, [(CHECKPOINT, encode_mark(bucket, position, version, tally))])
         with bucket.lock:
+            if stale:
+                bucket.state.view = bucket.view
             bucket.state.thaw(layers)
             bucket.settings.room.give_back(layers)
             # What an overlay held is not held on to for key blocks, but for those that come next.

@@ -122,15 +122,22 @@ def let_go(bucket: Bucket, group: Gathering | None, gate: Lock | None) -> None:
 
 def follow(bucket: Bucket, group: Gathering) -> None:
     """As ``settle``, of a group that was gathered into earlier and left to whoever leads next."""
-    gate = None
-    with bucket.lock:
-        if bucket.gathering is group:
-            gate = queue(bucket, group)
-        elif not group.settled:
-            gate = Lock()
-            gate.acquire()
-            group.waiters.append(gate)
-    stand_by(bucket, group, gate)
+    line = gate = None
+    try:
+        with bucket.lock:
+            if bucket.gathering is group:
+                gate, line = queue(bucket, group), group
+            elif not group.settled:
+                gate = Lock()
+                gate.acquire()
+                group.waiters.append(gate)
+                line = group
+        settle(bucket, group, gate)
+    except HoldfastError:
+        raise
+    except BaseException:
+        let_go(bucket, line, gate)
+        raise
 
 
 def _lead(bucket: Bucket) -> None:

@@ -6,6 +6,7 @@ What upkeep does by itself goes in lots, with rests between (rule 11).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from holdfast.bucket import commit, failing, metered, numbered, once, plain, plan
@@ -108,8 +109,11 @@ def apply_in_lots(bucket: Bucket, operations: Sequence[Operation], pace: Pace) -
             commit.let_pass(bucket, len(lot), plain=True)
             outcomes += _gathered(bucket, lot, groups) if bucket.durable else bucket.apply(lot)
             pace()
-    finally:
-        _settle(bucket, groups)
+    except BaseException:
+        with suppress(HoldfastError):  # what stopped this is what to tell
+            _settle(bucket, groups)
+        raise
+    _settle(bucket, groups)
     return outcomes
 
 

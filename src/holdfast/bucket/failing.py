@@ -76,6 +76,7 @@ def spoil(bucket: Bucket, group: Gathering) -> None:
     elif bucket.gathering is group:
         bucket.gathering = None
         fail(bucket, group, error)
+        group.settled = True  # who comes back to it, as upkeep does, has nobody to wait for
 
 
 def interrupted(bucket: Bucket) -> HoldfastError:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     Add = Callable[[Bucket], None]
 
 UNBORN = "a split was decided and its child could not be begun"
+UNMERGED = "a merge was decided and could not be carried out"
 PAGE = 50  # rows that are copied, or forgotten, between two calls of pace
 MERGE_KEYS = 50_000  # rows that a merge may copy while both buckets wait
 
@@ -335,10 +336,15 @@ def _swallow(left: Bucket, right: Bucket) -> None:
     rows = list(_rows_of(right))  # before it is decided: reading may find damage
     left.log.reserved = first + len(infos) - 1
     _decide_merge(left, right, taken, renumbered)
-    for info in infos:
-        left.log.adopt(info)
-    _put_rows(left, right, rows, renumbered)
-    _take_in(left, right, taken)
+    try:
+        for info in infos:
+            left.log.adopt(info)
+        _put_rows(left, right, rows, renumbered)
+        _take_in(left, right, taken)
+    except BaseException:  # what either took from now on would be lost
+        left.broken = right.broken = UNMERGED
+        raise
+    _go_on_above(left)
 
 
 def _decide_merge(
@@ -386,6 +392,10 @@ def _take_in(left: Bucket, right: Bucket, taken: PursedMerge) -> None:
     left.searched |= right.searched
     # What either began since it was opened is still being written.
     left.opened_version = min(left.opened_version, right.opened_version)
+
+
+def _go_on_above(left: Bucket) -> None:
+    """Write on above what was taken in, and absorb it."""
     try:
         commit.switch(left)  # what is written from now on must lie above what was adopted
         checkpoint(left)

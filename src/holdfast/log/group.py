@@ -201,12 +201,13 @@ def scan_pieces(
     """
     at, length = base, piece_bytes
     while at < stop:
-        data, begun = read(at, min(stop, at + length)), at
+        begun, asked = at, min(stop - at, length)
+        data = read(at, at + asked)
         at, digest = yield from scan(data, at, at + len(data), digest)
         length = piece_bytes
         if at == begun:
             longer = read_head(data, 0, at)
-            if longer is None or not at + len(data) < longer.stop <= stop:
+            if len(data) < asked or longer is None or not at + asked < longer.stop <= stop:
                 break
             length = longer.stop - at
     return at, digest

@@ -387,8 +387,8 @@ class Log:
         return True
 
     def _load_block(self, number: int) -> KeyBlock | None:
-        info = self.ended[number]
-        data = self._bytes(number, info.stop, self.segment(number).size)
+        info, size = self.ended[number], self.segment(number).size
+        data = self._bytes(number, info.stop, max(size, info.stop))
         head = read_head(data, 0, info.stop)
         if head is None or head.kind != Kind.KEY_BLOCK or head.previous != info.digest:
             return None

@@ -119,7 +119,7 @@ def _end(log: Log, number: int, absorbed: Position | None) -> Recovered | None:
     try:
         head = unpack_head(bytes(data[:SEGMENT_HEAD_BYTES]), where)
     except Corrupt:
-        if durable_beyond(data, 0, 0, len(data)):
+        if _was_durable(data, 0, number, absorbed):
             raise
         return None
     if head.store != log.identity.store or (head.bucket, head.number) != (log.bucket, number):

@@ -9,7 +9,7 @@ be read count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import pairwise
 
 from holdfast.bucket.bucket import Bucket
@@ -20,9 +20,11 @@ from holdfast.log.header import LogState
 
 # Damage that no reading mends: somebody has to put the right file in its place.
 FOREIGN = ("this segment belongs elsewhere", "this segment is of another life of the store")
+TORN = "no segment has a beginning that verifies"
 
 Span = tuple[bytes, bytes]
 Known = dict[str, LogState | None]
+Damage = dict[str, Corrupt]
 
 
 def gaps_of(buckets: Iterable[Bucket], edges: Span) -> list[Span]:
@@ -39,7 +41,7 @@ def gaps_of(buckets: Iterable[Bucket], edges: Span) -> list[Span]:
     return gaps
 
 
-def overreaching(buckets: Iterable[Bucket]) -> dict[str, Corrupt]:
+def overreaching(buckets: Iterable[Bucket]) -> Damage:
     """The buckets that reach over the start of another, as damaged.
 
     A child begins above its parent, and only once the parent's log says so: what said it
@@ -70,7 +72,7 @@ def children(states: Known) -> set[str]:
     return {birth.child for state in known for birth in state.births}
 
 
-def misplaced(damage: dict[str, Corrupt], states: Known) -> Corrupt | None:
+def misplaced(damage: Damage, states: Known) -> Corrupt | None:
     """The damage that is no bucket's: a file in the wrong place. None where there is none.
 
     A child that has only what its parent shared with it yet looks like that while
@@ -89,13 +91,23 @@ def _is_foreign(error: Corrupt) -> bool:
 
 
 def stand_ins(
-    settings: Settings, gaps: list[Span], damage: dict[str, Corrupt], states: Known
+    settings: Settings,
+    gaps: list[Span],
+    damage: Damage,
+    states: Known,
+    *,
+    unborn: Collection[str],
 ) -> list[Bucket]:
-    """A refusing bucket for every gap; those that fit nowhere hold nothing any more."""
+    """A refusing bucket for every gap; those that fit nowhere hold nothing any more.
+
+    One that looks ``unborn`` was born where a gap has no other: its first segment is damaged.
+    """
     placed = []
     nameless = (name for name, state in states.items() if state is None)
     # One without a log of its own waits for another, and holds nothing yet.
     unread = sorted(nameless, key=lambda name: (_is_foreign(damage[name]), name))
+    unread += sorted(unborn)
+    damage = damage | {name: Corrupt(position=f"bucket {name}", what=TORN) for name in unborn}
     for start, stop in gaps:
         inside = sorted(
             (state.start, name)

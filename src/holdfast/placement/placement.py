@@ -95,7 +95,8 @@ class Placement:
         """Every bucket of a range, parents and children in whatever order they can be opened."""
         ground = self.settings.ground
         opened: dict[str, Bucket] = {}
-        damage: dict[str, Corrupt] = {}
+        damage: mending.Damage = {}
+        unborn: set[str] = set()
         waiting = self._names(share)
         self._waits = True
         while waiting:
@@ -115,7 +116,7 @@ class Placement:
                 waiting.discard(name)
                 damage.pop(name, None)
                 if bucket is None:
-                    ground.retire(name)
+                    unborn.add(name)
                     continue
                 opened[name] = bucket
                 redone.update(children)
@@ -126,7 +127,8 @@ class Placement:
                     break
                 self._waits = False  # who waited for a parent has none that lends
         unread = self._share_with_damaged(opened)
-        return self._placed(opened, unread | {name: damage[name] for name in waiting}, share)
+        damage = unread | {name: damage[name] for name in waiting}
+        return self._placed(opened, damage, unborn - opened.keys(), share)
 
     def _names(self, share: Share) -> set[str]:
         """The buckets to open. Where a bucket begins never changes, so that tells whose it is."""
@@ -157,9 +159,12 @@ class Placement:
             raise
 
     def _placed(
-        self, opened: dict[str, Bucket], damage: dict[str, Corrupt], share: Share
+        self, opened: dict[str, Bucket], damage: mending.Damage, unborn: set[str], share: Share
     ) -> list[Bucket]:
-        """The buckets that live, with one that refuses wherever one is damaged."""
+        """The buckets that live, with one that refuses wherever one is damaged.
+
+        Of those that were never born nothing is left, unless nothing else explains a gap.
+        """
         states = mending.states_of(self.settings, damage)
         error = mending.misplaced(damage, states)
         if error is not None:
@@ -171,10 +176,12 @@ class Placement:
             opened.pop(name).close()
         damage, states = damage | cut_short, states | mending.states_of(self.settings, cut_short)
         living = list(opened.values())
-        if not living and not damage:
-            return [self._first()] if not share.name else []
-        gaps = mending.gaps_of(living, (share.start, share.stop))
-        return [*living, *mending.stand_ins(self.settings, gaps, damage, states)]
+        fresh = not (living or damage)
+        gaps = [] if fresh else mending.gaps_of(living, (share.start, share.stop))
+        placed = mending.stand_ins(self.settings, gaps, damage, states, unborn=unborn)
+        for name in unborn - {bucket.id for bucket in placed}:
+            self.settings.ground.retire(name)
+        return [self._first()] if fresh and not share.name else [*living, *placed]
 
     def _redo(self, parent: Bucket, opened: dict[str, Bucket]) -> list[str]:
         """Do again what follows from the splits in a parent's log; the children to open."""
@@ -195,7 +202,7 @@ class Placement:
                 self._lenders[lent.child] = parent
         return children
 
-    def _share_with_damaged(self, opened: dict[str, Bucket]) -> dict[str, Corrupt]:
+    def _share_with_damaged(self, opened: dict[str, Bucket]) -> mending.Damage:
         """Give children that cannot be opened what their parents hold for them, to be mended from.
 
         Parents that turn out to be damaged, too, are taken out of ``opened`` and told.

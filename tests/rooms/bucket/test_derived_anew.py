@@ -1,0 +1,77 @@
+"""A bucket that is derived anew while its old index refuses: what that says counts no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from holdfast.errors import StorageFailed
+from holdfast.store import Store
+from holdfast.views.lmdb_commit import Commit
+
+KEYS = 300
+
+
+class CtrlC(KeyboardInterrupt):
+    """Not the real one, which would end the tests if it came through."""
+
+
+def refuse_once(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, done: bool) -> None:
+    """The next index that is cleared refuses, or fails once that is done."""
+    clear, finish = Commit.clear, Commit.__exit__
+    failing = [error]
+
+    def refused(self: Commit) -> None:
+        if failing and not done:
+            raise failing.pop()
+        clear(self)
+
+    def refused_behind(self: Commit, *arguments: object) -> None:
+        finish(self, *arguments)  # type: ignore[arg-type]
+        if failing and done:
+            raise failing.pop()
+
+    monkeypatch.setattr(Commit, "clear", refused)
+    monkeypatch.setattr(Commit, "__exit__", refused_behind)
+
+
+def hold(store: Store) -> None:
+    """The deleted stay so, the new are there."""
+    ns = store.namespace("n")
+    assert len(list(ns.list())) == KEYS
+    assert not ns.exists("k7")
+    assert (ns.get("new"), ns.get("k8")) == (b"1", b"8")
+    assert store.check().ok
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["not cleared", "cleared"])
+@pytest.mark.parametrize("error", [StorageFailed(errno="ENOSPC"), CtrlC()], ids=["full", "CtrlC"])
+@pytest.mark.parametrize("divided", [False, True], ids=["whole", "split"])
+def test_an_index_that_could_not_be_cleared_is_no_part_of_the_state(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    *,
+    done: bool,
+    divided: bool,
+) -> None:
+    with holdfast.open(tmp_path / "data", upkeep=False) as store:
+        ns = store.namespace("n")
+        ns.put_many([(f"k{number}", b"%d" % number) for number in range(KEYS)])
+        store.rebuild()
+        ns.delete("k7")
+        refuse_once(monkeypatch, error, done=done)
+        with pytest.raises(type(error)):
+            store.rebuild()
+        ns.put("new", b"1")
+        hold(store)
+        if divided:  # a child reads what its parent does
+            (bucket,) = store.placement.directory
+            assert store.placement.grow(bucket, b"n\0k5")
+            hold(store)
+        store.tick(5)
+        hold(store)
+    with holdfast.open(tmp_path / "data", upkeep=False) as store:
+        hold(store)
