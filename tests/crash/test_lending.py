@@ -5,6 +5,8 @@ A split of few keys stands for one of millions: what is held is that an opening 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from holdfast.bucket import birth, collect, commit, fork, seal
@@ -111,6 +113,52 @@ def test_every_moment_of_a_take_over(*, absorbed: bool) -> None:
     assert len(moments) > 5
     for moment in moments:
         hold_through(moment)
+
+
+@pytest.mark.parametrize("absorbed", [True, False])
+def test_every_moment_of_a_take_over_in_memory(
+    monkeypatch: pytest.MonkeyPatch, *, absorbed: bool
+) -> None:
+    machine, store = filled(absorbed=absorbed)
+    parent, child = split(store)
+    moments = []
+
+    def noted(step: Callable[..., None]) -> Callable[..., None]:
+        def taken(*arguments: object, **options: object) -> None:
+            moments.append(machine.branch())
+            step(*arguments, **options)
+            moments.append(machine.branch())
+
+        return taken
+
+    with monkeypatch.context() as patch:
+        for step in ("share_segments", "rebuild", "confirm"):
+            patch.setattr(fork, step, noted(getattr(fork, step)))
+        fork.take_over(child, in_memory=True)
+    assert [bucket.doing() for bucket in (parent, child)] == ["open", "open"]
+    assert not any(bucket.view.count(table) for bucket in (parent, child) for table in Table)
+    hold(store)
+    hold_through(machine)
+    assert len(moments) == 8
+    for moment in moments:
+        hold_through(moment)
+
+
+def test_what_could_not_be_cut_out_of_the_parents_view_is_cut_out_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The child has a view of its own then, and both would hold what they share for ever."""
+    machine, store = filled(absorbed=True)
+    parent, child = split(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(fork, "cut_view", refuse)
+        with pytest.raises(AssertionError):
+            fork.take_over(child)
+    assert child.state.view is child.view
+    hold_through(machine)
+    store.tick()
+    assert [bucket.doing() for bucket in (parent, child)] == ["open", "open"]
+    hold_through(machine)
 
 
 @pytest.mark.parametrize("absorbed", [True, False])

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from holdfast.bucket import commit, noting, replay
+from holdfast.bucket import commit, failing, noting, replay
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import (
     CHECKPOINT,
@@ -129,20 +129,20 @@ def _opened(
     _drop_orphans(opened, numbers)
     opened.opened_version = opened.version
     if found.torn or max(opened.log.ended, default=0) > opened.log.number:
-        _go_on_above(opened)
+        go_on_above(opened)
     return opened
 
 
-def _go_on_above(opened: Bucket) -> None:
+def go_on_above(bucket: Bucket) -> None:
     """Write in a new segment: behind a torn tail, or above what a merge brought.
 
     Replay goes by number, so what is written behind a merge must lie above it.
-    Where the disk allows no new segment the bucket can be read all the same.
+    Where the disk allows no new segment the bucket can be read all the same, until it does.
     """
     try:
-        commit.switch(opened)
+        commit.switch(bucket)
     except StorageFailed as error:
-        opened.broken = str(error)
+        bucket.broken = bucket.broken or f"{error.facts.get('errno')}: {failing.NO_SEGMENT}"
 
 
 def _is_child(opened: Bucket) -> bool:

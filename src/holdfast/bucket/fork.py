@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from holdfast.bucket import commit, dividing
-from holdfast.bucket.birth import create, cut_view, read_through
+from holdfast.bucket.birth import create, cut_view, go_on_above, read_through, rebuild
 from holdfast.bucket.checkpoint import (
     CHECKPOINT,
     Pace,
@@ -216,10 +216,12 @@ def share_segments(parent: Bucket, birth: Birth, pace: Pace = no_pace) -> None:
             raise refused(parent.id, error) from error
 
 
-def take_over(child: Bucket, pace: Pace = no_pace) -> None:
+def take_over(child: Bucket, pace: Pace = no_pace, *, in_memory: bool = False) -> None:
     """End the borrowing: own segments, own view, and the parent forgets the range.
 
-    One at a time: whoever comes second finds it done.
+    One at a time: whoever comes second finds it done. The child borrows until the parent's view
+    is cut, so what fails before that is done again. ``in_memory``: no view is written, and the
+    parent's goes, too; both have their entries in memory until there is room for a checkpoint.
     """
     with child.absorbing:
         parent = child.lender
@@ -227,20 +229,43 @@ def take_over(child: Bucket, pace: Pace = no_pace) -> None:
             return
         birth = next(b for b in parent.births if b.child == child.id)
         share_segments(parent, birth, pace)
-        held = parent.state.frozen
-        while any(layer in parent.state.frozen for layer in held):
-            absorb_waiting(parent, pace)
-        with parent.absorbing:
-            if child.state.view is not child.view:  # else a crash came right behind it
-                _load_view(parent, child, pace)
-            with child.lock:
-                child.log.return_loans(birth.shared)
-                child.lender = None
-            cut_view(parent, pace)
-            parent.standing.add(child.id)
+        if in_memory:
+            _part_in_memory(parent, child, birth)
+        else:
+            _part(parent, child, birth, pace)
         confirm(parent, child.id)
     child.resolve_all(pace)
     parent.resolve_all(pace)
+
+
+def _part(parent: Bucket, child: Bucket, birth: Birth, pace: Pace) -> None:
+    """Give the child a view of its own, and take its rows out of the parent's."""
+    held = parent.state.frozen
+    while any(layer in parent.state.frozen for layer in held):
+        absorb_waiting(parent, pace)
+    with parent.absorbing:
+        if child.state.view is not child.view:  # else a crash came right behind it
+            _load_view(parent, child, pace)
+        cut_view(parent, pace)
+        _stand(parent, child, birth)
+
+
+def _part_in_memory(parent: Bucket, child: Bucket, birth: Birth) -> None:
+    """Derive both from their logs, the child first: until then it reads the parent's view."""
+    with parent.absorbing:
+        with commit.alone(child):
+            rebuild(child, in_memory=True)
+        with commit.alone(parent):
+            rebuild(parent, in_memory=True)
+        _stand(parent, child, birth)
+
+
+def _stand(parent: Bucket, child: Bucket, birth: Birth) -> None:
+    """Let a child read its own files from now on. Nothing here takes room."""
+    with child.lock:
+        child.log.return_loans(birth.shared)
+        child.lender = None
+    parent.standing.add(child.id)
 
 
 def _load_view(parent: Bucket, child: Bucket, pace: Pace) -> None:
@@ -397,9 +422,10 @@ def _take_in(left: Bucket, right: Bucket, taken: PursedMerge) -> None:
 def _go_on_above(left: Bucket) -> None:
     """Write on above what was taken in, and absorb it."""
     try:
-        commit.switch(left)  # what is written from now on must lie above what was adopted
-        checkpoint(left)
-    except (StorageFailed, OutcomeUnknown) as error:
+        go_on_above(left)  # what is written from now on must lie above what was adopted
+        with suppress(StorageFailed):  # a full disk: upkeep tries again
+            checkpoint(left)
+    except OutcomeUnknown as error:
         left.broken = left.broken or str(error)
 
 

@@ -22,8 +22,8 @@ GROWING: Final = (Store, Append)
 class Pressure:
     """Whether the disk is full, and what may still be written then.
 
-    ``relieve`` collects what is dead; whether that freed anything. Whoever runs
-    collections sets it.
+    ``relieve`` collects what is dead; whether that was not in vain, so that more may come of
+    it. Whoever runs collections sets it.
 
     Args:
         reserve: what is set aside.
@@ -37,12 +37,12 @@ class Pressure:
     def admit(self, bucket: Bucket, *, growing: bool) -> None:
         """Refuse growth while the disk is full: StorageFailed, nothing was written.
 
-        What is not growth is refused where even a collection made no room for it.
+        What is not growth is refused where collecting, as long as that gains any, made no room.
         """
         if self.ease(bucket):
             return
-        if not growing and not self._reserve.can_go_on(bucket.id):
-            self.relieve()
+        while not (growing or self._reserve.can_go_on(bucket.id)) and self.relieve():
+            pass
         if growing or not self._reserve.can_go_on(bucket.id):
             raise StorageFailed(bucket=bucket.id, errno=FULL, cause="the disk is full")
 

@@ -57,17 +57,13 @@ class Reclaim:
         done = Collected()
         self.failures = []
         if mode != "copying" and self._is_short():
-            while (made := self.squeeze.make_room()).segments and self._is_short():
-                done.add(made)
-            done.add(made)
+            done.add(self.squeeze.make_room())
+            while self.squeeze.gained and self._is_short():
+                done.add(self.squeeze.make_room())
             if self._is_short():
                 self.failures = [] if done.segments else self.squeeze.failures
                 return self._done(done)
-        buckets = list(self._placement.directory)
-        progress.total += len(buckets)
-        for bucket in buckets:
-            self._attempt(bucket, partial(self._collect, mode, done, pace))
-            progress.done += 1
+        self._collect_all(mode, done, pace, progress)
         if mode == "auto":
             self._keep_bound(done, pace)
         return self._done(done)
@@ -147,16 +143,31 @@ class Reclaim:
     def _look(self, pace: Pace, *, exact: bool) -> dict[str, Held]:
         return self._space.look(list(self._placement.directory), pace, exact=exact)
 
-    def _attempt(self, bucket: Bucket, work: Callable[[Bucket], None]) -> None:
-        """One bucket's failure is that bucket's: the others go on."""
+    def _attempt(self, bucket: Bucket, work: Callable[[Bucket], None]) -> bool:
+        """One bucket's failure is that bucket's: the others go on. Whether it did not fail."""
         if bucket.closed or bucket.broken:
-            return
+            return True
         try:
             work(bucket)
         except (OSError, HoldfastError) as error:
             self.failures.append(error)
+            return False
         finally:
             bucket.log.forget_blocks()
+        return True
+
+    def _collect_all(self, mode: str, done: Collected, pace: Pace, progress: Progress) -> None:
+        """Collect each bucket; who found no room has another turn where others made some."""
+        waiting = list(self._placement.directory)
+        progress.total += len(waiting)
+        while waiting:
+            self.failures, before, failed = [], done.segments, []
+            for bucket in waiting:
+                if self._attempt(bucket, partial(self._collect, mode, done, pace)):
+                    progress.done += 1
+                else:
+                    failed.append(bucket)
+            waiting = failed if done.segments > before else []
 
     # -- one bucket -----------------------------------------------------------------
 

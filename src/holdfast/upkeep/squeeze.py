@@ -4,6 +4,8 @@ A fork shares segments, and a file gives its space back when the last of its buc
 it. So a file is judged as a whole: what is alive of it in all its buckets has to fit into the
 reserve, and is moved by all of them, one file after the other. Where a view would have to
 absorb first, its bucket has the index in memory for a while: a view only takes room.
+So has a child whose split was not finished when the disk filled, and its parent: they hold
+what they share as long as one reads through the other's view, whatever is deleted.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from holdfast.bucket import collect as collector
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import checkpoint
 from holdfast.bucket.collect import Collected
+from holdfast.bucket.fork import finish_moves, take_over
 from holdfast.errors import HoldfastError, StorageFailed
 from holdfast.placement.placement import Placement
 from holdfast.upkeep.space import SegmentName
@@ -25,7 +28,7 @@ MARGIN_BYTES: Final = 4 << 10  # for what each log says of itself, and the page 
 GAIN_BYTES: Final = 2 << 10  # by a file that is worth moving
 OTHERS: Final = 8  # of it, that who deletes meanwhile may take
 MOVED: Final = 16  # files in one go, while somebody waits
-BORN: Final = 4  # children that get views of their own in one go, if nothing else gives room
+BORN: Final = 4  # children that stop reading through their parents in one go
 MEMORY_KEYS: Final = 100_000  # of a bucket whose index may be in memory while a disk is full
 
 
@@ -57,7 +60,10 @@ class File(NamedTuple):
 
 
 class Squeeze:
-    """Makes room in one store. ``failures`` tells what stopped the last time.
+    """Makes room in one store.
+
+    ``failures`` tells what stopped the last time; ``gained``, whether it was not in vain all the
+    same: then the next time may give room where that one did not.
 
     Args:
         placement: the buckets.
@@ -67,6 +73,7 @@ class Squeeze:
         self._placement = placement
         self._ground = placement.settings.ground
         self.failures: list[Exception] = []
+        self.gained = False
 
     def make_room(self) -> Collected:
         """Collect the files with least alive in them, each where that fits, through the reserve.
@@ -79,15 +86,34 @@ class Squeeze:
         reserve = self._placement.reserve
         reserve.lend()
         try:
+            born = self._finish_splits(buckets)
             self._collect(buckets, done)
-            born = [bucket for bucket in buckets if bucket.lender is not None]
-            if born and not done.segments:  # they take room, and hold all that they share
-                for bucket in born[:BORN]:
-                    self._attempt(bucket, partial(_bear, bucket))
-                self._collect(buckets, done)
         finally:
             reserve.keep_for_collectors()
+        self.gained = bool(born or done.segments)
         return done
+
+    def gains(self) -> bool:
+        """Make room; whether that was not in vain."""
+        self.make_room()
+        return self.gained
+
+    def _finish_splits(self, buckets: list[Bucket]) -> int:
+        """Let some children, and their parents, stand alone; how many do that did not."""
+        for bucket in buckets:
+            if bucket.standing or bucket.retired:
+                self._attempt(bucket, partial(self._finish_moves, bucket))
+        born = 0
+        for child in [bucket for bucket in buckets if bucket.lender is not None]:
+            if born == BORN:
+                break
+            self._attempt(child, partial(_bear, child))
+            born += child.lender is None
+        return born
+
+    def _finish_moves(self, bucket: Bucket) -> None:
+        with self._placement.changing:
+            finish_moves(bucket)
 
     def _collect(self, buckets: list[Bucket], done: Collected) -> None:
         for bucket in buckets:
@@ -149,11 +175,15 @@ class Squeeze:
 
 
 def _bear(child: Bucket) -> None:
-    """Give a child a view of its own, and where that fails its room back."""
+    """Let a child stand alone; where it gets a view that does not fit, give its room back."""
+    parent = child.lender
+    if parent is None:
+        return
+    keys = parent.view_tally.keys
     try:
-        child.finish_birth()
+        take_over(child, in_memory=keys <= MEMORY_KEYS)
     except StorageFailed:
-        if child.lender is not None:
+        if child.lender is not None and child.state.view is not child.view:
             child.view.shrink(blank=True)
         raise
 

@@ -388,20 +388,20 @@ class Upkeep:
                     self.failures.append(str(error))
 
     def make_room(self) -> bool:
-        """A disk is full: collect what is dead, through the reserve; whether that freed any."""
+        """A disk is full: collect what is dead, through the reserve; whether that gained any."""
         now = self._clock.monotonic_ns()
         if self._making_room or now < self._next_room_ns:
             return False
         with self._called_upon():
             self._making_room = True
             try:
-                freed = self._reclaim.squeeze.make_room().segments
+                gained = self._reclaim.squeeze.gains()
             finally:
                 self._making_room = False
-        self._next_room_ns = 0 if freed else self._clock.monotonic_ns() + SECOND_NS
+        self._next_room_ns = 0 if gained else self._clock.monotonic_ns() + SECOND_NS
         for error in self._reclaim.squeeze.failures:
             self._note(error)
-        return freed > 0
+        return gained
 
     # -- on demand ------------------------------------------------------------------------
 

@@ -11,8 +11,10 @@ from shutil import which
 
 import pytest
 
+from holdfast.bucket import commit, fork
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import StorageFailed
+from holdfast.placement.choose import middle
 from holdfast.store.namespace import Namespace
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock
@@ -110,6 +112,69 @@ def test_deletes_that_fall_into_many_buckets_go_on(order: str) -> None:
         hold_contents(ns, model)
         ns.put("more", VALUE)
         assert store.check().ok
+
+
+def test_splits_that_are_not_finished_keep_no_delete_from_being_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A child reads through its parent, both hold what they share, and no view finds room."""
+    disk = FullDisk(MemoryDisk(), 1 << 30)
+    with in_memory(disk, sync="always") as (store, clock):
+        ns, placement = store.namespace("acme"), store.placement
+        keys = [f"k{number:05d}" for number in Random(1).sample(range(100_000), 1_000)]
+        for key in keys:
+            ns.put(key, VALUE)
+        tick_on(store, clock, 2)
+        for bucket in list(placement.directory):
+            start = middle(bucket)
+            assert start is not None
+            fork.split(bucket, placement.new_id(), start, placement.directory.add)
+        assert {bucket.doing() for bucket in placement.directory} == {"splitting", "borrowing"}
+        room_for(store, disk, len(placement.directory) << 10)
+        with monkeypatch.context() as patch:
+            patch.setattr(fork, "_load_view", find_no_room)
+            for key in Random(2).sample(keys, len(keys)):
+                ns.delete(key)
+        assert store.collect().bytes_freed > 1_000 * len(VALUE) // 2
+        hold_contents(ns, {})
+        ns.put("more", VALUE)
+        hold_contents(ns, {"more": VALUE})
+        assert store.check().ok
+
+
+@pytest.mark.parametrize("step", ["log", "view"])
+def test_a_merge_that_finds_no_room_goes_on(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Once it is decided: a segment that is begun when there is room, a view that waits for it."""
+    with in_memory(sync="always") as (store, clock):
+        ns = store.namespace("acme")
+        model = {f"k{number:05d}": VALUE for number in range(200)}
+        ns.put_many(list(model.items()))
+        tick_on(store, clock, 2)
+        for key in list(model)[10:]:
+            ns.delete(key)
+            del model[key]
+        left, right, *_ = store.placement.directory
+        switch = commit.switch
+        with monkeypatch.context() as patch:
+            if step == "view":
+                patch.setattr(fork, "checkpoint", find_no_room)
+            else:
+                fails = lambda bucket: (find_no_room if bucket is left else switch)(bucket)  # noqa: E731
+                patch.setattr(commit, "switch", fails)
+            assert fork.merge(left, right)
+        store.placement.directory.remove(right)
+        assert bool(left.broken) is (step == "log")
+        tick_on(store, clock, 2)
+        for key in list(model):
+            ns.put(key, b"new")
+            model[key] = b"new"
+        hold_contents(ns, model)
+        assert store.check().ok
+
+
+def find_no_room(*_: object) -> None:
+    """What a view says of a full disk."""
+    raise StorageFailed(errno="ENOSPC", cause="DiskError")
 
 
 SMALL_DISK = """
