@@ -324,7 +324,9 @@ def rebuild(opened: Bucket, found: Recovered | None = None, *, in_memory: bool =
         in_memory: leave the view blank and its room on the disk to others.
     """
     log = opened.log
-    fresh = State(MemoryView())  # with nothing below it until the view is cleared
+    blank = _is_blank(opened.view)
+    # With nothing below it until the view is cleared; where that fails the next checkpoint does.
+    fresh = State(opened.view if blank else MemoryView())
     special = 0
     sources: list[Iterable[Row]] = [
         replay.segment_rows(log, number) for number in sorted(log.ended)
@@ -337,8 +339,6 @@ def rebuild(opened: Bucket, found: Recovered | None = None, *, in_memory: bool =
             if opened.start <= key < opened.stop:
                 special += _fold_key(opened, fresh, key, listed)
     opened.begin_anew(fresh, special)
-    # Where it cannot be cleared it is no part of the state, and the next checkpoint clears it.
-    blank = _is_blank(opened.view)
     if in_memory:
         opened.view.shrink(blank=True)
     elif not blank:

@@ -369,7 +369,7 @@ def _swallow(left: Bucket, right: Bucket) -> None:
     except BaseException:  # what either took from now on would be lost
         left.broken = right.broken = UNMERGED
         raise
-    _go_on_above(left)
+    _write_on(left)
 
 
 def _decide_merge(
@@ -419,7 +419,7 @@ def _take_in(left: Bucket, right: Bucket, taken: PursedMerge) -> None:
     left.opened_version = min(left.opened_version, right.opened_version)
 
 
-def _go_on_above(left: Bucket) -> None:
+def _write_on(left: Bucket) -> None:
     """Write on above what was taken in, and absorb it."""
     try:
         go_on_above(left)  # what is written from now on must lie above what was adopted
