@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 import holdfast
 from holdfast.client import calls
 from holdfast.client.async_store import AsyncRemoteNamespace, AsyncRemoteStore
+from holdfast.client.files import RemoteReader
 from holdfast.client.store import RemoteNamespace, RemoteStore
 from holdfast.errors import (
     Busy,
@@ -308,6 +309,19 @@ def test_a_large_file_is_written_and_read_a_piece_at_a_time(house: House) -> Non
         assert file.read(10) == value[5 * MIB - 3 : 5 * MIB + 7]
         file.seek(0)
         assert b"".join(iter(lambda: file.read(777_777), b"")) == value
+
+
+def test_lines_of_a_file(house: House) -> None:
+    lines = [b"%d " % number + b"-" * (number * 97) + b"\n" for number in range(400)]
+    house.ns.put("a", b"".join(lines))
+    with house.ns.open("a") as file:
+        assert isinstance(file, RemoteReader)
+        assert file.readline() + file.readline() == lines[0] + lines[1]
+        assert file.tell() == len(lines[0] + lines[1])
+        assert list(file) == lines[2:]
+    for call in (file.peek, file.tell, file.read, lambda: file.seek(0)):
+        with pytest.raises(Closed):
+            call()
 
 
 def test_a_large_file_that_is_replaced_is_never_a_mixture(house: House) -> None:

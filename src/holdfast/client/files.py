@@ -11,7 +11,7 @@ from holdfast.client.sync import Sender, Upload
 from holdfast.errors import Changed, Closed, InvalidValue, NotFound, VersionMismatch
 from holdfast.limits import MIB, VALUE_RECORD_BYTES
 from holdfast.operations import StoreOptions
-from holdfast.request.streams import ObjectWriter, sought
+from holdfast.request.streams import PEEK_BYTES, ObjectWriter, sought
 
 WINDOW_BYTES: Final = 4 * MIB
 
@@ -99,18 +99,34 @@ class RemoteReader(io.RawIOBase):
 
     def readinto(self, buffer: object) -> int:
         """Fill a buffer from here; how many bytes, 0 at the end."""
+        self._require_open()
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
         piece = self._sender.run(self._reading.read(len(view)))
         view[: len(piece)] = piece
         return len(piece)
 
+    def peek(self, size: int = 1) -> bytes:
+        """Some bytes from here, none at the end; the place stays. What ``readline`` looks into."""
+        del size
+        self._require_open()
+        at = self._reading.at
+        piece = self._sender.run(self._reading.read(PEEK_BYTES))
+        self._reading.at = at
+        return piece
+
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go elsewhere; where that is."""
+        self._require_open()
         return self._reading.seek(offset, whence)
 
     def tell(self) -> int:
         """Where the next read begins."""
+        self._require_open()
         return self._reading.at
+
+    def _require_open(self) -> None:
+        if self.closed:
+            raise Closed(what="file")
 
 
 class RemotePieces:

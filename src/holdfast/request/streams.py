@@ -12,6 +12,8 @@ from holdfast.log.entry import Entry
 from holdfast.request.corridor import Corridor
 from holdfast.request.large import PART_BYTES, pieces
 
+PEEK_BYTES = 8 << 10  # that a line is looked for in: as much as files of Python buffer
+
 
 class Pieces(Protocol):
     """Takes an object's bytes as they come; who makes an object of them."""
@@ -176,6 +178,16 @@ class ObjectReader(io.RawIOBase):
         view[: len(piece)] = piece
         self._at += len(piece)
         return len(piece)
+
+    def peek(self, size: int = 1) -> bytes:
+        """Some bytes from here, none at the end; the place stays. What ``readline`` looks into."""
+        del size
+        self._require_open()
+        if self._at >= self._size:
+            return b""
+        begin, data = self._around()
+        place = self._at - begin
+        return data[place : place + PEEK_BYTES]
 
     def _around(self) -> tuple[int, bytes]:
         """The bytes around the place to read, and where they begin."""

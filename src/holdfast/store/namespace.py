@@ -248,7 +248,7 @@ class Namespace(Loading, Metered, Pricing, Proving, Searching, Sharing):
         """Store many objects; those of one bucket commit together.
 
         Args:
-            pairs: of key and value, or a mapping.
+            pairs: of key and value, or a mapping; at most 10,000, and 64 MiB of values.
             atomic: all or nothing; CrossBucket where the keys lie in two buckets.
             **options: as for ``put``, for each of them.
 
