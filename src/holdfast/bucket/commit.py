@@ -235,17 +235,24 @@ def _wake(heir: Lock | None) -> None:
 
 def _heir(bucket: Bucket) -> Lock | None:
     """Who leads next: whoever asked to be alone, then the next group's first waiter."""
-    following = bucket.gathering
-    heir = None
-    if bucket.barriers:
-        heir = bucket.barriers.pop(0)
-    elif following is not None and following.waiters:
-        heir = following.waiters.pop(0)
+    following, heir = bucket.gathering, None
+    # Nothing is called from here on: who is interrupted has handed the lead on, or has not.
+    line = bucket.barriers or (following.waiters if following is not None else None)
+    if line:
+        heir = line[0]
+        del line[0]
     bucket.leading = heir is not None
     return heir
 
 
-def _take_the_lead(bucket: Bucket) -> None:
+class _Turn:
+    """Whether somebody who wants to be alone leads, and whom he made his heir."""
+
+    leads = False
+    heir: Lock | None = None
+
+
+def _take_the_lead(bucket: Bucket, turn: _Turn) -> None:
     """Lead as soon as whoever does now is done."""
     with bucket.lock:
         gate = None
@@ -254,9 +261,10 @@ def _take_the_lead(bucket: Bucket) -> None:
             gate.acquire()
             bucket.barriers.append(gate)
         else:
-            bucket.leading = True
+            bucket.leading = turn.leads = True
     if gate is not None:
         _wait(bucket, gate)
+        turn.leads = True
 
 
 def _wait(bucket: Bucket, gate: Lock) -> None:
@@ -270,35 +278,52 @@ def _wait(bucket: Bucket, gate: Lock) -> None:
         raise
 
 
+def _step_down(bucket: Bucket, turn: _Turn, group: Gathering | None = None) -> None:
+    """Hand the lead on, and let go who waits for a group that is settled; done twice, it is once.
+
+    So whoever is interrupted meanwhile does it again.
+    """
+    with bucket.lock:
+        if turn.leads:
+            turn.heir, turn.leads = _heir(bucket), False
+    settled = group.waiters if group is not None and group.settled else ()
+    for gate in (turn.heir, *settled):
+        if gate is not None and gate.locked():
+            gate.release()
+
+
 @contextmanager
 def beside(bucket: Bucket) -> Iterator[None]:
     """Keep others from being ``alone``, and no writer from writing. For interval and never."""
-    _take_the_lead(bucket)
+    turn = _Turn()
     try:
+        _take_the_lead(bucket, turn)
         yield
     finally:
-        with bucket.lock:
-            heir = _heir(bucket)
-        _wake(heir)
+        try:
+            _step_down(bucket, turn)
+        except BaseException:
+            _step_down(bucket, turn)
+            raise
 
 
 @contextmanager
 def alone(bucket: Bucket) -> Iterator[None]:
     """Hold the bucket with nothing in flight and nothing pending: for splits and merges."""
-    _take_the_lead(bucket)
-    group = None
-    bucket.lock.acquire()
+    turn, group = _Turn(), None
     try:
-        group = bucket.gathering
-        if group is not None:
-            _lead_in_place(bucket, group)
-        yield
+        _take_the_lead(bucket, turn)
+        with bucket.lock:
+            group = bucket.gathering
+            if group is not None:
+                _lead_in_place(bucket, group)
+            yield
     finally:
-        heir = _heir(bucket)
-        bucket.lock.release()
-        for waiter in group.waiters if group is not None else ():
-            waiter.release()
-        _wake(heir)
+        try:
+            _step_down(bucket, turn, group)
+        except BaseException:
+            _step_down(bucket, turn, group)
+            raise
 
 
 def _lead_in_place(bucket: Bucket, group: Gathering) -> None:
