@@ -8,6 +8,8 @@ import ipaddress
 import os
 import socket
 import ssl
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 
 from holdfast.errors import InvalidValue, Unauthenticated
@@ -20,13 +22,28 @@ OWNER_ONLY = 0o600
 
 
 @dataclass(frozen=True)
+class Name:
+    """The file that a Unix socket is found by, as it was made: another may lie there later."""
+
+    path: str
+    device: int
+    inode: int
+
+    def remove(self) -> None:
+        """Remove the file, unless it is somebody else's by now."""
+        with suppress(FileNotFoundError):
+            if _named(self.path) == self:
+                os.unlink(self.path)  # noqa: PTH108 - plain paths
+
+
+@dataclass(frozen=True)
 class Listener:
-    """A bound socket, the TLS that it speaks, and its URL."""
+    """A bound socket, the TLS that it speaks, and its URL; of a Unix socket, its name."""
 
     socket: socket.socket
     tls: ssl.SSLContext | None
     url: str
-    path: str | None = None
+    name: Name | None = None
     backlog: int = BACKLOG
 
     def renew(self, settings: Settings) -> None:
@@ -41,8 +58,8 @@ class Listener:
     def close(self) -> None:
         """Let go of the socket, and of its name."""
         self.socket.close()
-        if self.path is not None and os.path.exists(self.path):  # noqa: PTH110 - plain paths
-            os.unlink(self.path)  # noqa: PTH108
+        if self.name is not None:
+            self.name.remove()
 
 
 def bind(settings: Settings) -> list[Listener]:
@@ -61,6 +78,9 @@ def bind(settings: Settings) -> list[Listener]:
         return listeners
     try:
         return [*listeners, _unix(settings.unix_socket)]
+    except InvalidValue:
+        listeners[0].close()
+        raise
     except OSError as error:
         listeners[0].close()
         reason = error.strerror or str(error)
@@ -154,14 +174,31 @@ def _unix(path: str) -> Listener:
             made.bind(path)
         finally:
             os.umask(mask)
-    except OSError:
+        return Listener(made, None, f"unix:{path}", _named(path))
+    except (OSError, InvalidValue):
         made.close()
         raise
-    return Listener(made, None, f"unix:{path}", path)
+
+
+def _named(path: str) -> Name:
+    found = os.lstat(path)
+    return Name(path, found.st_dev, found.st_ino)
 
 
 def _forget_dead(path: str) -> None:
-    """Remove the name of a socket that nobody listens on any more."""
+    """Remove the name of a socket that nobody listens on any more.
+
+    Nobody listens on a file of another kind either: that one stays.
+
+    Raises:
+        InvalidValue: something else than a socket lies there.
+    """
+    try:
+        kind = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(kind):
+        raise InvalidValue(argument="unix_socket", reason="there, and no socket", path=path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(path)

@@ -78,6 +78,40 @@ def test_what_the_system_refuses_is_named(tmp_path: Path) -> None:
         assert caught.value.facts["argument"] == argument
 
 
+def test_a_file_that_is_no_socket_stays(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    (tmp_path / "linked").symlink_to(notes)
+    (tmp_path / "folder").mkdir()
+    for name in ("notes.txt", "linked", "folder"):
+        with pytest.raises(InvalidValue) as caught:
+            bind(Settings(port=0, unix_socket=str(tmp_path / name)))
+        assert caught.value.facts["argument"] == "unix_socket"
+        assert caught.value.facts["reason"] == "there, and no socket"
+    assert notes.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "linked", "notes.txt"]
+
+
+def test_a_socket_that_nobody_listens_on_any_more_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    for listener in bind(Settings(port=0, unix_socket=str(path))):
+        assert path.is_socket()
+        listener.close()
+    assert not path.exists()
+
+
+def test_a_server_that_ends_leaves_what_another_put_at_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    listeners = bind(Settings(port=0, unix_socket=str(path)))
+    (tmp_path / "another").write_text("mine")
+    (tmp_path / "another").rename(path)
+    for listener in listeners:
+        listener.close()
+    assert path.read_text() == "mine"
+
+
 def test_a_worker_speaks_tls_where_it_was_asked_for(tmp_path: Path) -> None:
     cert, key = certificate(tmp_path, "a")
     settings = Settings(tls_cert=cert, tls_key=key)
