@@ -7,9 +7,10 @@ error, so a pipe carries results only.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import IO, BinaryIO
 
@@ -81,7 +82,7 @@ class Output:
         code, message, facts = _told(error)
         if self.as_json:
             document = {"error": code, "message": message, **facts}
-            sys.stderr.write(to_json(document, sys.stderr) + "\n")
+            sys.stderr.write(to_json(document, sys.stderr, default=_told_fact) + "\n")
             return
         plain = {name: fact for name, fact in facts.items() if not isinstance(fact, list)}
         sys.stderr.write(f"holdfast: {message}{_fact_text(plain)}\n")
@@ -158,13 +159,36 @@ def counted(amount: int, noun: str) -> str:
     return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
 
 
-def to_json(value: object, stream: IO[str] | None = None) -> str:
-    """``value`` as one line of JSON; structs by field, unknown kinds by their text.
+def _plain(value: object) -> object:
+    """What JSON has no word for, by its fields or as text; TypeError for a kind not known here.
+
+    The text of any object would be a document too, of which a program learns nothing.
+    """
+    if isinstance(value, msgspec.Struct):
+        return {name: getattr(value, name) for name in value.__struct_fields__}
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, (bytes, bytearray)):
+        return repr(value)
+    kind = type(value).__name__
+    message = f"no JSON is known for {kind}"
+    raise TypeError(message)
+
+
+def to_json(
+    value: object,
+    stream: IO[str] | None = None,
+    *,
+    default: Callable[[object], object] = _plain,
+) -> str:
+    """``value`` as one line of JSON; ``default`` says what it has no word for in words it has.
 
     Other scripts than ASCII stay readable where ``stream`` can carry them.
     """
     encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("_", "-")
-    return json.dumps(value, ensure_ascii=encoding not in {"utf-8", "utf8"}, default=_plain)
+    return json.dumps(value, ensure_ascii=encoding not in {"utf-8", "utf8"}, default=default)
 
 
 def shown(name: str) -> str:
@@ -246,9 +270,9 @@ def _many(facts: dict[str, object]) -> Iterator[str]:
             yield ": ".join(shown(str(part)) for part in told)
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, msgspec.Struct):
-        return {name: getattr(value, name) for name in value.__struct_fields__}
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    return repr(value) if isinstance(value, (bytes, bytearray)) else str(value)
+def _told_fact(fact: object) -> object:
+    """As ``_plain``, and any other fact by its text: an error is told whatever it carries."""
+    try:
+        return _plain(fact)
+    except TypeError:
+        return str(fact)

@@ -2,10 +2,20 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 
-from holdfast.cli.output import counted, edge_text, shown, size_text, time_text, to_json
+from holdfast.cli.output import (
+    Output,
+    counted,
+    edge_text,
+    shown,
+    size_text,
+    time_text,
+    to_json,
+)
+from holdfast.errors import InvalidValue
 from holdfast.values import Problem
 
 
@@ -70,3 +80,13 @@ def test_json_takes_structs_and_bytes() -> None:
         "id": "b'\\xff'",
         "names": ["a", "b"],
     }
+
+
+def test_json_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(TypeError):
+        to_json({"path": Path("data")})
+
+
+def test_an_error_is_told_whatever_it_carries(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(as_json=True).error(InvalidValue(argument="path", path=Path("data")))
+    assert json.loads(capsys.readouterr().err)["path"] == "data"
