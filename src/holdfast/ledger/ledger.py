@@ -185,8 +185,8 @@ class Ledger:
         wanted = Rule(
             account=account, threshold=threshold, amount=amount, per_day=per_day, parent=parent
         )
-        self.commit(lambda _: [wanted])
-        return wanted
+        made = self.commit(lambda _: [wanted])[0]  # with its number and time
+        return made if isinstance(made, Rule) else wanted
 
     def price(self, account: str, tariff: str, version: int, terms: Terms) -> None:
         """An account is charged by these terms from now on."""

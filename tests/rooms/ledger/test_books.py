@@ -248,6 +248,14 @@ def test_rules_draw_parents_first_and_no_more_than_a_day_allows() -> None:
     assert [one.target for one in ledger.top_up()] == ["acme", "tenant"]
 
 
+def test_what_a_rule_answers_is_what_the_books_have() -> None:
+    ledger, _, _ = a_ledger()
+    ledger.deposit("reserve", 100, "r")
+    made = ledger.rule("tenant", 10, 30, per_day=5, parent="reserve")
+    assert made.number == 2
+    assert made == list(ledger.history())[-1] == ledger.account("tenant").rule
+
+
 def test_an_empty_reserve_draws_nothing_until_it_is_filled() -> None:
     ledger, _, _ = a_ledger()
     ledger.rule("acme", 5, 10, per_day=2, parent="reserve")

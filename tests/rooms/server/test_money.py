@@ -126,7 +126,8 @@ def test_a_client_asks_as_the_store_is_asked(serve: Serve, store: Store) -> None
         paid = remote.accounts.deposit("reserve", 10**30, "bank")
         assert [paid] == store.accounts.entries("reserve")
         remote.accounts.transfer("reserve", "acme", 5, "welcome")
-        remote.accounts.rule("acme", 3, 4, 2)
+        ruled = remote.accounts.rule("acme", 3, 4, 2)
+        assert ruled == store.accounts.entries("acme")[-1]
         assert remote.accounts.balance("acme") == 5
         assert remote.accounts.names() == ["acme", "reserve"]
         assert remote.accounts.entries("acme") == store.accounts.entries("acme")
