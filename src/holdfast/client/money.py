@@ -13,6 +13,7 @@ from holdfast.client.line import Line
 from holdfast.client.reading import read
 from holdfast.errors import Corrupt, InvalidValue, Unavailable
 from holdfast.ledger import entries
+from holdfast.ledger.books import account_name
 from holdfast.ledger.entries import Entry
 from holdfast.metering.quote import Asked, asked
 from holdfast.metering.tariffs import Tariff, compiled
@@ -250,8 +251,14 @@ class MoneyCalls:
         Raises:
             BalanceEmpty: the source has less than that. InvalidValue: as of ``deposit``.
         """
-        told = {"target": target, "atto": str(atto), "reference": reference}
-        return (yield from self._entry(_write("POST", f"{_account(source)}/transfers", told)))
+        told = {
+            "target": account_name(target, "target"),
+            "atto": str(atto),
+            "reference": reference,
+        }
+        return (
+            yield from self._entry(_write("POST", f"{_account(source, 'source')}/transfers", told))
+        )
 
     def rule(
         self,
@@ -267,7 +274,7 @@ class MoneyCalls:
             "threshold": str(threshold),
             "amount": str(amount),
             "per_day": per_day,
-            "parent": parent,
+            "parent": account_name(parent, "parent"),
         }
         return (yield from self._entry(_write("PUT", f"{_account(account)}/rule", told)))
 
@@ -295,8 +302,8 @@ class _Standing(msgspec.Struct):
     funds: str
 
 
-def _account(name: str) -> str:
-    return f"/v1/accounts/{encode_key(name)}"
+def _account(name: str, argument: str = "account") -> str:
+    return f"/v1/accounts/{encode_key(account_name(name, argument))}"
 
 
 def _write(method: str, target: str, told: dict[str, Any]) -> Ask:

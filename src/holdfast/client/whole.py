@@ -117,7 +117,9 @@ class StoreCalls:
         self, path: str | os.PathLike[str], *, progress: Progress | None = None
     ) -> Work[None]:
         """Copy the store, as it is at one moment, into a folder of the server's machine."""
-        body = encode({"path": os.fspath(path)})
+        name = arguments.path(path)
+        arguments.text(name, "path")  # as JSON carries it
+        body = encode({"path": name})
         ask = Ask("POST", "/v1/backup", {"content-type": JSON}, body)
         yield from self._long(ask, progress)
 

@@ -41,6 +41,13 @@ DAY_NS: Final = 86_400_000_000_000
 Pending = tuple[int, int]
 
 
+def account_name(account: object, argument: str = "account") -> str:
+    """What may name an account, as a caller hands it in; InvalidValue where it cannot."""
+    if not isinstance(account, str) or ACCOUNT.fullmatch(account) is None:
+        raise InvalidValue(argument=argument, reason="1 to 128 of [A-Za-z0-9._-]")
+    return account
+
+
 class Account(msgspec.Struct, frozen=True):
     """One account: its four places, in 10^-18 USD, and its chain.
 

@@ -16,7 +16,7 @@ from holdfast.access.records import NEW
 from holdfast.errors import BalanceEmpty, Corrupt, Exists, InvalidValue, NotFound
 from holdfast.identity.keys import signing_key
 from holdfast.ledger import entries, statement
-from holdfast.ledger.books import ACCOUNT, RESERVE, Account
+from holdfast.ledger.books import RESERVE, Account, account_name
 from holdfast.ledger.entries import Deposit, Entry, Rule, Transfer
 from holdfast.ledger.ledger import Ledger
 from holdfast.limits import ATTO, VALUE_RECORD_BYTES
@@ -197,7 +197,7 @@ class Accounts:
         Raises:
             InvalidValue: an argument is wrong, or the reference was used for something else.
         """
-        return self.ledger.deposit(_name(account), _atto(atto), _text(reference))
+        return self.ledger.deposit(account_name(account), _atto(atto), _text(reference))
 
     def transfer(self, source: str, target: str, atto: int, reference: str) -> Transfer:
         """Move money from one account to another, once for a reference.
@@ -205,7 +205,7 @@ class Accounts:
         Raises:
             BalanceEmpty: the source has less than that. InvalidValue: as of ``deposit``.
         """
-        names = (_name(source, "source"), _name(target, "target"))
+        names = (account_name(source, "source"), account_name(target, "target"))
         try:
             return self.ledger.transfer(*names, _atto(atto), _text(reference))
         except BalanceEmpty:
@@ -230,12 +230,12 @@ class Accounts:
         numbers = (_atto(threshold, "threshold"), _atto(amount, "amount"))
         often = _atto(per_day, "per_day")
         return self.ledger.rule(
-            _name(account), *numbers, per_day=often, parent=_name(parent, "parent")
+            account_name(account), *numbers, per_day=often, parent=account_name(parent, "parent")
         )
 
     def balance(self, account: str) -> int:
         """What an account can spend, in 10^-18 USD: with what its buckets hold."""
-        self._store.meters.bring(_name(account))
+        self._store.meters.bring(account_name(account))
         return self.ledger.account(account).funds
 
     def get(self, account: str) -> Account:
@@ -244,7 +244,7 @@ class Accounts:
         Raises:
             NotFound: no entry names it.
         """
-        self._store.meters.bring(_name(account))
+        self._store.meters.bring(account_name(account))
         found = self.ledger.books().accounts.get(account)
         if found is None:
             raise NotFound(account=account)
@@ -256,14 +256,14 @@ class Accounts:
 
     def entries(self, account: str) -> list[Entry]:
         """Every entry of an account, the first one first; all that it was charged is in them."""
-        name = _name(account)
+        name = account_name(account)
         self._store.meters.bring(name)
         return [entry for entry in self.ledger.history() if name in entries.owners(entry)]
 
     def statement(self, account: str, start_ns: int, stop_ns: int) -> bytes:
         """As ``Store.statement``."""
         store = self._store
-        name = _name(account)
+        name = account_name(account)
         begin, end = _atto(start_ns, "start_ns"), _atto(stop_ns, "stop_ns")
         if end < begin:
             raise InvalidValue(argument="stop_ns", reason="not before start_ns")
@@ -279,12 +279,6 @@ class Accounts:
             made_ns=made_ns,
         )
         return statement.sign(drawn, signing_key(store.disk, store.path, store.entropy).private)
-
-
-def _name(account: object, argument: str = "account") -> str:
-    if not isinstance(account, str) or ACCOUNT.fullmatch(account) is None:
-        raise InvalidValue(argument=argument, reason="1 to 128 of [A-Za-z0-9._-]")
-    return account
 
 
 def _text(reference: object) -> str:

@@ -21,7 +21,7 @@ from holdfast.operations import StoreOptions
 from holdfast.request.arguments import content_type, life_ns, tags
 from holdfast.request.arguments import index as searched
 from holdfast.values import Receipt, Stat
-from holdfast.wire.headers import json_of, json_text
+from holdfast.wire.headers import json_of, json_text, travelling
 from holdfast.wire.problems import error_of, problem_of, unreadable
 from holdfast.wire.values import ConsumerId, consumer_ids, fitting, told_ids
 
@@ -173,13 +173,18 @@ def _check_consumers(given: Arguments, index: int) -> None:
 
 
 def arguments_of(options: StoreOptions) -> dict[str, Argument]:
-    """The arguments of a ``store`` that ask for these options."""
+    """The arguments of a ``store`` that ask for these options.
+
+    Raises:
+        InvalidValue: one of them cannot travel.
+    """
+    version, fence = travelling(options)
     told: dict[str, Argument] = {
         "ttl_ns": options.ttl_ns,
         "keep_ttl": options.keep_ttl,
         "if_absent": options.if_absent,
-        "if_version": options.if_version,
-        "fence": options.fence,
+        "if_version": version,
+        "fence": fence,
         "permanent": options.permanent,
         "content_type": options.content_type,
         "index": None if options.index is None else json_text(options.index),

@@ -16,7 +16,8 @@ from holdfast.bucket.rows import decode_id, encode_ids
 from holdfast.errors import InvalidExpiry, InvalidValue
 from holdfast.limits import SECOND_NS
 from holdfast.operations import StoreOptions
-from holdfast.request.arguments import content_type, duration_ns, index, life_ns, tags
+from holdfast.request.arguments import content_type, duration_ns, index, life_ns, outside, tags
+from holdfast.wire.problems import INT_MOST
 from holdfast.wire.values import consumer_ids, decode, told_ids
 
 TTL, KEEP_TTL = "holdfast-ttl", "holdfast-keep-ttl"
@@ -49,16 +50,20 @@ class Numbered(msgspec.Struct, frozen=True):
 def headers_of(options: StoreOptions) -> dict[str, str]:
     """The headers that ask for these options.
 
+    Raises:
+        InvalidValue: no header can carry one of them.
+
     Example:
         >>> headers_of(StoreOptions(ttl_ns=1_500_000_000, if_version=7))
         {'holdfast-ttl': '1.5', 'if-match': '"7"'}
     """
+    version, fence = travelling(options)
     asked = {
         TTL: None if options.ttl_ns is None else seconds_text(options.ttl_ns),
         KEEP_TTL: "true" if options.keep_ttl else None,
         IF_NONE_MATCH: "*" if options.if_absent else None,
-        IF_MATCH: None if options.if_version is None else f'"{options.if_version}"',
-        FENCE: None if options.fence is None else str(options.fence),
+        IF_MATCH: None if version is None else f'"{version}"',
+        FENCE: None if fence is None else str(fence),
         CONSUMERS: None if options.consumers is None else _list_of(options.consumers),
         PERMANENT: "true" if options.permanent else None,
         CONTENT_TYPE: _header_text(options.content_type),
@@ -207,7 +212,28 @@ def version_of(headers: Mapping[str, str], name: str) -> int | None:
     found = ETAG.fullmatch(text)
     if found is None:
         raise InvalidValue(argument=name, reason='not a version in quotes, as "7"')
-    return int(found[1])
+    return _in_64_bits(found[1], name)
+
+
+def _in_64_bits(digits: str, name: str) -> int:
+    """What digits say: no version and no fence has more, and a refusal could not be kept."""
+    number = int(digits)
+    if number > INT_MOST:
+        raise outside(name)
+    return number
+
+
+def travelling(options: StoreOptions) -> tuple[int | None, int | None]:
+    """The version and the fence that a put asks for, as they travel: 0 to 2^64 - 1, or None.
+
+    Raises:
+        InvalidValue: one is no such number; none was ever given.
+    """
+    numbers = (options.if_version, options.fence)
+    for name, number in zip(("if_version", "fence"), numbers, strict=True):
+        if number is not None and not 0 <= number <= INT_MOST:
+            raise outside(name)
+    return numbers
 
 
 def range_text(start: int, stop: int) -> str:
@@ -257,7 +283,7 @@ def _integer(headers: Mapping[str, str], name: str) -> int | None:
         return None
     if not INTEGER.fullmatch(text):
         raise InvalidValue(argument=name, reason="not an integer")
-    return int(text)
+    return _in_64_bits(text, name)
 
 
 def _flag(headers: Mapping[str, str], name: str) -> bool:

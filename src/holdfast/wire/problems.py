@@ -148,8 +148,9 @@ def error_of(problem: Mapping[str, object]) -> HoldfastError:
         facts |= {name: problem[name] for name in ("code", "title", "status") if name in problem}
     if kind is Moved:
         facts["place"] = _place(facts.get("place"))
-    error = kind()
-    error.facts = facts  # not as keywords: a fact of a stranger may be called "self"
+    # The facts choose some messages; a stranger's may be called "self", which no keyword can be.
+    error = kind(**{name: fact for name, fact in facts.items() if name != "self"})
+    error.facts = facts
     return error
 
 

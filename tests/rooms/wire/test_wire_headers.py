@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -174,3 +175,20 @@ def test_timeouts_and_versions() -> None:
         timeout_ns({"holdfast-timeout": "soon"})
     assert version_of({"if-match": '"12"'}, "if-match") == 12
     assert version_of({}, "if-match") is None
+
+
+@pytest.mark.parametrize("name", ["if_version", "fence"])
+@pytest.mark.parametrize("number", [-1, 1 << 64, 1 << 70])
+def test_a_number_that_no_version_has_is_refused_by_its_argument(name: str, number: int) -> None:
+    with pytest.raises(InvalidValue) as refused:
+        headers_of(msgspec.structs.replace(StoreOptions(), **{name: number}))
+    assert refused.value.facts == {"argument": name, "reason": "out of range"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("if-match", f'"{1 << 64}"'), ("holdfast-fence", f"{1 << 64}")]
+)
+def test_a_header_of_more_than_64_bits_is_refused(name: str, text: str) -> None:
+    with pytest.raises(InvalidValue) as refused:
+        options_of({name: text})
+    assert refused.value.facts == {"argument": name, "reason": "out of range"}
