@@ -77,7 +77,7 @@ def public_key(key: object) -> PublicKey:
         return key
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES:
         return key
-    raise InvalidValue(argument="public_key")
+    raise InvalidValue(argument="public_key", reason="no key, or of a kind that signs nothing here")
 
 
 @lru_cache(maxsize=KNOWN)
@@ -89,7 +89,8 @@ def _read_key(key: bytes) -> object:
         pem = key.lstrip().startswith(b"-----")
         return load_pem_public_key(key) if pem else load_der_public_key(key)
     except (ValueError, UnsupportedAlgorithm):
-        raise InvalidValue(argument="public_key") from None
+        reason = "neither PEM, nor DER, nor the 32 bytes of Ed25519"
+        raise InvalidValue(argument="public_key", reason=reason) from None
 
 
 def key_bytes(key: PublicKey) -> bytes:

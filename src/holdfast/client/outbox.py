@@ -29,7 +29,7 @@ from crc32c import crc32c
 
 from holdfast.client.box import Box, Queued
 from holdfast.engines.whole import sync_folder
-from holdfast.errors import Corrupt, FormatTooNew, InUse, StorageFailed
+from holdfast.errors import Corrupt, FormatTooNew, InUse, InvalidValue, StorageFailed
 from holdfast.limits import MIB
 from holdfast.store import forked
 from holdfast.values import DeadLetter
@@ -57,7 +57,7 @@ class Outbox(Box):
 
     Raises:
         InUse: another process has it. Corrupt: it is damaged. FormatTooNew: a later version's.
-        StorageFailed: the disk refused.
+        StorageFailed: the disk refused. InvalidValue: a folder lies there.
     """
 
     durable = True
@@ -270,6 +270,8 @@ def _checked(call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
 
 def _open_locked(path: str, *, verify: bool = True) -> int:
     """The file, open and ours alone."""
+    if os.path.isdir(path):  # noqa: PTH112 - plain paths
+        raise InvalidValue(argument="outbox", reason="a folder, not a file", path=path)
     while True:
         file = _checked(os.open, path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -26,7 +26,7 @@ from holdfast.certify.verify import (
 )
 from holdfast.client.attested import Attested
 from holdfast.clock import Clock
-from holdfast.errors import ProofInvalid
+from holdfast.errors import InvalidValue, ProofInvalid
 from holdfast.wire.proofs import Answered
 
 MAX_AGE_S: Final = 300.0
@@ -45,7 +45,7 @@ class Trust:
         path: a file that keeps the newest root from one client to the next; in memory if None.
 
     Raises:
-        ProofInvalid: the file is not one of these.
+        ProofInvalid: the file is not one of these. InvalidValue: it is a folder.
     """
 
     def __init__(self, key: object, clock: Clock, path: Path | None = None) -> None:
@@ -56,6 +56,8 @@ class Trust:
         self._path = path
         self.seen: watch.Seen | None = None
         if path is not None:
+            if path.is_dir():
+                raise InvalidValue(argument="seen", reason="a folder, not a file", path=str(path))
             with suppress(FileNotFoundError):
                 self.seen = watch.decode(path.read_bytes())
 

@@ -97,6 +97,8 @@ def open_store(
         []
     """
     _refuse_nonsense(sync, bucket_bytes, data_dirs)
+    if base_url is not None:
+        arguments.text(base_url, "base_url")
     arguments.able(clock, arguments.CLOCK, "clock")
     arguments.able(entropy, arguments.ENTROPY, "entropy")
     store = open_on(

@@ -10,7 +10,9 @@ import hashlib
 import threading
 from typing import Final
 
+from holdfast.errors import InvalidValue
 from holdfast.limits import SECOND_NS
+from holdfast.request import arguments
 
 START_NS: Final = 1_700_000_000 * SECOND_NS  # 2023-11-14T22:13:20Z, for no other reason than order
 
@@ -26,6 +28,9 @@ class ManualClock:
     Args:
         now_ns: wall time to begin with, nanoseconds since 1970.
 
+    Raises:
+        InvalidValue: it is no integer.
+
     Example:
         >>> clock = ManualClock(now_ns=1_000)
         >>> clock.advance(500)
@@ -35,7 +40,7 @@ class ManualClock:
 
     def __init__(self, now_ns: int = START_NS) -> None:
         self._guard = threading.Lock()
-        self._wall_ns = now_ns
+        self._wall_ns = arguments.integer(now_ns, "now_ns")
         self._monotonic_ns = SECOND_NS
 
     def wall_ns(self) -> int:
@@ -50,16 +55,17 @@ class ManualClock:
         """Let ``duration_ns`` nanoseconds pass on both clocks.
 
         Raises:
-            ValueError: the duration is negative; only ``step_wall`` goes back.
+            InvalidValue: the duration is negative, or no integer; only ``step_wall`` goes back.
         """
-        if duration_ns < 0:
-            raise ValueError("time does not go back")
+        if arguments.integer(duration_ns, "duration_ns") < 0:
+            raise InvalidValue(argument="duration_ns", reason="negative")
         with self._guard:
             self._wall_ns += duration_ns
             self._monotonic_ns += duration_ns
 
     def step_wall(self, offset_ns: int) -> None:
         """Set wall time off by ``offset_ns`` (an operator or NTP); no time passes."""
+        arguments.integer(offset_ns, "offset_ns")
         with self._guard:
             self._wall_ns += offset_ns
 

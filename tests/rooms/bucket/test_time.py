@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from holdfast.clock import BucketTime
+from holdfast.errors import InvalidValue
 from holdfast.limits import CLOCK_DRAW_PERCENT, SECOND_NS, TIME_MARK_NS
 from holdfast.testing.clock import ManualClock
 
@@ -149,3 +150,16 @@ def test_time_goes_on_where_no_mark_can_be_written() -> None:
     written.refuses = False
     clock.advance(2 * SECOND_NS)
     assert time.now_ns() <= written.marks[-1]
+
+
+def test_the_clock_of_tests_takes_nanoseconds_and_does_not_go_back() -> None:
+    clock = ManualClock(1_000)
+    for wrong in (
+        lambda: ManualClock("x"),  # type: ignore[arg-type] # that is the point
+        lambda: clock.advance(-5),
+        lambda: clock.advance(0.5),  # type: ignore[arg-type] # that is the point
+        lambda: clock.step_wall(None),  # type: ignore[arg-type] # that is the point
+    ):
+        with pytest.raises(InvalidValue):
+            wrong()
+    assert clock.wall_ns() == 1_000

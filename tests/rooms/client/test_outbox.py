@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.client.box import Queued
 from holdfast.client.outbox import COMPACT_BYTES, FILE, Outbox
-from holdfast.errors import Corrupt, FormatTooNew, InUse, StorageFailed
+from holdfast.errors import Corrupt, FormatTooNew, InUse, InvalidValue, StorageFailed
 from holdfast.values import DeadLetter
 
 SESSION = bytes(range(16))
@@ -222,3 +222,10 @@ def test_what_counts_as_kept_was_synced(tmp_path: Path, monkeypatch: pytest.Monk
         act()
         assert synced[-1] == (tmp_path / "out").stat().st_size
     box.close()
+
+
+def test_a_folder_is_no_outbox(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue) as refused:
+        Outbox(tmp_path)
+    assert refused.value.argument == "outbox"
+    assert list(tmp_path.iterdir()) == []

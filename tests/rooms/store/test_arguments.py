@@ -32,6 +32,8 @@ WRONG = [
     {"upkeep": "yes"},
     {"upkeep": None},
     {"in_place": 1},
+    {"base_url": 5},
+    {"base_url": b"http://127.0.0.1:8080"},
 ]
 NO_PATHS: list[Any] = [
     "",
