@@ -11,7 +11,8 @@ import typer
 
 from holdfast.cli.configuring import File, configuration
 from holdfast.cli.opening import keywords
-from holdfast.cli.options import StoreOptions, StorePath, settings_of
+from holdfast.cli.options import AsJson, StoreOptions, StorePath, output_of, settings_of
+from holdfast.cli.output import Output, flush_results
 from holdfast.store import open_store
 
 if TYPE_CHECKING:
@@ -73,8 +74,10 @@ def serve(
         Logged | None, typer.Option(help="Which requests are logged; problems if not said.")
     ] = None,
     config: File = None,
+    as_json: AsJson = False,
 ) -> None:
     """Serve the store over HTTP until SIGTERM or Ctrl-C; a new store where there is none."""
+    output = output_of(context, as_json=as_json)
     flags = {
         "host": host,
         "port": port,
@@ -90,14 +93,17 @@ def serve(
         "workers": workers,
         "log": log,
     }
-    _serve(path, lambda: configuration(path, config, flags).settings, settings_of(context).store)
+    options = settings_of(context).store
+    _serve(path, lambda: configuration(path, config, flags).settings, options, output)
 
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _serve(path: Path, settings_now: Callable[[], Settings], options: StoreOptions) -> None:
+def _serve(
+    path: Path, settings_now: Callable[[], Settings], options: StoreOptions, output: Output
+) -> None:
     """Serve until a signal ends it; SIGHUP has the settings read again."""
     from holdfast.identity.operator import NAME, admin_token  # noqa: PLC0415 - 50 ms
     from holdfast.server import serve as serve_store  # noqa: PLC0415 - needs an extra
@@ -112,16 +118,15 @@ def _serve(path: Path, settings_now: Callable[[], Settings], options: StoreOptio
 
     def prepare(store: Store) -> None:
         admin_token(store.disk, store.path, store.tokens, entropy=store.entropy, clock=store.clock)
-        sys.stderr.write(f"the operator's token is in {path / NAME}\n")
+        output.remark(f"the operator's token is in {path / NAME}")
+
+    def tell(url: str) -> None:
+        output.item({"url": url}, f"listening on {url}")
+        flush_results()  # whoever started it waits for that
 
     if settings.workers > 1:
-        serve_shared(str(path), settings, said, started=_tell, reload=settings_now, prepare=prepare)
+        serve_shared(str(path), settings, said, started=tell, reload=settings_now, prepare=prepare)
         return
     with open_store(str(path), in_place=False, **said) as store:
         prepare(store)
-        serve_store(store, settings, started=_tell, reload=settings_now)
-
-
-def _tell(url: str) -> None:
-    sys.stdout.write(f"listening on {url}\n")
-    sys.stdout.flush()
+        serve_store(store, settings, started=tell, reload=settings_now)

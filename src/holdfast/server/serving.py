@@ -52,7 +52,8 @@ class Server:
         settings: where to listen, and the bounds.
         door: settles who asks and whether they may; the store's own tokens and rights if None.
         enclaves: settles which enclave asks; made of the settings if None.
-        started: called with the URL once the server listens; and with that of the gRPC door.
+        started: called with each URL once the server listens: its own, that of the Unix socket,
+            and that of the gRPC door.
         reload: reads the settings again, when SIGHUP asks for it.
         listeners: sockets that are bound already; the last is this process's own.
         whole: all of the store, where this process holds a part of it.
@@ -125,7 +126,8 @@ class Server:
         ticking = [asyncio.ensure_future(one) for one in (self._tick(site), _look_near(near))]
         try:
             self.rpc = await self._listen_rpc(site)
-            self._started(self.url)
+            for listener in listeners:
+                self._started(listener.url)
             if self.rpc is not None:
                 self._started(self.rpc.url)
             await self._ending.wait()
@@ -250,7 +252,8 @@ def serve(
         store: an open store, best opened with ``in_place=False`` (rule 12).
         settings: where to listen, and the bounds; or these by name (``port=0``).
         enclaves: settles which enclave asks; made of the settings if None.
-        started: called with the URL once the server listens; and with that of the gRPC door.
+        started: called with each URL once the server listens: its own, that of the Unix socket,
+            and that of the gRPC door.
         reload: reads the settings again, when SIGHUP asks for it.
         **options: fields of ``Settings``.
 

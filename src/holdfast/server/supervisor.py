@@ -128,9 +128,9 @@ class Supervisor:
                 self._wait_for(at)
             for at in range(len(self.workers)):
                 self._have_metered(at)
-            started(self.url)
-            if self._rpc is not None:
-                started(self._rpc.url)
+            rpc = () if self._rpc is None else (self._rpc,)
+            for listener in (*self._listeners, *rpc):
+                started(listener.url)
             self._watch()
         finally:
             self._end()
@@ -331,7 +331,7 @@ def serve_shared(
         path: the store's folder; nobody has it open.
         settings: where to listen, the bounds, and how many processes.
         options: keywords of ``holdfast.open``.
-        started: called with the URL once all of them listen.
+        started: called with each URL once all of them listen.
         reload: reads the settings again, when SIGHUP asks for it.
         prepare: done with the whole store, before it is cut into ranges.
     """

@@ -265,7 +265,7 @@ def run(orders: Orders) -> None:
             listeners=listeners_of(orders),
             whole=worker.whole,
             bounds=bounds_of(orders),
-            started=lambda _: _say("ready"),
+            started=readied(),
         )
         worker.server = server
         ending, alone = Event(), Event()
@@ -300,6 +300,21 @@ def remove_shared(*paths: str) -> None:
             os.unlink(path)  # noqa: PTH108 - plain paths
     with suppress(OSError):
         os.rmdir(os.path.dirname(paths[0]))  # noqa: PTH106, PTH120 - plain paths
+
+
+def readied() -> Callable[[str], None]:
+    """Tells the supervisor that this process listens: once, however many doors it has.
+
+    The next word that it waits for is another one.
+    """
+    said = Event()
+
+    def say(_url: str) -> None:
+        if not said.is_set():
+            said.set()
+            _say("ready")
+
+    return say
 
 
 def _say(word: str) -> None:
