@@ -16,6 +16,7 @@ a zip, of a key) never decide where on the file system something is written.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is None:  # the process is ours
         end_at_once()
+        if sys.argv[1:] == ["--version"] and _told_version():
+            return 0
     try:
         import typer as _typer  # noqa: F401, PLC0415 - asked for before anything needs it
     except ModuleNotFoundError:
@@ -49,3 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(run(arguments))
     end_tidily()
     return int(run(sys.argv[1:]))
+
+
+def _told_version() -> bool:
+    """Print the version without loading a command; False where that takes more."""
+    from holdfast.cli.version import version_line  # noqa: PLC0415 - for this alone
+
+    try:
+        return os.write(1, version_line().encode()) > 0
+    except OSError:  # closed, full or a pipe that ended: the program says so as it always does
+        return False

@@ -11,7 +11,6 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -36,6 +35,7 @@ from holdfast.cli.exits import ExitCode, exit_code
 from holdfast.cli.options import AsJson, Settings, StoreOptions, Sync, folder, parse_size
 from holdfast.cli.output import Output, flush_results, to_json
 from holdfast.cli.signals import ended_by
+from holdfast.cli.version import version_line
 from holdfast.errors import HoldfastError
 from holdfast.extras import wanted
 
@@ -58,11 +58,7 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
     if asked:
-        try:
-            version = metadata.version("holdfast")
-        except metadata.PackageNotFoundError:
-            version = "(run from its source, not installed)"
-        sys.stdout.write(f"{_PROGRAM} {version}\n")
+        sys.stdout.write(version_line())
         raise typer.Exit
 
 

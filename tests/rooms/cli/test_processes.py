@@ -67,6 +67,15 @@ def test_a_value_goes_through_processes(tmp_path: Path) -> None:
     assert run(tmp_path, "--version").stdout.startswith("holdfast ")
 
 
+def test_the_version_is_told_without_a_store() -> None:
+    code = "import sys; from holdfast.cli import main; sys.argv[1:] = ['--version']; main()"
+    told = "print('typer' in sys.modules, 'holdfast.store' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; {told}"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("\nFalse False\n")
+
+
 def test_a_reader_that_goes_away_is_no_fault(tmp_path: Path) -> None:
     many = "{" + ",".join(f'"{number:06d}": "x"' for number in range(20_000)) + "}"
     (tmp_path / "many.json").write_text(many)
