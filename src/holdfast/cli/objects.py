@@ -32,7 +32,7 @@ from holdfast.cli.options import (
 )
 from holdfast.cli.output import counted, facts_table, shown, size_text, time_text
 from holdfast.cli.streams import PutOptions, put_stream
-from holdfast.errors import Correctable
+from holdfast.errors import Correctable, NotFound
 from holdfast.values import Stat
 
 if TYPE_CHECKING:
@@ -108,7 +108,9 @@ def get(
     file: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Write to this file, whole or not at all."
+            *("--output", "-o"),
+            metavar="FILE",
+            help="Write to this file, whole or not at all; - is standard output.",
         ),
     ] = None,
     part: Annotated[
@@ -121,7 +123,7 @@ def get(
     span = parse_range(part) if part is not None else None
     with opened(path, settings_of(context).store, output=output) as store:
         value = _value(store.namespace(namespace), key, span)
-        if file is not None:
+        if file is not None and str(file) != STANDARD:
             size = _write_to(file, value)
             told = f"{shown(key)}: {counted(size, 'byte')} to {shown(str(file))}"
             output.document({"key": key, "size": size, "file": str(file)}, told)
@@ -173,12 +175,13 @@ def rm(
         objects = store.namespace(namespace)
         for key in keys:
             try:
-                _delete(objects, key, missing_ok=missing_ok, release=release)
+                was_there = _delete(objects, key, missing_ok=missing_ok, release=release)
             except Correctable as error:
                 output.error(error)
                 worst = worst or exit_code(error)
             else:
-                output.item({"key": key, "deleted": True}, f"{shown(key)}: deleted")
+                told = "deleted" if was_there else "not there"
+                output.item({"key": key, "deleted": was_there}, f"{shown(key)}: {told}")
     if worst:
         raise typer.Exit(worst)
 
@@ -266,10 +269,17 @@ def _in_json(value: bytes) -> dict[str, object]:
         return {"size": len(value), "encoding": "base64", "value": packed}
 
 
-def _delete(objects: Namespace, key: str, *, missing_ok: bool, release: bool) -> None:
+def _delete(objects: Namespace, key: str, *, missing_ok: bool, release: bool) -> bool:
+    """Delete an object; whether it was there, where it may be absent."""
     if release and objects.exists(key):
         objects.release(key)
-    objects.delete(key, missing_ok=missing_ok)
+    try:
+        objects.delete(key)
+    except NotFound:
+        if missing_ok:
+            return False
+        raise
+    return True
 
 
 def _entry_text(entry: Stat) -> str:

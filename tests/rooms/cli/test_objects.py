@@ -93,6 +93,22 @@ def test_get_in_json_says_how_the_bytes_are_written(run: Run) -> None:
     assert base64.b64decode(packed["value"]) == b"\xff\x00"
 
 
+def test_a_dash_is_standard_output(run: Run, tmp_path: Path) -> None:
+    run("put", "data", "acme", "k", "--text", "0123456789")
+    assert run("get", "data", "acme", "k", "-o", "-").raw == b"0123456789"
+    assert run("get", "data", "acme", "k", "-o", "-", "--range", "2:4").raw == b"23"
+    assert run("get", "data", "acme", "k", "-o", "-", "--json").document["value"] == "0123456789"
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_what_was_not_there_was_not_deleted(run: Run) -> None:
+    run("put", "data", "acme", "k", "--text", "v")
+    told = run("rm", "data", "acme", "nope", "k", "--missing-ok")
+    assert (told.code, told.lines) == (0, ["nope: not there", "k: deleted"])
+    again = run("rm", "data", "acme", "k", "--missing-ok", "--release", "--json")
+    assert (again.code, again.document) == (0, {"key": "k", "deleted": False})
+
+
 def test_a_missing_key_writes_no_file(run: Run, tmp_path: Path) -> None:
     run("put", "data", "acme", "k", "--text", "v")
     missing = run("get", "data", "acme", "nope", "-o", "out", "--json")
