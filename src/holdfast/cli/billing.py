@@ -27,7 +27,7 @@ from holdfast.ledger import statement as statements
 from holdfast.ledger.books import RESERVE
 from holdfast.ledger.entries import Entry
 from holdfast.metering.tariffs import Tariff
-from holdfast.values import ATTO_DIGITS, dollars
+from holdfast.values import ATTO_DIGITS, Configured, dollars
 
 MONEY: Final = re.compile(r"\$?(\d{1,30})(?:\.(\d{1,18}))?")
 ATTO: Final = re.compile(r"(\d{1,60})atto")
@@ -169,11 +169,13 @@ def use_tariff(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set what a namespace pays and may hold; a bound that is not said ends."""
+    """Set what a namespace pays and may hold; a tariff or a bound that is not said ends."""
     output = output_of(context, as_json=as_json)
     size = None if bytes_max is None else parse_size(bytes_max)
     with opened(path, settings_of(context).store) as store:
-        made = store.namespace(namespace).configure(
+        space = store.namespace(namespace)
+        before = space.configured()
+        made = space.configure(
             tariff=name,
             bytes_max=size,
             objects_max=objects_max,
@@ -183,7 +185,23 @@ def use_tariff(
             retention=retention,
         )
     told = f"{made.tariff}, version {made.version}" if made.tariff else "free"
-    output.document(msgspec.structs.asdict(made), f"{shown(namespace)}: {told}")
+    ended = _ended(before, made)
+    over = f"; ended: {', '.join(ended)}" if ended else ""
+    document = msgspec.structs.asdict(made) | {"ended": ended}
+    output.document(document, f"{shown(namespace)}: {told}{over}")
+
+
+def _ended(before: Configured | None, made: Configured) -> list[str]:
+    """What was set and is not any more, by its name."""
+    if before is None:
+        return []
+    unset = Configured()
+    return [
+        name.removesuffix("_ns")
+        for name in made.__struct_fields__
+        if name != "version"
+        and getattr(made, name) == getattr(unset, name) != getattr(before, name)
+    ]
 
 
 def usage(

@@ -95,9 +95,13 @@ def consumers(
         objects = store.namespace(namespace)
         absent = [_text(consumer) for consumer in _change(objects, key, change, ids or [])]
         listed = [_text(consumer) for consumer in objects.consumers(key).list()]
+        state = objects.stat(key).state
     for consumer in absent:
         output.remark(f"not in the list: {shown(consumer)}")
-    document = {"key": key, "consumers": listed}
+    document: dict[str, object] = {"key": key, "consumers": listed}
+    if change != "list" and state == "marked":
+        output.remark(f"{shown(key)}: marked: collected by the next collect")
+        document["marked"] = True
     if change == "remove":
         document["not_found"] = absent
     if output.as_json or listed:

@@ -108,6 +108,16 @@ def test_a_retention_is_said_with_the_price(run: Run, store: str) -> None:
     assert run("--json", "tariff", "use", store, "acme").document["retention_ns"] is None
 
 
+def test_what_a_tariff_that_is_not_said_ends_is_told(run: Run, store: str) -> None:
+    asked = ("tariff", "use", store, "acme")
+    bounds = ("--objects-max", "5", "--bytes-max", "1MiB", "--grace", "7d")
+    assert run(*asked, "enclave", *bounds).lines == ["acme: enclave, version 1"]
+    fewer = run(*asked, "enclave", "--objects-max", "5")
+    assert fewer.lines == ["acme: enclave, version 1; ended: bytes_max, grace"]
+    assert run(*asked).lines == ["acme: free; ended: tariff, objects_max"]
+    assert run("--json", *asked).document["ended"] == []
+
+
 def test_a_command_says_what_it_cost(run: Run, store: str) -> None:
     assert run("tariff", "use", store, "acme", "enclave").code == 0
     run("account", "transfer", store, "reserve", "acme", "0.5", "--reference", "x")

@@ -67,6 +67,18 @@ def test_who_loses_the_last_consumer_is_marked_and_collected(run: Run) -> None:
     assert run("get", "data", "acme", "k").code == 4
 
 
+def test_an_object_that_nobody_refers_to_any_more_is_told_as_marked(run: Run) -> None:
+    run("put", "data", "acme", "k", "--text", "v")
+    asked = ("consumers", "data", "acme", "k")
+    assert run(*asked, "set").err == ""  # it never had one
+    assert run(*asked, "set", "u1").err == ""
+    assert run(*asked, "set").err == "k: marked: collected by the next collect\n"
+    assert run(*asked).err == ""
+    assert run(*asked, "set", "--json").document["marked"] is True
+    assert "marked" not in run(*asked, "append", "u1", "--json").document
+    assert "marked" in run(*asked, "remove", "u1").err
+
+
 def test_consumers_of_nothing_and_wrong_words(run: Run) -> None:
     run("put", "data", "acme", "k", "--text", "v")
     assert run("consumers", "data", "acme", "nope").code == 4
