@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from holdfast.errors import InvalidValue
-from holdfast.server.requests import Request
+from holdfast.server.requests import UNKNOWN, Request
 from holdfast.server.routes import Route
 from holdfast.wire.headers import CONTENT_RANGE, FENCE, IF_MATCH, IF_NONE_MATCH
 from holdfast.wire.problems import unreadable
@@ -34,11 +34,14 @@ def refuse_untaken(request: Request, route: Route) -> None:
     """Refuse what nobody would look at: the change would be made in spite of it.
 
     Only a put has conditions, and nothing takes a part of a value (RFC 9110, section 14.5);
-    what changes nothing may pass over both.
+    what changes nothing may pass over both. A header of ours that there is not is misspelt: an
+    object would be stored without what was asked for.
 
     Raises:
-        InvalidValue: it is a change of another kind, or brings a part.
+        InvalidValue: it is a change of another kind, brings a part, or has such a header.
     """
+    if UNKNOWN in request.headers:
+        raise InvalidValue(argument=request.headers[UNKNOWN], reason="there is no such header")
     if route.kind == "read":
         return
     if CONTENT_RANGE in request.headers:

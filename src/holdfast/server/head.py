@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from holdfast.server.answers import Answer, plain
-from holdfast.server.requests import NAMES, REPEATABLE
+from holdfast.server.requests import NAMES, OURS_BEGIN, REPEATABLE, UNKNOWN
 
 BAD_REQUEST, TOO_LARGE = 400, 431
 LINE_BYTES = 4  # of a line, beside name and value
@@ -57,7 +57,11 @@ class Head:
         if self._lines > self._most_lines or self._bytes > self._most_bytes:
             return _too_large()
         known = NAMES.get(name) or NAMES.get(name.lower())
-        if known is None or headers is None:
+        if headers is None:
+            return None
+        if known is None:
+            if name[: len(OURS_BEGIN)].lower() == OURS_BEGIN:
+                headers[UNKNOWN] = name.lower().decode("latin-1")
             return None
         text = value.rstrip(b" \t").decode("latin-1")  # blanks behind it are no part of it
         if known in headers:

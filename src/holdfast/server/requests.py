@@ -43,6 +43,8 @@ NAMES = {
     for spelling in (name, name.title(), name.upper())
 } | {b"Holdfast-TTL": "holdfast-ttl", b"Holdfast-Keep-TTL": "holdfast-keep-ttl"}
 REPEATABLE = frozenset(LISTED)
+OURS_BEGIN = b"holdfast-"
+UNKNOWN = "holdfast-"  # no header's name: what begins so and is none of ours is noted under it
 
 
 class Owner(Protocol):

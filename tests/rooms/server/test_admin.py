@@ -26,6 +26,15 @@ def raw(serve: Serve, connect: Dial) -> Raw:
     return connect(serve())
 
 
+def test_every_code_that_no_error_has_is_in_the_table() -> None:
+    server = PROTOCOL.parents[1] / "src" / "holdfast" / "server"
+    made = "".join(path.read_text() for path in sorted(server.rglob("*.py")))
+    codes = set(re.findall(r'\bplain\([A-Z_]+, "(\w+)"', made))
+    assert "not_allowed" in codes
+    table = PROTOCOL.read_text().partition("| status | codes |")[2].partition("\n\n")[0]
+    assert codes <= set(re.findall(r"`(\w+)`", table))
+
+
 def told(raw: Raw, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
     sent = b"" if body is None else json.dumps(body).encode()
     answer = raw.ask(method, path, sent)

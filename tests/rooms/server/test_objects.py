@@ -121,6 +121,20 @@ def test_a_change_that_takes_no_condition_is_not_made_in_spite_of_one(
     assert raw.ask("GET", OBJECTS + "a").body == b"1"
 
 
+@pytest.mark.parametrize("name", ["Holdfast_Permanant", "holdfast_ttl_s", "HOLDFAST_X"])
+@pytest.mark.parametrize(("method", "path"), [("PUT", "objects/a"), ("GET", "objects/b")])
+def test_a_header_of_ours_that_there_is_not_is_refused(
+    raw: Raw, method: str, path: str, name: str
+) -> None:
+    raw.ask("PUT", OBJECTS + "b", b"1")
+    told = raw.ask(method, f"/v1/namespaces/acme/{path}", b"", **{name: "true"})
+    problem = json.loads(told.body)
+    assert (told.status, problem["code"]) == (422, "invalid_value")
+    assert problem["facts"]["argument"] == name.lower().replace("_", "-")
+    assert raw.ask("GET", OBJECTS + "a").status == 404
+    assert raw.ask("GET", OBJECTS + "b").body == b"1"  # and nothing of it is left for the next
+
+
 def test_a_flag_that_is_neither_is_refused(raw: Raw) -> None:
     raw.ask("PUT", OBJECTS + "a", b"1")
     assert raw.ask("DELETE", OBJECTS + "a?strict=yes").status == 422
