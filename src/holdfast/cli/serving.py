@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 Mode = Literal["session", "bearer"]
 Logged = Literal["none", "problems", "all"]
+Images = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ID", help="An image that may come, any if none; repeatable."),
+]
 Shown = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="An enclave's document of the store's key, to show."),
@@ -62,10 +66,7 @@ def serve(
         list[str] | None,
         typer.Option(metavar="FILE", help="A root of enclaves in place of Amazon's; repeatable."),
     ] = None,
-    attestation_image: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ID", help="An image that may come, any if none; repeatable."),
-    ] = None,
+    attestation_image: Images = None,
     key_document: Shown = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes; each holds a range of the buckets.")

@@ -96,9 +96,7 @@ def open_store(
         ...     store.namespaces()
         []
     """
-    _refuse_nonsense(sync, bucket_bytes, data_dirs)
-    if base_url is not None:
-        arguments.text(base_url, "base_url")
+    _refuse_nonsense(sync, bucket_bytes, data_dirs, base_url)
     arguments.able(clock, arguments.CLOCK, "clock")
     arguments.able(entropy, arguments.ENTROPY, "entropy")
     store = open_on(
@@ -117,7 +115,9 @@ def open_store(
     return store
 
 
-def _refuse_nonsense(sync: object, bucket_bytes: object, data_dirs: object) -> None:
+def _refuse_nonsense(
+    sync: object, bucket_bytes: object, data_dirs: object, base_url: object
+) -> None:
     """InvalidValue for an argument that cannot be meant."""
     if sync not in SYNCS:
         raise InvalidValue(argument="sync", reason="always, interval or never")
@@ -125,6 +125,8 @@ def _refuse_nonsense(sync: object, bucket_bytes: object, data_dirs: object) -> N
         raise InvalidValue(argument="bucket_bytes", least=BUCKET_BYTES_LEAST)
     if isinstance(data_dirs, str | bytes | os.PathLike):
         raise InvalidValue(argument="data_dirs", reason="not a list of folders")
+    if base_url is not None:
+        arguments.text(base_url, "base_url")
 
 
 def _folders(data_dirs: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
