@@ -24,6 +24,7 @@ from holdfast.bucket.rewrite import SIDE_TABLES
 from holdfast.bucket.rows import unpack_row
 from holdfast.bucket.seal import read, read_rows, seal
 from holdfast.errors import HoldfastError, Moved
+from holdfast.log.doubt import doubted
 from holdfast.log.entry import ENTRY, ENTRY_BYTES, keeps, tells_of, unpack
 from holdfast.log.keyblock import KeyBlock, Plain, Row, build
 from holdfast.log.ordering import in_order, paced
@@ -377,7 +378,8 @@ def _found(block: KeyBlock, keys: Iterable[bytes]) -> Iterator[Row]:
 
 def _operation(bucket: Bucket, row: Row, number: int) -> Evacuate:
     version, modified, expires, size, _, flags, _, _, offset = ENTRY.unpack_from(row.entry)
-    value = bucket.log.value(row.key, version, number, offset, size)
+    with doubted(bucket.id):  # nobody has looked at these rows since they were read
+        value = bucket.log.value(row.key, version, number, offset, size)
     attrs = row.entry[ENTRY_BYTES:]
     return Evacuate(
         row.key,

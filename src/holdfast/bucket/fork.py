@@ -33,6 +33,7 @@ from holdfast.bucket.rows import pack_row, unpack_row
 from holdfast.bucket.seal import seal
 from holdfast.engines.port import refused
 from holdfast.errors import Corrupt, HoldfastError, OutcomeUnknown, StorageFailed
+from holdfast.log.doubt import doubted
 from holdfast.log.entry import pack, unpack
 from holdfast.log.header import (
     Birth,
@@ -161,8 +162,11 @@ def is_born(parent: Bucket, birth: Birth) -> bool:
     ground = parent.settings.ground
     shared = birth.shared
     own = [n for n in ground.listing().get(birth.child, []) if n not in shared]
+    identity = parent.settings.identity
     try:
-        if len(own) == 1 and not stands(ground, birth.child, own[0], parent.settings.identity):
+        with doubted(birth.child):
+            stood = len(own) != 1 or stands(ground, birth.child, own[0], identity)
+        if not stood:
             ground.drop(birth.child, own.pop())
     except Corrupt:
         return True  # and damaged, which is its own affair

@@ -18,6 +18,7 @@ from crc32c import crc32c
 
 from holdfast.bucket import dividing
 from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.credible import can_be
 from holdfast.bucket.purse import Purses
 from holdfast.bucket.settings import Settings
 from holdfast.engines.port import refused
@@ -140,7 +141,7 @@ def mend(settings: Settings, name: str, span: tuple[bytes, bytes], others: set[s
     left = remains(log, numbers)
     births = left.state.births if left.state else ()
     parts = [salvage(log, number, info) for number, info in sorted(left.infos.items())]
-    copied = [part for part in parts if part.gaps or part.number >= left.newest]
+    copied = [part for part in parts if part.number >= left.newest or not _may_stay(part)]
     kept = [left.infos[part.number] for part in parts if part not in copied]
     try:
         for birth in births:
@@ -156,6 +157,21 @@ def mend(settings: Settings, name: str, span: tuple[bytes, bytes], others: set[s
     except OSError as error:
         raise refused(name, error) from error
     return [told for part in parts for told in _lost(log, part)]
+
+
+def _may_stay(part: Salvage) -> bool:
+    """Whether nothing of a segment is missing, or would do the same damage again."""
+    return not part.gaps and not any(_denied(part)) and part.is_told()
+
+
+def _denied(part: Salvage) -> Iterator[Record]:
+    """Records of a segment that verify and say what cannot be: they are not kept."""
+    return (record for record, value in part.records() if not can_be(record, value))
+
+
+def _sound(part: Salvage) -> Iterator[tuple[Record, bytes]]:
+    """The others, with their values."""
+    return (read for read in part.records() if can_be(*read))
 
 
 def _share(log: Log, birth: Birth, numbers: list[int]) -> None:
@@ -193,7 +209,7 @@ def _state_of(
     version, time_ns = (state.version, state.time_ns) if state else (0, 0)
     highest = state.highest if state else b""
     for part in parts:  # those that stay as they are, too: no state may be left that knew them
-        for record, _ in part.records():
+        for record, _ in _sound(part):
             version = max(version, record.version)
             time_ns = max(time_ns, record.modified_ns)
             highest = max(highest, record.key)
@@ -233,7 +249,7 @@ def _batches(copied: list[Salvage]) -> Iterator[list[tuple[Record, bytes]]]:
     batch: list[tuple[Record, bytes]] = []
     size = 0
     for part in copied:
-        for record, value in part.records():
+        for record, value in _sound(part):
             batch.append((record, value))
             size += len(value)
             if size >= GROUP_BYTES:
@@ -260,17 +276,18 @@ def _again(record: Record, value: bytes) -> tuple[bytes, bytes | memoryview, byt
 
 def _lost(log: Log, part: Salvage) -> Iterator[str]:
     """What of a segment could not be kept: by name where its key block tells, else by place."""
-    rows = part.lost()
+    missing = part.lost()
+    rows: list[Row | Record] = [*missing, *_denied(part)]
     for row in rows[:NAMED]:
         yield f"lost: {_named(row)}"
     if len(rows) > NAMED:
         yield f"lost: {len(rows) - NAMED} more records of segment {part.number}"
-    if not rows:
+    if not missing:
         for gap in part.gaps:
             yield f"lost: bytes {gap.start} to {gap.stop} of {log.where(gap.segment, gap.start)}"
 
 
-def _named(row: Row) -> str:
+def _named(row: Row | Record) -> str:
     namespace, _, key = row.key.partition(b"\0")
     kind = Type(row.type).name.lower() if row.type in set(Type) else str(row.type)
     told = f"{namespace.decode(errors='replace')}/{key.decode(errors='replace')}"

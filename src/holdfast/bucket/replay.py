@@ -16,6 +16,7 @@ from holdfast.log.group import Group, Kind
 from holdfast.log.header import Birth, Merge
 from holdfast.log.keyblock import Plain, Row, moved, sorted_rows
 from holdfast.log.records import BESIDE, REMOVALS, Flag, Type, record_bytes
+from holdfast.log.records import NEVER as TOO_HIGH
 from holdfast.log.runs import Runs, Stores, plain_bytes, runs_of_block, runs_of_groups
 from holdfast.views.port import Table
 from holdfast.views.state import needs_care
@@ -60,14 +61,28 @@ def _apply_runs(opened: Bucket, runs: Iterable[Stores | Row], span: tuple[bytes,
             if run.keys:
                 _apply_stores(opened, run, span)
         elif start <= run.key < stop:
-            opened.version = max(opened.version, run.version)
+            _raise_version(opened, run.version)
             _apply_row(opened, run)
+
+
+def _raise_version(opened: Bucket, version: int) -> None:
+    """Count on from a version that was met; ValueError where nothing could come behind it."""
+    if version >= TOO_HIGH:
+        raise ValueError("a version that no counter gets to")
+    opened.version = max(opened.version, version)
+
+
+def _raise_time(opened: Bucket, latest: int) -> None:
+    """Go on from a time that was met; all buckets of the store do, so it must be one."""
+    if latest >= TOO_HIGH:
+        raise ValueError("a time that no clock gets to")
+    opened.time.raise_to(latest)
 
 
 def _apply_stores(opened: Bucket, run: Stores, span: tuple[bytes, bytes]) -> None:
     """Take in plain stores at once: what ``_apply_row`` makes of each of them."""
     start, stop = span
-    opened.version = max(opened.version, run.version)
+    _raise_version(opened, run.version)
     active = opened.state.active
     rows = dict(zip(run.keys, run.entries, strict=True))
     if not start <= min(rows) or not max(rows) < stop:
@@ -155,10 +170,10 @@ def note_floors(opened: Bucket, groups: Iterable[Group]) -> None:
         if group.head.kind == Kind.KEY_BLOCK:
             continue
         version, latest, highest, kinds = group.reach()
-        opened.version = max(opened.version, version)
+        _raise_version(opened, version)
         opened.highest = max(opened.highest, highest)
         if group.head.kind == Kind.RECORDS:
-            opened.time.raise_to(latest)
+            _raise_time(opened, latest)
         if not kinds.isdisjoint(ASIDE):
             _replay_aside(opened, group)
 
@@ -175,7 +190,7 @@ def _replay_aside(opened: Bucket, group: Group) -> None:
 
 def apply_controls(opened: Bucket, groups: Iterable[Group]) -> None:
     """What the newest segment's control records say after its state."""
-    opened.time.raise_to(found_time(groups))
+    _raise_time(opened, found_time(groups))
     for group in groups:
         if group.head.kind == Kind.CONTROL:
             for record in group.records():
@@ -250,6 +265,7 @@ def set_managed(entry: Entry, row: Row) -> None:
 def side_row(opened: Bucket, key: bytes, row: Row) -> bytes:
     """A side table's row from its record; the record's value is read."""
     version, _, _, size, _, _, _, segment, offset = ENTRY.unpack_from(row.entry)
+    _raise_version(opened, version)
     payload = opened.log.value(key, version, segment, offset, size)
     return rows.pack_row(version, segment, record_bytes(len(key), 0, size), payload)
 

@@ -27,7 +27,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from holdfast.log.records import OVERHEAD, REMOVALS, Flag, Type
+from holdfast.errors import Corrupt
+from holdfast.log.doubt import CANNOT_BE
+from holdfast.log.records import NEVER, OVERHEAD, REMOVALS, Flag, Type
 from holdfast.values import planned
 
 ENTRY = struct.Struct("<QQQQIHHIQ")
@@ -90,8 +92,12 @@ class Entry(msgspec.Struct, gc=False):
 
     @property
     def attributes(self) -> Attributes:
-        """The decoded attributes."""
-        return ATTRIBUTES.decode(self.attrs) if self.attrs else PLAIN
+        """The decoded attributes; Corrupt where these bytes are none."""
+        try:
+            return ATTRIBUTES.decode(self.attrs) if self.attrs else PLAIN
+        except CANNOT_BE:
+            what = "a record says what cannot be: its attributes"
+            raise Corrupt(position=f"version {self.version}", what=what) from None
 
     @property
     def terms(self) -> int:
@@ -211,7 +217,9 @@ def fold(entry: Entry | None, kind: int, row: bytes) -> Entry | None:
     """
     record = unpack(row)
     version = record.version
-    here = record.extents[0]
+    here = record.extents[0] if record.extents else Extent(version, 0, NEVER, 0)
+    if max(version, here.offset + here.length) >= NEVER:
+        raise ValueError("a version or a place that cannot be")
     if entry is not None and version <= entry.version:
         entry.extents = tuple(here if e.version == version else e for e in entry.extents)
         return entry

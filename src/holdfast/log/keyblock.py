@@ -16,6 +16,7 @@ from itertools import accumulate, chain, groupby, repeat
 from operator import add
 from typing import NamedTuple
 
+from holdfast.errors import Corrupt
 from holdfast.log.columns import Part, laid_out, runs
 from holdfast.log.entry import ENTRY, ENTRY_BYTES, SEGMENT_SLICE, VERSION
 from holdfast.log.packs import Ordered
@@ -29,6 +30,7 @@ OFFSET = struct.Struct("<I")
 Columns = tuple[Sequence[bytes], Sequence[int], Sequence[bytes]]
 Plain = tuple[bytes, int, int, bytes]  # a Row, or the same without its names
 SEGMENT = struct.Struct("<I")
+LEAST_ROW = ROW.size + ENTRY_BYTES
 SLICE = 300  # rows that are passed over between two calls of pace
 EVERY = range(256)  # type of a record
 
@@ -163,15 +165,25 @@ class KeyBlock:
         body: the group's body.
         segment: the number this bucket knows the segment by; a shared segment
             was written under another, so rows are told in this one.
+
+    Raises:
+        ValueError: the body is no key block's.
+        Corrupt: from whatever reads rows, where one is none.
     """
 
     def __init__(self, body: bytes | memoryview, segment: int) -> None:
         self.body = bytes(body)
         self.segment = segment
+        if len(self.body) < BLOCK.size:
+            raise ValueError("a key block without its lengths")
         self.count, rows_len = BLOCK.unpack_from(self.body)
-        self._offsets = BLOCK.size + rows_len
+        self.rows_stop = self._offsets = BLOCK.size + rows_len
         if len(self.body) != self._offsets + self.count * OFFSET.size:
             raise ValueError("a key block's lengths disagree")
+        # Once, so that no search has to doubt them; the rows are, wherever they are walked.
+        starts = struct.unpack_from(f"<{self.count}I", self.body, self._offsets)
+        if starts and max(starts) > rows_len - LEAST_ROW:
+            raise ValueError("a key block's offsets lead out of it")
 
     def row(self, index: int) -> Row:
         """The row at ``index``."""
@@ -182,6 +194,8 @@ class KeyBlock:
         entry_at = key_at + key_len
         key = self.body[key_at:entry_at]
         entry = self.body[entry_at : entry_at + entry_len]
+        if len(entry) < ENTRY_BYTES:
+            raise self.bad_row()
         fields = ENTRY.unpack_from(entry)
         if fields[7] != self.segment:
             entry = ENTRY.pack(*fields[:7], self.segment, fields[8]) + entry[ENTRY.size :]
@@ -201,13 +215,18 @@ class KeyBlock:
         """
         body, at, written = self.body, BLOCK.size, SEGMENT.pack(self.segment)
         unpack, versions = ROW.unpack_from, VERSION.unpack_from
+        stop, last = self.rows_stop, self.rows_stop - LEAST_ROW
         for index in range(self.count):
             if pace is not None and index % SLICE == SLICE - 1:
                 pace()
+            if at > last:
+                raise self.bad_row()
             kind, _, key_len, entry_len = unpack(body, at)
             key_at = at + ROW.size
             entry_at = key_at + key_len
             at = entry_at + entry_len
+            if at > stop or entry_len < ENTRY_BYTES:
+                raise self.bad_row()
             if kind not in types:
                 continue
             entry = body[entry_at:at]
@@ -216,6 +235,13 @@ class KeyBlock:
                     (entry[: SEGMENT_SLICE.start], written, entry[SEGMENT_SLICE.stop :])
                 )
             yield body[key_at:entry_at], versions(entry)[0], kind, entry
+        if at != stop:
+            raise self.bad_row()
+
+    def bad_row(self) -> Corrupt:
+        """What is wrong where a row is none."""
+        where = f"segment {self.segment} key block"
+        return Corrupt(position=where, what="a row says what cannot be")
 
     def seek(self, key: bytes) -> int:
         """The index of the first row with a key not below ``key``."""

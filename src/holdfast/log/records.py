@@ -39,6 +39,7 @@ CHECK = struct.Struct("<I")
 CHECK_BYTES = CHECK.size
 OVERHEAD = HEAD_BYTES + CHECK_BYTES
 FOLD = 0xFFFFFFFF
+NEVER = 1 << 63  # no counter and no clock gets there
 
 
 class Type(IntEnum):

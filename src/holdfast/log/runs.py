@@ -20,6 +20,7 @@ from holdfast.log.records import (
     CHECK_BYTES,
     HEAD,
     HEAD_BYTES,
+    NEVER,
     OVERHEAD,
     Flag,
     Record,
@@ -164,6 +165,8 @@ def runs_of_block(block: KeyBlock) -> Iterator[Stores | Row]:
         version, modified, expires, size, crc, flags, attrs_len, written, offset = (
             ENTRY.unpack_from(body, entry_at)
         )
+        if width < ENTRY_BYTES or offset + size >= NEVER:
+            raise block.bad_row()
         if kind != STORE or flags & TELLING:
             yield run
             yield block.row(index)
@@ -180,4 +183,6 @@ def runs_of_block(block: KeyBlock) -> Iterator[Stores | Row]:
         run.version = max(run.version, version)
         run.taken_bytes += OVERHEAD + key_len + attrs_len + size
         at = stop
+    if at != block.rows_stop:
+        raise block.bad_row()
     yield run

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import pairwise
 
 import msgspec
 from crc32c import crc32c
@@ -18,7 +19,15 @@ from crc32c import crc32c
 from holdfast.errors import Corrupt
 from holdfast.log.doubt import CANNOT_BE
 from holdfast.log.entry import ENTRY
-from holdfast.log.group import GROUP_HEAD_BYTES, Group, Kind, groups_behind, read_head, scan
+from holdfast.log.group import (
+    GROUP_HEAD_BYTES,
+    Group,
+    GroupHead,
+    Kind,
+    groups_behind,
+    read_head,
+    scan,
+)
 from holdfast.log.header import (
     SEGMENT_HEAD_BYTES,
     Birth,
@@ -43,12 +52,16 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class Salvage(msgspec.Struct):
-    """One segment: the groups that verify, the gaps between them, and its key block if whole."""
+    """One segment: the groups that verify, the gaps between them, and its key block if whole.
+
+    ``last`` verifies and ends the log there, whether its records can be or not.
+    """
 
     number: int
     groups: list[Group]
     gaps: list[Gap]
     block: KeyBlock | None = None
+    last: GroupHead | None = None
 
     def records(self) -> Iterator[tuple[Record, bytes]]:
         """Every record that can be read, with its value."""
@@ -60,7 +73,24 @@ class Salvage(msgspec.Struct):
     def lost(self) -> list[Row]:
         """Records that the key block names and that lie in a gap."""
         rows = self.block if self.block is not None else ()
-        return [row for row in rows if self._in_gap(row)]
+        try:
+            return [row for row in rows if self._in_gap(row)]
+        except Corrupt:  # a key block that cannot be names nobody
+            return []
+
+    def is_told(self) -> bool:
+        """Whether the key block, where there is one, tells the records that can be read."""
+        if self.block is None:
+            return True
+        groups = (group for group in self.groups if group.head.kind == Kind.RECORDS)
+        rows = sorted(row for group in groups for row in group.rows(self.number))
+        try:
+            told = list(self.block)
+            found = [self.block.row(index) for index in range(self.block.count)]
+        except Corrupt:
+            return False
+        ordered = all(one[:2] <= other[:2] for one, other in pairwise(told))
+        return ordered and found == told and sorted(told) == rows
 
     def _in_gap(self, row: Row) -> bool:
         at = ENTRY.unpack_from(row.entry)[8]
@@ -81,13 +111,15 @@ def salvage(log: Log, number: int, info: SegmentInfo | None) -> Salvage:
         return Salvage(number, [], [Gap(number, 0, info.stop if info else 0)])
     stop = min(info.stop, len(data)) if info is not None else len(data)
     digest = _digest(data, log.where(number, 0))
-    groups = list(_groups(data, stop, digest))
+    found = list(_groups(data, stop, digest))
+    last = found[-1].head if found else None
+    groups = [group for group in found if _is_one(group)]
     gaps = list(_gaps(number, groups, stop if info is not None else None))
     if digest is None:
         gaps.append(Gap(number, 0, SEGMENT_HEAD_BYTES))
     if info is not None and len(data) < info.stop:
         gaps.append(Gap(number, len(data), info.stop))
-    return Salvage(number, groups, gaps, _block(data, number, info))
+    return Salvage(number, groups, gaps, _block(data, number, info), last)
 
 
 def _digest(data: bytes, where: str) -> int | None:
@@ -103,6 +135,14 @@ def _groups(data: bytes, stop: int, digest: int | None) -> Iterator[Group]:
     if digest is not None:
         at, _ = yield from scan(data[at:stop], at, stop, digest)
     yield from groups_behind(data, 0, at, stop)
+
+
+def _is_one(group: Group) -> bool:
+    """Whether a group that verifies is made of records: what is not is as good as a gap."""
+    try:
+        return group.head.kind == Kind.KEY_BLOCK or all(True for _ in group.records())
+    except CANNOT_BE:
+        return False
 
 
 def _gaps(number: int, groups: list[Group], stop: int | None) -> Iterator[Gap]:
@@ -123,7 +163,10 @@ def _block(data: bytes, number: int, info: SegmentInfo | None) -> KeyBlock | Non
     body = data[info.stop + GROUP_HEAD_BYTES : head.stop] if head is not None else b""
     if head is None or head.kind != Kind.KEY_BLOCK or crc32c(body) != head.body_crc:
         return None
-    return KeyBlock(body, number)
+    try:
+        return KeyBlock(body, number)
+    except ValueError:
+        return None
 
 
 class Remains(msgspec.Struct):
@@ -171,7 +214,7 @@ def remains(log: Log, numbers: Iterable[int]) -> Remains:
 
 
 def _info(log: Log, found: Salvage) -> SegmentInfo:
-    last = found.groups[-1].head if found.groups else None
+    last = found.last
     stop, digest = (last.stop, last.digest) if last else (SEGMENT_HEAD_BYTES, 0)
     head = _head(log, found.number)
     origin = (head.bucket, head.number) if head is not None else (log.bucket, found.number)

@@ -11,7 +11,7 @@ from holdfast.log.records import Flag
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.request.arguments import VISIBLE
 from holdfast.request.corridor import Corridor
-from holdfast.request.listing import PAST_SEPARATOR, SEPARATOR, Row, any_below
+from holdfast.request.listing import PAST_SEPARATOR, SEPARATOR, Row, any_below, name_of
 from holdfast.values import Stat, State
 
 __all__ = ["Object", "directory_stat", "entries", "holder", "is_directory", "stat"]
@@ -57,7 +57,7 @@ def entries(corridor: Corridor, space: bytes, pages: Iterator[list[Row]]) -> Ite
     """The Stats of a list's rows."""
     for page in pages:
         for key, row in page:
-            told = _told(corridor, key, key[len(space) :].decode(), row)
+            told = _told(corridor, key, name_of(key, space), row)
             if told is not None:
                 yield told
 

@@ -50,8 +50,10 @@ def part_key(key: bytes, upload: bytes, number: int) -> bytes:
 
 
 def owner_of(hidden: bytes) -> tuple[bytes, bytes, int]:
-    """The composite key, the upload and the number of a part."""
+    """The composite key, the upload and the number of a part; Corrupt where it is none."""
     namespace, _, rest = hidden.partition(HIDDEN)
+    if len(rest) < UPLOAD_BYTES + NUMBER.size:
+        raise Corrupt(position=f"key {hidden[:64].hex()}", what="a part without a number")
     upload = rest[:UPLOAD_BYTES]
     (number,) = NUMBER.unpack_from(rest, UPLOAD_BYTES)
     return namespace + VISIBLE + rest[UPLOAD_BYTES + NUMBER.size :], upload, number
@@ -61,6 +63,8 @@ def parts_of(key: bytes, entry: Entry) -> Iterator[bytes]:
     """The hidden keys of all parts of an object."""
     attributes = entry.attributes
     if entry.flags & Flag.LARGE and attributes.upload is not None:
+        if attributes.parts_bytes > OBJECT_BYTES:
+            raise Corrupt(position=f"object {key[:64].hex()}", what="more parts than can be")
         for number in range(attributes.parts_bytes // PART_BYTES):
             yield part_key(key, attributes.upload, number)
 

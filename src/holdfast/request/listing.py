@@ -8,10 +8,11 @@ walking it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import chain, repeat
 
 from holdfast.bucket.bucket import Bucket
-from holdfast.errors import InvalidValue, Moved
+from holdfast.errors import Corrupt, InvalidValue, Moved
 from holdfast.limits import LIST_PAGE
 from holdfast.log.entry import ENTRY
 from holdfast.request.arguments import LEAST_NAME
@@ -183,12 +184,20 @@ def names(pages: Iterator[list[Row]], space: bytes) -> Iterator[list[str]]:
 
 
 def _without(space: bytes, keys: list[bytes]) -> list[str]:
-    """Composite keys of one namespace as callers know them."""
+    """Composite keys of one namespace as callers know them; Corrupt where one is no text."""
     joined = b"".join(keys)
     if joined.count(space[-1:]) == len(keys):  # only where a key begins: one cut for all
-        return joined.decode().split(space.decode())[1:]
-    cut = len(space)
-    return [key[cut:].decode() for key in keys]
+        with suppress(UnicodeDecodeError):
+            return joined.decode().split(space.decode())[1:]
+    return [name_of(key, space) for key in keys]
+
+
+def name_of(key: bytes, space: bytes) -> str:
+    """A composite key of a namespace as callers know it; Corrupt where it is no text."""
+    try:
+        return key[len(space) :].decode()
+    except UnicodeDecodeError:
+        raise Corrupt(position=f"key {key[:64].hex()}", what="a key is no text") from None
 
 
 def namespaces(corridor: Corridor) -> Iterator[bytes]:
@@ -199,6 +208,8 @@ def namespaces(corridor: Corridor) -> Iterator[bytes]:
         if found is None:
             return
         ends = [i for i in (found.find(b"\x00"), found.find(b"\x01")) if i >= 0]
+        if not ends:
+            raise Corrupt(position=f"key {found[:64].hex()}", what="a key is of no namespace")
         name = found[: min(ends)]
         if any_below(corridor, name + b"\x00", name + b"\x01"):
             yield name

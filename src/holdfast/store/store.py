@@ -125,7 +125,7 @@ class Store(Money, SearchingAll):
     def namespaces(self) -> builtins.list[str]:
         """The namespaces that hold an object, in byte order."""
         self._require_open()
-        return [name.decode() for name in listing.namespaces(self.corridor)]
+        return [listing.name_of(name, b"") for name in listing.namespaces(self.corridor)]
 
     def drop_namespace(self, name: str) -> None:
         """Remove everything in a namespace; Permanent (and nothing changed) if something is."""
@@ -141,8 +141,7 @@ class Store(Money, SearchingAll):
             self.access.forget(name)  # first: whoever has the name next begins with nothing given
             self.forget_rules(name)
         for page in listing.rows(self.corridor, start, stop):
-            cut = len(start)
-            dropped = [Delete(key, key[cut:].decode(), "dropped") for key, _ in page]
+            dropped = [Delete(key, listing.name_of(key, start), "dropped") for key, _ in page]
             for outcome in self.corridor.write_many(dropped):
                 if isinstance(outcome, HoldfastError) and not isinstance(outcome, NotFound):
                     raise outcome  # what went is gone; who asks again drops the rest
@@ -151,7 +150,7 @@ class Store(Money, SearchingAll):
         for page in listing.rows(self.corridor, start, stop):
             for key, row in page:
                 if row[36] & Flag.PERMANENT:
-                    raise Permanent(key=key[len(start) :].decode())
+                    raise Permanent(key=listing.name_of(key, start))
 
     # -- rights ------------------------------------------------------------------------
 

@@ -13,15 +13,17 @@ from crc32c import crc32c
 from holdfast.bucket import commit
 from holdfast.bucket.birth import derive_entries, fold_object
 from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.credible import can_be
 from holdfast.bucket.dormant import Dormant
 from holdfast.errors import Corrupt, HoldfastError, Moved
 from holdfast.log.doubt import doubted
 from holdfast.log.entry import Entry, pack, unpack
-from holdfast.log.group import Kind
+from holdfast.log.group import Group, Kind
 from holdfast.log.keyblock import Row, row_of
-from holdfast.log.records import CHECK, check_of
+from holdfast.log.records import BESIDE, CHECK, Record, check_of
 from holdfast.placement.placement import Placement
 from holdfast.request.large import parts_of
+from holdfast.upkeep.scrub import SUM, compare_block, fingerprint
 from holdfast.values import CheckReport, Problem, Progress
 from holdfast.views.port import Table
 
@@ -81,8 +83,9 @@ def _check_parts(placement: Placement) -> Iterator[Problem]:
     """Whether every large object has all its parts, wherever they lie."""
     for bucket in list(placement.directory):
         try:
-            for key, _ in _view_rows(bucket) if bucket.special else ():
-                yield from _lost_parts(placement, bucket, key)
+            with doubted(bucket.id):
+                for key, _ in _view_rows(bucket) if bucket.special else ():
+                    yield from _lost_parts(placement, bucket, key)
         except Corrupt as error:  # of this bucket, or of one that should have the parts
             yield _problem(bucket, error)
 
@@ -116,35 +119,47 @@ def _problem(bucket: Bucket, error: Exception) -> Problem:
 
 
 def _check_segment(bucket: Bucket, number: int) -> int:
-    """Every group and every record's own check; how many records."""
+    """Every group, every record's own check, and the key block that tells them; how many."""
     log = bucket.log
-    records = 0
+    records = told = total = 0
     for group in log.groups(number):
         if group.head.kind == Kind.KEY_BLOCK:
             continue
         for record in group.records():
-            at = record.offset - group.head.body
-            value = group.body[at : at + record.value_len]
-            (told,) = CHECK.unpack_from(group.body, at + record.value_len)
-            if check_of(record.key, record.version, crc32c(value)) != told:
-                raise Corrupt(
-                    position=log.where(number, record.offset), what="a value fails its checksum"
-                )
+            _check_record(bucket, number, group, record)
             records += 1
-    if number in log.sealed:
-        log.forget_blocks()
-        if log.key_block(number) is None:
-            raise Corrupt(
-                position=log.where(number, log.ended[number].stop), what="key block fails"
-            )
+            if group.head.kind == Kind.RECORDS and record.type not in BESIDE:
+                told += 1
+                total = total + fingerprint(row_of(record, number)) & SUM
+    sealed = number in log.sealed
+    log.forget_blocks()
+    block = log.key_block(number)
+    if block is not None:
+        for _ in compare_block(log, block, log.ended[number], (told, total)):
+            pass
+    elif sealed:
+        raise Corrupt(position=log.where(number, log.ended[number].stop), what="key block fails")
     return records
+
+
+def _check_record(bucket: Bucket, number: int, group: Group, record: Record) -> None:
+    """A record's own check, and whether it can be at all."""
+    where = bucket.log.where(number, record.offset)
+    at = record.offset - group.head.body
+    value = group.body[at : at + record.value_len]
+    (told,) = CHECK.unpack_from(group.body, at + record.value_len)
+    if check_of(record.key, record.version, crc32c(value)) != told:
+        raise Corrupt(position=where, what="a value fails its checksum")
+    if group.head.kind == Kind.RECORDS and not can_be(record, value):
+        raise Corrupt(position=where, what="a record says what cannot be")
 
 
 def _check_view(bucket: Bucket) -> list[Problem]:
     """Hold the view against what the log says, row by row, while writers go on."""
     try:
-        doubtful = list(_differences(_view_rows(bucket), _derived_rows(bucket)))
-        return _judged(bucket, doubtful) if doubtful else []
+        with doubted(bucket.id):
+            doubtful = list(_differences(_view_rows(bucket), _derived_rows(bucket)))
+            return _judged(bucket, doubtful) if doubtful else []
     except HoldfastError as error:
         return [_problem(bucket, error)]
 
@@ -257,7 +272,8 @@ def _repair(placement: Placement, bucket: Bucket, problems: list[Problem]) -> li
         if all(problem.position.startswith("view") for problem in problems):
             placement.rebuild(bucket)
         else:
-            lost = placement.mend(bucket)
+            with doubted(bucket.id):
+                lost = placement.mend(bucket)
     except (HoldfastError, OSError) as error:
         return [*problems, _problem(bucket, error)]
     mended = [Problem(p.bucket, p.position, p.what, repaired=True) for p in problems]

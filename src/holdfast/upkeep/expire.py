@@ -10,7 +10,7 @@ from holdfast.bucket import rows
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import WHEN, Pace, no_pace
 from holdfast.bucket.deciding import apply_in_lots
-from holdfast.errors import HoldfastError, Moved
+from holdfast.errors import Corrupt, HoldfastError, Moved
 from holdfast.log.entry import unpack
 from holdfast.log.log import Position
 from holdfast.log.records import Flag
@@ -250,6 +250,9 @@ def _hidden_pages(corridor: Corridor) -> Iterator[list[tuple[bytes, bytes]]]:
             return
         key = page[0][0]
         ends = [i for i in (key.find(VISIBLE), key.find(HIDDEN)) if i >= 0]
+        if not ends:  # no key at all; a check tells of it
+            at = key + b"\0"
+            continue
         name = key[: min(ends)]
         yield from live_rows(corridor, name + HIDDEN, name + BEYOND)
         at = name + BEYOND
@@ -257,5 +260,8 @@ def _hidden_pages(corridor: Corridor) -> Iterator[list[tuple[bytes, bytes]]]:
 
 def _is_garbage(corridor: Corridor, hidden: bytes) -> bool:
     """Ask the bucket of the object's key; nobody else may decide it."""
-    part = owner_of(hidden)
+    try:
+        part = owner_of(hidden)
+    except Corrupt:  # no part at all; a check tells of it
+        return False
     return corridor.read(part[0], lambda bucket: disowned(bucket, *part))

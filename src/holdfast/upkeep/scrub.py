@@ -210,12 +210,12 @@ def examine(bucket: Bucket, number: int) -> Iterator[None]:
             _check_record(log, number, group, record)
             if group.head.kind == Kind.RECORDS and record.type not in BESIDE:
                 records += 1
-                total = total + _print(row_of(record, number)) & SUM
+                total = total + fingerprint(row_of(record, number)) & SUM
             if not records % SLICE or record.offset - at > WINDOW_BYTES:
                 at = record.offset
                 yield
     block = read_key_block(log, info)
-    yield from _compare_block(log, block, info, (records, total))
+    yield from compare_block(log, block, info, (records, total))
     yield from _compare_view(bucket, block, number)
 
 
@@ -263,21 +263,31 @@ def read_key_block(log: Log, info: SegmentInfo) -> KeyBlock:
     raise Corrupt(position=log.where(info.number, info.stop), what="key block fails")
 
 
-def _print(row: Row) -> int:
+def fingerprint(row: Row) -> int:
     """A row's fingerprint; those of a segment add up the same in whatever order."""
     return xxh3_64_intdigest(row.key + row.entry, row.type)
 
 
-def _compare_block(
+def compare_block(
     log: Log, block: KeyBlock, info: SegmentInfo, counted: tuple[int, int]
 ) -> Iterator[None]:
-    """Hold the key block against the records' number and sum."""
+    """Hold the key block against the records' number and sum, slice by slice.
+
+    Args:
+        log: of the segment.
+        block: its key block.
+        info: what the log says of it.
+        counted: how many records it has, and the sum of their fingerprints.
+
+    Raises:
+        Corrupt: the rows are not those of the records, or are not found where they should be.
+    """
     told = 0
     last = (b"", 0)
     ordered = True
     for index, row in enumerate(block):
-        told = told + _print(row) & SUM
-        ordered = ordered and last <= (row.key, row.version)
+        told = told + fingerprint(row) & SUM
+        ordered = ordered and last <= (row.key, row.version) and block.row(index) == row
         last = (row.key, row.version)
         if index % SLICE == SLICE - 1:
             yield
