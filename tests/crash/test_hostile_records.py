@@ -48,6 +48,10 @@ def test_what_cannot_be_is_told_as_such(record: Type, kind: Kind) -> None:
             _use(disk, repair=False)
         with suppress(HoldfastError):
             _use(disk, repair=True)
+        with suppress(HoldfastError), opened(disk, ManualClock(), "always", 3) as store:
+            store.check(repair=True)
+            report = store.check()
+            assert report.ok, (value, report.problems)
         assert disk.list("") == ["store"], value  # an id that is a path leads nowhere
 
 
@@ -142,6 +146,11 @@ def _version(body: bytearray) -> None:
     body[at : at + 8] = b"\xff" * 8
 
 
+def _time(body: bytearray) -> None:
+    at = BLOCK.size + ROW.size + len(b"n\0k0")
+    body[at + 8 : at + 16] = b"\xff" * 8
+
+
 def _place(body: bytearray) -> None:
     at = BLOCK.size + ROW.size + len(b"n\0k0")
     body[at + 44 : at + 52] = b"\xff" * 8
@@ -170,6 +179,7 @@ LYING_BLOCKS = {
     "a row without an entry": _no_entry,
     "extents that are not there": _extents,
     "a version that cannot be": _version,
+    "a time that cannot be": _time,
     "a place that cannot be": _place,
     "a key that is no text": _key(b"n\0\xff\xff"),
     "a key of no namespace": _key(b"nkkk"),

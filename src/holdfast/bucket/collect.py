@@ -28,6 +28,7 @@ from holdfast.log.doubt import doubted
 from holdfast.log.entry import ENTRY, ENTRY_BYTES, keeps, tells_of, unpack
 from holdfast.log.keyblock import KeyBlock, Plain, Row, build
 from holdfast.log.ordering import in_order, paced
+from holdfast.log.records import NEVER as NO_TIME
 from holdfast.log.records import REMOVALS, Flag, Type
 from holdfast.operations import Evacuate
 from holdfast.views.port import Table
@@ -379,6 +380,8 @@ def _found(block: KeyBlock, keys: Iterable[bytes]) -> Iterator[Row]:
 def _operation(bucket: Bucket, row: Row, number: int) -> Evacuate:
     version, modified, expires, size, _, flags, _, _, offset = ENTRY.unpack_from(row.entry)
     with doubted(bucket.id):  # nobody has looked at these rows since they were read
+        if max(modified, expires) >= NO_TIME:  # the value's own check does not cover these
+            raise ValueError("a time that no clock gets to")
         value = bucket.log.value(row.key, version, number, offset, size)
     attrs = row.entry[ENTRY_BYTES:]
     return Evacuate(

@@ -15,6 +15,7 @@ from holdfast.bucket.collect import expel, try_collect
 from holdfast.bucket.dormant import Dormant, Told
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt, InvalidValue, OutcomeUnknown, StorageFailed
+from holdfast.log.doubt import doubted
 from holdfast.log.header import LogState
 from holdfast.log.records import Type
 from holdfast.placement import mending
@@ -428,7 +429,12 @@ class Placement:
             if bucket.closed:
                 return
             self._settle(bucket)
-            with bucket.absorbing, commit.alone(bucket), failing.mended(bucket):
+            with (
+                bucket.absorbing,
+                commit.alone(bucket),
+                failing.mended(bucket),
+                doubted(bucket.id),
+            ):
                 birth.rebuild(bucket, in_memory=in_memory)
 
     def heal(self, bucket: Bucket) -> None:
