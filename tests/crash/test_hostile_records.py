@@ -105,6 +105,25 @@ def test_a_child_that_begins_with_nonsense_is_one_damaged_bucket() -> None:
         assert child.id in str(refused.value)
 
 
+def test_a_parent_that_says_it_reaches_over_its_child_leaves_the_child_readable() -> None:
+    disk, clock = MemoryDisk(), ManualClock()
+    store = opened(disk, clock, "always", 1)
+    store.namespace("n").put_many(KEPT)
+    (parent,) = store.placement.directory
+    placement = store.placement
+    child = fork.split(parent, placement.new_id(), b"n\0k4", placement.directory.add)
+    assert child is not None
+    parent.stop = child.stop  # what its next state says
+    with commit.alone(parent):
+        commit.switch(parent)
+    with opened(copy_of(disk), clock, "always", 2) as again:
+        with pytest.raises(Corrupt):
+            again.namespace("n").get("k1")
+        (whole,) = (one for one in again.placement.directory if one.damage is None)
+        assert whole.lender is None  # whoever reads through a closed bucket asks for ever
+        assert again.namespace("n").get("k6") == KEPT["k6"]
+
+
 # -- key blocks -----------------------------------------------------------------------
 
 

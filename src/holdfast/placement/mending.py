@@ -55,6 +55,19 @@ def overreaching(buckets: Iterable[Bucket]) -> Damage:
     }
 
 
+def left_alone(opened: dict[str, Bucket], gone: Iterable[str]) -> dict[str, Corrupt]:
+    """Let children take over what they read through parents that go; those that cannot, damaged."""
+    parents = [opened[name] for name in gone]
+    damage = {}
+    for child in opened.values():
+        if child.lender in parents:
+            try:
+                child.finish_birth()
+            except Corrupt as error:
+                damage[child.id] = error
+    return damage
+
+
 def states_of(settings: Settings, names: Iterable[str]) -> Known:
     """What each damaged bucket last said of itself, as far as it can be read."""
     listed = settings.ground.listing()

@@ -173,6 +173,7 @@ class Placement:
         for name in (_retired(opened) | mending.swallowed(states)) & opened.keys():
             opened.pop(name).close()
         cut_short = mending.overreaching(opened.values())
+        cut_short |= mending.left_alone(opened, cut_short)
         for name in cut_short:
             opened.pop(name).close()
         damage, states = damage | cut_short, states | mending.states_of(self.settings, cut_short)
