@@ -66,6 +66,11 @@ UNABSORBED_RECORDS: Final = 1_000_000
 UNABSORBED_BYTES: Final = GIB
 OPEN_BUCKETS: Final = 256
 
+# -- writes that were queued --------------------------------------------------
+SOON_BYTES: Final = 4 * BATCH_BYTES  # that wait: keys, names, values, and what holds them
+SOON_ENTRY_BYTES: Final = 300  # of memory that one takes beside its name, its key and its value
+DEAD_LETTERS: Final = 10_000  # that are kept, the newest; all of them are counted
+
 # -- backups -------------------------------------------------------------------
 MANIFEST_BYTES: Final = GIB  # some 250 bytes for each segment
 

@@ -404,7 +404,7 @@ class AsyncRemoteStore(AsyncRemote[StoreCalls]):
     async def status(self) -> Status:
         """The store's figures; ``dead_letters`` counts this client's as well."""
         told = await self._sender.run(self._calls.status())
-        letters = told.dead_letters + len(await self.dead_letters())
+        letters = told.dead_letters + (self._soon.died() if self._soon else 0)
         return msgspec.structs.replace(told, dead_letters=letters)
 
     async def flush(self) -> builtins.list[DeadLetter]:

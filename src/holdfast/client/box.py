@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import msgspec
 
+from holdfast.limits import DEAD_LETTERS
 from holdfast.values import DeadLetter
 
 
@@ -20,14 +23,15 @@ class Box:
     """Writes that are not settled, sessions, dead letters; in memory, lost with the process.
 
     ``sessions`` has first number and id of each session; a number belongs to the last one that
-    begins at or before it.
+    begins at or before it. ``died`` counts the dead, those included whose letters are gone.
     """
 
     durable = False
 
     def __init__(self) -> None:
         self.pending: dict[int, Queued] = {}
-        self.letters: list[DeadLetter] = []
+        self.letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS)
+        self.died = 0
         self.sessions: list[tuple[int, bytes]] = []
         self.next = 1
 
@@ -52,6 +56,7 @@ class Box:
     def settle(self, numbers: list[int], letters: list[DeadLetter]) -> None:
         """Note what needs no sending any more, and what of it was refused for good."""
         self.letters += letters
+        self.died += len(letters)
         for number in numbers:
             self.pending.pop(number, None)
 

@@ -45,7 +45,6 @@ BEGIN_BODY: Final = struct.Struct("<Q16s")
 COUNT: Final = struct.Struct("<I")
 BEGIN, WRITE, SETTLE, LETTER = KINDS = 1, 2, 3, 4
 COMPACT_BYTES: Final = 4 * MIB
-LETTERS: Final = 10_000
 REASON_BYTES: Final = 1000
 
 
@@ -163,12 +162,12 @@ class Outbox(Box):
                 self.pending.pop(number, None)
         elif kind == LETTER:
             self.letters.append(_letter_of(body))
+            self.died += 1
         else:
             raise FormatTooNew(path=self.path, record=kind)
 
     def _start_over(self) -> None:
         """Put a new file in the place of the old one, which has nothing left to send."""
-        del self.letters[:-LETTERS]
         self.sessions = [(self.next, self.sessions[-1][1])] if self.sessions else []
         records = [_record(BEGIN, BEGIN_BODY.pack(*begun)) for begun in self.sessions]
         records += [_record(LETTER, _letter_body(letter)) for letter in self.letters]

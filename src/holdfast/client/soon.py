@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from sys import getsizeof
 from threading import Condition, Thread
 from typing import Final, Protocol
 
@@ -18,6 +19,7 @@ from holdfast.client.asks import Pause, Work
 from holdfast.client.box import Box, Queued
 from holdfast.client.numbers import RENEWED_NS
 from holdfast.errors import (
+    Busy,
     Closed,
     HoldfastError,
     LimitExceeded,
@@ -28,14 +30,15 @@ from holdfast.errors import (
     Unavailable,
     Waitable,
 )
-from holdfast.limits import BATCH_BYTES, MIB
+from holdfast.limits import BUSY_DELAY_S, DEAD_LETTERS, MIB, SOON_BYTES, SOON_ENTRY_BYTES
 from holdfast.values import DeadLetter
 from holdfast.wire.headers import Numbered
 
 TRIES: Final = 5
 BATCH: Final = 500  # writes in one request: half of the numbers that a session has open
 PIECE_BYTES: Final = 8 * MIB
-QUEUE_BYTES: Final = 4 * BATCH_BYTES
+QUEUE_BYTES: Final = SOON_BYTES
+ROOM_S: Final = BUSY_DELAY_S  # for room in the queue
 REST_S: Final = 0.5  # between rounds that failed
 WAIT_S: Final = 1.0  # bounds on requests are of a second
 PASSING: Final = frozenset(("requests_per_s", "concurrent_max"))
@@ -78,7 +81,7 @@ class Soon:
         self._begun_ns: dict[bytes, int] = {}  # of the sessions that this process began
         self._changed = Condition()
         self._queue = deque(box.pending[number] for number in sorted(box.pending))
-        self._bytes = sum(len(queued.value) for queued in self._queue)
+        self._bytes = sum(map(held_bytes, self._queue))
         self._busy = False
         self._stopping = False
         self._lost: set[bytes] = set()  # sessions that the server knows no more
@@ -86,7 +89,7 @@ class Soon:
         self._sent = max(box.pending, default=0) if box.sessions else 0  # perhaps, up to here
         self._rounds_failed = 0
         self._failure: HoldfastError | None = None
-        self._untold: list[DeadLetter] = []
+        self._untold: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS)
         self._worker: Thread | None = None
         if self._queue:
             self._start()
@@ -96,17 +99,17 @@ class Soon:
     def put(self, namespace: str, key: str, value: bytes) -> None:
         """Queue a store; on return it is in the outbox, where there is one, durably.
 
-        Waits while 256 MiB are queued already, unless the server cannot be reached.
+        Waits where 256 MiB are queued already, unless the server cannot be reached; it is Busy
+        after 30 s, and nothing was queued.
         """
         with self._changed:
+            if not self._changed.wait_for(self._may_queue, ROOM_S):
+                raise Busy(queued_bytes=self._bytes)
             self._require_open()
-            while self._bytes > QUEUE_BYTES:
-                if self._failure is not None:
-                    raise self._failure
-                self._changed.wait()
-                self._require_open()
+            if self._failure is not None and self._bytes > QUEUE_BYTES:
+                raise self._failure
             self._queue.append(self._box.write(namespace, key, value))
-            self._bytes += len(value)
+            self._bytes += held_bytes(self._queue[-1])
             self._start()
             self._changed.notify_all()
         self._box.sync()
@@ -125,13 +128,18 @@ class Soon:
                 if self._rounds_failed > failed and self._failure is not None:
                     raise self._failure
                 self._changed.wait()
-            untold, self._untold = self._untold, []
+            untold = list(self._untold)
+            self._untold.clear()
             return untold
 
     def letters(self) -> list[DeadLetter]:
-        """Every store that was refused for good."""
+        """The stores that were refused for good: the newest 10,000 of them."""
         with self._changed:
             return list(self._box.letters)
+
+    def died(self) -> int:
+        """How many were refused for good, those included whose letters are gone."""
+        return self._box.died
 
     def close(self) -> None:
         """Send what is queued, in one more round, and end.
@@ -147,6 +155,10 @@ class Soon:
         self._box.close()
         if self._queue and not self._box.durable:
             raise self._failure or Unavailable(queued=len(self._queue))
+
+    def _may_queue(self) -> bool:
+        """Whether there is nothing to wait for."""
+        return self._stopping or self._failure is not None or self._bytes <= QUEUE_BYTES
 
     def _require_open(self) -> None:
         if self._stopping:
@@ -204,7 +216,9 @@ class Soon:
         with self._changed:
             left = [queued for queued in run if queued.number in self._box.pending]
             self._queue.extendleft(reversed(left))
-            self._bytes -= sum(len(q.value) for q in run) - sum(len(q.value) for q in left)
+            self._bytes -= sum(map(held_bytes, run)) - sum(map(held_bytes, left))
+            if not self._queue:
+                self._bytes = 0  # a Ctrl-C may come before a write is counted
             self._busy = False
             self._failure = failure
             self._rounds_failed += failure is not None
@@ -300,3 +314,8 @@ def _may_pass(error: HoldfastError) -> bool:
     if isinstance(error, LimitExceeded):
         return error.facts.get("limit") in PASSING
     return isinstance(error, KEPT_ERRORS)
+
+
+def held_bytes(queued: Queued) -> int:
+    """The memory that a queued write takes, about."""
+    return SOON_ENTRY_BYTES + getsizeof(queued.key) + len(queued.value)

@@ -346,7 +346,7 @@ class RemoteStore(Remote[StoreCalls]):
         """The store's figures; ``dead_letters`` counts this client's as well."""
         told = self._sender.run(self._calls.status())
         return msgspec.structs.replace(
-            told, dead_letters=told.dead_letters + len(self.dead_letters())
+            told, dead_letters=told.dead_letters + (self._soon.died() if self._soon else 0)
         )
 
     def flush(self) -> builtins.list[DeadLetter]:

@@ -4,25 +4,39 @@ One worker takes what is queued, in batches, and stores it durably. What a
 batch could not store because the storage was busy or failed without effect is
 tried again; what can never succeed becomes a dead letter. What a crash may
 lose is exactly what is queued: at most what came in the last 100 ms while the
-disk keeps up.
+disk keeps up. What is queued is counted as it lies in memory, small values too;
+where that reaches its bound, writers wait, and then are refused (rule 10).
 """
 
 from __future__ import annotations
 
 import atexit
+import logging
 from collections import deque
 from collections.abc import Callable
+from sys import getsizeof
 from threading import Condition, Thread
+from typing import Final
 
-from holdfast.errors import Closed, HoldfastError, OutcomeUnknown, StorageFailed, Waitable
-from holdfast.limits import BATCH_BYTES, BATCH_OPERATIONS, SOON_DURABLE_S
+from holdfast.errors import Busy, Closed, HoldfastError, OutcomeUnknown, StorageFailed, Waitable
+from holdfast.limits import (
+    BATCH_BYTES,
+    BATCH_OPERATIONS,
+    BUSY_DELAY_S,
+    DEAD_LETTERS,
+    SOON_BYTES,
+    SOON_DURABLE_S,
+    SOON_ENTRY_BYTES,
+)
 from holdfast.operations import Store
 from holdfast.request.corridor import Corridor
 from holdfast.values import DeadLetter
 
 TRIES = 5
 GATHER_S = SOON_DURABLE_S / 10  # before the first retry
-QUEUE_BYTES = 4 * BATCH_BYTES
+QUEUE_BYTES = SOON_BYTES
+WAIT_S = BUSY_DELAY_S  # for room in the queue
+log: Final = logging.getLogger("holdfast.soon")
 
 
 class Soon:
@@ -42,31 +56,38 @@ class Soon:
         self._busy = False
         self._stopping = False
         self._worker: Thread | None = None
-        self._letters: list[DeadLetter] = []
-        self._untold: list[DeadLetter] = []
+        self._letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS)
+        self._untold: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS)
+        self._died = 0
 
     def put(self, namespace: str, operation: Store) -> None:
-        """Queue a store. Waits while 256 MiB are queued already; Closed after ``close``."""
+        """Queue a store. Where 256 MiB are queued already it waits, and is Busy after 30 s.
+
+        Raises:
+            Closed: after ``close``. Busy: it was not queued.
+        """
         with self._changed:
-            if self._stopping:
-                raise Closed(what="store")
-            while self._bytes > QUEUE_BYTES and not self._stopping:
-                self._changed.wait()
+            if not self._changed.wait_for(self._may_queue, WAIT_S):
+                raise Busy(queued_bytes=self._bytes)
             if self._stopping:
                 raise Closed(what="store")
             self._queue.append((namespace, operation))
-            self._bytes += len(operation.value)
+            self._bytes += held_bytes(operation)
             if self._worker is None:
                 self._worker = Thread(target=self._work, name="holdfast-soon", daemon=True)
                 atexit.register(self._wait)  # a program that ends without closing has not crashed
                 self._worker.start()
             self._changed.notify_all()
 
+    def _may_queue(self) -> bool:
+        return self._stopping or self._bytes <= QUEUE_BYTES
+
     def flush(self) -> list[DeadLetter]:
         """Wait until all that was queued is durable or dead; what died since the last flush."""
         self._wait()
         with self._changed:
-            untold, self._untold = self._untold, []
+            untold = list(self._untold)
+            self._untold.clear()
             return untold
 
     def _wait(self) -> None:
@@ -75,9 +96,13 @@ class Soon:
                 self._changed.wait()
 
     def letters(self) -> list[DeadLetter]:
-        """Every store that could not be carried out."""
+        """The stores that could not be carried out: the newest 10,000 of them."""
         with self._changed:
             return list(self._letters)
+
+    def died(self) -> int:
+        """How many could not be carried out, those included whose letters are gone."""
+        return self._died
 
     def disown(self) -> None:
         """Take nothing more; what is queued is the parent's to store."""
@@ -122,8 +147,9 @@ class Soon:
             size = 0
             while self._queue and len(batch) < BATCH_OPERATIONS and size < BATCH_BYTES // 2:
                 batch.append(self._queue.popleft())
-                size += len(batch[-1][1].value)
-            self._bytes -= size
+                size += held_bytes(batch[-1][1])
+            # Exact again whenever it is empty: a Ctrl-C may come before a store is counted.
+            self._bytes = self._bytes - size if self._queue else 0
             self._changed.notify_all()
             return batch
 
@@ -159,5 +185,13 @@ class Soon:
         namespace, operation = item
         letter = DeadLetter(namespace, operation.name, error.code, str(error))
         with self._changed:
+            if self._died == DEAD_LETTERS:
+                log.warning("over %d queued writes failed: the oldest are only counted", self._died)
+            self._died += 1
             self._letters.append(letter)
             self._untold.append(letter)
+
+
+def held_bytes(operation: Store) -> int:
+    """The memory that a queued store takes, about."""
+    return SOON_ENTRY_BYTES + len(operation.key) + getsizeof(operation.name) + len(operation.value)

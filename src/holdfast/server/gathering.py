@@ -103,7 +103,7 @@ class Gathering:
 
     def _status(self) -> bytes:
         counted = [one for told in self._told(list[Counted], "part.count") for one in told]
-        return encode(figures_of(counted, len(self._letters("part.letters"))))
+        return encode(figures_of(counted, sum(self._each("part.died"))))
 
     def _letters(self, method: str) -> list[DeadLetter]:
         return [letter for told in self._told(list[DeadLetter], method) for letter in told]

@@ -86,7 +86,7 @@ class Metrics:
             site.lanes.count,
             len(buckets),
             sum(bucket.weight for bucket in buckets),
-            len(site.store.dead_letters()),
+            site.store.soon.died(),
             sum(site.store.search_behind().values()),
             low_events,
             reserve_atto / USD,

@@ -259,8 +259,7 @@ class Store(Money, SearchingAll):
     def status(self) -> Status:
         """Every bucket's keys, live, dead and on-disk bytes; exact."""
         self._require_open()
-        letters = len(self.soon.letters())
-        return status(self.placement.directory, letters, self.search_behind())
+        return status(self.placement.directory, self.soon.died(), self.search_behind())
 
     def check(
         self,
@@ -385,14 +384,17 @@ class Store(Money, SearchingAll):
             raise lost
 
     def flush(self) -> builtins.list[DeadLetter]:
-        """Wait until everything queued by ``put_soon`` is durable; what failed since last time."""
+        """Wait until everything queued by ``put_soon`` is durable; what failed since last time.
+
+        The newest 10,000 of that, if it is more; ``status().dead_letters`` counts all.
+        """
         self._require_open()
         failures = self.soon.flush()
         self.sync()
         return failures
 
     def dead_letters(self) -> builtins.list[DeadLetter]:
-        """Every ``put_soon`` that could not be stored; told after ``close``, too."""
+        """Every ``put_soon`` that could not be stored, the newest 10,000; after ``close``, too."""
         return self.soon.letters()
 
     def _has_room(self, bucket: Bucket) -> bool:

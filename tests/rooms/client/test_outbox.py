@@ -39,7 +39,7 @@ def test_what_was_written_is_there_again(tmp_path: Path) -> None:
         Queued(1, "acme", "a", b"\x00"),
         Queued(3, "acme", "é" * 512, b"\x00\x00\x00"),
     ]
-    assert (box.next, box.letters, box.sessions) == (4, [LETTER], [(1, SESSION)])
+    assert (box.next, list(box.letters), box.sessions) == (4, [LETTER], [(1, SESSION)])
     assert box.write("acme", "c", b"").number == 4
     box.close()
 
@@ -190,7 +190,7 @@ def test_what_is_settled_gives_its_space_back(tmp_path: Path) -> None:
     box.close()
     box = Outbox(path)
     assert box.pending == {after.number: after}
-    assert box.letters == [LETTER]
+    assert list(box.letters) == [LETTER]
     assert box.session_of(after.number) == SESSION
     box.close()
 

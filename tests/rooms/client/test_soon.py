@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import shutil
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -23,10 +25,12 @@ from holdfast.errors import (
     Unauthenticated,
     Unavailable,
 )
-from holdfast.limits import SESSION_IDLE_NS
+from holdfast.limits import DEAD_LETTERS, MIB, SESSION_IDLE_NS
 from holdfast.testing import ManualClock
+from holdfast.values import DeadLetter
 from holdfast.wire.headers import Numbered
 from tests.rooms.client.test_outbox import watch_syncs
+from tests.rooms.request.test_soon import queued_until_refused
 
 CLOCK = ManualClock()
 
@@ -354,4 +358,46 @@ def test_what_is_queued_in_an_outbox_is_durable_then(
     for key in "abc":
         soon.put("acme", key, key.encode())
         assert synced[-1] == (tmp_path / "out").stat().st_size
+    soon.close()
+
+
+def test_what_is_queued_is_bounded_as_it_lies_in_memory(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However small the values are: who finds no room waits for some, and then is refused."""
+    monkeypatch.setattr("holdfast.client.soon.QUEUE_BYTES", MIB)
+    monkeypatch.setattr("holdfast.client.soon.ROOM_S", 0.05)
+    monkeypatch.setattr(type(box), "sync", lambda _: None)
+    gate = Event()
+
+    class Slow(Ledger):
+        def fail(self) -> None:
+            assert gate.wait(30)
+
+    server = Slow()
+    soon = Soon(server, run, box, CLOCK.wall_ns)
+    tracemalloc.start()
+    queued = queued_until_refused(lambda key: soon.put("n", key, b""))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert MIB / 2 < held < 2 * MIB
+    gate.set()
+    assert flushed(soon) == []
+    assert len(server.applied) == queued
+    assert soon._bytes == 0
+    soon.close()
+
+
+def test_dead_letters_are_bounded_and_all_of_them_counted(box: Box) -> None:
+    server = Ledger()
+    server.refused = {"a", "b"}
+    soon = Soon(server, run, box, CLOCK.wall_ns)
+    for letters in ["a"] * 5, ["b"] * DEAD_LETTERS:
+        box.settle([], [DeadLetter("n", key, "permanent", "") for key in letters])
+    assert {letter.key for letter in soon.letters()} == {"b"}
+    soon.put("n", "a", b"1")
+    assert flushed(soon) == ["permanent"]
+    assert len(soon.letters()) == DEAD_LETTERS
+    assert soon.letters()[-1].key == "a"
+    assert soon.died() == DEAD_LETTERS + 6
     soon.close()

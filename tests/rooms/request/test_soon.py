@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ import pytest
 import holdfast
 from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Buffer, File
-from holdfast.errors import Closed, LimitExceeded
-from holdfast.limits import MIB
+from holdfast.errors import Busy, Closed, LimitExceeded
+from holdfast.limits import DEAD_LETTERS, MIB
 from holdfast.testing.around import Around, Kind
 from holdfast.testing.disk import FailingDisk, FullDisk
 from tests.growth.growing import in_memory
@@ -161,3 +162,55 @@ def test_a_program_that_ends_without_closing_loses_nothing(tmp_path: Path) -> No
     assert (ended.returncode, ended.stderr) == (0, "")
     with holdfast.open(tmp_path / "data", upkeep=False) as store:
         assert len(list(store.namespace("acme").list())) == 500
+
+
+def queued_until_refused(put: Callable[[str], object]) -> int:
+    """How many stores of long keys and no value were queued."""
+    for queued in range(100_000):
+        try:
+            put(f"{queued:0600d}")
+        except Busy:
+            return queued
+    raise AssertionError
+
+
+def test_what_is_queued_is_bounded_as_it_lies_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small the values are: who finds no room waits for some, and then is refused."""
+    monkeypatch.setattr("holdfast.request.soon.QUEUE_BYTES", MIB)
+    monkeypatch.setattr("holdfast.request.soon.WAIT_S", 0.05)
+    disk = GatedDisk()
+    with in_memory(disk, sync="always") as (store, _):
+        ns = store.namespace("acme")
+        disk.gate.clear()
+        tracemalloc.start()
+        queued = queued_until_refused(lambda key: ns.put_soon(key, b""))
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert MIB / 2 < held < 2 * MIB
+        disk.gate.set()
+        ns.put_soon("room", b"again")
+        assert store.flush() == []
+        assert len(list(ns.list())) == queued + 1  # what was refused was not queued
+        assert store.soon._bytes == 0
+
+
+def test_dead_letters_are_bounded_and_all_of_them_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with in_memory() as (store, _):
+        ns = store.namespace("acme")
+        ns.put("kept", b"old", permanent=True)
+        for _ in range(DEAD_LETTERS):
+            ns.put_soon("kept", b"new")
+        assert len(store.flush()) == DEAD_LETTERS
+        assert not caplog.records
+        ns.put("last", b"old", permanent=True)
+        for _ in range(5):
+            ns.put_soon("last", b"new")
+        assert [letter.key for letter in store.flush()] == ["last"] * 5
+        letters = store.dead_letters()
+        assert len(letters) == DEAD_LETTERS
+        assert [letter.key for letter in letters[-6:]] == ["kept", *["last"] * 5]
+        assert store.status().dead_letters == DEAD_LETTERS + 5
+        assert len(caplog.records) == 1
+        assert "only counted" in caplog.text
