@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from sys import getsizeof
-from threading import Condition, Thread
+from threading import Condition, Thread, current_thread
 from typing import Final, Protocol
 
 from holdfast.client.asks import Pause, Work
@@ -108,9 +108,9 @@ class Soon:
             self._require_open()
             if self._failure is not None and self._bytes > QUEUE_BYTES:
                 raise self._failure
+            self._start()  # before anything is queued: what is queued, somebody sends
             self._queue.append(self._box.write(namespace, key, value))
             self._bytes += held_bytes(self._queue[-1])
-            self._start()
             self._changed.notify_all()
         self._box.sync()
 
@@ -165,13 +165,20 @@ class Soon:
             raise Closed(what="store")
 
     def _start(self) -> None:
+        """Start the worker. Where a Ctrl-C comes before it is noted, it notes itself."""
         if self._worker is None:
-            self._worker = Thread(target=self._work, name="holdfast-soon", daemon=True)
-            self._worker.start()
+            worker = Thread(target=self._work, name="holdfast-soon", daemon=True)
+            worker.start()
+            self._worker = worker
 
     # -- what the worker does -----------------------------------------------------------
 
     def _work(self) -> None:
+        with self._changed:
+            if self._worker is None:
+                self._worker = current_thread()
+            if self._worker is not current_thread():
+                return  # two would send the writes of one key out of order
         while True:
             run = self._take()
             if run is None:
@@ -256,8 +263,8 @@ class Soon:
         """Send writes in one request; why some of them are still to be stored, if they are."""
         session = self._session_for(run[0].number)
         self._sent = max(self._sent, run[-1].number)
-        floor = min(self._box.pending)
-        numbered = Numbered(session, run[0].number, floor)
+        # All below are settled, or a Ctrl-C kept them from the queue: those are not waited for.
+        numbered = Numbered(session, run[0].number, run[0].number)
         try:
             outcomes = self._run(self._stored(run, numbered))
         except HoldfastError as error:

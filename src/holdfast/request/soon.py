@@ -15,7 +15,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from sys import getsizeof
-from threading import Condition, Thread
+from threading import Condition, Thread, current_thread
 from typing import Final
 
 from holdfast.errors import Busy, Closed, HoldfastError, OutcomeUnknown, StorageFailed, Waitable
@@ -71,13 +71,18 @@ class Soon:
                 raise Busy(queued_bytes=self._bytes)
             if self._stopping:
                 raise Closed(what="store")
+            if self._worker is None:
+                self._start()  # before anything is queued: what is queued, somebody stores
             self._queue.append((namespace, operation))
             self._bytes += held_bytes(operation)
-            if self._worker is None:
-                self._worker = Thread(target=self._work, name="holdfast-soon", daemon=True)
-                atexit.register(self._wait)  # a program that ends without closing has not crashed
-                self._worker.start()
             self._changed.notify_all()
+
+    def _start(self) -> None:
+        """Start the worker. Where a Ctrl-C comes before it is noted, it notes itself."""
+        atexit.register(self._wait)  # a program that ends without closing has not crashed
+        worker = Thread(target=self._work, name="holdfast-soon", daemon=True)
+        worker.start()
+        self._worker = worker
 
     def _may_queue(self) -> bool:
         return self._stopping or self._bytes <= QUEUE_BYTES
@@ -92,6 +97,7 @@ class Soon:
 
     def _wait(self) -> None:
         with self._changed:
+            self._changed.notify_all()  # a Ctrl-C may have come before who queued did
             while self._queue or self._busy:
                 self._changed.wait()
 
@@ -118,9 +124,14 @@ class Soon:
             self._changed.notify_all()
         if self._worker is not None:
             self._worker.join()
-            atexit.unregister(self._wait)
+        atexit.unregister(self._wait)
 
     def _work(self) -> None:
+        with self._changed:
+            if self._worker is None:
+                self._worker = current_thread()
+            if self._worker is not current_thread():
+                return  # two would store the writes of one key out of order
         self._corridor.placement.settings.gates.let_in()  # each was held when it was queued
         while True:
             batch = self._take()

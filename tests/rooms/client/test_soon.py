@@ -6,11 +6,15 @@ import random
 import shutil
 import tracemalloc
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import count
 from pathlib import Path
 from threading import Event
 
 import pytest
 
+from holdfast.client import soon as client_soon
 from holdfast.client.asks import Pause, Work
 from holdfast.client.box import Box, Queued
 from holdfast.client.outbox import Outbox
@@ -25,14 +29,15 @@ from holdfast.errors import (
     Unauthenticated,
     Unavailable,
 )
-from holdfast.limits import DEAD_LETTERS, MIB, SESSION_IDLE_NS
+from holdfast.limits import DEAD_LETTERS, MIB, SESSION_IDLE_NS, SESSION_NUMBERS
 from holdfast.testing import ManualClock
 from holdfast.values import DeadLetter
 from holdfast.wire.headers import Numbered
 from tests.rooms.client.test_outbox import watch_syncs
-from tests.rooms.request.test_soon import queued_until_refused
+from tests.rooms.request.test_soon import CtrlC, InterruptedAt, in_time, queued_until_refused
 
 CLOCK = ManualClock()
+LEAST_PLACES = 15  # where a signal can come in the first store
 
 
 class Ledger:
@@ -401,3 +406,27 @@ def test_dead_letters_are_bounded_and_all_of_them_counted(box: Box) -> None:
     assert soon.letters()[-1].key == "a"
     assert soon.died() == DEAD_LETTERS + 6
     soon.close()
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_ctrl_c_at_any_place_of_the_first_store_leaves_what_goes_on_and_closes(
+    tmp_path: Path, *, durable: bool
+) -> None:
+    for nth in count(1):
+        server = Ledger()
+        box = Outbox(tmp_path / str(nth)) if durable else Box()
+        soon = Soon(server, run, box, CLOCK.wall_ns)
+        interrupted = InterruptedAt(nth, client_soon.__file__)
+        with suppress(CtrlC), interrupted:
+            soon.put("n", "first", b"1")
+        most = 20 if durable else SESSION_NUMBERS + 20
+        sent = [("n", "key", b"%d" % number) for number in range(most)]
+        for one in sent:
+            soon.put(*one)
+        in_time(partial(flushed, soon))
+        assert [one for one in server.applied if one[1] == "key"] == sent
+        assert all(len(known) <= SESSION_NUMBERS for known in server.sessions.values())
+        in_time(soon.close)
+        if interrupted.left > 0:
+            assert nth > LEAST_PLACES
+            return

@@ -9,7 +9,11 @@ import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
+from types import FrameType
+from typing import TypeVar
 
 import pytest
 
@@ -18,10 +22,13 @@ from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Buffer, File
 from holdfast.errors import Busy, Closed, LimitExceeded
 from holdfast.limits import DEAD_LETTERS, MIB
+from holdfast.request import soon as request_soon
 from holdfast.testing.around import Around, Kind
 from holdfast.testing.disk import FailingDisk, FullDisk
 from tests.growth.growing import in_memory
 
+T = TypeVar("T")
+LEAST_PLACES = 15  # where a signal can come in the first store
 LARGE_BYTES = 9_000  # an eighth of the smallest bucket, and more
 
 
@@ -162,6 +169,69 @@ def test_a_program_that_ends_without_closing_loses_nothing(tmp_path: Path) -> No
     assert (ended.returncode, ended.stderr) == (0, "")
     with holdfast.open(tmp_path / "data", upkeep=False) as store:
         assert len(list(store.namespace("acme").list())) == 500
+
+
+class CtrlC(KeyboardInterrupt):
+    """Not the real one, which would end the tests if it came through."""
+
+
+class InterruptedAt:
+    """Raises at the nth place of a queue's own code, or of a thread's start, where a signal can.
+
+    Python looks for signals where a function begins and behind each call.
+    """
+
+    def __init__(self, nth: int, file: str) -> None:
+        self.left = nth
+        self._file = file
+
+    def __enter__(self) -> None:
+        sys.setprofile(self._look)
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _look(self, frame: FrameType, event: str, _arg: object) -> None:
+        is_there = frame.f_code.co_filename == self._file or frame.f_code is START
+        if is_there and event != "c_call":
+            self.left -= 1
+            if self.left == 0:
+                raise CtrlC
+
+
+START = threading.Thread.start.__code__
+
+
+def test_a_ctrl_c_at_any_place_of_the_first_store_leaves_what_goes_on_and_closes() -> None:
+    for nth in count(1):
+        interrupted = InterruptedAt(nth, request_soon.__file__)
+        with in_memory() as (store, _):
+            ns = store.namespace("acme")
+            with suppress(CtrlC), interrupted:
+                ns.put_soon("first", b"1")
+            for number in range(20):
+                ns.put_soon("key", b"%d" % number)
+            assert in_time(store.flush) == []
+            assert ns.get("key") == b"19"
+        working = [thread.name for thread in threading.enumerate() if thread.is_alive()]
+        assert "holdfast-soon" not in working
+        with in_memory() as (store, _):  # closed at once
+            with suppress(CtrlC), InterruptedAt(nth, request_soon.__file__):
+                store.namespace("acme").put_soon("first", b"1")
+            in_time(store.close)
+        if interrupted.left > 0:
+            assert nth > LEAST_PLACES
+            return
+
+
+def in_time(call: Callable[[], T]) -> T:
+    """What a call returns, which must not wait for ever."""
+    told: list[T] = []
+    thread = threading.Thread(target=lambda: told.append(call()), daemon=True)
+    thread.start()
+    thread.join(30)
+    (found,) = told
+    return found
 
 
 def queued_until_refused(put: Callable[[str], object]) -> int:
