@@ -158,6 +158,7 @@ def open_on(
     root = os.path.abspath(path) if real else path.strip(":") or "store"  # noqa: PTH100
     with _owned(disk, root, alone=real and share is WHOLE) as owners:
         found, fresh = _store_file(disk, root, entropy, index_dir, data_dirs, real=real)
+        mark = TimeMark(disk, root, share.name)  # before anything is written
         unclaimed = folders.own(owners, disk, root, found, fresh=fresh, whole=share is WHOLE)
         # Windows are copied into under the interpreter lock: not for whoever avoids maps,
         # and of no use to whoever waits for the disk at every write.
@@ -165,7 +166,6 @@ def open_on(
         logs = AheadDisk(mapped=mapped, windows=_windows()) if type(disk) is OsDisk else disk
         ground = _ground(logs, root, found, create=fresh, part=share.name)
         folders.claim(disk, root, found, unclaimed)
-        mark = TimeMark(disk, root, share.name)
         views = _Views(folders.under(root, found.index_dir), real=real, given=open_view)
         if fresh:
             found = write_store_file(disk, root, found)

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import suppress
 
 import pytest
 
 from holdfast.engines.memory import MemoryDisk
+from holdfast.engines.port import Disk, File
+from holdfast.errors import Corrupt, StorageFailed
+from holdfast.limits import SECOND_NS
 from holdfast.store.timemark import NAME, PLACES, SLOT, TimeMark
-from holdfast.testing.disk import MODES, CrashDisk, FailingDisk, Mode, PowerCut
+from holdfast.testing.clock import ManualClock
+from holdfast.testing.disk import (
+    MODES,
+    Around,
+    CrashDisk,
+    FailingDisk,
+    Mode,
+    PowerCut,
+)
+from tests.crash.test_refusals import copy_of, opened
 
 ROOT = "store"
 PATH = f"{ROOT}/{NAME}"
@@ -46,12 +60,78 @@ def test_of_a_torn_place_the_other_counts(disk: MemoryDisk, place: int, byte: in
     assert TimeMark(disk, ROOT).adopt() == (200 if place == newest else 300)
 
 
-def test_a_file_that_is_no_mark_says_nothing_and_is_replaced(disk: MemoryDisk) -> None:
-    disk.open(PATH, create=True).write(0, (b"x" * (PLACES[1] + SLOT.size),))
-    mark = TimeMark(disk, ROOT)
-    assert mark.adopt() == 0
-    assert mark.write(7)
-    assert TimeMark(disk, ROOT).adopt() == 7
+@pytest.mark.parametrize("size", [0, 1, PLACES[1] + SLOT.size])
+@pytest.mark.parametrize("name", [NAME, f"{NAME}-one"])
+def test_a_file_in_which_no_mark_verifies_is_damage(disk: MemoryDisk, name: str, size: int) -> None:
+    disk.open(f"{ROOT}/{name}", create=True).write(0, (b"x" * size,))
+    with pytest.raises(Corrupt) as caught:
+        TimeMark(disk, ROOT)
+    assert caught.value.facts["path"] == f"{ROOT}/{name}"
+    assert caught.value.facts["position"] == 0
+    disk.unlink(f"{ROOT}/{name}")  # what an operator may do
+    assert TimeMark(disk, ROOT).adopt() == 0
+
+
+def test_what_a_crash_kept_from_its_name_is_passed_over(disk: MemoryDisk) -> None:
+    TimeMark(disk, ROOT).write(5)
+    for name in NAME, f"{NAME}-one":
+        disk.open(f"{ROOT}/{name}.new", create=True).write(0, (b"x",))
+    assert TimeMark(disk, ROOT).adopt() == 5
+    assert TimeMark(disk, ROOT, "one").write(9)
+    assert TimeMark(disk, ROOT).adopt() == 9
+
+
+class Unreadable(Around):
+    """Refuses to open or to read a time mark."""
+
+    def __init__(self, inner: Disk, error: int, *, opens: bool) -> None:
+        super().__init__(inner)
+        self._error, self._opens = OSError(error, os.strerror(error)), opens
+        self._marks: list[File] = []
+
+    def around(self, path: str, file: File) -> File:
+        if path.endswith(NAME):
+            if not self._opens:
+                raise self._error
+            self._marks.append(file)
+        return super().around(path, file)
+
+    def read(self, file: File, offset: int, length: int) -> bytes:
+        if file in self._marks:
+            raise self._error
+        return super().read(file, offset, length)
+
+
+@pytest.mark.parametrize("opens", [False, True])
+@pytest.mark.parametrize("error", [errno.EIO, errno.EMFILE])
+def test_a_mark_that_cannot_be_read_is_none_that_is_missing(error: int, *, opens: bool) -> None:
+    """A value that expired came back where wall time was behind, and the mark was written over."""
+    disk, clock = MemoryDisk(), ManualClock()
+    with opened(disk, clock, "always", 1) as store:
+        ns = store.namespace("n")
+        ns.put("brief", b"1", ttl=5)
+        clock.advance(6 * SECOND_NS)
+        assert not ns.exists("brief")
+        crashed = copy_of(disk)  # killed before upkeep had its turn
+    behind = clock.wall_ns() - 20 * SECOND_NS
+    before = copy_of(crashed)
+    with pytest.raises(StorageFailed) as caught:
+        opened(Unreadable(crashed, error, opens=opens), ManualClock(behind), "always", 2)
+    assert caught.value.errno == errno.errorcode[error]
+    assert contents(crashed) == contents(before)
+    with opened(crashed, ManualClock(behind), "always", 3) as store:
+        assert not store.namespace("n").exists("brief")
+
+
+def contents(disk: Disk) -> dict[str, bytes]:
+    """What lies in the store's folder and its data folder."""
+    found = {}
+    for folder in ROOT, f"{ROOT}/log":
+        for name in disk.list(folder):
+            with suppress(OSError):
+                file = disk.open(f"{folder}/{name}")
+                found[f"{folder}/{name}"] = file.read(0, file.size())
+    return found
 
 
 def write_until_cut(mark: TimeMark) -> int:
@@ -90,6 +170,28 @@ def test_a_cut_behind_a_call_that_was_refused_takes_nothing_that_was_told(
             for seed in range(10):
                 found = TimeMark(crashing.after_cut(mode, seed), ROOT).adopt()
                 assert told <= found <= tried
+
+
+@pytest.mark.parametrize("short", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_cut_in_the_life_behind_one_that_ended_at_a_refused_call_leaves_a_mark(
+    disk: MemoryDisk, mode: Mode, *, short: bool
+) -> None:
+    """What the second found may be in memory alone: it makes it durable before it writes on."""
+    for refused in range(1, 12):
+        for cut_at in range(refused, refused + 8):
+            crashing = CrashDisk(disk, cut_at=cut_at)
+            told = 0
+            with suppress(PowerCut):
+                first = TimeMark(FailingDisk(crashing, refused, short=short, seed=refused), ROOT)
+                while first.write(told + STEP):
+                    told += STEP
+                second = TimeMark(crashing, ROOT)  # the process was killed, the machine goes on
+                tried = second.adopt()
+                while second.write(tried + STEP):
+                    told = tried = tried + STEP
+            for seed in range(10):
+                assert TimeMark(crashing.after_cut(mode, seed), ROOT).adopt() >= told
 
 
 def test_who_has_all_of_a_store_begins_at_the_latest_of_all_parts(disk: MemoryDisk) -> None:
