@@ -365,8 +365,20 @@ class BucketStatus(msgspec.Struct, frozen=True):
     search_behind: int = 0
 
 
+class Problem(msgspec.Struct, frozen=True):
+    """One thing that ``check`` or the scrub found: where, what, and what repair did about it."""
+
+    bucket: str
+    position: str
+    what: str
+    repaired: bool = False
+
+
 class Status(msgspec.Struct, frozen=True):
-    """The store's figures: every bucket, and their sums in bytes."""
+    """The store's figures: every bucket, and their sums in bytes.
+
+    ``problems`` are what the scrub found since the store was opened, the newest 100.
+    """
 
     buckets: tuple[BucketStatus, ...]
     live_bytes: int
@@ -374,15 +386,7 @@ class Status(msgspec.Struct, frozen=True):
     disk_bytes: int
     dead_letters: int
     search_behind: int = 0
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """One thing ``check`` found: where, what, and what repair did about it."""
-
-    bucket: str
-    position: str
-    what: str
-    repaired: bool = False
+    problems: tuple[Problem, ...] = ()
 
 
 class CheckReport(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from holdfast.cli.options import AsJson, Mode, StorePath, folder, output_of, set
 from holdfast.cli.output import counted, cut, edge_text, is_wide, shown, size_text, table
 from holdfast.cli.progress import watched
 from holdfast.store.restore import restore as restore_store
-from holdfast.values import BucketStatus, CheckReport, CollectReport, Status
+from holdfast.values import BucketStatus, CheckReport, CollectReport, Problem, Status
 
 _FROM_COLUMNS = 36
 _NARROW_FROM_COLUMNS = 22
@@ -180,7 +180,12 @@ def _totals(found: Status) -> str:
     )
     if found.search_behind:
         told += f"; search is {counted(found.search_behind, 'record')} behind"
-    return f"{told}; {counted(found.dead_letters, 'dead letter')}" if found.dead_letters else told
+    if found.dead_letters:
+        told += f"; {counted(found.dead_letters, 'dead letter')}"
+    if not found.problems:
+        return told
+    lines = [f"{told}; the scrub found {counted(len(found.problems), 'problem')}"]
+    return "\n".join([*lines, *map(_problem_line, found.problems)])
 
 
 def _check_text(report: CheckReport) -> str:
@@ -188,7 +193,9 @@ def _check_text(report: CheckReport) -> str:
     if report.ok:
         return f"ok: {seen}"
     lines = [f"{counted(len(report.problems), 'problem')} in {seen}"]
-    for problem in report.problems:
-        done = " (repaired)" if problem.repaired else ""
-        lines.append(f"  {problem.bucket} {problem.position}: {shown(problem.what)}{done}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *map(_problem_line, report.problems)])
+
+
+def _problem_line(problem: Problem) -> str:
+    done = " (repaired)" if problem.repaired else ""
+    return f"  {problem.bucket} {problem.position}: {shown(problem.what)}{done}"

@@ -29,6 +29,7 @@ class Figures(msgspec.Struct):
         search_behind: records that search indexes have not absorbed.
         low_events: how often an account was told to be low.
         reserve_usd: the operator's reserve, where the books are kept.
+        scrub_problems: what the scrub found damaged; ``upkeep_failures``: how often upkeep failed.
         up: whether it answered.
     """
 
@@ -44,6 +45,8 @@ class Figures(msgspec.Struct):
     search_behind: int = 0
     low_events: int = 0
     reserve_usd: float = 0.0
+    scrub_problems: int = 0
+    upkeep_failures: int = 0
     up: bool = True
 
     @property
@@ -70,6 +73,7 @@ def total(all_of_them: Iterable[Figures]) -> Figures:
         told.dead_letters += one.dead_letters
         told.search_behind += one.search_behind
         told.reserve_usd += one.reserve_usd
+        told.scrub_problems += one.scrub_problems
     return told
 
 
@@ -85,6 +89,7 @@ def _count_in(told: Figures, one: Figures) -> None:
     for operation, took_ns in one.sums_ns.items():
         told.sums_ns[operation] = told.sums_ns.get(operation, 0) + took_ns
     told.low_events += one.low_events
+    told.upkeep_failures += one.upkeep_failures
 
 
 class Place:
@@ -102,7 +107,9 @@ class Place:
         elif found.life != self._last.life:
             _count_in(self._before, self._last)
         self._last = found
-        told = msgspec.structs.replace(found, requests={}, times={}, sums_ns={}, low_events=0)
+        told = msgspec.structs.replace(
+            found, requests={}, times={}, sums_ns={}, low_events=0, upkeep_failures=0
+        )
         _count_in(told, self._before)
         _count_in(told, found)
         return told

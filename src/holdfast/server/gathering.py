@@ -22,7 +22,7 @@ from holdfast.server.whole_money import MoneyGathering
 from holdfast.upkeep.backup import Target
 from holdfast.upkeep.manifest import Part, manifest_of
 from holdfast.upkeep.status import Counted, figures_of
-from holdfast.values import CheckReport, CollectReport, DeadLetter
+from holdfast.values import CheckReport, CollectReport, DeadLetter, Problem
 
 if TYPE_CHECKING:
     from holdfast.clock import Clock
@@ -103,7 +103,9 @@ class Gathering:
 
     def _status(self) -> bytes:
         counted = [one for told in self._told(list[Counted], "part.count") for one in told]
-        return encode(figures_of(counted, sum(self._each("part.died"))))
+        told = self._told(tuple[int, list[Problem]], "part.told")
+        problems = [problem for _, found in told for problem in found]
+        return encode(figures_of(counted, sum(died for died, _ in told), problems))
 
     def _letters(self, method: str) -> list[DeadLetter]:
         return [letter for told in self._told(list[DeadLetter], method) for letter in told]

@@ -90,6 +90,8 @@ class Metrics:
             sum(site.store.search_behind().values()),
             low_events,
             reserve_atto / USD,
+            len(site.store.upkeep.scrub.problems),
+            site.store.upkeep.failures.total,
         )
 
 
@@ -117,6 +119,8 @@ class Text:
         yield _times(whole)
         low = "Times that an account was found low, at most one a minute for each"
         yield CounterMetricFamily("holdfast_balance_low", low, value=whole.low_events)
+        failed = "Times that upkeep failed at something, or its scrub found damage"
+        yield CounterMetricFamily("holdfast_upkeep_failures", failed, value=whole.upkeep_failures)
         told: dict[str, tuple[str, float]] = {
             "holdfast_connections": ("Connections that are open", whole.connections),
             "holdfast_writes_waiting": ("Writes that wait for their commit", whole.waiting),
@@ -129,6 +133,10 @@ class Text:
             "holdfast_search_behind": (
                 "Records that search indexes have not absorbed",
                 whole.search_behind,
+            ),
+            "holdfast_scrub_problems": (
+                "What the scrub found damaged since the processes began",
+                whole.scrub_problems,
             ),
             "holdfast_reserve_usd": ("What the operator's reserve has, about", whole.reserve_usd),
         }

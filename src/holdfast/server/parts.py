@@ -106,7 +106,7 @@ class Parts:
             "part.tick": store.tick,
             "part.flush": lambda: encode(store.flush()),
             "part.letters": self._letters,
-            "part.died": self._died,
+            "part.told": self._told,
             "part.still": self._stand_still,
             "part.hold": self._hold,
             "part.let_go": self._let_go,
@@ -127,8 +127,9 @@ class Parts:
     def _renew(self, namespace: str) -> None:
         self._store.searcher.renew(namespace)
 
-    def _died(self) -> int:
-        return self._store.soon.died()
+    def _told(self) -> bytes:
+        store = self._store
+        return encode((store.soon.died(), store.upkeep.scrub.problems))
 
     def _letters(self) -> bytes:
         letters: list[DeadLetter] = self._store.dead_letters()

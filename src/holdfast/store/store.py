@@ -259,7 +259,8 @@ class Store(Money, SearchingAll):
     def status(self) -> Status:
         """Every bucket's keys, live, dead and on-disk bytes; exact."""
         self._require_open()
-        return status(self.placement.directory, self.soon.died(), self.search_behind())
+        found = self.upkeep.scrub.problems
+        return status(self.placement.directory, self.soon.died(), self.search_behind(), found)
 
     def check(
         self,

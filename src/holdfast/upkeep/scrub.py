@@ -202,6 +202,7 @@ def examine(bucket: Bucket, number: int) -> Iterator[None]:
     """
     log = bucket.log
     info = log.ended[number]
+    _check_length(log, number)
     records = total = at = 0
     for group in verified_groups(
         log.segment(number).read, log.where, log.head(number).digest, info
@@ -217,6 +218,14 @@ def examine(bucket: Bucket, number: int) -> Iterator[None]:
     block = read_key_block(log, info)
     yield from compare_block(log, block, info, (records, total))
     yield from _compare_view(bucket, block, number)
+
+
+def _check_length(log: Log, number: int) -> None:
+    """Hold a segment's file against the length that is known of it, which memory has."""
+    segment = log.segment(number)
+    stop = segment.size
+    if len(segment.read(stop - 1, stop)) < 1:
+        raise Corrupt(position=log.where(number, stop), what="the segment is cut short")
 
 
 def verified_groups(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -14,7 +14,7 @@ from holdfast.placement.elsewhere import Elsewhere
 from holdfast.request.arguments import HIDDEN
 from holdfast.request.large import owner_of
 from holdfast.upkeep.space import Held, dead_of, held
-from holdfast.values import BucketStatus, Place, Status
+from holdfast.values import BucketStatus, Place, Problem, Status
 
 Bound = tuple[str, str] | None
 TRIES = 3
@@ -34,13 +34,18 @@ class Counted(msgspec.Struct, frozen=True):
     held: Held
 
 
-def status(directory: Directory, dead_letters: int, behind: Mapping[str, int] = NOTHING) -> Status:
+def status(
+    directory: Directory,
+    dead_letters: int,
+    behind: Mapping[str, int] = NOTHING,
+    problems: Iterable[Problem] = (),
+) -> Status:
     """The figures of every bucket, exact: what is unresolved is looked up first.
 
     A segment that buckets share is on disk once: each counts what it keeps alive
     of it, and an equal part of the rest.
     """
-    return figures_of(count(directory, behind), dead_letters)
+    return figures_of(count(directory, behind), dead_letters, problems)
 
 
 def count(directory: Directory, behind: Mapping[str, int] = NOTHING) -> tuple[Counted, ...]:
@@ -61,7 +66,9 @@ def count(directory: Directory, behind: Mapping[str, int] = NOTHING) -> tuple[Co
         directory.look_again()
 
 
-def figures_of(counted: Sequence[Counted], dead_letters: int) -> Status:
+def figures_of(
+    counted: Sequence[Counted], dead_letters: int, problems: Iterable[Problem] = ()
+) -> Status:
     """The figures of a whole store, of what was counted of all its buckets."""
     dead = dead_of({one.id: one.held for one in counted})
     buckets = tuple(_bucket_status(one, dead[one.id]) for one in counted)
@@ -72,6 +79,7 @@ def figures_of(counted: Sequence[Counted], dead_letters: int) -> Status:
         sum(bucket.disk_bytes for bucket in buckets),
         dead_letters,
         sum(bucket.search_behind for bucket in buckets),
+        tuple(problems),
     )
 
 

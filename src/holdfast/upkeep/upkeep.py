@@ -37,6 +37,7 @@ from holdfast.log.records import Type
 from holdfast.placement.bounds import BRAKED, overrun
 from holdfast.request.corridor import Corridor
 from holdfast.upkeep import expire
+from holdfast.upkeep.failing import Failures
 from holdfast.upkeep.pacing import Pacer, outlived
 from holdfast.upkeep.reclaim import Reclaim
 from holdfast.upkeep.scrub import Scrub
@@ -53,7 +54,6 @@ LOADED_BYTES = 4 << 20  # the same: what is built for reading would not last
 SWEEP_NS = 60 * SECOND_NS  # between two looks for parts that nobody needs
 WAKE_REST = 4  # times as long as the opening of one bucket took: it is one long slice
 LOOKS = 16  # at idle buckets between two sleeps
-FAILURES = 100  # kept to be asked for
 
 Lazy = Callable[[Pace, Callable[[], bool]], None]  # pace, enough: asked before each slice
 
@@ -91,7 +91,7 @@ class Upkeep:
         corridor.pressure.relieve = self.make_room
         self._crowded: dict[str, Bucket] = {}  # to be split before all else
         self.lazy: list[Lazy] = []  # what follows the logs where it is wanted
-        self.failures: list[str] = []
+        self.failures = Failures()
         self.scrub = Scrub(corridor.placement)
 
     # -- the thread -----------------------------------------------------------------
@@ -241,7 +241,7 @@ class Upkeep:
             self._note(error)
 
     def _note(self, error: Exception) -> None:
-        self.failures = [*self.failures[1 - FAILURES :], str(error)]
+        self.failures.append(str(error))
 
     def split_soon(self, bucket: Bucket) -> None:
         """A bucket is full, or seems so: split it, beside its writers."""

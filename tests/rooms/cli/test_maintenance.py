@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.values import CheckReport, Problem, Progress
+from holdfast.values import CheckReport, Problem, Progress, Status
 
 Run = Callable[..., Any]
 
@@ -29,6 +29,27 @@ def test_status_adds_up(run: Run) -> None:
     for head in ("bucket", "keys", "live", "dead", "disk"):
         assert head in drawn.out
     assert "20 keys" in drawn.lines[-1]
+
+
+def test_status_tells_what_the_scrub_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(run, 1)
+    problem = Problem("b1", "3:400", "a record \x1b does not verify")
+
+    class Damaged:
+        def status(self) -> Status:
+            return Status((), 0, 0, 0, 2, problems=(problem,))
+
+    @contextmanager
+    def opened(*_: object, **__: object) -> Iterator[Damaged]:
+        yield Damaged()
+
+    monkeypatch.setattr("holdfast.cli.maintenance.opened", opened)
+    found = run("status", "data")
+    assert found.code == 0
+    assert "2 dead letters; the scrub found 1 problem\n" in found.out
+    assert "  b1 3:400: a record" in found.lines[-1]
+    assert "\x1b" not in found.out
+    assert run("status", "data", "--json").document["problems"][0]["position"] == "3:400"
 
 
 def test_check_of_a_sound_store(run: Run) -> None:

@@ -64,3 +64,12 @@ def test_the_text_has_the_sum_and_each_ones_share() -> None:
     assert 'holdfast_worker_requests_total{worker="1"} 4.0\n' in text
     assert 'holdfast_worker_live_bytes{worker="0"} 10.0\n' in text
     assert 'holdfast_worker_up{worker="0"} 1.0\n' in text
+
+
+def test_what_upkeep_could_not_do_and_what_its_scrub_found_are_told() -> None:
+    place = Place()
+    place.seen(counted("a", 3, upkeep_failures=2, scrub_problems=1))
+    told = place.seen(counted("b", 1, upkeep_failures=1, scrub_problems=3))
+    text = text_of([told, counted("c", 0, upkeep_failures=4, scrub_problems=5)]).decode()
+    assert "holdfast_upkeep_failures_total 7.0\n" in text
+    assert "holdfast_scrub_problems 8.0\n" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.testing.disk import CountingDisk
 from holdfast.upkeep import check
+from holdfast.upkeep.failing import KEPT, Failures
 from holdfast.upkeep.scrub import MARK, PERIOD_NS, SURVEY_NS, phase_ns
 from holdfast.views.port import Table
 
@@ -282,3 +284,52 @@ def test_a_walk_over_a_bucket_ends_where_that_is_merged_away() -> None:
         with commit.alone(bucket):
             bucket.close()
         assert len(list(rows)) == check.PAGE - 1
+
+
+@pytest.mark.parametrize("part", [0, 0.5, 1])
+def test_a_segment_that_was_cut_short_is_found(tmp_path: Path, part: float) -> None:
+    house = House(OsDisk(), str(tmp_path / "data"))
+    ns = house.store.namespace("acme")
+    for number in range(150):  # nothing is dead: a collector has no reason to look
+        ns.put(f"k{number:03d}", bytes(1_000))
+    house.store.tick()
+    number = first_sealed(house)
+    (bucket,) = house.store.placement.directory
+    length = bucket.log.segment(number).size
+    os.truncate(
+        tmp_path / "data" / "log" / bucket.id / f"{number:016x}.seg", int(part * (length - 1))
+    )
+    (told,) = house.scrub_for(SCRUB_DAYS + 1)
+    assert "the segment is cut short" in told
+    (problem,) = house.store.upkeep.scrub.problems
+    assert f"segment {number} " in problem.position
+    house.store.close()
+
+
+def test_what_is_found_is_told_once_in_the_log_and_stands_in_the_status(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert house.store.status().problems == ()
+    number = first_sealed(house)
+    damage(house, number, 5_000)
+    house.scrub_for(2 * SCRUB_DAYS + 2)
+    (record,) = [one for one in caplog.records if one.name == "holdfast.upkeep"]
+    assert record.levelname == "WARNING"
+    assert f"segment {number} " in record.getMessage()
+    (problem, *_) = house.store.status().problems
+    assert f"segment {number} " in problem.position
+
+
+def test_a_failure_that_comes_again_is_counted_and_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failures = Failures()
+    for _ in range(3):
+        failures.append("one")
+    failures.extend(["two", "one"])
+    assert (failures.total, len(failures)) == (5, 5)
+    assert [one.getMessage() for one in caplog.records] == ["upkeep: one", "upkeep: two"]
+    failures.extend(f"{number}" for number in range(KEPT))
+    assert (failures.total, len(failures)) == (KEPT + 5, KEPT)
+    failures.append("one")  # none of it is kept any more
+    assert caplog.records[-1].getMessage() == "upkeep: one"

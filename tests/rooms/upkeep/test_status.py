@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 import holdfast
 from holdfast.limits import BUCKET_BYTES_LEAST
 from holdfast.request.large import part_key
 from holdfast.upkeep.status import _bound
+from holdfast.values import Status
 
 UPLOAD = bytes(range(8, 16))
 
@@ -32,3 +35,11 @@ def test_every_bound_of_a_store_with_large_objects_can_be_printed(tmp_path: Path
     assert (
         sum(bucket.keys for bucket in found.buckets) == 2 + 5
     )  # parts; the last MiB is with the object
+
+
+def test_a_status_of_before_or_behind_this_version_is_read() -> None:
+    """What was added stands at the end: a client knows less than its server, or more."""
+    before = b'{"buckets":[],"live_bytes":1,"dead_bytes":2,"disk_bytes":3,"dead_letters":4}'
+    assert msgspec.json.decode(before, type=Status) == Status((), 1, 2, 3, 4)
+    behind = before[:-1] + b',"search_behind":5,"problems":[],"later":6}'
+    assert msgspec.json.decode(behind, type=Status) == Status((), 1, 2, 3, 4, 5)
