@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import cast
 
 from holdfast.bucket.bucket import Bucket
@@ -12,6 +13,15 @@ from holdfast.placement.elsewhere import Elsewhere
 
 LOWEST = b""
 HIGHEST = b"\xff"  # namespaces begin with ASCII, so every composite key is below this
+
+
+def tile(ranges: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether ranges are the keyspace, each key in one."""
+    edges = sorted(ranges)
+    if not edges or edges[0][0] != LOWEST or edges[-1][1] != HIGHEST:
+        return False
+    meet = all(left[1] == right[0] for left, right in pairwise(edges))
+    return meet and all(start < stop for start, stop in edges)
 
 
 class Directory:

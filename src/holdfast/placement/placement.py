@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import pairwise
 from threading import RLock
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from holdfast.log.records import Type
 from holdfast.placement import mending
 from holdfast.placement.bounds import FORCED, Brake, overrun
 from holdfast.placement.choose import middle
-from holdfast.placement.directory import HIGHEST, LOWEST, Directory
+from holdfast.placement.directory import HIGHEST, LOWEST, Directory, tile
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.placement.merging import Merging, shares_too_many
 from holdfast.placement.reserve import Reserve
@@ -83,14 +82,8 @@ class Placement:
 
     def _is_all(self, told: Sequence[Told]) -> bool:
         """Whether the segments that exist are exactly those of a close, and its ranges tile."""
-        if (
-            not told
-            or {one.bucket: list(one.numbers) for one in told} != self.settings.ground.listing()
-        ):
-            return False
-        edges = sorted((one.start, one.stop) for one in told)
-        meet = all(left[1] == right[0] for left, right in pairwise(edges))
-        return meet and edges[0][0] == LOWEST and edges[-1][1] == HIGHEST
+        named = {one.bucket: list(one.numbers) for one in told}
+        return named == self.settings.ground.listing() and tile((o.start, o.stop) for o in told)
 
     def _open_all(self, share: Share) -> list[Bucket]:
         """Every bucket of a range, parents and children in whatever order they can be opened."""

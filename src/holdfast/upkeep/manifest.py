@@ -8,9 +8,8 @@ what it says is checked first, before a byte is written.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from itertools import pairwise
 
 import msgspec
 
@@ -20,7 +19,7 @@ from holdfast.limits import MANIFEST_BYTES
 from holdfast.log.header import SEGMENT_HEAD_BYTES, Birth, LogState, SegmentInfo
 from holdfast.log.purses import decode_purses
 from holdfast.log.sealed import FORMAT, sealed, unsealed
-from holdfast.placement.directory import HIGHEST, LOWEST
+from holdfast.placement.directory import tile
 
 NAME = "BACKUP"
 NUMBER_MOST = (1 << 32) - 1  # of a segment
@@ -144,7 +143,10 @@ def _refuse_lies(manifest: Manifest) -> None:
     _require(0 <= manifest.version <= COUNT_MOST, "a version")
     ids = {bucket.id for bucket in manifest.buckets}
     _require(len(ids) == len(manifest.buckets), "its buckets")
-    _require(_tile(bucket.state for bucket in manifest.buckets), "the ranges of its buckets")
+    _require(
+        tile((one.state.start, one.state.stop) for one in manifest.buckets),
+        "the ranges of its buckets",
+    )
     sizes: dict[tuple[str, int], int] = {}
     for file in manifest.files:
         sound = file.bucket in ids and 1 <= file.number <= NUMBER_MOST
@@ -167,15 +169,6 @@ def _refuse_lies(manifest: Manifest) -> None:
 def _require(sound: object, what: str) -> None:
     if not sound:
         raise Corrupt(position=NAME, what=f"the manifest is wrong about {what}")
-
-
-def _tile(states: Iterable[LogState]) -> bool:
-    """Whether the ranges of all buckets are the keyspace, each key in one."""
-    edges = sorted((state.start, state.stop) for state in states)
-    if not edges or edges[0][0] != LOWEST or edges[-1][1] != HIGHEST:
-        return False
-    meet = all(left[1] == right[0] for left, right in pairwise(edges))
-    return meet and all(start < stop for start, stop in edges)
 
 
 def _refuse_state(told: BackupBucket, version: int, sizes: dict[tuple[str, int], int]) -> None:
