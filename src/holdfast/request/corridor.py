@@ -67,7 +67,7 @@ class Corridor:
     def write(self, operation: Operation) -> Any:  # noqa: ANN401 - each operation has its own result
         """Apply one operation; its result, or the error that refused it is raised."""
         hold_shared(self.directory, operation)
-        helped = 0
+        helped, eased = 0, False
         while True:
             bucket = self._bucket_for(operation)
             if bucket.crowded:
@@ -81,9 +81,9 @@ class Corridor:
                     raise
                 helped += 1  # others may take what came
             except StorageFailed as error:
-                if not self.pressure.met(error, (operation,)):
+                if eased or not self.pressure.met(error, (operation,)):
                     raise
-                return bucket.apply_one(operation)
+                eased = True  # once more, wherever the key is by now
 
     def store(self, key: bytes, name: str, value: bytes) -> Any:  # noqa: ANN401 - a receipt
         """Apply one store without options; the same as ``write``, quicker."""
