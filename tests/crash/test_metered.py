@@ -198,6 +198,7 @@ def test_a_bucket_that_is_cut_while_the_books_are_told() -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("seed", range(2, 10))
 def test_cuts_all_over_other_runs(mode: Mode, seed: int) -> None:
