@@ -288,7 +288,16 @@ def _lost(log: Log, part: Salvage) -> Iterator[str]:
 
 
 def _named(row: Row | Record) -> str:
-    namespace, _, key = row.key.partition(b"\0")
     kind = Type(row.type).name.lower() if row.type in set(Type) else str(row.type)
-    told = f"{namespace.decode(errors='replace')}/{key.decode(errors='replace')}"
-    return f"{kind} of {told} version {row.version}"
+    return f"{kind} of {readable(row.key)} version {row.version}"
+
+
+def readable(composite: bytes) -> str:
+    r"""A key for people: its namespace and its name, what is no text of them replaced.
+
+    Example:
+        >>> readable(b"acme\0film")
+        'acme/film'
+    """
+    namespace, _, name = composite.partition(b"\0")
+    return f"{namespace.decode(errors='replace')}/{name.decode(errors='replace')}"

@@ -15,6 +15,7 @@ from holdfast.bucket.birth import derive_entries, fold_object
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.credible import can_be
 from holdfast.bucket.dormant import Dormant
+from holdfast.bucket.repair import readable
 from holdfast.errors import Corrupt, HoldfastError, Moved
 from holdfast.log.doubt import doubted
 from holdfast.log.entry import Entry, pack, unpack
@@ -95,7 +96,7 @@ def _lost_parts(placement: Placement, bucket: Bucket, key: bytes) -> Iterator[Pr
     lost = [part for part in parts_of(key, entry) if _row(placement, part) is None]
     if lost and _large(placement, key) == entry:
         what = f"{len(lost)} parts of a large object are missing"
-        yield Problem(bucket.id, f"object {key[:64].hex()}", what)
+        yield Problem(bucket.id, f"object {readable(key)}", what)
 
 
 def _row(placement: Placement, key: bytes) -> bytes | None:
@@ -207,7 +208,7 @@ def _judged(bucket: Bucket, doubtful: list[bytes]) -> list[Problem]:
             entry = fold_object(_rows_of(bucket, key, recent.get(key, [])))
             if (None if row is None else _meaning(row)) != (entry and _meaning(pack(entry))):
                 what = "missing from the index" if row is None else "index differs from the log"
-                problems.append(Problem(bucket.id, f"view key {key[:64].hex()}", what))
+                problems.append(Problem(bucket.id, f"view key {readable(key)}", what))
     return problems
 
 
