@@ -339,11 +339,12 @@ def rebuild(opened: Bucket, found: Recovered | None = None, *, in_memory: bool =
             if opened.start <= key < opened.stop:
                 special += _fold_key(opened, fresh, key, listed)
     opened.begin_anew(fresh, special)
-    if in_memory:
-        opened.view.shrink(blank=True)
-    elif not blank:
-        with opened.view.writer() as writer:
-            writer.clear()
+    try:
+        _clear(opened.view, blank=blank, give_back=in_memory)
+    except StorageFailed:
+        if found is None:
+            raise
+        return  # an opening goes on
     fresh.view = opened.view
     if in_memory:
         return
@@ -351,6 +352,15 @@ def rebuild(opened: Bucket, found: Recovered | None = None, *, in_memory: bool =
         checkpoint(opened)
     elif not blank or fresh.records() >= LITTLE_RECORDS:
         _absorb_if_it_can(opened)
+
+
+def _clear(view: View, *, blank: bool, give_back: bool) -> None:
+    """Take everything out of a view, if anything is in it; or give its room back, too."""
+    if give_back:
+        view.shrink(blank=True)
+    elif not blank:
+        with view.writer() as writer:
+            writer.clear()
 
 
 def _absorb_if_it_can(opened: Bucket) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import holdfast
+from holdfast.bucket import birth
 from holdfast.bucket.checkpoint import checkpoint
 from holdfast.errors import StorageFailed
 from holdfast.store import Store
@@ -45,6 +46,29 @@ def hold(store: Store) -> None:
     assert not ns.exists("k7")
     assert (ns.get("new"), ns.get("k8")) == (b"1", b"8")
     assert store.check().ok
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["not cleared", "cleared"])
+def test_an_opening_goes_on_where_it_cannot_clear_an_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, done: bool
+) -> None:
+    with holdfast.open(tmp_path / "data", upkeep=False) as store:
+        ns = store.namespace("n")
+        ns.put_many([(f"k{number}", b"%d" % number) for number in range(KEYS)])
+        store.rebuild()
+        ns.delete("k7")
+        ns.put("new", b"1")
+    (tmp_path / "data" / "CLOSED").unlink()
+    monkeypatch.setattr(birth, "read_checkpoint", lambda _: None)  # so the index counts for nothing
+    refuse_once(monkeypatch, StorageFailed(errno="ENOSPC"), done=done)
+    with holdfast.open(tmp_path / "data", upkeep=False) as store:
+        hold(store)
+        for bucket in store.placement.directory:
+            checkpoint(bucket)
+        hold(store)
+    monkeypatch.undo()
+    with holdfast.open(tmp_path / "data", upkeep=False) as store:
+        hold(store)
 
 
 @pytest.mark.parametrize("done", [False, True], ids=["not cleared", "cleared"])
