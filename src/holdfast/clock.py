@@ -82,7 +82,7 @@ class BucketTime:
         self._written = begin_ns
         self._mark = FREE  # the latest time that may be told
         self._write = write
-        self._writing = Lock()
+        self._writing, self._drawing = Lock(), Lock()
         self._apart = 0  # how far wall time was from this when it was drawn last
         self._clock = clock
         self._now = clock.monotonic_ns
@@ -159,11 +159,12 @@ class BucketTime:
 
     def raise_to(self, floor_ns: int) -> None:
         """Never again answer less than ``floor_ns`` (a log's time mark)."""
-        behind = floor_ns - self.now_ns()
-        if behind > 0:
-            drawn, offset, ahead = self._line
-            self._line = (drawn, offset + behind, ahead)
-            self._apart -= behind
+        with self._drawing:  # who draws it beside would lose this
+            behind = floor_ns - self.now_ns()
+            if behind > 0:
+                drawn, offset, ahead = self._line
+                self._line = (drawn, offset + behind, ahead)
+                self._apart -= behind
 
     def draw(self) -> None:
         """Follow wall time by at most 5 % of the time passed since the last call.
@@ -171,6 +172,10 @@ class BucketTime:
         Where wall time was set by over 5 s since, that is an event: logged, counted in
         ``steps``, and followed no faster than any other difference.
         """
+        with self._drawing:
+            self._draw()
+
+    def _draw(self) -> None:
         monotonic = self._clock.monotonic_ns()
         since, offset, ahead = self._line
         slowed = _gone(monotonic - since, ahead)
