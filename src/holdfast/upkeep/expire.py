@@ -144,6 +144,9 @@ def _sweep(bucket: Bucket, keys: list[bytes], pace: Pace = no_pace) -> int:
     mine = [key for key in keys if bucket.start <= key < bucket.stop]
     try:
         return _remove(bucket, [Delete(key, "", "expired") for key in mine], pace)
+    except Moved:  # a split came between: the next look has the new range
+        _remember(bucket, mine)
+        return 0
     except BaseException:  # a Ctrl-C, too
         _remember(bucket, mine)
         raise
@@ -157,10 +160,7 @@ def _remember(bucket: Bucket, keys: list[bytes]) -> None:
 
 
 def _remove(bucket: Bucket, operations: list[Operation], pace: Pace) -> int:
-    try:
-        outcomes = apply_in_lots(bucket, operations, pace)
-    except Moved:
-        return 0
+    outcomes = apply_in_lots(bucket, operations, pace)
     return sum(not isinstance(outcome, HoldfastError) for outcome in outcomes)
 
 
@@ -173,10 +173,10 @@ def sweep_marked(bucket: Bucket, pace: Pace) -> int:
     while at is not None and at < bucket.stop:
         try:
             page, at = bucket.page(at, bucket.stop, BATCH)
+            marked = [key for key, row in page if unpack(row).flags & Flag.MARKED]
+            removed += _remove(bucket, [Delete(key, "", "unreferenced") for key in marked], pace)
         except Moved:
             return removed
-        marked = [key for key, row in page if unpack(row).flags & Flag.MARKED]
-        removed += _remove(bucket, [Delete(key, "", "unreferenced") for key in marked], pace)
         pace()
     return removed
 
