@@ -7,7 +7,9 @@ when that is used up, collecting what they left dead brings it back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import RLock
 from typing import Final
 
 from holdfast.bucket.bucket import Bucket
@@ -33,11 +35,13 @@ class Pressure:
         self.full = False
         self.relieve: Callable[[], bool] = _nothing
         self._reserve = reserve
+        self._lending = RLock()  # held while collectors have the reserve
 
     def admit(self, bucket: Bucket, *, growing: bool) -> None:
         """Refuse growth while the disk is full: StorageFailed, nothing was written.
 
         What is not growth is refused where collecting, as long as that gains any, made no room.
+        Whoever comes while collectors have the reserve waits.
         """
         if self.ease(bucket):
             return
@@ -48,16 +52,30 @@ class Pressure:
 
     def ease(self, bucket: Bucket) -> bool:
         """Whether there is room again; then the reserve is whole again, too."""
-        if self._reserve.is_roomy(bucket.id) and self._reserve.fill():
-            self.full = False
-        return not self.full
+        with self._lending:
+            if self._reserve.is_roomy(bucket.id) and self._reserve.fill():
+                self.full = False
+            return not self.full
+
+    @contextmanager
+    def lending(self) -> Iterator[None]:
+        """Let collectors have the reserve; writers wait, for they would take it."""
+        with self._lending:
+            full, self.full = self.full, True
+            self._reserve.lend()
+            try:
+                yield
+            finally:
+                self._reserve.keep_for_collectors()
+                self.full = full
 
     def met(self, error: StorageFailed, operations: Sequence[Operation]) -> bool:
         """Take note of what stopped a write; whether it is worth trying again."""
         if error.facts.get("errno") != FULL:
             return False
-        self.full = True
-        self._reserve.keep_for_collectors()
+        with self._lending:
+            self.full = True
+            self._reserve.keep_for_collectors()
         if any(isinstance(operation, GROWING) for operation in operations):
             return False
         self.relieve()

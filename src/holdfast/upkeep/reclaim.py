@@ -1,15 +1,17 @@
 """Give the space of dead records back: which segments, in which order, by which collector.
 
 *Copying* takes segments that are less than half alive, where there is room for
-what it copies. *Compacting* takes one segment at a time, into the reserve where
-nothing else is left; it serves a full disk, and a store that is over its bound
-(1.5 times what is alive and two segments) though every segment is half alive.
+what it copies. *Compacting* takes one segment at a time; it serves a disk that
+fills, and a store that is over its bound (1.5 times what is alive and two segments)
+though every segment is half alive. Both go bucket by bucket, and stop where the disk
+has no room to grow: a file that buckets share gives nothing back until the last of
+them is done, and the reserve would go to whoever deletes meanwhile. From there on
+files go one by one (squeeze.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -20,6 +22,7 @@ from holdfast.bucket.collect import Collected
 from holdfast.errors import HoldfastError
 from holdfast.log.log import Position
 from holdfast.placement.placement import Placement
+from holdfast.request.pressure import Pressure
 from holdfast.upkeep.space import Held, Space, dead_of, figures
 from holdfast.upkeep.squeeze import Squeeze
 from holdfast.values import Progress
@@ -36,47 +39,31 @@ class Reclaim:
 
     Args:
         placement: the buckets.
+        pressure: of what is written to them.
     """
 
-    def __init__(self, placement: Placement) -> None:
+    def __init__(self, placement: Placement, pressure: Pressure) -> None:
         self._placement = placement
         self._ground = placement.settings.ground
         self._segment_bytes = placement.settings.segment_bytes
         self._space = Space(self._segment_bytes)
         self._tried: dict[tuple[str, float], Position] = {}
         self._shrunk: dict[str, Position | None] = {}  # what views had absorbed when that was tried
-        self.squeeze = Squeeze(placement)
+        self.squeeze = Squeeze(placement, pressure)
         self.failures: list[Exception] = []
 
     def on_demand(self, mode: str, pace: Pace, progress: Progress) -> Collected:
         """Collect every bucket: "copying", "compacting", or "auto" for what suits each segment.
 
-        On a full disk first what is deadest, wherever it is. Raises what stopped the first bucket
-        that failed, after the others had their turn.
+        Raises what stopped the first bucket that failed, after the others had their turn.
         """
         done = Collected()
-        self.failures = []
-        if mode != "copying" and self._is_short():
-            done.add(self.squeeze.make_room())
-            while self.squeeze.gained and self._is_short():
-                done.add(self.squeeze.make_room())
-            if self._is_short():
-                self.failures = [] if done.segments else self.squeeze.failures
-                return self._done(done)
         self._collect_all(mode, done, pace, progress)
         if mode == "auto":
             self._keep_bound(done, pace)
-        return self._done(done)
-
-    def _done(self, done: Collected) -> Collected:
         if self.failures:
             raise self.failures[0]
         return done
-
-    def _is_short(self) -> bool:
-        """Whether a disk has room for nothing but collecting."""
-        is_roomy = self._placement.reserve.is_roomy
-        return not all(is_roomy(bucket.id) for bucket in list(self._placement.directory))
 
     def due(self, pace: Pace, enough: Callable[[], bool]) -> None:
         """Bring the store under its bound, where it is over; ``failures`` tells what failed.
@@ -107,6 +94,8 @@ class Reclaim:
                     return
                 if not again and self._tried.get((bucket.id, share)) == bucket.published:
                     continue
+                if not self._has_room(bucket, done):
+                    return
                 compact = partial(self._compact, share, done, pace, again=again, bounded=True)
                 self._attempt(bucket, compact)
                 self._tried[bucket.id, share] = bucket.published
@@ -117,7 +106,7 @@ class Reclaim:
         views = {name: one.view for name, one in self._look(pace, exact=exact).items()}
         self._shrunk = {name: at for name, at in self._shrunk.items() if name in views}
         for bucket in sorted(buckets, key=lambda one: -views.get(one.id, 0)):
-            if views.get(bucket.id, 0) < SHRUNK_BYTES or enough():
+            if views.get(bucket.id, 0) < SHRUNK_BYTES or enough() or self._is_short(bucket):
                 return
             if not self._space.is_full(figures(self._look(pace, exact=exact).values())):
                 return
@@ -160,14 +149,31 @@ class Reclaim:
         """Collect each bucket; who found no room has another turn where others made some."""
         waiting = list(self._placement.directory)
         progress.total += len(waiting)
+        makes_room = mode != "copying"
         while waiting:
             self.failures, before, failed = [], done.segments, []
             for bucket in waiting:
+                if self._is_short(bucket):
+                    makes_room = makes_room and self._has_room(bucket, done)
+                    if not makes_room:
+                        continue
                 if self._attempt(bucket, partial(self._collect, mode, done, pace)):
                     progress.done += 1
                 else:
                     failed.append(bucket)
             waiting = failed if done.segments > before else []
+
+    def _has_room(self, bucket: Bucket, done: Collected) -> bool:
+        """Whether a bucket's disk has room to grow, if need be once there was made some."""
+        while self._is_short(bucket):
+            done.add(self.squeeze.make_room())
+            if not self.squeeze.gained:
+                self.failures += [] if done.segments else self.squeeze.failures
+                return not self._is_short(bucket)
+        return True
+
+    def _is_short(self, bucket: Bucket) -> bool:
+        return not self._placement.reserve.is_roomy(bucket.id)
 
     # -- one bucket -----------------------------------------------------------------
 
@@ -177,21 +183,17 @@ class Reclaim:
         else:
             self._copy(bucket, done, pace, compact=mode == "auto")
 
-    def _prepare(self, bucket: Bucket, pace: Pace) -> None:
-        with self._lent_reserve(bucket):
-            collector.prepare(bucket, pace)
-
     def _copy(self, bucket: Bucket, done: Collected, pace: Pace, *, compact: bool) -> None:
         """Evacuate segments less than half alive, while there is room for the copies."""
-        self._prepare(bucket, pace)
+        collector.prepare(bucket, pace)
         numbers = collector.candidates(bucket, collector.HALF)
         live = bucket.tally().live
         room = self._ground.free_bytes(bucket.id) - self._segment_bytes
         if room > sum(live.get(number, 0) for number in numbers):
             collector.collect(bucket, numbers, done, pace, room=min(room, AT_ONCE_BYTES))
         elif compact:
-            with self._lent_reserve(bucket):
-                collector.collect(bucket, numbers, done, pace)
+            enough = partial(self._is_short, bucket)
+            collector.collect(bucket, numbers, done, pace, enough=enough)
 
     def _compact(
         self,
@@ -207,22 +209,7 @@ class Reclaim:
 
         Only until the bound is kept, if ``bounded``: the fuller they are the more is moved.
         """
-        self._prepare(bucket, pace)
-        enough = (lambda: not self._is_over(pace)) if bounded else never
-        with self._lent_reserve(bucket):
-            numbers = collector.candidates(bucket, share, again=again)
-            collector.collect(bucket, numbers, done, pace, enough=enough)
-
-    @contextmanager
-    def _lent_reserve(self, bucket: Bucket) -> Iterator[None]:
-        """Let collecting have the reserve where the disk has nothing else to give."""
-        reserve = self._placement.reserve
-        if reserve.is_roomy(bucket.id):
-            yield
-            return
-        reserve.lend()
-        try:
-            yield
-        finally:
-            if not reserve.fill():
-                reserve.keep_for_collectors()
+        collector.prepare(bucket, pace)
+        enough = lambda: self._is_short(bucket) or (bounded and not self._is_over(pace))  # noqa: E731
+        numbers = collector.candidates(bucket, share, again=again)
+        collector.collect(bucket, numbers, done, pace, enough=enough)

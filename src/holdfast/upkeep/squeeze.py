@@ -21,6 +21,7 @@ from holdfast.bucket.collect import Collected
 from holdfast.bucket.fork import finish_moves, take_over
 from holdfast.errors import HoldfastError, StorageFailed
 from holdfast.placement.placement import Placement
+from holdfast.request.pressure import Pressure
 from holdfast.upkeep.space import SegmentName
 
 OVERHEAD: Final = 64  # of what is evacuated that its commit groups may take beside
@@ -67,10 +68,11 @@ class Squeeze:
 
     Args:
         placement: the buckets.
+        pressure: of what is written to them.
     """
 
-    def __init__(self, placement: Placement) -> None:
-        self._placement = placement
+    def __init__(self, placement: Placement, pressure: Pressure) -> None:
+        self._placement, self._pressure = placement, pressure
         self._ground = placement.settings.ground
         self.failures: list[Exception] = []
         self.gained = False
@@ -83,20 +85,11 @@ class Squeeze:
         self.failures = []
         done = Collected()
         buckets = list(self._placement.directory)
-        reserve = self._placement.reserve
-        reserve.lend()
-        try:
+        with self._pressure.lending():
             born = self._finish_splits(buckets)
             self._collect(buckets, done)
-        finally:
-            reserve.keep_for_collectors()
         self.gained = bool(born or done.segments)
         return done
-
-    def gains(self) -> bool:
-        """Make room; whether that was not in vain."""
-        self.make_room()
-        return self.gained
 
     def _finish_splits(self, buckets: list[Bucket]) -> int:
         """Let some children, and their parents, stand alone; how many do that did not."""

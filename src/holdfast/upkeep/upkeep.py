@@ -84,9 +84,9 @@ class Upkeep:
         self._seen: dict[str, tuple[Position, bool]] = {}  # where a log ended, and was all sealed
         self._absorbed: dict[str, tuple[Position | None, int]] = {}  # and the version then
         self._expiry = expire.Watch()
-        self._reclaim = Reclaim(corridor.placement)
+        self._reclaim = Reclaim(corridor.placement, corridor.pressure)
         self.index: Callable[[Pace, Callable[[], bool]], None] = nothing  # who searches sets it
-        self._making_room = False
+        self._rooms = 0  # how often room was made
         self._next_room_ns = 0  # not before this is it worth to try again
         corridor.pressure.relieve = self.make_room
         self._crowded: dict[str, Bucket] = {}  # to be split before all else
@@ -338,8 +338,7 @@ class Upkeep:
 
     def _reclaim_due(self) -> None:
         self._reclaim.due(self._pace, self._is_called)
-        for error in self._reclaim.failures:
-            self._note(error)
+        self.failures.extend(map(str, self._reclaim.failures))
 
     def _sync_intervals(self) -> None:
         if self._settings.sync != "interval":
@@ -388,20 +387,21 @@ class Upkeep:
                     self.failures.append(str(error))
 
     def make_room(self) -> bool:
-        """A disk is full: collect what is dead, through the reserve; whether that gained any."""
-        now = self._clock.monotonic_ns()
-        if self._making_room or now < self._next_room_ns:
+        """A disk is full: collect what is dead, through the reserve; whether that gained any.
+
+        Whoever comes while another does has waited for that.
+        """
+        if self._clock.monotonic_ns() < self._next_room_ns:
             return False
+        asked, squeeze = self._rooms, self._reclaim.squeeze
         with self._called_upon():
-            self._making_room = True
-            try:
-                gained = self._reclaim.squeeze.gains()
-            finally:
-                self._making_room = False
-        self._next_room_ns = 0 if gained else self._clock.monotonic_ns() + SECOND_NS
-        for error in self._reclaim.squeeze.failures:
-            self._note(error)
-        return gained
+            if asked == self._rooms:
+                self._rooms += 1
+                squeeze.make_room()
+                failed = self._clock.monotonic_ns() + SECOND_NS
+                self._next_room_ns = 0 if squeeze.gained else failed
+                self.failures.extend(map(str, squeeze.failures))
+            return squeeze.gained
 
     # -- on demand ------------------------------------------------------------------------
 

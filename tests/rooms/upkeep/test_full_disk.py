@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 from shutil import which
+from threading import Thread
 
 import pytest
 
@@ -179,10 +180,11 @@ def find_no_room(*_: object) -> None:
 
 SMALL_DISK = """
 import os, sys
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 import holdfast
 from holdfast.errors import OutcomeUnknown, StorageFailed
-path, order = sys.argv[1:]
+path, order, threads = sys.argv[1:]
 with holdfast.open(f"{path}/store", bucket_bytes=1 << 20) as store:
     ns = store.namespace("acme")
     keys = []
@@ -194,12 +196,14 @@ with holdfast.open(f"{path}/store", bucket_bytes=1 << 20) as store:
         pass
     assert len(keys) < 60_000, "the disk is not full"
     keys = sorted(keys) if order == "ascending" else Random(2).sample(keys, len(keys))
-    refused = 0
-    for key in keys:
+    def refuses(key):
         try:
             ns.delete(key, missing_ok=True)
         except (StorageFailed, OutcomeUnknown):
-            refused += 1
+            return True
+        return False
+    with ThreadPoolExecutor(int(threads)) as pool:
+        refused = sum(pool.map(refuses, keys))
     print(len(keys), refused)
     store.collect()
     store.tick(10)  # a bucket that found no room for a segment begins it now
@@ -211,14 +215,16 @@ with holdfast.open(f"{path}/store", upkeep=False) as store:
 
 
 @pytest.mark.push
-@pytest.mark.parametrize("order", ["ascending", "random"])
-def test_a_disk_that_holds_the_index_too_can_be_emptied(tmp_path: Path, order: str) -> None:
-    """The index has its own files, and takes room of its own."""
+@pytest.mark.parametrize(("order", "threads"), [("ascending", 1), ("random", 1), ("random", 8)])
+def test_a_disk_that_holds_the_index_too_can_be_emptied(
+    tmp_path: Path, order: str, threads: int
+) -> None:
+    """The index takes room of its own, and who deletes what is lent to collectors."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=40m", "holdfast", str(tmp_path)]
     if which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("no small file system can be mounted here")
     try:
-        command = [sys.executable, "-c", SMALL_DISK, str(tmp_path), order]
+        command = [sys.executable, "-c", SMALL_DISK, str(tmp_path), order, str(threads)]
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
@@ -270,6 +276,35 @@ def test_with_one_segment_free_copying_stops_and_compacting_goes_on(mode: str) -
         assert report.bytes_freed - report.bytes_moved > 200_000
         hold_contents(store.namespace("acme"), model)
         assert store.check().ok
+
+
+def test_with_little_room_one_segment_is_moved_at_a_time() -> None:
+    disk = FullDisk(MemoryDisk(), 1 << 30)
+    with in_memory(disk, bucket_bytes=BUCKET) as (store, clock):
+        model = half_dead(store, clock)
+        bucket, reserve = store.placement.directory.find(b""), store.placement.reserve
+        room_for(store, disk, free := BUCKET // 16)
+        while not reserve.is_roomy(bucket.id):
+            room_for(store, disk, free := free + 4_096)
+        assert free < sum(map(len, model.values()))  # not for all that is moved
+        assert store.collect("compacting").segments > 3
+        hold_contents(store.namespace("acme"), model)
+        assert store.check().ok
+
+
+def test_nobody_writes_while_collectors_have_the_reserve() -> None:
+    with in_memory() as (store, _):
+        ns = store.namespace("acme")
+        ns.put("key", VALUE)
+        writers = [Thread(target=ns.delete, args=("key",)), Thread(target=ns.put, args=("b", b""))]
+        with store.corridor.pressure.lending():
+            for writer in writers:
+                writer.start()
+                writer.join(0.1)
+            assert list(ns.list()) == ["key"]
+        for writer in writers:
+            writer.join()
+        assert list(ns.list()) == ["b"]
 
 
 @pytest.mark.parametrize("sync", ["always", "never"])
