@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from holdfast.certify import cose
-from holdfast.cli.files import local_file, writing
+from holdfast.cli.files import local_file
 from holdfast.cli.opening import opened
 from holdfast.cli.options import (
     AsJson,
@@ -21,7 +21,7 @@ from holdfast.cli.options import (
     parse_size,
     settings_of,
 )
-from holdfast.cli.output import Output, facts_table, shown, size_text, table, time_text
+from holdfast.cli.output import Output, counted, facts_table, shown, size_text, table, time_text
 from holdfast.ledger import entries, export
 from holdfast.ledger import statement as statements
 from holdfast.ledger.books import RESERVE
@@ -398,7 +398,10 @@ def create(
     path: StorePath,
     account: AccountName,
     file: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the statement goes.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where the statement goes; - is standard output."
+        ),
     ],
     since: Annotated[
         str | None, typer.Option(metavar="MOMENT", help="As 2026-11-01; the beginning if not said.")
@@ -414,9 +417,8 @@ def create(
     stop_ns = parse_moment(until) if until is not None else AGES_NS
     with opened(path, settings_of(context).store) as store:
         made = store.statement(account, start_ns, stop_ns)
-    with writing(file) as stream:
-        stream.write(made)
-    output.document({"account": account, "bytes": len(made)}, f"{account}: {len(made)} bytes")
+    told = f"{account}: {counted(len(made), 'byte')}"
+    output.file(file, made, {"account": account, "bytes": len(made)}, told)
 
 
 def verify(

@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO, BinaryIO
 
 import msgspec
@@ -21,7 +22,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from holdfast.cli.files import local_file
+from holdfast.cli.files import STANDARD, local_file, writing
 from holdfast.errors import HoldfastError
 
 _PIPE_COLUMNS = 120  # a pipe has no width; tables are drawn for this one
@@ -88,6 +89,20 @@ class Output:
         sys.stderr.write(f"holdfast: {message}{_fact_text(plain)}\n")
         for each in _many(facts):
             sys.stderr.write(f"  {each}\n")
+
+    def file(self, path: Path, data: bytes, value: object, text: str) -> None:
+        """Write a result's file and tell what it is; - is standard output, which then has no JSON.
+
+        Raises:
+            InvalidValue: the file cannot be written.
+        """
+        if str(path) != STANDARD:
+            with writing(path) as target:
+                target.write(data)
+            self.document(value, text)
+        else:
+            self.bytes([data])
+            self.remark(text)
 
     def bytes(self, chunks: Iterable[bytes]) -> None:
         """Copy a value to standard output as it is."""

@@ -13,7 +13,7 @@ from holdfast.certify.stored import is_stored, verify_stored
 from holdfast.certify.verify import Verified
 from holdfast.certify.verify import verify as verify_proof
 from holdfast.cli.exits import ExitCode
-from holdfast.cli.files import local_file, writing
+from holdfast.cli.files import local_file
 from holdfast.cli.opening import holds_store, opened
 from holdfast.cli.options import (
     AsJson,
@@ -92,7 +92,10 @@ def prove(
     namespace: NamespaceName,
     name: KeyName,
     proof: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the proof goes.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where the proof goes; - is standard output."
+        ),
     ],
     receipt: Annotated[
         bool, typer.Option("--receipt", help="With a COSE receipt of its root (RFC 9942).")
@@ -104,11 +107,11 @@ def prove(
     with opened(path, settings_of(context).store, output=output) as store:
         proven = store.namespace(namespace).prove(name)
         made = store.certifier.with_receipt(proven) if receipt else proven.proof
-    with writing(proof) as stream:
-        stream.write(made)
     size = None if proven.value is None else len(proven.value)
     told = "no object" if size is None else counted(size, "byte")
-    output.document(
+    output.file(
+        proof,
+        made,
         {"key": name, "size": size, "revision": proven.revision, "time_ns": proven.time_ns},
         f"{shown(name)}: {told} at revision {proven.revision}",
     )

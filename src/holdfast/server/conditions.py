@@ -7,10 +7,23 @@ from typing import Final
 from holdfast.errors import InvalidValue
 from holdfast.server.requests import UNKNOWN, Request
 from holdfast.server.routes import Route
-from holdfast.wire.headers import CONTENT_RANGE, FENCE, IF_MATCH, IF_NONE_MATCH
+from holdfast.wire.headers import (
+    CONSUMERS,
+    CONTENT_RANGE,
+    FENCE,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    INDEX,
+    KEEP_TTL,
+    PERMANENT,
+    TAGS,
+    TTL,
+)
 from holdfast.wire.problems import unreadable
 
-UNTAKEN: Final = frozenset((IF_MATCH, IF_NONE_MATCH, FENCE))
+UNTAKEN: Final = frozenset(
+    (IF_MATCH, IF_NONE_MATCH, FENCE, TTL, KEEP_TTL, CONSUMERS, PERMANENT, INDEX, TAGS)
+)
 
 
 def names(tags: str, version: int, *, weakly: bool) -> bool:
@@ -33,9 +46,9 @@ def names(tags: str, version: int, *, weakly: bool) -> bool:
 def refuse_untaken(request: Request, route: Route) -> None:
     """Refuse what nobody would look at: the change would be made in spite of it.
 
-    Only a put has conditions, and nothing takes a part of a value (RFC 9110, section 14.5);
-    what changes nothing may pass over both. A header of ours that there is not is misspelt: an
-    object would be stored without what was asked for.
+    Only a put has conditions and options, and nothing takes a part of a value (RFC 9110,
+    section 14.5); what changes nothing may pass over both. A header of ours that there is not is
+    misspelt: an object would be stored without what was asked for.
 
     Raises:
         InvalidValue: it is a change of another kind, brings a part, or has such a header.

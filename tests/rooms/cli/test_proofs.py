@@ -54,3 +54,11 @@ def test_what_a_proof_convinces_of_is_told_by_field(made: Run) -> None:
     gone = made("verify", "none.proof", "acme", "none", *KEY, "--json").document
     assert (gone["size"], gone["version"]) == (None, None)
     assert gone["store"] == there["store"]
+
+
+def test_a_proof_goes_to_standard_output(made: Run) -> None:
+    proof = made("prove", "data", "acme", "k", "-o", "-")
+    Path("piped").write_bytes(proof.raw)
+    assert proof.err.startswith("k: 5 bytes")
+    assert made("verify", "piped", "acme", "k", "v", *KEY).code == 0
+    assert not Path("-").exists()

@@ -106,7 +106,7 @@ def test_conditions_of_a_get(raw: Raw) -> None:
     assert raw.ask("GET", OBJECTS + "a", Range="bytes=0-0", If_Range='"0"').status == 200
 
 
-@pytest.mark.parametrize("name", ["If_Match", "If_None_Match", "Holdfast_Fence"])
+@pytest.mark.parametrize("name", ["If_Match", "If_None_Match", "Holdfast_Fence", "Holdfast_TTL"])
 @pytest.mark.parametrize(
     ("method", "path"),
     [("DELETE", "objects/a"), ("POST", "append/a"), ("PUT", "consumers/a"), ("POST", "release/a")],
