@@ -57,9 +57,13 @@ class _Expected(NamedTuple):
     waits: bool
 
 
-def create(settings: Settings, bucket: str, state: LogState) -> Bucket:
-    """A new, empty bucket: durable on return. FileExistsError where it was born before."""
+def create(settings: Settings, bucket: str, state: LogState, parent: str = "") -> Bucket:
+    """A new, empty bucket: durable on return. FileExistsError where it was born before.
+
+    It lies where the ``parent`` does whose segments it is to share: a link is to the same disk.
+    """
     log = Log(settings.ground, bucket, settings.identity)
+    log.beside = parent
     for info in state.segments:
         log.adopt(info)
     log.begin(log.next_number(), None, state)
@@ -341,16 +345,16 @@ def rebuild(opened: Bucket, found: Recovered | None = None, *, in_memory: bool =
     opened.begin_anew(fresh, special)
     try:
         _clear(opened.view, blank=blank, give_back=in_memory)
+        fresh.view = opened.view
+        if found is None and not in_memory:
+            checkpoint(opened)
     except StorageFailed:
-        if found is None:
-            raise
-        return  # an opening goes on
-    fresh.view = opened.view
-    if in_memory:
-        return
-    if found is None:
-        checkpoint(opened)
-    elif not blank or fresh.records() >= LITTLE_RECORDS:
+        if found is not None:
+            return  # an opening goes on
+        opened.view.shrink(blank=True)  # what it took of a full disk is for others
+        fresh.view = opened.view
+        raise
+    if found is not None and (not blank or fresh.records() >= LITTLE_RECORDS):
         _absorb_if_it_can(opened)
 
 

@@ -30,7 +30,7 @@ from holdfast.bucket.checkpoint import (
 )
 from holdfast.bucket.failing import with_reserve
 from holdfast.bucket.rows import pack_row, unpack_row
-from holdfast.bucket.seal import seal
+from holdfast.bucket.seal import seal, seal_all
 from holdfast.engines.port import refused
 from holdfast.errors import Corrupt, HoldfastError, OutcomeUnknown, StorageFailed
 from holdfast.log.doubt import doubted
@@ -80,12 +80,16 @@ def roll(
         return _fork(bucket, _birth(bucket, child, start), add)
 
 
-def split(bucket: Bucket, child: str, start: bytes, add: Add = _to_nobody) -> Bucket | None:
+def split(
+    bucket: Bucket, child: str, start: bytes, add: Add = _to_nobody, *, pace: Pace = no_pace
+) -> Bucket | None:
     """Cut the range in two: the child takes ``start`` and above, sharing every segment.
 
-    ``add`` as of ``roll``.
+    ``add`` as of ``roll``. Key blocks are written before: on a disk that fills amid the split
+    there would be no room for them, and neither could drop what they share.
     """
-    bucket.finish_birth()
+    bucket.finish_birth(pace)
+    seal_all(bucket, pace)
     bucket.sync_published()  # beside the writers: there is little left while they wait
     with commit.alone(bucket):
         if bucket.births or not bucket.start < start < bucket.stop:
@@ -154,7 +158,7 @@ def be_born(bucket: Bucket, birth: Birth) -> Bucket:
         numbers=bucket.sessions.told(bucket.time.now_ns()),
         purses=bucket.purses.shares.get(birth.child, ()),
     )
-    return create(bucket.settings, birth.child, state)
+    return create(bucket.settings, birth.child, state, bucket.id if birth.segments else "")
 
 
 def is_born(parent: Bucket, birth: Birth) -> bool:
@@ -213,7 +217,8 @@ def share_segments(parent: Bucket, birth: Birth, pace: Pace = no_pace) -> None:
     """Seal what the child takes over and give it names of its own; idempotent."""
     for info in birth.segments:
         if not parent.log.has_key_block(info.number):
-            seal(parent, info.number, pace)
+            with suppress(Corrupt):  # then each mends its own
+                seal(parent, info.number, pace)
         try:
             parent.log.ground.share(parent.id, info.number, birth.child, info.number)
         except OSError as error:

@@ -186,7 +186,8 @@ def _rewrite(
 ) -> None:
     """Two new segments: one with what was copied, then one that says that this is the log."""
     copied, kept = parts
-    number = max(log.ground.listing().get(log.bucket, []), default=0) + 1
+    # Above those, too, that the log names and that are missing: they are dropped afterwards.
+    number = max([0, *log.ground.listing().get(log.bucket, []), *left.infos]) + 1
     # Until the second is there, the log is what it was: all its segments, damaged or not.
     births = left.state.births if left.state else ()
     segments = tuple(left.infos.values())

@@ -103,8 +103,8 @@ class FileSegments(Segments):
                 self._homes.setdefault(bucket, home)
         return {bucket: numbers for bucket, (_, numbers) in sorted(found.items())}
 
-    def begin(self, bucket: str, number: int, head: Sequence[Buffer]) -> Segment:
-        home = self._place(bucket)
+    def begin(self, bucket: str, number: int, head: Sequence[Buffer], beside: str = "") -> Segment:
+        home = self._place(bucket, self._homes.get(beside))
         path = _path(home, bucket, number)
         try:
             self._make_bucket(home, bucket)

@@ -158,9 +158,10 @@ class Segments(Protocol):
     def listing(self) -> dict[str, list[int]]:
         """Every bucket that has segments, with their numbers, ascending."""
 
-    def begin(self, bucket: str, number: int, head: Sequence[Buffer]) -> Segment:
+    def begin(self, bucket: str, number: int, head: Sequence[Buffer], beside: str = "") -> Segment:
         """Create a segment that starts with ``head``: durable, name and bytes, on return.
 
+        A new bucket goes ``beside`` the one whose segments it is to share, or where it likes.
         Raises FileExistsError where the number is taken (put-if-absent), and
         OSError where it can't be made: then nothing of it is left, unless it is
         ``LeftBehind``. After a crash

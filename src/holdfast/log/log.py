@@ -77,9 +77,8 @@ class Log:
     """
 
     def __init__(self, segments: Segments, bucket: str, identity: Identity) -> None:
-        self.ground = segments
-        self.bucket = bucket
-        self.identity = identity
+        self.ground, self.bucket, self.identity = segments, bucket, identity
+        self.beside = ""  # the bucket whose segments a new one is to share
         self.number = 0
         self.records = UNKNOWN  # in the RECORDS groups of the active segment
         self.counts: dict[int, int] = {}  # the same of segments that ended since
@@ -109,7 +108,7 @@ class Log:
         """Make ``number`` the active segment: durable, name and bytes, unless it is ``made``."""
         head, after = pack_beginning(self.identity, self.bucket, number, previous, state=state)
         if made is None:
-            segment = self.ground.begin(self.bucket, number, head)
+            segment = self.ground.begin(self.bucket, number, head, self.beside)
         else:
             _, segment = made
             segment.append(head)

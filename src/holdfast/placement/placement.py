@@ -380,7 +380,7 @@ class Placement:
             if key > bucket.highest:
                 return fork.roll(bucket, self.new_id(), add=self.directory.add)
             return self._split(bucket, pace)
-        except (OSError, StorageFailed, OutcomeUnknown):
+        except (OSError, StorageFailed, OutcomeUnknown, Corrupt):
             return None  # the bound is soft: no write fails because growth did
 
     def _split(self, bucket: Bucket, pace: Pace) -> Bucket | None:
@@ -391,7 +391,7 @@ class Placement:
         start = middle(bucket, pace)
         if start is None:
             return None
-        return fork.split(bucket, self.new_id(), start, self.directory.add)
+        return fork.split(bucket, self.new_id(), start, self.directory.add, pace=pace)
 
     def lighten(self, pace: Pace = no_pace, enough: Callable[[], bool] = never) -> None:
         """Drop what splits left behind in buckets of many segments, before it is shared on and on.

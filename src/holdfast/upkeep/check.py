@@ -64,8 +64,12 @@ def _check_bucket(bucket: Bucket, progress: Progress) -> tuple[int, list[Problem
     if bucket.damage is not None:
         return 0, [_problem(bucket, bucket.damage)]
     problems: list[Problem] = []
-    bucket.finish_birth()
     records = 0
+    try:
+        with doubted(bucket.id):
+            bucket.finish_birth()
+    except (HoldfastError, OSError) as error:
+        problems.append(_problem(bucket, error))
     with _pinned(bucket) as numbers:
         for number in numbers:
             try:

@@ -88,7 +88,7 @@ class Squeeze:
         with self._pressure.lending():
             born = self._finish_splits(buckets)
             self._collect(buckets, done)
-        self.gained = bool(born or done.segments)
+        self.gained = bool(born or done.segments) or self._give_view_up(buckets)
         return done
 
     def _finish_splits(self, buckets: list[Bucket]) -> int:
@@ -103,6 +103,22 @@ class Squeeze:
             self._attempt(child, partial(_bear, child))
             born += child.lender is None
         return born
+
+    def _give_view_up(self, buckets: list[Bucket]) -> bool:
+        """Where nothing else gives room to delete, the largest view does; whether there was one."""
+        if all(self._placement.reserve.can_go_on(bucket.id) for bucket in buckets):
+            return False
+        small = [
+            bucket
+            for bucket in buckets
+            if not (bucket.dormant or bucket.lender or bucket.births)
+            and bucket.view_tally.keys <= MEMORY_KEYS
+        ]
+        largest = max(small, key=lambda bucket: bucket.view.disk_bytes(), default=None)
+        if largest is None or not largest.view.disk_bytes():
+            return False
+        self._attempt(largest, partial(self._placement.rebuild, largest, in_memory=True))
+        return not largest.view.disk_bytes()
 
     def _finish_moves(self, bucket: Bucket) -> None:
         with self._placement.changing:

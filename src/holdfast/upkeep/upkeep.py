@@ -78,7 +78,7 @@ class Upkeep:
         self._swept_ns = self._synced_ns - SWEEP_NS  # an open may have left something
         self._round: Iterator[None] | None = None  # what a tick left for the next
         self._until_ns: int | None = None
-        self._asked: list[None] = []  # callers that wait for their turn
+        self._asked: set[object] = set()  # callers that wait for their turn
         self._pace: Pace = no_pace
         self._moved = True  # something will be due before long
         self._seen: dict[str, tuple[Position, bool]] = {}  # where a log ended, and was all sealed
@@ -150,11 +150,14 @@ class Upkeep:
     @contextmanager
     def _called_upon(self) -> Iterator[None]:
         """Take the turn of what upkeep does by itself; the thread goes on afterwards."""
-        self._asked.append(None)
-        self.hurry()
-        with self._turn:
-            self._asked.pop()
-            yield
+        self._asked.add(caller := object())
+        try:
+            self.hurry()
+            with self._turn:
+                self._asked.discard(caller)
+                yield
+        finally:  # whoever was interrupted while it waited, too
+            self._asked.discard(caller)
 
     def _go_on(self, budget_s: float | None, pace: Pace) -> None:
         """A round, or what is left of one, as far as the budget goes."""
@@ -341,15 +344,13 @@ class Upkeep:
         self.failures.extend(map(str, self._reclaim.failures))
 
     def _sync_intervals(self) -> None:
-        if self._settings.sync != "interval":
-            return
         now = self._clock.monotonic_ns()
-        if now - self._synced_ns < INTERVAL_SYNC_S * SECOND_NS:
+        early = now - self._synced_ns < INTERVAL_SYNC_S * SECOND_NS
+        if early or self._settings.sync != "interval":
             return
         self._synced_ns = now
         for bucket in list(self._corridor.directory):
-            behind = not (bucket.dormant or bucket.broken) and bucket.log.stop > bucket.log.synced
-            if behind:
+            if not (bucket.dormant or bucket.broken) and bucket.log.stop > bucket.log.synced:
                 bucket.sync_published()
 
     def _mark_time(self, bucket: Bucket) -> None:
@@ -398,8 +399,7 @@ class Upkeep:
             if asked == self._rooms:
                 self._rooms += 1
                 squeeze.make_room()
-                failed = self._clock.monotonic_ns() + SECOND_NS
-                self._next_room_ns = 0 if squeeze.gained else failed
+                self._next_room_ns = self._clock.monotonic_ns() + SECOND_NS * (not squeeze.gained)
                 self.failures.extend(map(str, squeeze.failures))
             return squeeze.gained
 
