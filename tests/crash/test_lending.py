@@ -272,3 +272,32 @@ def test_a_child_that_moved_what_it_holds_is_read_from_its_own_log(
     collect.collect(child, others, collect.Collected())
     machine.shelf = Shelf()  # what was absorbed is lost
     hold_through(machine)
+
+
+def test_damage_in_what_both_share_is_mended_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is met while the split ends, and keeps neither repair nor growth from being done."""
+    machine, store = filled(absorbed=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(fork, "seal_all", lambda *_: True)  # so is what ended since
+        parent, _ = split(store)
+    shared = min(parent.log.ended)
+    assert not parent.log.has_key_block(shared)
+    store.sync()
+    after = machine.branch()
+    file = after.disk.open(f"store/log/{parent.id}/{shared:016x}.seg")
+    at = file.size() // 2
+    file.write(at, [bytes([file.read(at, 1)[0] ^ 1])])
+    store = after.open()
+    assert not store.check().ok
+    report = store.check(repair=True)
+    assert any(problem.repaired for problem in report.problems)
+    after.clock.advance(2 * SECOND_NS)
+    store.tick(10)
+    assert {bucket.doing() for bucket in store.placement.directory} == {"open"}
+    assert store.check().ok
+    space = store.namespace("n")
+    left = [key for key in VALUES if key in space]
+    assert len(left) > len(VALUES) // 2
+    for key in VALUES:
+        space.put(key, b"again")
+    assert all(space.get(key) == b"again" for key in VALUES)

@@ -188,6 +188,33 @@ def test_a_segment_that_is_gone_is_named(base: MemoryDisk) -> None:
     mended(disk, opened(disk), most_lost=60)
 
 
+def test_a_repair_keeps_its_own_copy_where_the_highest_number_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The power goes right behind a merge, and the file that it brought is gone."""
+    disk = MemoryDisk()
+    store = opened(disk)
+    space, placement = store.namespace("n"), store.placement
+    low, high = dict(list(VALUES.items())[:20]), dict(list(VALUES.items())[20:40])
+    space.put_many(list(low.items()))
+    (left,) = placement.directory
+    right = fork.roll(left, placement.new_id(), add=placement.directory.add)
+    assert right is not None
+    space.put_many(list(high.items()))
+    fork.finish_moves(left)
+    monkeypatch.setattr(fork, "go_on_above", lambda _: None)
+    monkeypatch.setattr(fork, "checkpoint", lambda _: None)
+    assert fork.merge(left, right)
+    brought = max(number for number, info in left.log.ended.items() if info.origin == right.id)
+    disk = copy_of(disk)
+    disk.unlink(f"store/log/{left.id}/{brought:016x}.seg")
+    store = opened(disk, 3)
+    report = store.check(repair=True)
+    assert any(problem.what.startswith("lost") for problem in report.problems)
+    assert readable(store) == (low, 0)
+    assert store.check().ok
+
+
 def test_every_bucket_may_be_damaged(base: MemoryDisk) -> None:
     disk = copy_of(base)
     for path in segments(disk):

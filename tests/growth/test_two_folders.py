@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -11,6 +12,25 @@ import holdfast
 from holdfast.testing import ManualClock, SeededEntropy
 
 KEYS = [f"k{number:04}" for number in range(1200)]
+
+
+def test_what_a_split_shares_is_in_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large segment is not copied to another disk, and a split that needs that never ends."""
+    monkeypatch.setattr("holdfast.engines.files.COPY_BYTES", 0)
+    folders = [tmp_path / "one", tmp_path / "two"]
+    with holdfast.open(
+        tmp_path / "data", data_dirs=folders, bucket_bytes=64 << 10, sync="never", upkeep=False
+    ) as store:
+        ns = store.namespace("acme")
+        for key in Random(1).sample(KEYS, 400):
+            ns.put(key, key.encode() * 160)
+        store.tick(5)
+        buckets = list(store.placement.directory)
+        assert len(buckets) > 2
+        assert {bucket.doing() for bucket in buckets} == {"open"}
+        assert store.check().ok
 
 
 @pytest.mark.push

@@ -97,6 +97,17 @@ def test_a_child_is_placed_beside_its_parent() -> None:
     assert disk.list("/one") == ["child", "parent"]
 
 
+def test_a_child_begins_beside_the_parent_whose_segments_it_is_to_share() -> None:
+    disk = RoomyDisk({"/one": 20, "/two": 10})
+    segments = FileSegments(disk, ["/one", "/two"], create=True)
+    segments.begin("parent", 0, [b"head"])
+    disk.room["/two"] = 99
+    segments.begin("child", 1, [b"head"], "parent")
+    segments.retire("parent")
+    segments.begin("child", 2, [b"head"], "parent")
+    assert (disk.list("/one"), disk.list("/two")) == (["child"], [])
+
+
 def on_two_disks(disk: RoomyDisk) -> FileSegments:
     segments = FileSegments(disk, ["/one", "/two"], create=True)
     disk.room |= {"/one": 20, "/two": 10}

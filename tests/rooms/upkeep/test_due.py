@@ -37,6 +37,26 @@ def waiting(store: Store) -> list[int]:
     return [bucket.state.records() for bucket in store.placement.directory]
 
 
+def test_who_is_interrupted_while_it_waits_waits_no_longer(
+    house: tuple[Store, ManualClock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else upkeep would leave work to a caller that is gone."""
+    store, clock = house
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.upkeep, "hurry", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.collect()
+    fill(store, 900)
+    for number in range(900):
+        store.namespace("acme").put(f"k{number:05}", b"")
+    tick_on(store, clock)
+    assert store.status().dead_bytes < 200_000
+
+
 def test_little_is_not_absorbed(house: tuple[Store, ManualClock]) -> None:
     store, clock = house
     fill(store, 200)

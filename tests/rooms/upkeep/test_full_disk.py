@@ -12,10 +12,13 @@ from threading import Thread
 
 import pytest
 
+import holdfast
 from holdfast.bucket import commit, fork
+from holdfast.bucket.checkpoint import checkpoint
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import StorageFailed
 from holdfast.placement.choose import middle
+from holdfast.placement.reserve import Reserve
 from holdfast.store.namespace import Namespace
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock
@@ -170,6 +173,49 @@ def test_a_merge_that_finds_no_room_goes_on(monkeypatch: pytest.MonkeyPatch, ste
             ns.put(key, b"new")
             model[key] = b"new"
         hold_contents(ns, model)
+        assert store.check().ok
+
+
+@pytest.mark.parametrize("sync", ["always", "never"])
+def test_a_split_of_unsealed_segments_leaves_their_key_blocks_to_no_full_disk(sync: str) -> None:
+    """They would take the reserve, and neither half could ever drop what both share."""
+    disk = FullDisk(MemoryDisk(), 1 << 30)
+    with in_memory(disk, bucket_bytes=BUCKET, sync=sync) as (store, _):
+        ns, placement = store.namespace("acme"), store.placement
+        keys = [f"k{number:05d}" for number in Random(1).sample(range(100_000), 6_000)]
+        for key in keys:
+            ns.put(key, b"v" * 100)
+        placement.reserve.fit(placement.directory)
+        (bucket,) = placement.directory
+        start = middle(bucket)
+        assert start is not None
+        fork.split(bucket, placement.new_id(), start, placement.directory.add)
+        room_for(store, disk, 16 << 10)
+        with pytest.raises(StorageFailed):
+            ns.put_many([("more", VALUE)] * 100)
+        for key in keys:
+            ns.delete(key)
+        store.collect()
+        hold_contents(ns, {})
+        ns.put("more", VALUE)
+        assert store.check().ok
+
+
+def test_a_view_is_given_up_where_nothing_else_gives_room_to_delete(tmp_path: Path) -> None:
+    """Its entries are in memory until there is room again."""
+    with holdfast.open(tmp_path / "store", upkeep=False) as store:
+        ns, pressure = store.namespace("acme"), store.corridor.pressure
+        model = {f"k{number:05d}": VALUE for number in range(1_000)}
+        ns.put_many(list(model.items()))
+        (bucket,) = store.placement.directory
+        checkpoint(bucket)
+        assert bucket.view.disk_bytes()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Reserve, "can_go_on", lambda *_: False)
+            assert pressure.relieve()
+        assert not bucket.view.disk_bytes()
+        hold_contents(ns, model)
+        checkpoint(bucket)
         assert store.check().ok
 
 
