@@ -145,6 +145,7 @@ def run(arguments: Sequence[str]) -> int:
         arguments: what follows the program's name.
     """
     _stand_in_for_closed_streams()
+    _write_whole()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal's encoding lacks is escaped, not a failure.
@@ -176,6 +177,17 @@ def _stand_in_for_closed_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
+
+
+def _write_whole() -> None:
+    """Have what is printed written to its end where Python does not buffer (PYTHONUNBUFFERED).
+
+    Its text streams pass over what the system took only a part of.
+    """
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper) and isinstance(stream.buffer, io.RawIOBase):
+        whole = io.BufferedWriter(stream.buffer)
+        sys.stdout = io.TextIOWrapper(whole, stream.encoding, stream.errors, line_buffering=True)
 
 
 def _nowhere() -> TextIO:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from holdfast.cli.files import local_file
 from holdfast.cli.opening import opened
 from holdfast.cli.options import StoreOptions
 from holdfast.cli.output import Output, counted, shown, size_text
@@ -69,7 +70,8 @@ class Sample:
 
     def value(self) -> bytes:
         """Its bytes, as they are on disk now."""
-        return self.path.read_bytes()
+        with local_file(self.path):
+            return self.path.read_bytes()
 
     def expected(self) -> bytes:
         """What a read must return at the end."""

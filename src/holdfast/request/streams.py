@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from operator import index
 from types import TracebackType
 from typing import Protocol
 
@@ -101,7 +102,8 @@ class ObjectWriter(io.RawIOBase):
 
 
 def sought(at: int, size: int, offset: int, whence: int) -> int:
-    """Where ``seek`` goes to from a place in a file of so many bytes; ValueError, as io says it."""
+    """Where ``seek`` goes to from a place in a file of so many bytes; errors are those of io."""
+    offset = index(offset)
     bases = {io.SEEK_SET: 0, io.SEEK_CUR: at, io.SEEK_END: size}
     if whence not in bases:
         raise ValueError("whence is none of SEEK_SET, SEEK_CUR and SEEK_END")
@@ -166,18 +168,33 @@ class ObjectReader(io.RawIOBase):
         del data
         raise io.UnsupportedOperation("not writable")
 
+    def read(self, size: int | None = -1) -> bytes:
+        """So many bytes from here, fewer only at the end; all that are left with -1 or None."""
+        left = max(0, self._size - self._at)
+        return super().read(left if size is None or size < 0 else size) or b""
+
+    def readall(self) -> bytes:
+        """All that is left."""
+        return self.read()
+
     def readinto(self, buffer: object) -> int:
-        """Fill a buffer from here; how many bytes, 0 at the end."""
+        """Fill a buffer from here; how many bytes: fewer than it holds only at the end."""
         self._require_open()
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
-        if self._at >= self._size or not view:
-            return 0
-        begin, data = self._around()
-        piece = memoryview(data)[self._at - begin :][: len(view)]
-        self._sent(len(piece))
-        view[: len(piece)] = piece
-        self._at += len(piece)
-        return len(piece)
+        start = self._at
+        stop = min(start + len(view), self._size)
+        try:
+            while self._at < stop:
+                begin, data = self._around()
+                piece = memoryview(data)[self._at - begin :][: stop - self._at]
+                view[self._at - start :][: len(piece)] = piece
+                self._at += len(piece)
+            filled = max(0, stop - start)
+            self._sent(filled)
+        except BaseException:
+            self._at = start
+            raise
+        return filled
 
     def peek(self, size: int = 1) -> bytes:
         """Some bytes from here, none at the end; the place stays. What ``readline`` looks into."""

@@ -58,11 +58,18 @@ def the_bucket(store: Store) -> Bucket:
     return bucket
 
 
+def split_off(bucket: Bucket, pace: Pace) -> None:
+    """Key blocks are written before, views parted after."""
+    child = fork.split(bucket, CHILD, f"acme\0k{RECORDS // 2:06}".encode(), pace=pace)
+    assert child is not None
+    fork.take_over(child, pace)
+
+
 WORK: dict[str, Callable[[Bucket, Pace], object]] = {
     "sealed": seal_all,
     "absorbed": checkpoint,
     "collected": collect.try_collect,
-    "taken over": fork.take_over,
+    "split off": split_off,
     "expired": expire.sweep_expired,
 }
 
@@ -92,13 +99,9 @@ def test_a_slice_is_no_longer_where_there_is_more(how: str, sync: Sync, tmp_path
         OsDisk(), str(tmp_path / "s"), sync=sync, clock=clock, entropy=SeededEntropy(1)
     ) as store:
         bucket = fill(store)
-        if how in {"collected", "taken over"}:
+        if how in {"collected", "split off"}:
             checkpoint(bucket)
-        if how == "taken over":
-            child = fork.split(bucket, CHILD, f"acme\0k{RECORDS // 2:06}".encode())
-            assert child is not None
-            bucket = child
-        elif how == "expired":
+        if how == "expired":
             clock.advance(2 * LIFE_S * SECOND_NS)
         slices = calls_of(partial(WORK[how], bucket))
         assert slices[-1] < SLICE_CALLS
