@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -119,6 +120,23 @@ def test_output_that_cannot_be_written_is_told(command: str, tmp_path: Path) -> 
     assert ended.returncode == 3
     assert "reason='No space left on device'" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_what_the_system_takes_a_part_of_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Python does not buffer its text streams say nothing of it."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    with holdfast.open(tmp_path / "data") as store:
+        store.namespace("acme").put("k", bytes(200_000))
+    command = [*HOLDFAST, "get", "data", "acme", "k", "--json"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(3) == b'{"k'
+        process.stdout.close()
+        assert process.wait(timeout=60) == 141
+    told = by_shell(tmp_path, "get data acme k --json").stdout
+    assert len(json.loads(told)["value"]) == 200_000
 
 
 def test_streams_that_are_closed_lead_nowhere(tmp_path: Path) -> None:
