@@ -215,6 +215,48 @@ def test_a_repair_keeps_its_own_copy_where_the_highest_number_is_missing(
     assert store.check().ok
 
 
+def named_lost(store: Store) -> list[str]:
+    """What a repair says that it could not keep."""
+    return [p.what for p in store.check(repair=True).problems if p.what.startswith("lost")]
+
+
+def test_an_object_that_lost_a_piece_is_what_it_was_before() -> None:
+    """The pieces behind it are named: with them it would be what it never was."""
+    disk = MemoryDisk()
+    with opened(disk, 1) as store:
+        space = store.namespace("n")
+        space.put("log", b"A" * 50)
+        for piece in (b"B" * 50, b"C" * 50, b"D" * 50):
+            space.append("log", piece)
+        path = segments(disk)[0]
+    at = disk.open(path).read(0, 4096).find(b"B" * 50)
+    spoil(disk, path, at + 7)
+    store = opened(disk)
+    lost = named_lost(store)
+    assert [what.split(" version")[0] for what in lost[-2:]] == ["lost: append of n/log"] * 2
+    for one in (store, opened(disk, 3)):
+        assert one.check().ok
+        assert one.namespace("n").get("log") == b"A" * 50
+    assert store.namespace("n").append("log", b"E") == 51
+    assert opened(disk, 4).namespace("n").get("log") == b"A" * 50 + b"E"
+
+
+def test_what_was_added_to_a_lost_object_is_not_added_to_an_older_one() -> None:
+    """Both are of one size: only the checksum of the whole tells them apart."""
+    disk = MemoryDisk()
+    with opened(disk, 1) as store:
+        space = store.namespace("n")
+        space.put("log", b"A" * 50)
+        space.put("log", b"B" * 50)
+        space.append("log", b"C" * 50)
+        path = segments(disk)[0]
+    spoil(disk, path, disk.open(path).read(0, 4096).find(b"B" * 50) + 7)
+    store = opened(disk)
+    assert any("append of n/log" in what for what in named_lost(store))
+    assert store.namespace("n").get("log") == b"A" * 50
+    assert store.check().ok
+
+
 def test_every_bucket_may_be_damaged(base: MemoryDisk) -> None:
     disk = copy_of(base)
     for path in segments(disk):

@@ -248,6 +248,9 @@ def _changed(known: Known, record: Record) -> Known:
         return known
     size, crc, first = EXTENSION.unpack(record.attrs)
     kept = [extent for extent in known.extents if not first or extent[0] < first]
+    whole = known.size + len(record.value), crc32c(record.value, known.crc)
+    if (not first and whole != (size, crc)) or (first and [e[0] + 1 for e in kept[-1:]] != [first]):
+        return known
     return known._replace(
         version=record.version,
         modified_ns=record.modified_ns,

@@ -10,8 +10,9 @@ damaged as before, so a crash in between loses nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from operator import itemgetter
 
 import msgspec
 from crc32c import crc32c
@@ -20,20 +21,23 @@ from holdfast.bucket import dividing
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.credible import can_be
 from holdfast.bucket.purse import Purses
+from holdfast.bucket.replay import KEY_TYPES
 from holdfast.bucket.settings import Settings
 from holdfast.engines.port import refused
 from holdfast.errors import Corrupt
 from holdfast.log.doubt import CANNOT_BE
+from holdfast.log.entry import fold
 from holdfast.log.group import Kind
 from holdfast.log.header import Birth, KeptNumbers, LogState, PursedState, SegmentInfo
-from holdfast.log.keyblock import Row
+from holdfast.log.keyblock import Row, row_of
 from holdfast.log.log import Log
-from holdfast.log.records import Flag, Record, Type, encode
+from holdfast.log.records import REMOVALS, Flag, Record, Type, encode
 from holdfast.log.salvage import Remains, Salvage, remains, salvage
 from holdfast.views.port import Table, View, Writer
 
 GROUP_BYTES = 1 << 20
 VERSIONS = 1 << 40  # as after a restore: what was lost had versions too
+ADDED = frozenset((Type.APPEND, Type.JOIN))
 NAMED = 100  # lost records that are named one by one
 
 
@@ -156,7 +160,8 @@ def mend(settings: Settings, name: str, span: tuple[bytes, bytes], others: set[s
                 ground.retire(birth.child)
     except OSError as error:
         raise refused(name, error) from error
-    return [told for part in parts for told in _lost(log, part)]
+    lost = [told for part in parts for told in _lost(log, part)]
+    return [*lost, *_each(_without_object(parts, span), "behind what is lost")]
 
 
 def _may_stay(part: Salvage) -> bool:
@@ -278,14 +283,43 @@ def _again(record: Record, value: bytes) -> tuple[bytes, bytes | memoryview, byt
 def _lost(log: Log, part: Salvage) -> Iterator[str]:
     """What of a segment could not be kept: by name where its key block tells, else by place."""
     missing = part.lost()
-    rows: list[Row | Record] = [*missing, *_denied(part)]
-    for row in rows[:NAMED]:
-        yield f"lost: {_named(row)}"
-    if len(rows) > NAMED:
-        yield f"lost: {len(rows) - NAMED} more records of segment {part.number}"
+    yield from _each([*missing, *_denied(part)], f"of segment {part.number}")
     if not missing:
         for gap in part.gaps:
             yield f"lost: bytes {gap.start} to {gap.stop} of {log.where(gap.segment, gap.start)}"
+
+
+def _without_object(parts: list[Salvage], span: tuple[bytes, bytes]) -> list[Row]:
+    """What was added to an object behind bytes that are lost: no object has it any more."""
+    start, stop = span
+    listed: dict[bytes, list[Row]] = {}
+    for part in parts:
+        for record, _ in _sound(part):
+            if record.type in ADDED and start <= record.key < stop:
+                listed[record.key] = []
+    for part in parts if listed else ():
+        for record, _ in _sound(part):
+            if record.key in listed and record.type in KEY_TYPES:
+                listed[record.key].append(row_of(record, part.number))
+    return [row for rows in listed.values() for row in _passed_over(rows)]
+
+
+def _passed_over(rows: list[Row]) -> Iterable[Row]:
+    """Of all records of a key, what was added behind what is the last of its object."""
+    entry, last = None, 0
+    rows.sort(key=itemgetter(1, 2))
+    for row in rows:
+        entry = fold(entry, row.type, row.entry)
+        last = max(last, row.version if row.type in REMOVALS else 0, entry.version if entry else 0)
+    late = (row for row in rows if row.type in ADDED and row.version > last)
+    return {row.version: row for row in late}.values()  # an evacuated copy is the same record
+
+
+def _each(rows: Sequence[Row | Record], which: str) -> Iterator[str]:
+    for row in rows[:NAMED]:
+        yield f"lost: {_named(row)}"
+    if len(rows) > NAMED:
+        yield f"lost: {len(rows) - NAMED} more records {which}"
 
 
 def _named(row: Row | Record) -> str:

@@ -29,7 +29,7 @@ import msgspec
 
 from holdfast.errors import Corrupt
 from holdfast.log.doubt import CANNOT_BE
-from holdfast.log.records import NEVER, OVERHEAD, REMOVALS, Flag, Type
+from holdfast.log.records import NEVER, OVERHEAD, REMOVALS, Flag, Type, crc_of_both
 from holdfast.values import planned
 
 ENTRY = struct.Struct("<QQQQIHHIQ")
@@ -213,7 +213,8 @@ def fold(entry: Entry | None, kind: int, row: bytes) -> Entry | None:
         row: the record as its key block tells it.
 
     Records of a key come in the order of their versions; an evacuated copy of
-    one that was already folded in only moves its extent.
+    one that was already folded in only moves its extent. What was written behind bytes
+    that are not here is passed over: they were joined and collected, or are lost.
     """
     record = unpack(row)
     version = record.version
@@ -230,13 +231,24 @@ def fold(entry: Entry | None, kind: int, row: bytes) -> Entry | None:
     if kind == Type.RELEASE:
         entry.flags &= ~Flag.PERMANENT
     elif kind in (Type.APPEND, Type.JOIN):
-        size, crc, first = EXTENSION.unpack(record.attrs)
-        if first:
-            entry.extents = tuple(e for e in entry.extents if e.version < first)
-        entry.version, entry.modified_ns = version, record.modified_ns
-        entry.size, entry.crc = size, crc
-        entry.extents = (*entry.extents, here)
+        _extend(entry, record, here)
     return entry
+
+
+def _extend(entry: Entry, record: Entry, here: Extent) -> None:
+    """More bytes of an object, if what they were written behind is what stands."""
+    size, crc, first = EXTENSION.unpack(record.attrs)
+    kept = entry.extents
+    if first:
+        kept = tuple(e for e in kept if e.version < first)
+        fits = bool(kept) and kept[-1].version + 1 == first
+    else:
+        whole = entry.size + here.length
+        fits = whole == size and crc == crc_of_both(entry.crc, record.crc, here.length)
+    if fits:
+        entry.version, entry.modified_ns = record.version, record.modified_ns
+        entry.size, entry.crc = size, crc
+        entry.extents = (*kept, here)
 
 
 def _stored(record: Entry) -> Entry:
