@@ -20,6 +20,7 @@ from crc32c import crc32c
 from holdfast.bucket import dividing
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.credible import can_be
+from holdfast.bucket.dividing import HIDDEN
 from holdfast.bucket.purse import Purses
 from holdfast.bucket.replay import KEY_TYPES
 from holdfast.bucket.settings import Settings
@@ -38,6 +39,7 @@ from holdfast.views.port import Table, View, Writer
 GROUP_BYTES = 1 << 20
 VERSIONS = 1 << 40  # as after a restore: what was lost had versions too
 ADDED = frozenset((Type.APPEND, Type.JOIN))
+PART_NAME_AT = 12  # behind 8 bytes of its upload and 4 of its number
 NAMED = 100  # lost records that are named one by one
 
 
@@ -331,8 +333,13 @@ def readable(composite: bytes) -> str:
     r"""A key for people: its namespace and its name, what is no text of them replaced.
 
     Example:
-        >>> readable(b"acme\0film")
-        'acme/film'
+        >>> readable(b"acme\0film"), readable(b"acme\1uploaded\0\0\0\6film")
+        ('acme/film', 'acme/film (part 7)')
     """
     namespace, _, name = composite.partition(b"\0")
-    return f"{namespace.decode(errors='replace')}/{name.decode(errors='replace')}"
+    words = ""
+    if HIDDEN in namespace:  # a part: its upload and its number come before the object's name
+        namespace, _, rest = composite.partition(HIDDEN)
+        name = rest[PART_NAME_AT:]
+        words = f" (part {int.from_bytes(rest[PART_NAME_AT - 4 : PART_NAME_AT]) + 1})"
+    return f"{namespace.decode(errors='replace')}/{name.decode(errors='replace')}{words}"
