@@ -7,11 +7,14 @@ from random import Random
 
 import pytest
 
-from holdfast.bucket import fork
+from holdfast.bucket import commit, fork
+from holdfast.bucket.seal import seal_all
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import Corrupt, HoldfastError, NotFound, StorageFailed
 from holdfast.log.group import GROUP_HEAD_BYTES
 from holdfast.log.header import SEGMENT_HEAD_BYTES
+from holdfast.operations import Delete
+from holdfast.operations import Store as Put
 from holdfast.store import Store
 from holdfast.store.opening import open_on
 from holdfast.testing.clock import ManualClock, SeededEntropy
@@ -255,6 +258,53 @@ def test_what_was_added_to_a_lost_object_is_not_added_to_an_older_one() -> None:
     assert any("append of n/log" in what for what in named_lost(store))
     assert store.namespace("n").get("log") == b"A" * 50
     assert store.check().ok
+
+
+TOGETHER = {f"key/{number:03d}": b"value %03d;" % number * 9 for number in range(40)}
+HEAD, NAME, VALUE, EXPIRY = range(4)  # what of a group is damaged
+
+
+def written_together(*, sealed: bool) -> tuple[MemoryDisk, str, int]:
+    """A store with a group of 40 new values that overwrite, and of 10 deletes."""
+    disk = MemoryDisk()
+    with opened(disk, 1) as store:
+        space = store.namespace("n")
+        space.put_many(dict.fromkeys((*TOGETHER, *map(str, range(10))), b"old"))
+        (bucket,) = store.placement.directory
+        at = bucket.log.stop
+        stores = [Put(f"n\0{key}".encode(), key, value) for key, value in TOGETHER.items()]
+        removals = [Delete(f"n\0{number}".encode(), str(number)) for number in range(10)]
+        bucket.apply([*stores[:20], *removals, *stores[20:]], atomic=True)
+        with commit.alone(bucket):
+            commit.switch(bucket)
+        if sealed:
+            seal_all(bucket)
+        path = segments(disk)[0]
+    return disk, path, at
+
+
+@pytest.mark.parametrize("where", [HEAD, NAME, VALUE, EXPIRY])
+@pytest.mark.parametrize("sealed", [False, True])
+def test_what_was_written_together_is_kept_one_by_one(where: int, *, sealed: bool) -> None:
+    disk, path, at = written_together(sealed=sealed)
+    file = disk.open(path)
+    key = file.read(0, file.size()).find(b"key/030", at)
+    spoil(disk, path, {HEAD: at + 9, NAME: key + 5, VALUE: key + 20, EXPIRY: key - 8}[where])
+    store = opened(disk)
+    lost = [what.split(" version")[0] for what in named_lost(store)]
+    assert store.check().ok
+    old = {"key/030"} if where == VALUE else set()
+    names = [f"lost: store of n/{key}" for key in old]
+    if where == NAME and not sealed:  # nor is the record behind it believed
+        old, names = {"key/030", "key/031"}, ["lost: store of n/key/031"]
+    assert [what for what in lost if not what.startswith("lost: bytes")] == names
+    assert len(lost) - len(names) == (where in {NAME, EXPIRY} and not sealed)
+    for one in (store, opened(disk, 3)):
+        found = dict(one.namespace("n").mapping())
+        if where == EXPIRY and not sealed:  # only the checksum of all of them covers it
+            assert set(found.values()) == {b"old"}
+        else:
+            assert found == TOGETHER | dict.fromkeys(old, b"old")
 
 
 def test_every_bucket_may_be_damaged(base: MemoryDisk) -> None:

@@ -3,7 +3,7 @@
 While it is damaged nobody knows what its log would have said, so every read
 and write of its range raises ``Corrupt`` with the position, and the other
 buckets go on (rule 22). ``mend`` keeps what verifies: the segments without
-a gap as they are, and of the others every record that can be read, copied to a
+a gap as they are, and of the others every record that verifies, copied to a
 new segment. Nothing is changed in place, and until the last step the log is as
 damaged as before, so a crash in between loses nothing more.
 """
@@ -283,12 +283,10 @@ def _again(record: Record, value: bytes) -> tuple[bytes, bytes | memoryview, byt
 
 
 def _lost(log: Log, part: Salvage) -> Iterator[str]:
-    """What of a segment could not be kept: by name where its key block tells, else by place."""
-    missing = part.lost()
-    yield from _each([*missing, *_denied(part)], f"of segment {part.number}")
-    if not missing:
-        for gap in part.gaps:
-            yield f"lost: bytes {gap.start} to {gap.stop} of {log.where(gap.segment, gap.start)}"
+    """What of a segment could not be kept: by name where that is known, else by place."""
+    yield from _each([*part.rescued.lost, *_denied(part)], f"of segment {part.number}")
+    for gap in part.rescued.untold:
+        yield f"lost: bytes {gap.start} to {gap.stop} of {log.where(gap.segment, gap.start)}"
 
 
 def _without_object(parts: list[Salvage], span: tuple[bytes, bytes]) -> list[Row]:

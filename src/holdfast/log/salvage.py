@@ -1,14 +1,15 @@
 """Salvage: what can still be read of a damaged log (rule 22).
 
 A log that does not verify is never read as if it did. This reads it the other
-way: every group that verifies on its own, whatever lies between, each segment
-up to where its log is known to end. What is kept is copied to new segments by
-whoever repairs (bucket/repair.py); nothing is changed in place, since a damaged
-segment may be shared.
+way: every group that verifies on its own, and of what lies between every record that
+does (rescue.py), each segment up to where its log is known to end. What is kept is
+copied to new segments by whoever repairs (bucket/repair.py); nothing is changed in
+place, since a damaged segment may be shared.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import pairwise
@@ -18,7 +19,6 @@ from crc32c import crc32c
 
 from holdfast.errors import Corrupt
 from holdfast.log.doubt import CANNOT_BE
-from holdfast.log.entry import ENTRY
 from holdfast.log.group import (
     GROUP_HEAD_BYTES,
     Group,
@@ -38,23 +38,17 @@ from holdfast.log.header import (
     decode_state,
     unpack_head,
 )
-from holdfast.log.keyblock import KeyBlock, Row
+from holdfast.log.keyblock import KeyBlock
 from holdfast.log.log import Log
 from holdfast.log.records import Record, Type
-
-
-class Gap(msgspec.Struct, frozen=True):
-    """Bytes of a segment's log that do not verify: from ``start`` to ``stop``."""
-
-    segment: int
-    start: int
-    stop: int
+from holdfast.log.rescue import Gap, Rescued, rescue
 
 
 class Salvage(msgspec.Struct):
     """One segment: the groups that verify, the gaps between them, and its key block if whole.
 
-    ``last`` verifies and ends the log there, whether its records can be or not.
+    ``last`` verifies and ends the log there, whether its records can be or not. ``rescued``
+    is what lies in the gaps, ``data`` the segment.
     """
 
     number: int
@@ -62,21 +56,15 @@ class Salvage(msgspec.Struct):
     gaps: list[Gap]
     block: KeyBlock | None = None
     last: GroupHead | None = None
+    rescued: Rescued = msgspec.field(default_factory=Rescued)
+    data: bytes = b""
 
     def records(self) -> Iterator[tuple[Record, bytes]]:
-        """Every record that can be read, with its value."""
-        for group in self.groups:
-            if group.head.kind == Kind.RECORDS:
-                for record in group.records():
-                    yield record, group.value(record)
-
-    def lost(self) -> list[Row]:
-        """Records that the key block names and that lie in a gap."""
-        rows = self.block if self.block is not None else ()
-        try:
-            return [row for row in rows if self._in_gap(row)]
-        except Corrupt:  # a key block that cannot be names nobody
-            return []
+        """Every record that can be read, with its value, in the order of the log."""
+        groups = (group for group in self.groups if group.head.kind == Kind.RECORDS)
+        whole = (record for group in groups for record in group.records())
+        for record in heapq.merge(whole, self.rescued.kept, key=lambda record: record.offset):
+            yield record, self.data[record.offset : record.offset + record.value_len]
 
     def is_told(self) -> bool:
         """Whether the key block, where there is one, tells the records that can be read."""
@@ -92,10 +80,6 @@ class Salvage(msgspec.Struct):
         ordered = all(one[:2] <= other[:2] for one, other in pairwise(told))
         return ordered and found == told and sorted(told) == rows
 
-    def _in_gap(self, row: Row) -> bool:
-        at = ENTRY.unpack_from(row.entry)[8]
-        return any(gap.start <= at < gap.stop for gap in self.gaps)
-
 
 def salvage(log: Log, number: int, info: SegmentInfo | None) -> Salvage:
     """Read what verifies of a segment.
@@ -108,7 +92,8 @@ def salvage(log: Log, number: int, info: SegmentInfo | None) -> Salvage:
     try:
         data = bytes(log.read(number, 0, log.segment(number).size))
     except Corrupt:  # the file is missing
-        return Salvage(number, [], [Gap(number, 0, info.stop if info else 0)])
+        gaps = [Gap(number, 0, info.stop if info else 0)]
+        return Salvage(number, [], gaps, rescued=Rescued(untold=gaps))
     stop = min(info.stop, len(data)) if info is not None else len(data)
     digest = _digest(data, log.where(number, 0))
     found = list(_groups(data, stop, digest))
@@ -119,7 +104,9 @@ def salvage(log: Log, number: int, info: SegmentInfo | None) -> Salvage:
         gaps.append(Gap(number, 0, SEGMENT_HEAD_BYTES))
     if info is not None and len(data) < info.stop:
         gaps.append(Gap(number, len(data), info.stop))
-    return Salvage(number, groups, gaps, _block(data, number, info), last)
+    block = _block(data, number, info)
+    rescued = rescue(data, gaps, block)
+    return Salvage(number, groups, gaps, block, last, rescued, data)
 
 
 def _digest(data: bytes, where: str) -> int | None:
