@@ -13,6 +13,7 @@ import pytest
 from crc32c import crc32c
 
 from holdfast.bucket import commit, fork
+from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.seal import seal_all
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import Corrupt, HoldfastError
@@ -85,16 +86,22 @@ def _use(disk: MemoryDisk, *, repair: bool) -> None:
 # -- a child's beginning --------------------------------------------------------------
 
 
+def divided(store: Store) -> tuple[Bucket, Bucket]:
+    """The only bucket of a store with a few objects, cut in two: parent and child."""
+    store.namespace("n").put_many(KEPT)
+    placement = store.placement
+    (parent,) = placement.directory
+    child = fork.split(parent, placement.new_id(), b"n\0k4", placement.directory.add)
+    assert child is not None
+    return parent, child
+
+
 def test_a_child_that_begins_with_nonsense_is_one_damaged_bucket() -> None:
     disk, clock = MemoryDisk(), ManualClock()
     store = opened(disk, clock, "always", 1)
-    store.namespace("n").put_many(KEPT)
-    (parent,) = store.placement.directory
-    placement = store.placement
-    child = fork.split(parent, placement.new_id(), b"n\0k4", placement.directory.add)
-    assert child is not None
+    _, child = divided(store)
     crash = copy_of(disk)  # the parent does not know yet that the child stands
-    head, digest = pack_head(placement.settings.identity, child.id, child.log.number, None)
+    head, digest = pack_head(child.settings.identity, child.id, child.log.number, None)
     body = b"".join(map(bytes, encode(Type.STATE, b"", b"\xc1 no state", 1, 1)))
     group, _ = seal_head(Kind.CONTROL, 1, len(body), crc32c(body), len(head), digest)
     _write(crash, child.id, child.log.number, head + group + body)
@@ -108,11 +115,7 @@ def test_a_child_that_begins_with_nonsense_is_one_damaged_bucket() -> None:
 def test_a_parent_that_says_it_reaches_over_its_child_leaves_the_child_readable() -> None:
     disk, clock = MemoryDisk(), ManualClock()
     store = opened(disk, clock, "always", 1)
-    store.namespace("n").put_many(KEPT)
-    (parent,) = store.placement.directory
-    placement = store.placement
-    child = fork.split(parent, placement.new_id(), b"n\0k4", placement.directory.add)
-    assert child is not None
+    parent, child = divided(store)
     parent.stop = child.stop  # what its next state says
     with commit.alone(parent):
         commit.switch(parent)

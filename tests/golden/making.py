@@ -15,6 +15,7 @@ import msgspec
 
 from holdfast.bucket import commit, rows
 from holdfast.bucket.checkpoint import Checkpoint, expiry_row
+from holdfast.bucket.hidden import part_key
 from holdfast.bucket.seal import seal_all
 from holdfast.charges import Back, Terms, charge, row, wide
 from holdfast.engines.memory import MemoryDisk
@@ -42,7 +43,6 @@ from holdfast.log.keyblock import Row, build, columns
 from holdfast.log.log import Position
 from holdfast.log.purses import Kept, Line, Lines, Posting, Rent, Share
 from holdfast.log.records import Flag, Type, encode
-from holdfast.request.large import part_key
 from holdfast.store.folders import NAME as OWNER
 from holdfast.store.opening import open_on
 from holdfast.store.ownership import StoreFile, write_store_file

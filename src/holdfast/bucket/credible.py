@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from holdfast.bucket import dividing, rows
+from holdfast.bucket.hidden import owner_of
 from holdfast.bucket.purse import Purses
 from holdfast.errors import Corrupt
 from holdfast.limits import OBJECT_BYTES, VALUE_RECORD_BYTES
@@ -23,7 +24,6 @@ from holdfast.log.purses import Kept
 from holdfast.log.records import NEVER, REMOVALS, Flag, Record, Type
 from holdfast.values import NAMESPACE_NAME
 
-PART_NAME_BYTES: Final = 12  # of an upload and a number (request/large.py)
 Value = bytes | memoryview
 KEYED: Final = REMOVALS | {
     Type.STORE,
@@ -56,12 +56,11 @@ def can_be(record: Record, value: Value) -> bool:
 
 
 def _read_key(key: bytes) -> None:
-    """Take a composite key apart (log/records.py); ValueError where it is none."""
+    """Take a composite key apart (log/records.py); ValueError or Corrupt where it is none."""
     end = min(at for at in (key.find(b"\0"), key.find(b"\1")) if at >= 0)
     name, rest = key[:end].decode(), key[end + 1 :]
     if key[end]:
-        if len(rest) < PART_NAME_BYTES:
-            raise ValueError("a part without a number")
+        owner_of(key)
     elif NAMESPACE_NAME.fullmatch(name):  # what the store keeps for itself may be no text
         rest.decode()
 

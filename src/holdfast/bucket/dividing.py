@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from holdfast.bucket.hidden import HIDDEN
 from holdfast.bucket.purse import UNBOUNDED, Purse, Purses
 from holdfast.charges import wide
 from holdfast.limits import LIST_PAGE
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from holdfast.bucket.bucket import Bucket
 
 TELLING: Final = frozenset((Type.CHARGE, Type.SPLIT, Type.BORN, Type.MERGE, Type.PURSE))
-HIDDEN: Final = b"\1"  # behind a namespace's name: parts of large objects, paid by their object
 
 
 class Held(NamedTuple):

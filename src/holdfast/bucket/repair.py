@@ -20,7 +20,7 @@ from crc32c import crc32c
 from holdfast.bucket import dividing
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.credible import can_be
-from holdfast.bucket.dividing import HIDDEN
+from holdfast.bucket.hidden import HIDDEN, owner_of
 from holdfast.bucket.purse import Purses
 from holdfast.bucket.replay import KEY_TYPES
 from holdfast.bucket.settings import Settings
@@ -39,7 +39,6 @@ from holdfast.views.port import Table, View, Writer
 GROUP_BYTES = 1 << 20
 VERSIONS = 1 << 40  # as after a restore: what was lost had versions too
 ADDED = frozenset((Type.APPEND, Type.JOIN))
-PART_NAME_AT = 12  # behind 8 bytes of its upload and 4 of its number
 NAMED = 100  # lost records that are named one by one
 
 
@@ -336,8 +335,9 @@ def readable(composite: bytes) -> str:
     """
     namespace, _, name = composite.partition(b"\0")
     words = ""
-    if HIDDEN in namespace:  # a part: its upload and its number come before the object's name
-        namespace, _, rest = composite.partition(HIDDEN)
-        name = rest[PART_NAME_AT:]
-        words = f" (part {int.from_bytes(rest[PART_NAME_AT - 4 : PART_NAME_AT]) + 1})"
+    if HIDDEN in namespace:
+        with suppress(Corrupt):  # what is no part is told as it is
+            owner, _, number = owner_of(composite)
+            namespace, _, name = owner.partition(b"\0")
+            words = f" (part {number + 1})"
     return f"{namespace.decode(errors='replace')}/{name.decode(errors='replace')}{words}"

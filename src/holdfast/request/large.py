@@ -17,7 +17,6 @@ whose answer was lost, never stands without its parts.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -25,38 +24,20 @@ from crc32c import crc32c
 
 from holdfast.bucket import rows
 from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.hidden import UPLOAD_BYTES, part_key
 from holdfast.errors import Changed, Corrupt, HoldfastError, LimitExceeded, Moved, NotFound
 from holdfast.limits import EXTENTS, OBJECT_BYTES, READ_GRACE_NS, VALUE_RECORD_BYTES
 from holdfast.log.entry import Entry, unpack
 from holdfast.log.records import Flag
 from holdfast.operations import Append, Delete, Parts, Store, StoreOptions, Upload
 from holdfast.placement.elsewhere import Elsewhere
-from holdfast.request.arguments import HIDDEN, VISIBLE
 from holdfast.request.corridor import Corridor, bound
 from holdfast.values import Receipt
 from holdfast.views.port import Table
 
 PART_BYTES = VALUE_RECORD_BYTES
 APPEND_BYTES = (EXTENTS - 1) * VALUE_RECORD_BYTES  # beside what is left where extents became parts
-NUMBER = struct.Struct(">I")
-UPLOAD_BYTES = 8
 PLAIN = StoreOptions()
-
-
-def part_key(key: bytes, upload: bytes, number: int) -> bytes:
-    """The hidden composite key of an object's part."""
-    namespace, _, name = key.partition(VISIBLE)
-    return namespace + HIDDEN + upload + NUMBER.pack(number) + name
-
-
-def owner_of(hidden: bytes) -> tuple[bytes, bytes, int]:
-    """The composite key, the upload and the number of a part; Corrupt where it is none."""
-    namespace, _, rest = hidden.partition(HIDDEN)
-    if len(rest) < UPLOAD_BYTES + NUMBER.size:
-        raise Corrupt(position=f"key {hidden[:64].hex()}", what="a part without a number")
-    upload = rest[:UPLOAD_BYTES]
-    (number,) = NUMBER.unpack_from(rest, UPLOAD_BYTES)
-    return namespace + VISIBLE + rest[UPLOAD_BYTES + NUMBER.size :], upload, number
 
 
 def parts_of(key: bytes, entry: Entry) -> Iterator[bytes]:

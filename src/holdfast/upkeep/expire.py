@@ -10,6 +10,7 @@ from holdfast.bucket import rows
 from holdfast.bucket.bucket import Bucket
 from holdfast.bucket.checkpoint import WHEN, Pace, no_pace
 from holdfast.bucket.deciding import apply_in_lots
+from holdfast.bucket.hidden import owner_of
 from holdfast.errors import Corrupt, HoldfastError, Moved
 from holdfast.log.entry import unpack
 from holdfast.log.log import Position
@@ -17,7 +18,7 @@ from holdfast.log.records import Flag
 from holdfast.operations import Delete, Operation, Upload
 from holdfast.request.arguments import BEYOND, HIDDEN, VISIBLE
 from holdfast.request.corridor import Corridor
-from holdfast.request.large import abandoned, disowned, owner_of
+from holdfast.request.large import abandoned, disowned
 from holdfast.request.listing import rows as live_rows
 from holdfast.views.port import Table
 

@@ -8,11 +8,11 @@ from typing import Final
 import msgspec
 
 from holdfast.bucket.bucket import Bucket
+from holdfast.bucket.hidden import owner_of
 from holdfast.errors import Corrupt, Moved
 from holdfast.placement.directory import HIGHEST, LOWEST, Directory
 from holdfast.placement.elsewhere import Elsewhere
 from holdfast.request.arguments import HIDDEN
-from holdfast.request.large import owner_of
 from holdfast.upkeep.space import Held, dead_of, held
 from holdfast.values import BucketStatus, Place, Problem, Status
 

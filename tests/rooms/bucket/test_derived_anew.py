@@ -10,7 +10,7 @@ import holdfast
 from holdfast.bucket import birth
 from holdfast.bucket.checkpoint import checkpoint
 from holdfast.errors import StorageFailed
-from holdfast.store import Store
+from holdfast.store import Namespace, Store
 from holdfast.views.lmdb_commit import Commit
 
 KEYS = 300
@@ -39,6 +39,15 @@ def refuse_once(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, done: 
     monkeypatch.setattr(Commit, "__exit__", refused_behind)
 
 
+def indexed(store: Store) -> Namespace:
+    """Some objects, all in the index, one of them deleted since."""
+    ns = store.namespace("n")
+    ns.put_many([(f"k{number}", b"%d" % number) for number in range(KEYS)])
+    store.rebuild()
+    ns.delete("k7")
+    return ns
+
+
 def hold(store: Store) -> None:
     """The deleted stay so, the new are there."""
     ns = store.namespace("n")
@@ -53,10 +62,7 @@ def test_an_opening_goes_on_where_it_cannot_clear_an_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, done: bool
 ) -> None:
     with holdfast.open(tmp_path / "data", upkeep=False) as store:
-        ns = store.namespace("n")
-        ns.put_many([(f"k{number}", b"%d" % number) for number in range(KEYS)])
-        store.rebuild()
-        ns.delete("k7")
+        ns = indexed(store)
         ns.put("new", b"1")
     (tmp_path / "data" / "CLOSED").unlink()
     monkeypatch.setattr(birth, "read_checkpoint", lambda _: None)  # so the index counts for nothing
@@ -83,10 +89,7 @@ def test_an_index_that_could_not_be_cleared_is_no_part_of_the_state(
     divided: bool,
 ) -> None:
     with holdfast.open(tmp_path / "data", upkeep=False) as store:
-        ns = store.namespace("n")
-        ns.put_many([(f"k{number}", b"%d" % number) for number in range(KEYS)])
-        store.rebuild()
-        ns.delete("k7")
+        ns = indexed(store)
         refuse_once(monkeypatch, error, done=done)
         with pytest.raises(type(error)):
             store.rebuild()

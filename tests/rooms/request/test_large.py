@@ -13,6 +13,7 @@ import pytest
 import holdfast
 from holdfast.bucket import fork
 from holdfast.bucket.group import Gathering
+from holdfast.bucket.hidden import part_key
 from holdfast.bucket.read import Object
 from holdfast.engines.memory import MemoryDisk
 from holdfast.errors import (
@@ -484,7 +485,7 @@ def test_parts_that_nobody_knows_go(opened: tuple[Store, ManualClock]) -> None:
     """No note of the object's bucket names their upload: only a key says that they are parts."""
     store, _ = opened
     key, upload = b"acme\0big", b"u" * 16
-    hidden = large.part_key(key, upload, 0)
+    hidden = part_key(key, upload, 0)
     store.corridor.write(Put(hidden, "big", b"part"))
     assert store.placement.directory.find(hidden).peek_entry(hidden) is not None
     store.collect()

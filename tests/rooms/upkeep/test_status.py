@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 import holdfast
+from holdfast.bucket.hidden import part_key
 from holdfast.limits import BUCKET_BYTES_LEAST
-from holdfast.request.large import part_key
 from holdfast.upkeep.status import _bound
 from holdfast.values import Status
 
