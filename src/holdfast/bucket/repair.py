@@ -10,7 +10,7 @@ damaged as before, so a crash in between loses nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from operator import itemgetter
 
@@ -39,7 +39,9 @@ from holdfast.views.port import Table, View, Writer
 GROUP_BYTES = 1 << 20
 VERSIONS = 1 << 40  # as after a restore: what was lost had versions too
 ADDED = frozenset((Type.APPEND, Type.JOIN))
+NO_TEXT = b"\xff"  # no key begins so
 NAMED = 100  # lost records that are named one by one
+Span = tuple[bytes, bytes]  # of keys, from the first up to the second
 
 
 class DamagedLog(Log):
@@ -110,7 +112,7 @@ class DamagedView(View):
         """There is nothing to close."""
 
 
-def damaged(settings: Settings, name: str, span: tuple[bytes, bytes], damage: Corrupt) -> Bucket:
+def damaged(settings: Settings, name: str, span: Span, damage: Corrupt) -> Bucket:
     """A bucket in the place of one whose log does not verify."""
     log = DamagedLog(settings.ground, name, settings.identity)
     start, stop = span
@@ -122,10 +124,32 @@ def damaged(settings: Settings, name: str, span: tuple[bytes, bytes], damage: Co
 
 def last_state(settings: Settings, name: str, numbers: list[int]) -> LogState | None:
     """What a damaged log last said of itself, as far as that can be read."""
-    return remains(Log(settings.ground, name, settings.identity), numbers).state
+    return _remains(settings, name, numbers)[1].state
 
 
-def mend(settings: Settings, name: str, span: tuple[bytes, bytes], others: set[str]) -> list[str]:
+def _remains(settings: Settings, name: str, numbers: list[int]) -> tuple[Log, Remains]:
+    log = Log(settings.ground, name, settings.identity)
+    return log, remains(log, numbers)
+
+
+def begins_at(settings: Settings, name: str, gaps: Sequence[Span]) -> bytes | None:
+    """Where a bucket that does not say it seems to begin, within some gaps; None in none of them.
+
+    At the lowest key that it wrote itself, else where a gap begins of which it has keys.
+    """
+    log, left = _remains(settings, name, settings.ground.listing().get(name, []))
+    lowest: dict[bool, bytes] = {}  # whether it wrote them itself
+    for number, info in left.infos.items():
+        own = info.origin == name
+        for record, _ in _sound(salvage(log, number, info)):
+            inside = (start for start, stop in gaps if start <= record.key < stop)
+            for start in inside:
+                at = record.key if own else start
+                lowest[own] = min(at, lowest.get(own, at))
+    return lowest.get(True, lowest.get(False))
+
+
+def mend(settings: Settings, name: str, span: Span, others: Mapping[str, Bucket]) -> list[str]:
     """Begin a damaged log anew from what verifies.
 
     Args:
@@ -142,8 +166,7 @@ def mend(settings: Settings, name: str, span: tuple[bytes, bytes], others: set[s
     """
     ground = settings.ground
     numbers = ground.listing().get(name, [])
-    log = Log(ground, name, settings.identity)
-    left = remains(log, numbers)
+    log, left = _remains(settings, name, numbers)
     births = left.state.births if left.state else ()
     parts = [salvage(log, number, info) for number, info in sorted(left.infos.items())]
     copied = [part for part in parts if part.number >= left.newest or not _may_stay(part)]
@@ -152,7 +175,9 @@ def mend(settings: Settings, name: str, span: tuple[bytes, bytes], others: set[s
         for birth in births:
             if birth.child in others:
                 _share(log, birth, numbers)
-        state = _state_of(name, left, parts, span)
+        # What nothing tells of itself is above all that can be told: versions only grow.
+        least = 0 if left.state else max((other.version for other in others.values()), default=0)
+        state = _state_of(left, parts, (name, span), least)
         _rewrite(log, left, state, (copied, kept))
         for part in copied:
             ground.drop(name, part.number)
@@ -162,6 +187,8 @@ def mend(settings: Settings, name: str, span: tuple[bytes, bytes], others: set[s
     except OSError as error:
         raise refused(name, error) from error
     lost = [told for part in parts for told in _lost(log, part)]
+    if left.state is None:  # which segments there were is lost with it
+        lost.append(f"lost: what was in segments that are missing, if any, {_between(span)}")
     return [*lost, *_each(_without_object(parts, span), "behind what is lost")]
 
 
@@ -208,12 +235,11 @@ def _rewrite(
     log.begin(number + 1, ending, after)
 
 
-def _state_of(
-    bucket: str, left: Remains, parts: list[Salvage], span: tuple[bytes, bytes]
-) -> LogState:
-    """What can be said of the whole bucket: nothing of it below what was seen."""
+def _state_of(left: Remains, parts: list[Salvage], place: tuple[str, Span], least: int) -> LogState:
+    """What can be said of the whole bucket: nothing of it below what was seen, or ``least``."""
+    bucket, span = place
     state = left.state
-    version, time_ns = (state.version, state.time_ns) if state else (0, 0)
+    version, time_ns = (state.version, state.time_ns) if state else (least, 0)
     highest = state.highest if state else b""
     for part in parts:  # those that stay as they are, too: no state may be left that knew them
         for record, _ in _sound(part):
@@ -288,7 +314,13 @@ def _lost(log: Log, part: Salvage) -> Iterator[str]:
         yield f"lost: bytes {gap.start} to {gap.stop} of {log.where(gap.segment, gap.start)}"
 
 
-def _without_object(parts: list[Salvage], span: tuple[bytes, bytes]) -> list[Row]:
+def _between(span: Span) -> str:
+    start, stop = span
+    first = readable(start) if start else "the first key"
+    return f"from {first} to {readable(stop) if stop < NO_TEXT else 'the last key'}"
+
+
+def _without_object(parts: list[Salvage], span: Span) -> list[Row]:
     """What was added to an object behind bytes that are lost: no object has it any more."""
     start, stop = span
     listed: dict[bytes, list[Row]] = {}

@@ -193,8 +193,10 @@ def remains(log: Log, numbers: Iterable[int]) -> Remains:
             return Remains(state, named, number)
         if found.groups:
             later.append(found)
-    newest = max((number for number in known if _is_own(log, number)), default=0)
-    # Segments of other buckets below were shared; above they are in the wrong place.
+    last = max(known, default=0)
+    newest = max((number for number in known if _is_own(log, number)), default=last + 1)
+    # Segments of other buckets below were shared; above they are in the wrong place. Where
+    # there are no others, all that the bucket wrote itself is missing.
     taken = [number for number in known if number <= newest]
     infos = {n: ends.get(n) or _info(log, salvage(log, n, None)) for n in taken}
     return Remains(None, infos, newest)

@@ -9,11 +9,11 @@ be read count.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import pairwise
 
 from holdfast.bucket.bucket import Bucket
-from holdfast.bucket.repair import damaged, last_state
+from holdfast.bucket.repair import Span, begins_at, damaged, last_state
 from holdfast.bucket.settings import Settings
 from holdfast.errors import Corrupt
 from holdfast.log.header import LogState
@@ -21,8 +21,8 @@ from holdfast.log.header import LogState
 # Damage that no reading mends: somebody has to put the right file in its place.
 FOREIGN = ("this segment belongs elsewhere", "this segment is of another life of the store")
 TORN = "no segment has a beginning that verifies"
+MISSING = Corrupt(position="directory", what="no segment of the bucket is left")
 
-Span = tuple[bytes, bytes]
 Known = dict[str, LogState | None]
 Damage = dict[str, Corrupt]
 
@@ -85,18 +85,20 @@ def children(states: Known) -> set[str]:
     return {birth.child for state in known for birth in state.births}
 
 
-def misplaced(damage: Damage, states: Known) -> Corrupt | None:
-    """The damage that is no bucket's: a file in the wrong place. None where there is none.
+def refuse_misplaced(damage: Damage, states: Known, placed: Iterable[Bucket]) -> None:
+    """Raise the damage that is no bucket's: a file in the wrong place.
 
-    A child that has only what its parent shared with it yet looks like that while
-    the parent cannot be read; then it is the parent that is damaged.
+    What has only segments of others stands where nobody else does (``stand_ins``): its own
+    are missing. Elsewhere it holds nothing yet where its parent cannot be read, which was to
+    share more with it.
     """
     unborn = children(states)
-    unread = any(state is None and not _is_foreign(damage[name]) for name, state in states.items())
+    nameless = {name for name, state in states.items() if state is None}
+    if all(_is_foreign(damage[name]) for name in nameless):
+        nameless &= {bucket.id for bucket in placed}
     for name, error in damage.items():
-        if _is_foreign(error) and name not in unborn and not (unread and states[name] is None):
-            return error
-    return None
+        if _is_foreign(error) and name not in unborn | nameless:
+            raise error
 
 
 def _is_foreign(error: Corrupt) -> bool:
@@ -110,27 +112,45 @@ def stand_ins(
     states: Known,
     *,
     unborn: Collection[str],
+    new_id: Callable[[], str] | None,
 ) -> list[Bucket]:
     """A refusing bucket for every gap; those that fit nowhere hold nothing any more.
 
+    Each stands where it says that it begins, or, if that cannot be read, where its keys are.
     One that looks ``unborn`` was born where a gap has no other: its first segment is damaged.
+    Where there is none at all, every segment of the one that was there is missing, and its id
+    with them: it gets a ``new_id``, unless that is None.
     """
-    placed = []
-    nameless = (name for name, state in states.items() if state is None)
-    # One without a log of its own waits for another, and holds nothing yet.
-    unread = sorted(nameless, key=lambda name: (_is_foreign(damage[name]), name))
-    unread += sorted(unborn)
     damage = damage | {name: Corrupt(position=f"bucket {name}", what=TORN) for name in unborn}
-    for start, stop in gaps:
-        inside = sorted(
-            (state.start, name)
-            for name, state in states.items()
-            if state is not None and start <= state.start < stop
-        )
-        if unread and (not inside or inside[0][0] > start):
-            inside.insert(0, (start, unread.pop(0)))
-        edges = [start, *(edge for edge, _ in inside[1:]), stop]
-        for index, (_, name) in enumerate(inside):
-            span = (edges[index], edges[index + 1])
-            placed.append(damaged(settings, name, span, damage[name]))
+    begins = {name: state.start for name, state in states.items() if state is not None}
+    nameless = sorted(states.keys() - begins.keys())
+    # One without a log of its own waits for another, and holds nothing yet.
+    blank = [name for name in nameless if _is_foreign(damage[name])]
+    seems = {name: begins_at(settings, name, gaps) for name in nameless if name not in blank}
+    guessed = {name: at for name, at in seems.items() if at is not None}
+    rest = [*sorted(seems.keys() - guessed.keys()), *blank, *sorted(unborn)]
+    placed = []
+    for span, known in (one for gap in gaps for one in _cut(gap, begins, guessed)):
+        name = known or (rest.pop(0) if rest else new_id() if new_id is not None else "")
+        if name:
+            placed.append(damaged(settings, name, span, damage.get(name, MISSING)))
     return placed
+
+
+def _cut(
+    gap: Span, begins: dict[str, bytes], guessed: dict[str, bytes]
+) -> Iterator[tuple[Span, str]]:
+    """A gap as it is divided by where buckets begin; nobody where none has its first keys.
+
+    Who is only guessed to begin somewhere has what lies below, too.
+    """
+    start, stop = gap
+    known: dict[bytes, str] = {}
+    for name, at in (begins | guessed).items():
+        if start <= at < stop:
+            known.setdefault(at, name)
+    inside = sorted(known.items())
+    if not inside or (inside[0][0] > start and inside[0][1] in begins):
+        inside.insert(0, (start, ""))
+    edges = [start, *(edge for edge, _ in inside[1:]), stop]
+    return zip(pairwise(edges), (name for _, name in inside), strict=True)

@@ -29,7 +29,6 @@ ID_BYTES = 8
 CROWD_TIMES = 4  # segments there may be for each that a full bucket needs
 CROWD_MOST = 4  # times as many, and a split waits until some are dropped
 AGAIN_PART = 8  # of the bound that a bucket gains before another try to cut it
-MISSING = Corrupt(position="directory", what="no segment of the bucket is left")
 
 
 class Share(NamedTuple):
@@ -160,9 +159,6 @@ class Placement:
         Of those that were never born nothing is left, unless nothing else explains a gap.
         """
         states = mending.states_of(self.settings, damage)
-        error = mending.misplaced(damage, states)
-        if error is not None:
-            raise error
         for name in (_retired(opened) | mending.swallowed(states)) & opened.keys():
             opened.pop(name).close()
         cut_short = mending.overreaching(opened.values())
@@ -173,7 +169,11 @@ class Placement:
         living = list(opened.values())
         fresh = not (living or damage)
         gaps = [] if fresh else mending.gaps_of(living, (share.start, share.stop))
-        placed = mending.stand_ins(self.settings, gaps, damage, states, unborn=unborn)
+        new_id = None if share.name else self.new_id  # of a part not all that there is was read
+        placed = mending.stand_ins(
+            self.settings, gaps, damage, states, unborn=unborn, new_id=new_id
+        )
+        mending.refuse_misplaced(damage, states, placed)
         for name in unborn - {bucket.id for bucket in placed}:
             self.settings.ground.retire(name)
         return [self._first()] if fresh and not share.name else [*living, *placed]
@@ -244,7 +244,7 @@ class Placement:
                 bucket.stop = bucket.start  # whoever is on the way looks again
                 bucket.close()
             try:
-                others = {other.id for other in self.directory}
+                others = {other.id: other for other in self.directory}
                 return repair.mend(self.settings, bucket.id, span, others)
             finally:
                 self.directory.swap(bucket, self._reopened(bucket, span))
@@ -259,7 +259,7 @@ class Placement:
         except (StorageFailed, OSError) as error:  # the disk does not tell: not to be read for now
             unread = Corrupt(position=bucket.id, what=str(error))
             return repair.damaged(self.settings, bucket.id, span, unread)
-        return opened or repair.damaged(self.settings, bucket.id, span, MISSING)
+        return opened or repair.damaged(self.settings, bucket.id, span, mending.MISSING)
 
     def new_id(self) -> str:
         """An id that no bucket had before."""

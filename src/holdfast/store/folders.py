@@ -21,12 +21,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from holdfast.engines.disk import OsDisk
+from holdfast.engines.files import RESERVE
 from holdfast.engines.port import Disk
 from holdfast.errors import Corrupt, InvalidValue, StorageFailed
 from holdfast.log.sealed import FORMAT
@@ -99,6 +100,7 @@ def own(
             _require_folder(disk, folder)
     if whole and not fresh:
         _require_mounted(disk, every)
+        _require_segments(disk, every)
     for folder in outside(found) if whole else ():
         names = disk.list(folder)
         if LOCK in names and NAME not in names:
@@ -125,6 +127,16 @@ def _require_mounted(disk: Disk, folders: Sequence[str]) -> None:
     if empty and len(told) + len(empty) == len(folders):
         cause = "the data folder holds none of its buckets: is its disk mounted?"
         raise StorageFailed(path=empty[0], cause=cause)
+
+
+def _require_segments(disk: Disk, folders: Sequence[str]) -> None:
+    """StorageFailed where all segments of a store are gone that had a bucket.
+
+    Its first one is durable before a reserve is set aside, so what has that did not just begin.
+    """
+    begun = [folder for folder in folders if RESERVE in disk.list(folder)]
+    if begun and not any(_has_segments(disk, folder) for folder in folders):
+        raise StorageFailed(path=begun[0], cause="the data folders hold none of its segments")
 
 
 def _lock(owners: Owners, root: str, found: StoreFile, *, shared: bool) -> None:
@@ -224,4 +236,12 @@ def _are_one(disk: Disk, root: str, other: str) -> bool:
 
 def _is_used(disk: Disk, folder: str) -> bool:
     """Whether there are buckets in a folder."""
-    return any(map(_BUCKET.fullmatch, disk.list(folder)))
+    return any(_buckets(disk, folder))
+
+
+def _has_segments(disk: Disk, folder: str) -> bool:
+    return any(disk.list(f"{folder}/{bucket}") for bucket in _buckets(disk, folder))
+
+
+def _buckets(disk: Disk, folder: str) -> Iterator[str]:
+    return filter(_BUCKET.fullmatch, disk.list(folder))
