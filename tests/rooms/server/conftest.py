@@ -41,7 +41,7 @@ def connect() -> Iterator[Callable[[Serving], Raw]]:
 
     def dial(serving: Serving) -> Raw:
         host, _, port = serving.url.removeprefix("http://").rpartition(":")
-        raw = Raw(socket.create_connection((host, int(port)), timeout=20), serving.token())
+        raw = Raw(socket.create_connection((host, int(port)), timeout=60), serving.token())
         made.append(raw)
         return raw
 

@@ -32,7 +32,7 @@ def text(data: bytes) -> str:
 def dialled(serving: Serving) -> Iterator[Raw]:
     """A connection without a token."""
     host, _, port = serving.url.removeprefix("http://").rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connected:
+    with socket.create_connection((host, int(port)), timeout=60) as connected:
         yield Raw(connected, "")
 
 

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import msgspec
+
 from holdfast.server.http2 import coding, frames
 from holdfast.server.http2.messages import PREFIX
 from holdfast.testing.serving import Serving
 from holdfast.wire.protobuf.words import CLASSES
 
-WITHIN_S = 20
+WITHIN_S = 60
 SERVICE = "/holdfast.v1.Holdfast/"
 BEGINS = frames.END_HEADERS
 ENDS = frames.END_STREAM
@@ -133,6 +135,14 @@ def stranger(serving: Serving) -> Iterator[Peer]:
     connected = Peer(serving, None)
     with connected.socket:
         yield connected
+
+
+def end_patience(serving: Serving, **seconds: float) -> None:
+    """Have the server wait no longer than that; a test that stalls before then is not late."""
+    rpc = serving.server.rpc
+    assert rpc is not None
+    server = rpc._server
+    server.bounds = msgspec.structs.replace(server.bounds, **seconds)
 
 
 def get(key: str = "k") -> bytes:

@@ -16,7 +16,7 @@ from holdfast.wire.protobuf.statuses import CODE, PROBLEM
 from holdfast.wire.protobuf.words import CLASSES
 
 Said: TypeAlias = Any  # a message: its class is made of its descriptor
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 KINDS = {
     (False, False): "unary_unary",
     (True, False): "stream_unary",

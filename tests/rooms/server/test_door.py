@@ -174,7 +174,7 @@ def test_the_operator_needs_no_token_on_the_unix_socket(serve: Serve, tmp_path: 
     serve(unix_socket=str(path))
     assert path.stat().st_mode & 0o077 == 0
     with socket.socket(socket.AF_UNIX) as connected:
-        connected.settimeout(20)
+        connected.settimeout(60)
         connected.connect(str(path))
         raw = Raw(connected, "")
         raw.say(f"GET {OBJECTS}a HTTP/1.1\r\nHost: h\r\n\r\n".encode())

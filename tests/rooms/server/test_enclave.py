@@ -136,7 +136,7 @@ def test_bounds_of_a_namespace_hold_for_its_enclave(enter: Enter, store: Store) 
     assert caller.ask("/exists", key="a") == (200, {"value": False})
     store.namespace(caller.image_id).configure(requests_per_s=0)
     told = caller.send("/exists", b'{"key": "a"}')
-    for _ in range(100):  # the server takes note of it four times a second
+    for _ in range(1_200):  # the server takes note of it four times a second
         store.tick(1)
         told = caller.send("/exists", b'{"key": "a"}')
         if told.status != 200:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Event
 
+import msgspec
 import pytest
 
 from holdfast.store.store import Store
@@ -18,32 +19,49 @@ from tests.rooms.server.conftest import Serve
 from tests.rooms.server.raw import OBJECTS, Raw
 
 Dial = Callable[[Serving], Raw]
-QUICK = {"header_s": 1.5, "body_s": 1.5, "idle_s": 1.5, "send_s": 1.5}
+QUICK_S = 1.5
 PING = b"GET /ping HTTP/1.1\r\nHost: h\r\n\r\n"
 MIB = 1 << 20
+
+
+def until(holds: Callable[[], bool]) -> None:
+    for _ in range(6_000):
+        if holds():
+            return
+        Event().wait(0.01)
+    raise AssertionError("it never was so")
 
 
 # -- too slow --------------------------------------------------------------------------
 
 
 def test_who_connects_and_says_nothing_is_let_go(serve: Serve, connect: Dial) -> None:
-    assert connect(serve(**QUICK)).rest() == b""
+    assert connect(serve(header_s=QUICK_S)).rest() == b""
+
+
+def begun(serve: Serve, connect: Dial, said: bytes) -> Raw:
+    """Who began a header; the server waits no longer for one once it has read that."""
+    serving = serve()
+    raw = connect(serving)
+    raw.say(said)
+    until(lambda: any(one.request for one in list(serving.server._connections())))
+    serving.server.take(msgspec.structs.replace(serving.server.settings, header_s=QUICK_S))
+    return raw
 
 
 def test_a_header_that_does_not_come_in_time_is_refused(serve: Serve, connect: Dial) -> None:
-    raw = connect(serve(**QUICK))
-    raw.say(b"GET /ping HTTP/1.1\r\nHos")
+    raw = begun(serve, connect, b"GET /ping HTTP/1.1\r\nHos")
     assert raw.hear().status == 408
     assert raw.rest() == b""
 
 
 def test_a_byte_at_a_time_does_not_buy_more_time(serve: Serve, connect: Dial) -> None:
-    raw = connect(serve(**QUICK))
+    raw = begun(serve, connect, b"G")
     raw.socket.settimeout(0.05)
     sent = 0
     try:
         while sent < 2_000:
-            raw.say(b"G" if sent < 1 else b"ET /ping HTTP/1.1\r\nX: "[sent - 1 : sent] or b"x")
+            raw.say(b"ET /ping HTTP/1.1\r\nX: "[sent : sent + 1] or b"x")
             sent += 1
             try:
                 raw.unread += raw.socket.recv(100)
@@ -52,7 +70,7 @@ def test_a_byte_at_a_time_does_not_buy_more_time(serve: Serve, connect: Dial) ->
             break
     except OSError:
         pass
-    raw.socket.settimeout(20)
+    raw.socket.settimeout(60)
     assert raw.unread.startswith(b"HTTP/1.1 408") or raw.rest().startswith(b"HTTP/1.1 408")
 
 
@@ -70,8 +88,9 @@ def test_nothing_behind_a_refused_header_is_carried_out(
 def test_a_body_that_stops_coming_ends_the_request(
     serve: Serve, connect: Dial, store: Store, size: int
 ) -> None:
-    raw = connect(serve(**QUICK))
-    raw.say(raw.request("PUT", OBJECTS + "a", bytes(size))[: -size // 2])
+    raw = connect(serve(body_s=QUICK_S))
+    with suppress(OSError):  # it may be ended before all is said
+        raw.say(raw.request("PUT", OBJECTS + "a", bytes(size))[: -size // 2])
     told = raw.rest()
     assert told == b"" or told.startswith(b"HTTP/1.1 408")
     assert not store.namespace("acme").exists("a")
@@ -88,12 +107,12 @@ def test_a_body_that_trickles_in_is_refused(serve: Serve, connect: Dial) -> None
             with suppress(TimeoutError):
                 raw.unread += raw.socket.recv(100)
                 break
-    raw.socket.settimeout(20)
-    assert raw.unread.startswith(b"HTTP/1.1 408")
+    raw.socket.settimeout(60)
+    assert (raw.unread or raw.rest()).startswith(b"HTTP/1.1 408")
 
 
 def test_a_connection_without_a_request_is_let_go(serve: Serve, connect: Dial) -> None:
-    raw = connect(serve(**QUICK))
+    raw = connect(serve(idle_s=QUICK_S))
     raw.say(PING)
     assert raw.hear().status == 200
     assert raw.rest() == b""
@@ -106,15 +125,12 @@ def test_who_does_not_read_is_let_go_and_holds_little(
     serving = serve(send_s=0.3)
     raw = connect(serving)
     raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    assert raw.ask("GET", OBJECTS + "a").status == 200
+    raw.say(PING)
+    assert raw.hear().status == 200
     connections = serving.server._state.connections
     assert len(connections) == 1
     raw.say(raw.request("GET", OBJECTS + "a") * 60)  # whole, and nothing else is ever late
-    for _ in range(600):
-        if not connections:
-            break
-        Event().wait(0.05)
-    assert not connections
+    until(lambda: not connections)
 
 
 def test_reading_stops_while_too_much_is_due(serve: Serve, connect: Dial, store: Store) -> None:
@@ -129,7 +145,7 @@ def test_reading_stops_while_too_much_is_due(serve: Serve, connect: Dial, store:
             sent += raw.socket.send(data[sent : sent + (1 << 16)])
     assert sent < len(data)
     begun = -(-sent // len(asked))
-    raw.socket.settimeout(20)
+    raw.socket.settimeout(60)
     with ThreadPoolExecutor(1) as beside:  # more may fit only once something was heard
         rest = beside.submit(raw.say, data[sent : begun * len(asked)])
         for _ in range(begun):
@@ -154,9 +170,9 @@ def test_a_header_line_without_end_is_cut(serve: Serve, connect: Dial) -> None:
     raw.say(b"GET /ping HTTP/1.1\r\nHost: h\r\nX: ")
     raw.socket.settimeout(0)
     for _ in range(100):
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # nor is there anybody to send to, a while behind the refusal
             raw.socket.send(b"x" * 4096)
-    raw.socket.settimeout(20)
+    raw.socket.settimeout(60)
     assert raw.hear().status == 431
 
 
@@ -185,7 +201,8 @@ def test_a_chunked_body_is_cut_at_its_bound(serve: Serve, connect: Dial) -> None
     raw.say(asked.replace(b"Content-Length: 0\r\n", b""))
     piece = b"%x\r\n%b\r\n" % (MIB // 2, bytes(MIB // 2))
     for _ in range(3):
-        raw.say(piece)
+        with suppress(OSError):  # it is ended before all is said
+            raw.say(piece)
     assert raw.hear().status == 413
 
 
@@ -214,8 +231,9 @@ def test_bodies_together_take_no_more_than_their_bound(serve: Serve, connect: Di
     both = [connect(serving), connect(serving)]
     whole = [raw.request("PUT", OBJECTS + "a", bytes(MIB * 2 // 3)) for raw in both]
     for raw, asked in zip(both, whole, strict=True):
-        raw.say(asked[:-1])
-    refused, _, _ = select.select([raw.socket for raw in both], [], [], 20)
+        with suppress(OSError):  # who is refused is not listened to for long
+            raw.say(asked[:-1])
+    refused, _, _ = select.select([raw.socket for raw in both], [], [], 60)
     for raw, asked in zip(both, whole, strict=True):
         if raw.socket in refused:
             assert raw.hear().status == 503
@@ -231,14 +249,18 @@ def test_a_body_whose_caller_has_gone_takes_no_room(
     serve: Serve, connect: Dial, *, half: bool
 ) -> None:
     serving = serve(gathered_bytes=MIB)
+    site = serving.server._site
+    assert site is not None
     for _ in range(3):
         raw = connect(serving)
         asked = raw.request("POST", "/v1/namespaces/acme/append/a", bytes(MIB * 2 // 3))
         raw.say(asked[: MIB // 2])
+        until(lambda: site.gathered_bytes > 0)
         if half:
             raw.socket.shutdown(socket.SHUT_WR)
             assert raw.socket.recv(1) == b""
         raw.socket.close()
+        until(lambda: site.gathered_bytes == 0)
     told = connect(serving)
     assert told.ask("POST", "/v1/namespaces/acme/append/a", bytes(MIB * 3 // 4)).status == 200
 
@@ -415,7 +437,7 @@ def test_a_write_that_is_under_way_is_answered_before_the_end(
 ) -> None:
     serving = serve()
     raw = connect(serving)
-    raw.say(b"".join(raw.request("PUT", f"{OBJECTS}{n}", b"x" * 1000) for n in range(50)))
+    raw.say(b"".join(raw.request("PUT", f"{OBJECTS}{n}", b"x" * 100) for n in range(50)))
     assert raw.hear().status == 200
     serving.server.stop()
     answered = 1 + raw.rest().count(b"HTTP/1.1 200")
@@ -427,7 +449,7 @@ def test_a_write_that_is_under_way_is_answered_before_the_end(
 def test_a_body_that_is_under_way_is_taken_to_its_end(
     serve: Serve, connect: Dial, store: Store, size: int
 ) -> None:
-    serving = serve()
+    serving = serve(drain_s=60)
     raw, other = connect(serving), connect(serving)
     asked = raw.request("PUT", OBJECTS + "a", bytes(size))
     raw.say(asked[: size // 2])

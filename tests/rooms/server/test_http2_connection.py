@@ -30,6 +30,7 @@ from tests.rooms.server.http2_peer import (
     SERVICE,
     WITHIN_S,
     Peer,
+    end_patience,
     get,
     peer,
     stranger,
@@ -47,9 +48,10 @@ def both() -> Iterator[Served]:
         yield both
 
 
-@pytest.fixture(scope="module")
-def hasty() -> Iterator[Served]:
-    with served(header_s=SHORT_S, body_s=SHORT_S, idle_s=SHORT_S, send_s=SHORT_S) as both:
+@pytest.fixture
+def patient() -> Iterator[Served]:
+    """A server of a test's own, whose patience it ends."""
+    with served() as both:
         both[1].ask("Put", namespace="a", key="k", value=bytes(1 << 20))
         yield both
 
@@ -66,7 +68,7 @@ def is_up(caller: Caller) -> bool:
 def settled(serving: Serving) -> bool:
     """Whether nothing is under way, and nothing is held; waits for it."""
     clock, server = SystemClock(), server_of(serving)
-    for _ in range(1_000):
+    for _ in range(3_000):
         if not server.under_way and not server.held_bytes:
             return True
         clock.sleep(0.02)
@@ -225,7 +227,7 @@ def test_packed_messages_are_taken(both: Served) -> None:
     ) as channel:
         put = channel.unary_unary(f"{SERVICE}Put")
         message = CLASSES["StoreRequest"](namespace="a", key="packed", value=b"a" * 100_000)
-        put(message.SerializeToString(), metadata=caller.metadata, timeout=20)
+        put(message.SerializeToString(), metadata=caller.metadata, timeout=60)
     assert len(caller.ask("Get", namespace="a", key="packed").value) == 100_000
 
 
@@ -432,20 +434,26 @@ def test_another_protocol_is_not_answered(both: Served) -> None:
 # -- what takes too long ---------------------------------------------------------------------------
 
 
-def test_who_says_nothing_is_let_go(hasty: Served) -> None:
-    with stranger(hasty[0]) as silent, peer(hasty[0]) as idle, peer(hasty[0]) as stuck:
-        stuck.say(frame(frames.PING, 0, 0, bytes(8))[:5])
+def test_who_says_nothing_is_let_go(patient: Served) -> None:
+    ping = frame(frames.PING, 0, 0, bytes(8))
+    with stranger(patient[0]) as silent, peer(patient[0]) as idle, peer(patient[0]) as stuck:
+        idle.say(ping)
+        stuck.say(ping + ping[:5])
+        for one in (idle, stuck):
+            one.until(frames.PING)
+        end_patience(patient[0], header_s=SHORT_S, body_s=SHORT_S, idle_s=SHORT_S)
         assert silent.goaway() == frames.SETTINGS_TIMEOUT
         assert idle.goaway() == frames.NO_ERROR
         assert [told for told in stuck.frames() if told.kind == frames.PING] == []
 
 
-def test_a_message_that_does_not_go_on_ends_its_call(hasty: Served) -> None:
-    with peer(hasty[0]) as one:
+def test_a_message_that_does_not_go_on_ends_its_call(patient: Served) -> None:
+    with peer(patient[0]) as one:
         one.say(one.begin(1, "Get"), one.begin(3, "Batch"), frame(frames.DATA, 0, 3, bytes(3)))
+        end_patience(patient[0], body_s=SHORT_S)
         status = {told.stream: one.fields(told) for told in _ends(one, 2)}
         assert {status[n]["grpc-status"] for n in (1, 3)} == {"4"}
-    assert settled(hasty[0])
+    assert settled(patient[0])
 
 
 def test_a_deadline_ends_a_call_that_nothing_else_ends(both: Served) -> None:
@@ -457,12 +465,13 @@ def test_a_deadline_ends_a_call_that_nothing_else_ends(both: Served) -> None:
     assert settled(both[0])
 
 
-def test_who_takes_nothing_of_an_answer_loses_it(hasty: Served) -> None:
-    with peer(hasty[0]) as one:
+def test_who_takes_nothing_of_an_answer_loses_it(patient: Served) -> None:
+    with peer(patient[0]) as one:
         one.say(one.call(1, "Get", get()), one.begin(3, "Batch"))
+        end_patience(patient[0], send_s=SHORT_S)
         told = one.until(frames.RST_STREAM, 1)
         assert frames.LONG.unpack(told.payload) == (frames.CANCEL,)
-    assert settled(hasty[0])
+    assert settled(patient[0])
 
 
 def _ends(one: Peer, count: int) -> Iterator[Said]:
@@ -476,7 +485,7 @@ def _ends(one: Peer, count: int) -> Iterator[Said]:
 
 def test_what_is_under_way_is_answered_when_the_server_goes(both: Served) -> None:
     del both
-    with served() as (serving, caller):
+    with served(drain_s=60) as (serving, caller):
         caller.ask("Put", namespace="a", key="k", value=b"v")
         with peer(serving) as one:
             one.say(one.begin(1, "Batch"))

@@ -142,7 +142,7 @@ def test_tls_is_spoken(serve: Serve, tmp_path: Path) -> None:
     context.load_verify_locations(cert)
     context.check_hostname = False
     with (
-        socket.create_connection((host, int(port)), timeout=20) as connected,
+        socket.create_connection((host, int(port)), timeout=60) as connected,
         context.wrap_socket(connected) as wrapped,
     ):
         raw = Raw(wrapped, serving.token())

@@ -15,6 +15,7 @@ import holdfast
 from holdfast.errors import RateLimited
 from holdfast.server.tenants import Tenants
 from holdfast.store.store import Store
+from holdfast.testing.clock import ManualClock
 from holdfast.testing.serving import Serving
 from tests.rooms.server.conftest import Serve
 from tests.rooms.server.raw import Raw, Told
@@ -23,7 +24,7 @@ from tests.rooms.server.rpc_client import Caller, Said, say
 Dial = Callable[[Serving], Raw]
 C = 1_763_750_000
 SPACE = "/v1/namespaces/acme"
-NOTED_S = 20
+NOTED_S = 60
 MIB = 1 << 20
 BEGUN_AND_ENDED = {
     "Store": (
@@ -88,14 +89,17 @@ def test_answers_tell_what_they_cost(raw: Raw, store: Store) -> None:
 
 
 def test_who_is_let_in_after_a_restart_pays_from_the_first_read_on(
-    serve: Serve, store: Store, connect: Dial
+    connect: Dial,
 ) -> None:
     """Upkeep may not have looked yet; where a server stood before, it knew."""
-    store.accounts.deposit("acme", 10**18, "invoice 1")
-    store.namespace("acme").configure(tariff="enclave", requests_per_s=2)
-    store.namespace("acme").put("k", b"v")
-    raw = connect(serve())
-    answers = [raw.ask("GET", f"{SPACE}/objects/k") for _ in range(3)]
+    clock = ManualClock()  # all three are asked within one second
+    with holdfast.open(":memory:", in_place=False, clock=clock) as store:
+        store.accounts.deposit("acme", 10**18, "invoice 1")
+        store.namespace("acme").configure(tariff="enclave", requests_per_s=2)
+        store.namespace("acme").put("k", b"v")
+        with Serving(store) as serving:
+            raw = connect(serving)
+            answers = [raw.ask("GET", f"{SPACE}/objects/k") for _ in range(3)]
     assert [cost_of(answer) for answer in answers] == [C + 90_000_000, C + 90_000_000, 0]
     assert [answer.status for answer in answers] == [200, 200, 429]
     assert all("holdfast-balance" in answer.headers for answer in answers)

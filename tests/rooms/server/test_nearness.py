@@ -61,11 +61,11 @@ def test_a_cold_view_is_not_asked_on_the_loop(
 
         monkeypatch.setattr(view, name, ask)
 
+    monkeypatch.setattr(Nearness, "look", lambda _: None)  # nobody else says what is cold
     with Serving(absorbed) as serving:
         raw = connect(serving)
         noted("get")
         noted("get_many")
-        monkeypatch.setattr(Nearness, "look", lambda _: None)
         only(absorbed).cold = cold
         assert raw.ask("GET", f"{SPACE}/objects/a").body == b"1"
         assert raw.ask("HEAD", f"{SPACE}/objects/a").status == 200

@@ -195,7 +195,7 @@ def test_what_a_batch_reads_and_writes_is_charged(
     acme = store.namespace("acme")
     store.accounts.deposit("acme", 10**18, "invoice 1")
     acme.configure(tariff="enclave")
-    for _ in range(2_000):  # until the server has taken note
+    for _ in range(6_000):  # until the server has taken note
         store.tick(1)
         if "holdfast-balance" in raw.ask("GET", f"{SPACE}/exists/k").headers:
             break

@@ -22,20 +22,22 @@ MIB = 1 << 20
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    for _ in range(1_000):
+    for _ in range(6_000):
         if holds():
             return
         Event().wait(0.01)
     raise AssertionError
 
 
-def connection(serving: Serving) -> Connection:
-    """The server's side of the one that there is."""
-    state = serving.server._state
-    wait_until(lambda: len(state.connections) == 1)
-    (one,) = state.connections
-    assert isinstance(one, Connection)
-    return one
+def connection(serving: Serving, raw: Raw) -> Connection:
+    """The server's side of a connection."""
+    address = raw.socket.getsockname()
+
+    def found() -> list[Connection]:
+        return [one for one in list(serving.server._connections()) if one.client == address]
+
+    wait_until(lambda: len(found()) == 1)
+    return found()[0]
 
 
 @contextmanager
@@ -44,7 +46,7 @@ def dialled(serving: Serving) -> Iterator[Raw]:
     host, _, port = serving.url.removeprefix("http://").rpartition(":")
     with socket.socket() as made:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        made.settimeout(20)
+        made.settimeout(60)
         made.connect((host, int(port)))
         yield Raw(made, serving.token())
 
@@ -56,7 +58,7 @@ def test_who_does_not_read_is_not_read_from(serve: Serve, store: Store, more: in
     store.namespace("acme").put("b", value)
     serving = serve()
     with dialled(serving) as raw:
-        served = connection(serving)
+        served = connection(serving, raw)
         raw.say(raw.request("GET", OBJECTS + "a") + raw.request("GET", OBJECTS + "b") * more)
         wait_until(lambda: served.choked_since_s is not None)
         wait_until(lambda: not served.reading)
@@ -69,15 +71,23 @@ def test_who_does_not_read_is_not_read_from(serve: Serve, store: Store, more: in
 def test_no_more_is_read_while_so_many_requests_are_due(
     serve: Serve, connect: Dial, store: Store
 ) -> None:
-    asked = 2 * REQUESTS_DUE
+    asked = 0
     serving = serve()
-    raw = connect(serving)
-    served = connection(serving)
+    raw, other = connect(serving), connect(serving)
+    served = connection(serving, raw)
     with busy(pools(serving)["lanes"]):
-        for number in range(asked):
-            raw.say(raw.request("PUT", f"{OBJECTS}k{number:03}", b"v"))
-        wait_until(lambda: not served.reading)
-        assert REQUESTS_DUE <= len(served.due) + len(served.parked) < asked
+        while served.reading:  # the loop may read many at once, or stand still for a while
+            raw.say(raw.request("PUT", f"{OBJECTS}k{asked:05}", b"v"))
+            asked += 1
+            Event().wait(0.001)
+        assert len(served.due) + len(served.parked) >= REQUESTS_DUE
+        before = len(served.due) + len(served.parked)
+        for _ in range(REQUESTS_DUE):
+            raw.say(raw.request("PUT", f"{OBJECTS}k{asked:05}", b"v"))
+            asked += 1
+        for _ in range(3):  # turns of the loop, which would read what has come
+            assert other.ask("GET", "/ping").status == 200
+        assert len(served.due) + len(served.parked) == before
     for _ in range(asked):
         assert raw.hear().status == 200
     assert len(list(store.namespace("acme").list())) == asked
@@ -89,17 +99,16 @@ def test_no_more_of_a_body_is_read_than_is_stored(
 ) -> None:
     serving = serve()
     raw = connect(serving)
-    served = connection(serving)
+    served = connection(serving, raw)
     data = raw.request("PUT", OBJECTS + "large", bytes(16 * MIB))
     with busy(pools(serving)["workers"]):
         raw.socket.settimeout(0.3)
         sent = 0
-        with suppress(TimeoutError):
-            while sent < len(data):
+        while served.reading:  # no longer than that much is queued; the loop may stand still
+            with suppress(TimeoutError):
                 sent += raw.socket.send(data[sent : sent + 65_536])
-        assert sent < len(data)
-        wait_until(lambda: not served.reading)
-    raw.socket.settimeout(20)
+            assert sent < len(data)
+    raw.socket.settimeout(60)
     raw.say(data[sent:])
     assert raw.hear().status == 200
     assert store.namespace("acme").stat("large").size == 16 * MIB
@@ -112,7 +121,7 @@ def test_answers_that_wait_for_an_earlier_one_are_few(
     store.namespace("acme").put("a", value)
     serving = serve()
     raw = connect(serving)
-    served = connection(serving)
+    served = connection(serving, raw)
     listed = raw.request("GET", "/v1/namespaces/acme/objects?prefix=a")
     with busy(pools(serving)["readers"]):
         raw.say(listed + raw.request("GET", OBJECTS + "a") * 40)
@@ -130,7 +139,7 @@ def test_no_more_requests_are_begun_than_may_be_due(
     asked = 3 * REQUESTS_DUE
     serving = serve()
     raw = connect(serving)
-    served = connection(serving)
+    served = connection(serving, raw)
     with busy(pools(serving)["lanes"]):
         raw.say(b"".join(raw.request("PUT", f"{OBJECTS}k{n:03}", b"v") for n in range(asked)))
         wait_until(lambda: not served.reading)
@@ -147,7 +156,7 @@ def test_answers_that_are_ready_wait_while_the_send_buffer_is_over_its_mark(
     store.namespace("acme").put("a", value)
     serving = serve()
     with dialled(serving) as raw:
-        served = connection(serving)
+        served = connection(serving, raw)
         sending = served.transport.get_extra_info("socket")
         sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         listed = raw.request("GET", "/v1/namespaces/acme/objects?prefix=a")

@@ -14,7 +14,7 @@ from holdfast.wire.proofs import Answered
 from holdfast.wire.protobuf.found import answered_of
 from tests.rooms.server.rpc_client import Caller, Said, problem, say, served
 
-NOTED_S = 20
+NOTED_S = 60
 MIB = 1 << 20
 
 
@@ -26,11 +26,11 @@ def both() -> Iterator[tuple[Serving, Caller]]:
 
 def proved(caller: Caller, **fields: object) -> Answered:
     request = say("ProofRequest", **fields)
-    return answered_of(caller.method("Proofs")(request, metadata=caller.metadata, timeout=20))
+    return answered_of(caller.method("Proofs")(request, metadata=caller.metadata, timeout=60))
 
 
 def _answer(caller: Caller, method: str, request: Said) -> None:
-    answered = caller.method(method)(request, metadata=caller.metadata, timeout=20)
+    answered = caller.method(method)(request, metadata=caller.metadata, timeout=60)
     if method == "Proofs":
         list(answered)
 
@@ -122,13 +122,13 @@ def test_a_namespace_that_pays_is_told_what_is_left(both: tuple[Serving, Caller]
     assert "holdfast-balance" not in caller.trailers("Exists", namespace="free", key="k")
     request = say("LoadRequest", namespace="acme", key="none")
     with pytest.raises(grpc.RpcError) as told:
-        caller.method("Get")(request, metadata=caller.metadata, timeout=20)
+        caller.method("Get")(request, metadata=caller.metadata, timeout=60)
     assert "holdfast-balance" in dict(told.value.trailing_metadata())
     operations = [
         say("Operation", store=say("StoreRequest", key=key, value=b"v")) for key in ("a", "b")
     ]
     batch = say("BatchRequest", namespace="acme", operations=operations)
-    stream = caller.method("Batch")(iter([batch] * 3), metadata=caller.metadata, timeout=20)
+    stream = caller.method("Batch")(iter([batch] * 3), metadata=caller.metadata, timeout=60)
     costs = [int(one.store.cost_atto) for reply in stream for one in reply.results]
     ended = dict(stream.trailing_metadata())
     assert len(costs) == 6
@@ -138,7 +138,7 @@ def test_a_namespace_that_pays_is_told_what_is_left(both: tuple[Serving, Caller]
     batch = say(
         "BatchRequest", namespace="acme", atomic=True, operations=[say("Operation", store=absent)]
     )
-    stream = caller.method("Batch")(iter([batch]), metadata=caller.metadata, timeout=20)
+    stream = caller.method("Batch")(iter([batch]), metadata=caller.metadata, timeout=60)
     with pytest.raises(grpc.RpcError):
         list(stream)
     assert "holdfast-balance" in dict(stream.trailing_metadata())

@@ -31,7 +31,7 @@ def test_health_and_reflection_answer_whoever_asks() -> None:
         grpc.insecure_channel(target(serving)) as channel,
     ):
         asked = health_pb2.HealthCheckRequest()
-        answered = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=20)
+        answered = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=60)
         assert answered.status == health_pb2.HealthCheckResponse.SERVING
         shown = ProtoReflectionDescriptorDatabase(channel)
         assert HEALTH in shown.get_services()
@@ -51,21 +51,21 @@ def test_reflection_describes_what_it_names(version: str) -> None:
             request_serializer=asks.SerializeToString,
             response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
         )
-        (listed,) = call(iter([asks(list_services="")]), timeout=20)
+        (listed,) = call(iter([asks(list_services="")]), timeout=60)
         named = {one.name for one in listed.list_services_response.service}
         assert {name, HEALTH, "holdfast.v1.Holdfast", "ObjectManager", "NamespaceManager"} <= named
         pool = descriptor_pool.DescriptorPool()
-        for told in call((asks(file_containing_symbol=one) for one in named), timeout=20):
+        for told in call((asks(file_containing_symbol=one) for one in named), timeout=60):
             for file in told.file_descriptor_response.file_descriptor_proto:
                 pool.AddSerializedFile(file)
         methods = [
             method for one in named for method in pool.FindServiceByName(one).methods_by_name
         ]
         assert {"ServerReflectionInfo", "Batch", "SetObject", "GetNamespace"} <= set(methods)
-        (method,) = call(iter([asks(file_containing_symbol=f"{HEALTH}.Check")]), timeout=20)
+        (method,) = call(iter([asks(file_containing_symbol=f"{HEALTH}.Check")]), timeout=60)
         assert len(method.file_descriptor_response.file_descriptor_proto) == 1
         for unknown in ("google.protobuf.FileDescriptorProto", f"{HEALTH}.None", "None"):
-            (refused,) = call(iter([asks(file_containing_symbol=unknown)]), timeout=20)
+            (refused,) = call(iter([asks(file_containing_symbol=unknown)]), timeout=60)
             assert refused.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
@@ -75,9 +75,9 @@ def test_health_is_watched_until_the_server_goes() -> None:
         with Serving(store, grpc_port=0) as serving:
             channel = grpc.insecure_channel(target(serving))
             health = health_pb2_grpc.HealthStub(channel)
-            watched = health.Watch(health_pb2.HealthCheckRequest(), timeout=20)
+            watched = health.Watch(health_pb2.HealthCheckRequest(), timeout=60)
             assert next(watched).status == states.SERVING
-            unknown = health.Watch(health_pb2.HealthCheckRequest(service="none"), timeout=20)
+            unknown = health.Watch(health_pb2.HealthCheckRequest(service="none"), timeout=60)
             assert next(unknown).status == states.SERVICE_UNKNOWN
             unknown.cancel()
             serving.server.stop()

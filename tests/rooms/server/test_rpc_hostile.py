@@ -17,6 +17,7 @@ from holdfast.limits import RPC_MESSAGE_BYTES
 from holdfast.testing.serving import Serving
 from holdfast.wire.protobuf.schema import METHODS
 from holdfast.wire.protobuf.words import CLASSES
+from tests.rooms.server.http2_peer import end_patience
 from tests.rooms.server.rpc_client import KINDS, Caller, Said, say, served
 
 Served = tuple[Serving, Caller]
@@ -35,8 +36,15 @@ EXPECTED = {
 
 @pytest.fixture(scope="module")
 def both() -> Iterator[Served]:
-    with served(send_s=0.3) as both:
+    with served() as both:
         yield both
+
+
+@pytest.fixture
+def own() -> Iterator[Served]:
+    """A server of a test's own."""
+    with served() as own:
+        yield own
 
 
 def is_up(caller: Caller) -> bool:
@@ -48,7 +56,7 @@ def raw(caller: Caller, name: str, body: bytes | Iterator[bytes], kind: str) -> 
     """Send bytes as they are; how it ended."""
     call = getattr(caller.channel, kind)(f"/holdfast.v1.Holdfast/{name}")
     try:
-        answered = call(body, metadata=caller.metadata, timeout=20)
+        answered = call(body, metadata=caller.metadata, timeout=60)
         if kind.endswith("stream"):
             list(answered)
     except grpc.RpcError as error:
@@ -110,10 +118,10 @@ def test_a_stream_that_is_cancelled_stores_nothing_and_leaves_nothing(both: Serv
         yield say("StoreChunk", begin=say("StoreRequest", namespace="a", key="cut"))
         for _ in range(3):
             yield say("StoreChunk", data=bytes(MIB))
-        released.wait(20)
+        released.wait(60)
 
     calls = [
-        caller.method("Store").future(chunks(), metadata=caller.metadata, timeout=20)
+        caller.method("Store").future(chunks(), metadata=caller.metadata, timeout=60)
         for _ in range(5)
     ]
     for call in calls:
@@ -124,18 +132,19 @@ def test_a_stream_that_is_cancelled_stores_nothing_and_leaves_nothing(both: Serv
     wait_for(lambda: idle(serving))
 
 
-def test_who_reads_nothing_is_given_up_and_holds_little(both: Served) -> None:
-    serving, caller = both
+def test_who_reads_nothing_is_given_up_and_holds_little(own: Served) -> None:
+    serving, caller = own
     caller.ask("Put", namespace="a", key="big", value=bytes(MIB))
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     loads = [say("Operation", load=say("LoadRequest", key="big"))] * 3
     message = say("BatchRequest", namespace="a", operations=loads)
     slow = Caller(serving.rpc_url, serving.token())
     calls = [
-        slow.method("Batch")(iter([message] * 100), metadata=slow.metadata, timeout=60)
+        slow.method("Batch")(iter([message] * 100), metadata=slow.metadata, timeout=100)
         for _ in range(4)
     ]
     wait_for(lambda: streams_of(serving) == len(calls))
+    end_patience(serving, send_s=0.3)  # once all of them are under way
     wait_for(lambda: idle(serving))  # without a word from the reader
     assert is_up(caller)
     grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib
@@ -153,9 +162,9 @@ def test_half_a_batch_is_forgotten(both: Served) -> None:
 
     def messages() -> Iterator[Said]:
         yield from [half] * 8
-        released.wait(20)
+        released.wait(60)
 
-    call = caller.method("Batch")(messages(), metadata=caller.metadata, timeout=20)
+    call = caller.method("Batch")(messages(), metadata=caller.metadata, timeout=60)
     wait_for(lambda: site_of(serving).gathered_bytes > 7 * MIB)
     call.cancel()
     released.set()
@@ -194,7 +203,7 @@ def site_of(serving: Serving) -> Said:
 def idle(serving: Serving) -> bool:
     """Whether the server holds nothing of anybody."""
     site = site_of(serving)
-    under_way = sum(tenant.under_way for tenant in site.tenants._known.values())
+    under_way = sum(tenant.under_way for tenant in list(site.tenants._known.values()))
     return not (site.gathered_bytes or under_way or streams_of(serving))
 
 
@@ -207,7 +216,7 @@ def streams_of(serving: Serving) -> int:
 
 def wait_for(condition: Callable[[], bool]) -> None:
     clock = SystemClock()
-    for _ in range(1_000):
+    for _ in range(3_000):
         if condition():
             return
         clock.sleep(0.02)

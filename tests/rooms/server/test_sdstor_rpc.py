@@ -65,9 +65,9 @@ class Client:
         """What a method answers, whatever it is asked."""
         try:
             if path.endswith("ListObjectKeys"):
-                streamed = self.channel.unary_stream(path)(message, 20, self.metadata)
+                streamed = self.channel.unary_stream(path)(message, 60, self.metadata)
                 return b"".join(streamed)
-            answer: bytes = self.channel.unary_unary(path)(message, 20, self.metadata)
+            answer: bytes = self.channel.unary_unary(path)(message, 60, self.metadata)
         except grpc.RpcError as error:
             refused: Any = error
             return Refusal(refused.code().name, refused.details())
@@ -83,7 +83,7 @@ class Client:
 
     def keys(self) -> list[bytes]:
         path = METHODS["ListObjectKeys"].path
-        found = self.channel.unary_stream(path)(b"", timeout=20, metadata=self.metadata)
+        found = self.channel.unary_stream(path)(b"", timeout=60, metadata=self.metadata)
         answer = zstor._classes()["ListObjectKeysResponse"]
         return [answer.FromString(message).key for message in found]
 
@@ -343,7 +343,7 @@ def test_a_long_list_is_streamed_and_may_be_left(client: Client, store: Store) -
     assert client.keys() == [name.encode() for name in names]
     path = METHODS["ListObjectKeys"].path
     for _ in range(20):
-        found = client.channel.unary_stream(path)(b"", timeout=20, metadata=client.metadata)
+        found = client.channel.unary_stream(path)(b"", timeout=60, metadata=client.metadata)
         next(found)
         found.cancel()
     assert client.ask("GetReferenceCount", key=b"k").count == 0
@@ -364,7 +364,7 @@ def test_both_doors_change_one_list(client: Client, serving: Serving) -> None:
         return not isinstance(client.ask(name, key=b"k", referenceList=[one]), Refusal)
 
     def over_http(method: str, one: str) -> bool:
-        told = requests.request(method, url, json={"consumers": [one]}, headers=headers, timeout=20)
+        told = requests.request(method, url, json={"consumers": [one]}, headers=headers, timeout=60)
         return told.status_code == 200
 
     def append(number: int) -> bool:

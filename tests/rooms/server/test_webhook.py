@@ -70,7 +70,7 @@ def test_an_event_is_sent_until_it_is_heard(listener: Listener) -> None:
     webhook = Webhook(listener.url, SECRET, store=STORE, clock=clock, pause_s=0.001)
     try:
         webhook.tell("acme", 10**30)
-        heard = [listener.heard.get(timeout=20) for _ in range(4)]
+        heard = [listener.heard.get(timeout=60) for _ in range(4)]
     finally:
         webhook.close()
     assert len({one.body for one in heard}) == 1
@@ -110,5 +110,5 @@ def test_a_low_account_of_a_store_is_told(listener: Listener) -> None:
         with pytest.raises(holdfast.BalanceEmpty):
             acme.put("a", b"1")
         assert store.seen_reserve() == (1, 0)
-        assert json.loads(listener.heard.get(timeout=20).body)["subject"] == "acme"
+        assert json.loads(listener.heard.get(timeout=60).body)["subject"] == "acme"
     webhook.close()
