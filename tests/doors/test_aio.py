@@ -331,7 +331,7 @@ def test_a_cancelled_lock_is_given_back() -> None:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(ns.lock("a", ttl=3600), 0.01)
             synced.set()
-            async with ns.lock("a", wait=10):
+            async with ns.lock("a", wait=60):
                 pass
 
     run(main())
@@ -368,7 +368,7 @@ def test_a_cancelled_open_leaves_no_thread(tmp_path: Path) -> None:
     run(main())
     for thread in enumerate_threads():
         if thread.name.startswith("holdfast-aio"):
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive()
 
 

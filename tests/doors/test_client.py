@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import io
 import ipaddress
@@ -37,6 +38,7 @@ from holdfast.errors import (
     Unavailable,
 )
 from holdfast.store.store import Store
+from holdfast.testing.clock import ManualClock
 from holdfast.testing.conformance.base import patterned
 from holdfast.testing.proxy import Proxy
 from holdfast.testing.serving import Serving
@@ -63,6 +65,11 @@ class House(NamedTuple):
     def inside(self) -> holdfast.Namespace:
         return self.store.namespace("acme")
 
+    def impatient(self) -> RemoteStore:
+        """A client whose pauses pass at once, and with them its time: it waits for answers."""
+        token = self.serving.token()
+        return holdfast.connect(self.proxy.url, token=token, timeout=60, clock=ManualClock())
+
 
 @pytest.fixture
 def house() -> Iterator[House]:
@@ -70,7 +77,7 @@ def house() -> Iterator[House]:
         holdfast.open(":memory:") as store,
         Serving(store) as serving,
         Proxy(serving.url) as proxy,
-        holdfast.connect(proxy.url, token=serving.token(), timeout=20) as remote,
+        holdfast.connect(proxy.url, token=serving.token(), timeout=60) as remote,
     ):
         yield House(store, serving, proxy, remote)
 
@@ -113,7 +120,7 @@ def test_a_write_whose_answer_is_lost_is_asked_again_and_applied_once(house: Hou
 
 
 def test_a_write_that_is_never_answered_may_have_happened_and_says_so(house: House) -> None:
-    with holdfast.connect(house.proxy.url, token=house.serving.token(), timeout=HASTY_S) as hasty:
+    with house.impatient() as hasty:
         ns = hasty.namespace("acme")
         ns.put("warm", b"1")
         house.proxy.lose_answers(1_000)
@@ -159,7 +166,7 @@ def test_a_batch_is_asked_again_and_applied_once(house: House) -> None:
 
 
 def test_a_batch_that_is_never_answered_says_from_where_on(house: House) -> None:
-    with holdfast.connect(house.proxy.url, token=house.serving.token(), timeout=HASTY_S) as hasty:
+    with house.impatient() as hasty:
         hasty.namespace("acme").put("warm", b"1")
         house.proxy.lose_answers(1_000)
         with pytest.raises(OutcomeUnknown) as caught:
@@ -193,9 +200,9 @@ def test_a_server_that_comes_back_is_found_again(house: House) -> None:
     house.ns.put("a", b"1")
     house.proxy.cut()
     assert house.ns.get("a") == b"1"
-    token = house.serving.token()
+    hasty = house.impatient()
     house.serving.__exit__(None, None, None)
-    with holdfast.connect(house.proxy.url, token=token, timeout=HASTY_S) as hasty:
+    with hasty:
         with pytest.raises((Unavailable, OutcomeUnknown)):
             hasty.namespace("acme").put("b", b"1")
         with pytest.raises((Unavailable, DeadlineExceeded)):
@@ -215,12 +222,23 @@ def test_a_slow_answer_is_late_for_reads_and_unknown_for_writes(house: House) ->
             hasty.namespace("acme").put("a", b"2")  # there is no session yet: nothing was sent
         with pytest.raises(DeadlineExceeded) as caught:
             hasty.namespace("acme").get("a")
-        house.proxy.delay_s = 0
-        hasty.namespace("acme").put("b", b"1")
-        house.proxy.delay_s = 3 * HASTY_S
         assert caught.value.effect == "none"
+        house.proxy.delay_s = 0
+        stored(hasty.namespace("acme"))
+        house.proxy.delay_s = 3 * HASTY_S
         with pytest.raises(OutcomeUnknown):
-            hasty.namespace("acme").put("a", b"2")
+            for _ in range(3):  # on a machine that stalls it may be too late to send it
+                with contextlib.suppress(DeadlineExceeded):
+                    hasty.namespace("acme").put("a", b"2")
+
+
+def stored(ns: RemoteNamespace) -> None:
+    """Put something, again and again where the machine takes longer than the client."""
+    for _ in range(30):
+        with contextlib.suppress(DeadlineExceeded, OutcomeUnknown):
+            ns.put("b", b"1")
+            return
+    raise AssertionError("it is never in time")
 
 
 @pytest.mark.parametrize("outbox", [False, True])
@@ -231,7 +249,7 @@ def test_put_soon_is_stored_once_and_in_order_whatever_is_lost(
 ) -> None:
     path = tmp_path / "out" if outbox else None
     with holdfast.connect(
-        house.proxy.url, token=house.serving.token(), outbox=path, timeout=20
+        house.proxy.url, token=house.serving.token(), outbox=path, timeout=60
     ) as remote:
         ns = remote.namespace("acme")
         for step in range(100):
@@ -415,7 +433,9 @@ def test_under_tls_the_server_is_held_to_its_name(tmp_path: Path) -> None:
         with holdfast.connect(serving.url, token=token, ca=cert) as remote:
             remote.namespace("acme").put("a", b"1")
             assert remote.namespace("acme").get("a") == b"1"
-        with holdfast.connect(serving.url, token=token, timeout=2) as trusting:
+        with holdfast.connect(
+            serving.url, token=token, timeout=60, clock=ManualClock()
+        ) as trusting:
             with pytest.raises(Unavailable) as caught:
                 trusting.namespace("acme").get("a")
             assert "CERTIFICATE_VERIFY_FAILED" in str(caught.value.cause)

@@ -21,7 +21,7 @@ def both() -> Iterator[Both]:
     with (
         holdfast.open(":memory:") as store,
         Serving(store) as serving,
-        holdfast.connect(serving.url, token=serving.token(), timeout=20) as remote,
+        holdfast.connect(serving.url, token=serving.token(), timeout=60) as remote,
     ):
         yield store, remote
 

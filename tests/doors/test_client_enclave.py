@@ -22,6 +22,8 @@ from holdfast.errors import (
 from holdfast.identity.enclaves import AttestationSettings
 from holdfast.store.store import Store
 from holdfast.testing.authority import MockAuthority, image
+from holdfast.testing.clock import ManualClock
+from holdfast.testing.proxy import Proxy
 from holdfast.testing.serving import Serving
 
 CLOCK = SystemClock()
@@ -103,12 +105,16 @@ def test_async_too(serving: Serving) -> None:
 
 def test_a_server_that_forgot_its_sessions_is_asked_again(store: Store) -> None:
     enclave = Enclave(attest(1))
-    with Serving(store, attestation=SETTINGS) as first:
-        port = int(first.url.rpartition(":")[2])
-        remote = holdfast.connect(first.url, enclave=enclave, timeout=20)
+    with (
+        Serving(store, attestation=SETTINGS) as first,
+        Proxy(first.url) as proxy,
+        holdfast.connect(proxy.url, enclave=enclave, timeout=60) as remote,
+        Serving(store, attestation=SETTINGS) as second,
+    ):
         ns = remote.namespace(enclave.namespace)
         ns.put("a", b"1")
-    with Serving(store, attestation=SETTINGS, port=port), remote:
+        proxy.retarget(second.url)
+        proxy.cut()
         ns.put("a", b"2")
         assert ns.get("a") == b"2"
 
@@ -142,7 +148,8 @@ def test_what_does_not_verify_is_told_as_it_is(serving: Serving) -> None:
 
 
 def test_where_nobody_listens_nothing_was_done() -> None:
-    remote = holdfast.connect("http://127.0.0.1:1", enclave=Enclave(attest(1)), timeout=1)
+    enclave, clock = Enclave(attest(1)), ManualClock()
+    remote = holdfast.connect("http://127.0.0.1:1", enclave=enclave, clock=clock)
     with remote, pytest.raises(Unavailable):
         remote.namespace("acme").put("a", b"1")
 

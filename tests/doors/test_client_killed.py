@@ -15,6 +15,7 @@ import holdfast
 from holdfast.client.store import RemoteStore
 from holdfast.errors import DeadlineExceeded, HoldfastError, OutcomeUnknown, Unavailable
 from holdfast.identity.operator import NAME
+from holdfast.testing.proxy import Proxy
 from holdfast.testing.serving import Serving
 
 pytestmark = pytest.mark.push
@@ -22,32 +23,37 @@ WAIT_S = 60
 
 
 class Process:
-    """``holdfast serve`` as a process, on the port that it had before."""
+    """``holdfast serve`` as a process, always at the same address: that of a proxy.
+
+    A port of its own could be anybody's by the time that it comes back.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._port = "0"
-        self._process = self._started()
+        self._process, url = self._started()
+        self.proxy = Proxy(url)
+        self.url = self.proxy.url
 
-    def _started(self) -> subprocess.Popen[str]:
+    def _started(self) -> tuple[subprocess.Popen[str], str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "holdfast", "serve", str(self._folder), "--port", self._port],
+            [sys.executable, "-m", "holdfast", "serve", str(self._folder), "--port", "0"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
         assert process.stdout
-        self.url = process.stdout.readline().split()[-1]
-        self._port = self.url.rpartition(":")[2]
-        return process
+        return process, process.stdout.readline().split()[-1]
 
     @property
     def token(self) -> str:
         return (self._folder / NAME).read_text().strip()
 
     def die_and_come_back(self) -> None:
+        self.proxy.refusing = True
         self.kill()
-        self._process = self._started()
+        self._process, url = self._started()
+        self.proxy.retarget(url)
+        self.proxy.refusing = False
 
     def kill(self) -> None:
         self._process.kill()
@@ -59,7 +65,8 @@ class Process:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Process]:
     process = Process(tmp_path / "data")
-    yield process
+    with process.proxy:
+        yield process
     process.kill()
 
 

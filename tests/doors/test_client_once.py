@@ -202,7 +202,7 @@ def test_a_large_value_is_stored_once(net: Net, direct: bool) -> None:  # noqa: 
 
 
 def test_a_caller_with_few_rights_writes_as_it_may(net: Net) -> None:
-    with holdfast.connect(net.proxy.url, token=None, timeout=5) as nobody:
+    with holdfast.connect(net.proxy.url, token=None, timeout=60) as nobody:
         with pytest.raises(HoldfastError) as caught:
             nobody.namespace("acme").put("a", b"1")
         assert caught.value.code == "unauthenticated"

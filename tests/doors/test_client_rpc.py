@@ -20,7 +20,7 @@ from holdfast.errors import (
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.proxy import Proxy
 from holdfast.testing.serving import Serving
-from tests.doors.test_client import HASTY_S, authority
+from tests.doors.test_client import authority
 from tests.doors.test_workers import filled, serving
 
 pytestmark = [pytest.mark.push, pytest.mark.timeout(120)]
@@ -45,7 +45,7 @@ def served() -> Iterator[Serving]:
 def test_a_write_whose_answer_is_lost_is_asked_again_and_applied_once(served: Serving) -> None:
     with (
         Proxy(http(served.rpc_url)) as proxy,
-        holdfast.connect(rpc(proxy.url), token=served.token(), timeout=20) as remote,
+        holdfast.connect(rpc(proxy.url), token=served.token(), timeout=60) as remote,
     ):
         ns = remote.namespace("acme")
         ns.put("warm", b"1")
@@ -61,7 +61,9 @@ def test_a_write_whose_answer_is_lost_is_asked_again_and_applied_once(served: Se
 def test_a_write_that_is_never_answered_may_have_happened_and_says_so(served: Serving) -> None:
     with (
         Proxy(http(served.rpc_url)) as proxy,
-        holdfast.connect(rpc(proxy.url), token=served.token(), timeout=HASTY_S) as hasty,
+        holdfast.connect(
+            rpc(proxy.url), token=served.token(), timeout=60, clock=ManualClock()
+        ) as hasty,
     ):
         ns = hasty.namespace("acme")
         ns.put("warm", b"1")
@@ -76,7 +78,7 @@ def test_a_server_that_is_not_there_did_nothing() -> None:
         taken.bind(("127.0.0.1", 0))
         url = f"grpc://127.0.0.1:{taken.getsockname()[1]}"
         with (
-            holdfast.connect(url, token="x", timeout=0.5) as store,  # noqa: S106 - none
+            holdfast.connect(url, token="x", clock=ManualClock()) as store,  # noqa: S106 - none
             pytest.raises(Unavailable),
         ):
             store.namespace("acme").put("a", b"1")
@@ -106,7 +108,7 @@ def test_under_tls_the_server_is_held_to_its_name(tmp_path: Path) -> None:
             remote.namespace("acme").put("a", b"1")
             assert remote.namespace("acme").get("a") == b"1"
         with (
-            holdfast.connect(served.rpc_url, token=token, timeout=1) as trusting,
+            holdfast.connect(served.rpc_url, token=token, clock=ManualClock()) as trusting,
             pytest.raises(Unavailable),
         ):
             trusting.namespace("acme").get("a")

@@ -12,6 +12,7 @@ import holdfast
 from holdfast.errors import BalanceEmpty, InvalidValue, LimitExceeded, NotFound
 from holdfast.ledger import statement
 from holdfast.store.store import Store
+from holdfast.testing.clock import ManualClock
 from holdfast.testing.serving import Serving
 from tests.rooms.server.conftest import Serve
 from tests.rooms.server.raw import Raw
@@ -143,10 +144,14 @@ def test_a_client_asks_as_the_store_is_asked(serve: Serve, store: Store) -> None
             remote.accounts.balance("nobody")
 
 
-def test_a_namespace_is_metered_from_afar(serve: Serve, store: Store) -> None:
-    serving = serve()
-    store.accounts.deposit("acme", 10**18, "r")
-    with holdfast.connect(serving.url, token=serving.token("*", ("admin",))) as remote:
+def test_a_namespace_is_metered_from_afar() -> None:
+    clock = ManualClock()  # rent would go on between two looks at what was used
+    with (
+        holdfast.open(":memory:", in_place=False, clock=clock) as store,
+        Serving(store) as serving,
+        holdfast.connect(serving.url, token=serving.token("*", ("admin",))) as remote,
+    ):
+        store.accounts.deposit("acme", 10**18, "r")
         acme = remote.namespace("acme")
         told = acme.configure(tariff="enclave", objects_max=2, grace="1h")
         assert (told.tariff, told.objects_max, told.bytes_max) == ("enclave", 2, None)
