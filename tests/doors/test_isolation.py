@@ -69,7 +69,7 @@ class Attacker:
 
     def __post_init__(self) -> None:
         host, _, port = self.serving.url.removeprefix("http://").partition(":")
-        self.line = http.client.HTTPConnection(host, int(port), timeout=30)
+        self.line = http.client.HTTPConnection(host, int(port), timeout=60)
         self.token = self.serving.token(self.tenant)
 
     def close(self) -> None:

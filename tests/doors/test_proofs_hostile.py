@@ -36,7 +36,7 @@ class Liar:
     """Stands before a server and answers what it answers, but for what ``lie`` makes of it."""
 
     def __init__(self, url: str) -> None:
-        self._there = httpx.Client(base_url=url, timeout=30)
+        self._there = httpx.Client(base_url=url, timeout=60)
         self.lie: Lie = lambda _, body: body
         self.told: dict[str, bytes] = {}  # what was answered last, by path
         outer = self

@@ -50,7 +50,7 @@ def doors(tmp_path: Path) -> Iterator[Doors]:
         with holdfast.connect(served.url, token=served.token) as store:
             owners = {store.locate("acme", f"k{n:04d}").address for n in range(0, 300, 10)}
         assert len(owners) == 2
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=60) as client:
             yield Doors(served, tuple(sorted(owners)), client)
 
 
@@ -78,7 +78,7 @@ def heard(doors: Doors, at: int, token: str | None, status: int) -> bool:
     The other waits for it, but on a machine that stalls not for longer than a second.
     """
     clock = SystemClock()
-    for _ in range(500):
+    for _ in range(3_000):
         if doors.status(at, OBJECT, token) == status:
             return True
         clock.sleep(0.02)
@@ -109,7 +109,7 @@ def test_nor_where_one_of_them_dies(doors: Doors) -> None:
 def patiently(doors: Doors, at: int, token: str) -> int:
     """A read by somebody who comes again where nobody answered: what was answered counts."""
     clock = SystemClock()
-    for _ in range(500):
+    for _ in range(3_000):
         try:
             status = doors.status(at, OBJECT, token)
         except httpx.TransportError:

@@ -17,7 +17,7 @@ import sys
 import grpc, holdfast_pb2 as pb, holdfast_pb2_grpc as services
 
 address, token = sys.argv[1:]
-said = {"metadata": [("authorization", "Bearer " + token)], "timeout": 20}
+said = {"metadata": [("authorization", "Bearer " + token)], "timeout": 60}
 with grpc.insecure_channel(address) as channel:
     store = services.HoldfastStub(channel)
     at = {"namespace": "tour", "key": "a"}

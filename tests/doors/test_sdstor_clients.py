@@ -25,7 +25,7 @@ import grpc, zstor_pb2 as pb, zstor_pb2_grpc as services
 address, token, label = sys.argv[1:]
 with grpc.insecure_channel(address) as channel:
     objects, spaces = services.ObjectManagerStub(channel), services.NamespaceManagerStub(channel)
-    said = {"metadata": [("authorization", token), ("label", label)], "timeout": 20}
+    said = {"metadata": [("authorization", token), ("label", label)], "timeout": 60}
     objects.SetObject(pb.SetObjectRequest(key=b"k", data=b"1", referenceList=["a"]), **said)
     found = objects.GetObject(pb.GetObjectRequest(key=b"k"), **said)
     assert (found.data, list(found.referenceList)) == (b"1", ["a"])
@@ -79,23 +79,23 @@ def test_any_of_several_processes_answers_for_the_whole_namespace(tmp_path: Path
         headers = {"Authorization": served.token}
         space = f"{served.url}/namespaces/{LABEL}"
         for _ in range(3):  # each a connection of its own, to one process or the other
-            told = requests.get(space, headers=headers, timeout=30).json()["stats"]
+            told = requests.get(space, headers=headers, timeout=60).json()["stats"]
             assert (told["nrObjects"], told["spaceUsed"]) == (400, 400 * 700 / (1 << 20))
             for name in names[::99]:
                 url = f"{space}/objects/{name}"
                 body = {"id": name, "data": base64.b64encode(b"x" * 700).decode()}
-                told = requests.post(f"{space}/objects", json=body, headers=headers, timeout=30)
+                told = requests.post(f"{space}/objects", json=body, headers=headers, timeout=60)
                 assert told.status_code == 201
                 told = requests.put(
-                    f"{url}/references", json=["a", "a"], headers=headers, timeout=30
+                    f"{url}/references", json=["a", "a"], headers=headers, timeout=60
                 )
                 assert told.json() == ["a", "a"]
-                told = requests.get(url, headers=headers, timeout=30)
+                told = requests.get(url, headers=headers, timeout=60)
                 assert told.json() == body | {"referenceList": ["a", "a"]}
-        told = requests.get(f"{space}/objects?page=5", headers=headers, timeout=30)
+        told = requests.get(f"{space}/objects?page=5", headers=headers, timeout=60)
         assert told.json() == names[120:150]
-        told = requests.get(f"{space}/check", json={"ids": names}, headers=headers, timeout=30)
+        told = requests.get(f"{space}/check", json={"ids": names}, headers=headers, timeout=60)
         assert {one["status"] for one in told.json()} == {"ok"}
         for name, status in ((names[3], 204), (names[-3], 204), (names[3], 404)):
-            told = requests.delete(f"{space}/objects/{name}", headers=headers, timeout=30)
+            told = requests.delete(f"{space}/objects/{name}", headers=headers, timeout=60)
             assert told.status_code == status

@@ -172,7 +172,7 @@ def test_a_backup_is_of_one_moment_of_all_processes(shared: Shared, tmp_path: Pa
     writer = Thread(target=count)
     writer.start()
     try:
-        assert going.wait(30)
+        assert going.wait(60)
         for at, one in enumerate((*shared.doors, *shared.doors)):
             one.backup(tmp_path / f"backup{at}")
     finally:

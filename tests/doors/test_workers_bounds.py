@@ -49,7 +49,7 @@ def owners(served: Served) -> Iterator[dict[str, tuple[Raw, str]]]:
         inner = [key for _, key in held]
         key = inner[len(inner) // 2]  # no border: a bucket there may change hands
         host, _, port = address.removeprefix("http://").rpartition(":")
-        raw = Raw(socket.create_connection((host, int(port)), timeout=20), served.token)
+        raw = Raw(socket.create_connection((host, int(port)), timeout=60), served.token)
         made[address] = raw, key
     try:
         yield made
@@ -65,7 +65,7 @@ def bound(raw: Raw, **bounds: int) -> None:
 
 def wait_for(wanted: object, raw: Raw, key: str, count: int = 1) -> None:
     """Until a process that has taken note of a bound answers so to one of ``count`` requests."""
-    for _ in range(500):
+    for _ in range(3_000):
         if wanted in answers(raw, key, count):
             return
         CLOCK.sleep(0.02)

@@ -28,7 +28,7 @@ STORED = len(KEYS) * (VALUE + 5)
 FUNDS = 10**15
 OPERATION, EGRESS = 1_000, 3
 TOML = f"operation = {OPERATION}\negress = {EGRESS}"
-TRIES = 1_000
+TRIES = 3_000
 
 
 class Shared(NamedTuple):
@@ -91,6 +91,7 @@ def one_process_tells_of_the_books(shared: Shared) -> None:
         text = httpx.get(f"{shared.served.url}/metrics", headers=asked, timeout=60).text
         if "holdfast_reserve_usd 0.0" not in text:
             break
+        SystemClock().sleep(0.02)
     assert "\nholdfast_reserve_usd 2.0\n" in text
     assert "\nholdfast_balance_low_total 0.0\n" not in text
 
