@@ -22,7 +22,7 @@ MIB = 1 << 20
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    for _ in range(1_000):
+    for _ in range(6_000):
         if holds():
             return
         Event().wait(0.01)
