@@ -329,8 +329,8 @@ def test_who_may_revoke() -> None:
     with holdfast.open(":memory:") as store:
         admin = holder(store, Grant("acme", ALL))
         other = holder(store, Grant("b", ALL))
-        both = store.tokens.mint("x", [Grant("acme", ("read",)), Grant("b", ("read",))], 60)
-        mine = store.tokens.mint("y", [Grant("acme", ("read",))], 60)
+        both = store.tokens.mint("x", [Grant("acme", ("read",)), Grant("b", ("read",))], 3_600)
+        mine = store.tokens.mint("y", [Grant("acme", ("read",))], 3_600)
         for principal, credential in (
             (other, mine.id),
             (admin, both.id),
@@ -353,7 +353,7 @@ def test_signing_needs_no_open_store(tmp_path: Path) -> None:
         signing_alone(str(tmp_path), *clock_and_chance())
     with holdfast.open(tmp_path / "data") as store:
         alone = signing_alone(str(tmp_path / "data"), *clock_and_chance())
-        token = alone.issue("ci", [Grant("acme", ("read",))], 60)
+        token = alone.issue("ci", [Grant("acme", ("read",))], 3_600)
         assert store.tokens.verify(token).name == "ci"
 
 
@@ -465,7 +465,7 @@ def test_nobody_gets_in_behind_a_revocation() -> None:
     late: list[str] = []
     with holdfast.open(":memory:") as store:
         for _ in range(20):
-            made = store.tokens.mint("ci", [Grant("acme", ("read",))], 60)
+            made = store.tokens.mint("ci", [Grant("acme", ("read",))], 3_600)
             ended = Event()
             arguments = (store, made.token, ended, late)
             threads = [Thread(target=hammer, args=arguments) for _ in range(3)]
