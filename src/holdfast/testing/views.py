@@ -12,7 +12,7 @@ from __future__ import annotations
 # ruff: noqa: D102, S101, PLR2004 - tests: told by their names, and they assert what they expect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from threading import Event, Thread
+from threading import Event, Semaphore, Thread
 
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
@@ -298,7 +298,7 @@ class ViewSuite:
         """Every commit writes one number everywhere; a reader that sees two saw half of one."""
         keys = [*(b"%04d" % n for n in range(150)), *(P + b"%02d" % n for n in range(20))]
         commit(view, [(key, b"0") for key in keys])
-        done = Event()
+        began, done = Semaphore(0), Event()
         seen: list[set[bytes]] = []
 
         def read() -> None:
@@ -307,10 +307,12 @@ class ViewSuite:
                 seen.append({value for _, value in page})
                 seen.append(set(view.get_many(Table.KEYS, keys).values()))
                 view.get(Table.KEYS, keys[7])
+                began.release()
 
         threads = [Thread(target=read) for _ in range(4)]
         for thread in threads:
             thread.start()
+        assert began.acquire(timeout=60)
         for number in range(1, 40):
             with view.writer() as writer:
                 writer.put(Table.KEYS, [(key, b"%d" % number) for key in keys[:60]])

@@ -26,7 +26,7 @@ from crc32c import crc32c
 
 from holdfast.errors import Corrupt
 from holdfast.views import lmdb_sums
-from holdfast.views.lmdb_file import BIG, EMPTY, Meta, Tree, damage, tree_of
+from holdfast.views.lmdb_file import BIG, EMPTY, Meta, Tree, damage, read_metas, tree_of
 
 Row = tuple[bytes, bytes]
 T = TypeVar("T")
@@ -103,15 +103,33 @@ class Judgement:
         """
         try:
             with self._pages() as pages:
-                return work(pages, self.handles)
+                answer = work(pages, self.handles)
+                self._hold_still(pages.descriptor)
+                return answer
         except Corrupt as error:
             self._found(error)
             raise
+
+    def _hold_still(self, descriptor: int) -> None:
+        """Raise Changed where a later commit stands: it may be among the pages that were read.
+
+        A sum does not always tell them apart. Of rows that verify, one in the place of another
+        that is as long leaves it as it was: both are made by the same polynomial. Nor does the
+        file's time, within one tick of the system.
+        """
+        try:
+            metas = read_metas(descriptor)
+        except Corrupt as error:  # as it is being written; else who begins anew finds it
+            raise Changed from error
+        if metas is None or metas[0].transaction != self._commit.meta.transaction:
+            raise Changed
 
     def _found(self, error: Corrupt) -> None:
         """A page is not what was written; Changed where somebody wrote it since we began."""
         if identity_of(self._path.stat()) != self.identity:
             raise Changed from error
+        with self._pages() as pages:
+            self._hold_still(pages.descriptor)
         self.damage = error
 
     def go_on(self, *, wait: bool = False) -> bool:

@@ -13,7 +13,7 @@ from holdfast.bucket import commit
 from holdfast.errors import StorageFailed
 from holdfast.store.store import Store
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 class Interrupted:

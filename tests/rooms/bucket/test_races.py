@@ -307,5 +307,5 @@ def elsewhere(work: Callable[[], object]) -> None:
     """Do something in another thread, which waits for ever where this one holds a lock it needs."""
     worker = Thread(target=work, daemon=True)
     worker.start()
-    worker.join(10)
+    worker.join(60)
     assert not worker.is_alive()

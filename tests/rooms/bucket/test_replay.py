@@ -24,6 +24,7 @@ from holdfast.store.store import Store
 from holdfast.views.port import Table
 from holdfast.views.state import TABLES, Tally
 from tests.growth.growing import in_memory
+from tests.rooms.uncollected import uncollected
 
 BUCKET_BYTES = 1 << 20  # with segments of 64 KiB
 KEYS = 60
@@ -115,14 +116,15 @@ def test_plain_stores_cost_no_call_each(sealed: bool) -> None:  # noqa: FBT001
             nonlocal calls
             calls += event == "call"
 
-        sys.setprofile(count_calls)
-        try:
-            with in_memory(disk, bucket_bytes=4 * BUCKET_BYTES) as (store, _):
+        with uncollected():
+            sys.setprofile(count_calls)
+            try:
+                with in_memory(disk, bucket_bytes=4 * BUCKET_BYTES) as (store, _):
+                    sys.setprofile(None)
+                    assert the_bucket(store).tally().keys == count
+                    assert len(the_bucket(store).state.keys) == count  # nothing absorbed yet
+            finally:
                 sys.setprofile(None)
-                assert the_bucket(store).tally().keys == count
-                assert len(the_bucket(store).state.keys) == count  # nothing absorbed on the way
-        finally:
-            sys.setprofile(None)
     assert calls < count
 
 

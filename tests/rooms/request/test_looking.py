@@ -10,6 +10,7 @@ from types import FrameType
 import holdfast
 from holdfast.store import Namespace, Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
+from tests.rooms.uncollected import uncollected
 
 SMALL = 64 << 10
 
@@ -35,11 +36,12 @@ def calls_of(work: Callable[[], object]) -> int:
 
     work()
     before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
+    with uncollected():
+        sys.setprofile(count)
+        try:
+            work()
+        finally:
+            sys.setprofile(before)
     return counted
 
 

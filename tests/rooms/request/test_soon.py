@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import subprocess
 import sys
@@ -43,7 +44,7 @@ class GatedDisk(Around):
 
     def write(self, file: File, offset: int, buffers: Sequence[Buffer]) -> int:
         self.reached.set()
-        assert self.gate.wait(30)
+        assert self.gate.wait(60)
         return super().write(file, offset, buffers)
 
 
@@ -126,7 +127,7 @@ class OnceRefused(GatedDisk):
         self.refuses = False
 
     def write(self, file: File, offset: int, buffers: Sequence[Buffer]) -> int:
-        assert self.gate.wait(30)
+        assert self.gate.wait(60)
         if self.refuses and sum(map(len, buffers)) > LARGE_BYTES:
             self.refuses = False
             raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -205,6 +206,7 @@ START = threading.Thread.start.__code__
 
 
 def test_a_ctrl_c_at_any_place_of_the_first_store_leaves_what_goes_on_and_closes() -> None:
+    others = set(threading.enumerate())
     for nth in count(1):
         interrupted = InterruptedAt(nth, request_soon.__file__)
         with in_memory() as (store, _):
@@ -215,8 +217,8 @@ def test_a_ctrl_c_at_any_place_of_the_first_store_leaves_what_goes_on_and_closes
                 ns.put_soon("key", b"%d" % number)
             assert in_time(store.flush) == []
             assert ns.get("key") == b"19"
-        working = [thread.name for thread in threading.enumerate() if thread.is_alive()]
-        assert "holdfast-soon" not in working
+        begun = set(threading.enumerate()) - others
+        assert "holdfast-soon" not in [thread.name for thread in begun if thread.is_alive()]
         with in_memory() as (store, _):  # closed at once
             with suppress(CtrlC), InterruptedAt(nth, request_soon.__file__):
                 store.namespace("acme").put_soon("first", b"1")
@@ -231,7 +233,7 @@ def in_time(call: Callable[[], T]) -> T:
     told: list[T] = []
     thread = threading.Thread(target=lambda: told.append(call()), daemon=True)
     thread.start()
-    thread.join(30)
+    thread.join(60)
     (found,) = told
     return found
 
@@ -256,12 +258,13 @@ def test_what_is_queued_is_bounded_as_it_lies_in_memory(monkeypatch: pytest.Monk
         disk.gate.clear()
         disk.reached.clear()
         ns.put_soon("first", b"")
-        assert disk.reached.wait(30)  # nothing more is taken off the queue
+        assert disk.reached.wait(60)  # nothing more is taken off the queue
         tracemalloc.start()
         queued = queued_until_refused(lambda key: ns.put_soon(key, b""))
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert MIB / 2 < held < 2 * MIB
+        monkeypatch.setattr("holdfast.request.soon.WAIT_S", 60)  # for a worker that is slow
         disk.gate.set()
         ns.put_soon("room", b"again")
         assert store.flush() == []
@@ -278,7 +281,7 @@ def test_dead_letters_are_bounded_and_all_of_them_counted(
         for _ in range(DEAD_LETTERS):
             ns.put_soon("kept", b"new")
         assert len(store.flush()) == DEAD_LETTERS
-        assert not caplog.records
+        assert not told_by(caplog)
         ns.put("last", b"old", permanent=True)
         for _ in range(5):
             ns.put_soon("last", b"new")
@@ -287,5 +290,10 @@ def test_dead_letters_are_bounded_and_all_of_them_counted(
         assert len(letters) == DEAD_LETTERS
         assert [letter.key for letter in letters[-6:]] == ["kept", *["last"] * 5]
         assert store.status().dead_letters == DEAD_LETTERS + 5
-        assert len(caplog.records) == 1
-        assert "only counted" in caplog.text
+        (record,) = told_by(caplog)
+        assert "only counted" in record.getMessage()
+
+
+def told_by(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What the queue said, whatever others say meanwhile."""
+    return [record for record in caplog.records if record.name == "holdfast.soon"]

@@ -16,7 +16,7 @@ def in_child(work: Callable[[], str]) -> tuple[str, int, int]:
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(30)
+        signal.alarm(90)
         os.close(let_go)
         try:
             said = work()

@@ -79,7 +79,7 @@ class Plain(FailingDisk):
 def test_sealed_segments_are_linked_and_the_rest_is_copied(tmp_path: Path) -> None:
     with holdfast.open(tmp_path / "data", sync="never", upkeep=False, bucket_bytes=SMALL) as store:
         fill(store)
-        store.tick(10)
+        store.tick(60)
         store.backup(tmp_path / "backup")
         told = {
             f"{bucket.id}/{number:016x}.seg": number in bucket.log.sealed
@@ -97,7 +97,7 @@ def test_sealed_segments_are_linked_and_the_rest_is_copied(tmp_path: Path) -> No
 def test_after_an_open_sealed_segments_are_known_as_such(tmp_path: Path) -> None:
     with holdfast.open(tmp_path / "data", sync="never", upkeep=False, bucket_bytes=SMALL) as store:
         fill(store)
-        store.tick(10)
+        store.tick(60)
     with holdfast.open(tmp_path / "data", upkeep=False, bucket_bytes=SMALL) as store:
         store.backup(tmp_path / "backup")
     links = [path.stat().st_nlink > 1 for path in (tmp_path / "backup").glob("*/*.seg")]
@@ -107,12 +107,12 @@ def test_after_an_open_sealed_segments_are_known_as_such(tmp_path: Path) -> None
 def test_what_a_backup_shares_does_not_change(tmp_path: Path) -> None:
     with holdfast.open(tmp_path / "data", sync="never", upkeep=False, bucket_bytes=SMALL) as store:
         fill(store)
-        store.tick(10)
+        store.tick(60)
         before = state_of(store)
         store.backup(tmp_path / "backup")
         for _ in range(3):
             fill(store)
-            store.tick(10)
+            store.tick(60)
             store.collect("compacting")
             store.collect("copying")
     holdfast.restore(tmp_path / "backup", tmp_path / "again")
@@ -177,7 +177,7 @@ def test_a_merge_waits_until_its_segments_are_copied() -> None:
             for key in list(ns.list()):
                 ns.delete(key)
             store.namespace("other").delete("large")
-            store.tick(10)
+            store.tick(60)
             assert store.placement.shrink() == 0
 
         many = len(store.placement.directory)
@@ -207,7 +207,7 @@ def test_a_segment_that_ends_and_is_sealed_meanwhile_is_cut_at_the_moment() -> N
 
         def act() -> None:
             fill(store, size=1_500)
-            store.tick(10)
+            store.tick(60)
             assert any(number in bucket.log.sealed for bucket, number in moment.items())
 
         disk.act = act
@@ -325,7 +325,7 @@ def test_a_damaged_segment_is_refused_and_nothing_is_left() -> None:
     disk = Plain()
     with opened(disk) as store:
         fill(store)
-        store.tick(10)
+        store.tick(60)
         bucket = next(b for b in store.placement.directory if b.log.sealed)
         number = min(bucket.log.sealed)
         disk.open(f"data/log/{bucket.id}/{number:016x}.seg").write(2_000, [b"\xff\xfe\xfd"])
@@ -369,7 +369,7 @@ def test_a_link_that_is_refused_becomes_a_copy() -> None:
     disk = Linkless(MemoryDisk(), 0)
     with opened(disk) as store:
         fill(store)
-        store.tick(10)
+        store.tick(60)
         before = state_of(store)
         store.backup("backup")
     assert restored(disk) == before

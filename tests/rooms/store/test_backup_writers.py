@@ -53,6 +53,17 @@ class Writers:
         else:
             self._ns.put("large", bytes([turn % ROUNDS]) * LARGE_BYTES)
 
+    def write_on(self) -> None:
+        """Wait until each has begun a round more: one that gets no turn writes beside nobody."""
+        before = list(self.counts)
+        for _ in range(6_000):
+            if self.failures or all(
+                now > was for now, was in zip(self.counts, before, strict=True)
+            ):
+                return
+            threading.Event().wait(0.01)
+        raise AssertionError
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Let them write while the context lasts."""
@@ -100,6 +111,7 @@ def test_under_four_writers_it_is_a_state_between_start_and_end(tmp_path: Path, 
         writers = Writers(store.namespace("acme"))
         with writers.running():
             for number in range(2):
+                writers.write_on()
                 start = list(writers.counts)
                 store.backup(tmp_path / f"backup{number}")
                 spans.append((start, list(writers.counts)))

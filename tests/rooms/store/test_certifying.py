@@ -462,7 +462,7 @@ def test_upkeep_reads_on_so_that_a_seal_has_little_to_do(monkeypatch: pytest.Mon
         space.delete("k0002")
         del values["k0002"]
         for _ in range(100):
-            store.tick()
+            store.tick(60)
         followed = sum(read)
         assert followed >= len(values)
         hold(client, space, values, Random(7))

@@ -18,7 +18,7 @@ def test_a_place_holds_its_key_where_a_bucket_ends_among_parts() -> None:
         ns.put_many([(key, bytes(1_000)) for key in keys])
         ns.put("large", bytes(8 << 20))
         for _ in range(50):
-            store.tick(0.2)
+            store.tick(60)
         assert len(store.status().buckets) > 4
         for key in [*keys, "large", "absent"]:
             place, at = store.locate("acme", key), ("acme", key)

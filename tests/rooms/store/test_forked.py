@@ -20,7 +20,7 @@ def test_a_child_cannot_write_the_parents_log(tmp_path: Path, *, upkeep: bool) -
     ns.put_many([(f"k{number:03}", bytes(900)) for number in range(200)])
     assert ns.get("k000") == bytes(900)
     ns.put_soon("soon", b"1")
-    lock = ns.lock("lock")
+    lock = ns.lock("lock", ttl=3_600)
     writing = ns.open("file", "wb")
     writing.write(b"1")
     calls: list[Callable[[], object]] = [

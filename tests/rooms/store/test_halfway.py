@@ -28,7 +28,7 @@ from holdfast.views.memory_view import MemoryView
 from tests.segments import segments
 
 MIB = 1 << 20
-WAIT_S = 20
+WAIT_S = 60
 
 
 def opened(disk: Disk, seed: int = 1) -> Store:

@@ -15,6 +15,7 @@ from holdfast.errors import Unavailable
 from holdfast.store import handing
 from holdfast.store.handing import BEGIN, Handing, Taken, Takings
 from holdfast.store.store import Store
+from holdfast.testing.clock import ManualClock
 
 
 class Way:
@@ -118,7 +119,7 @@ def test_only_what_changed_is_told_again() -> None:
 
 
 def test_trees_that_another_process_asks_for_are_followed_until_it_asks_again() -> None:
-    with holdfast.open(":memory:", upkeep=False) as store:
+    with holdfast.open(":memory:", upkeep=False, clock=ManualClock()) as store:
         way, space = Way(store), store.namespace("acme")
         takings = Takings([way])
         takings.take()
@@ -127,9 +128,9 @@ def test_trees_that_another_process_asks_for_are_followed_until_it_asks_again() 
             space.put(f"k{number}", b"1")
         with way.handing._turn() as mine, way.handing._turn() as other:
             assert (mine, other) == (True, False)
-            store.tick()  # somebody else has the trees: not now
+            store.tick(60)  # somebody else has the trees: not now
             assert piece.behind() >= 50
-        store.tick()
+        store.tick(60)
         assert piece.behind() == 0
         assert copied(takings.take()) == digests(store)
 

@@ -203,7 +203,7 @@ def test_what_expired_before_the_backup_stays_gone() -> None:
 def folders(tmp_path: Path) -> Path:
     with holdfast.open(tmp_path / "data", upkeep=False, bucket_bytes=SMALL) as store:
         fill(store, 40)
-        store.tick(10)  # births end, so that no child waits for its parent's segments
+        store.tick(60)  # births end, so that no child waits for its parent's segments
         store.backup(tmp_path / "backup")
     return tmp_path
 

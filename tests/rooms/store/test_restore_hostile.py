@@ -18,6 +18,7 @@ from crc32c import crc32c
 import holdfast
 from holdfast.errors import Corrupt, FormatTooNew, HoldfastError, LimitExceeded
 from holdfast.limits import MANIFEST_BYTES
+from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.upkeep import manifest as manifests
 from holdfast.upkeep.manifest import NAME, Manifest, encode_manifest
 
@@ -38,7 +39,14 @@ Lie = Callable[[Told], object]
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A backup of several buckets."""
     folder = tmp_path_factory.mktemp("hostile")
-    with holdfast.open(folder / "data", upkeep=False, bucket_bytes=SMALL, sync="never") as store:
+    with holdfast.open(
+        folder / "data",
+        upkeep=False,
+        bucket_bytes=SMALL,
+        sync="never",
+        clock=ManualClock(),
+        entropy=SeededEntropy(1),  # so that the chance below changes the same everywhere
+    ) as store:
         for number in range(150):
             store.namespace("acme").put(f"k{number:03d}", bytes([number]) * 1_000)
         store.backup(folder / "backup")

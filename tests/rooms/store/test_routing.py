@@ -30,7 +30,7 @@ def grow(store: Store, first: int, count: int = 300) -> Seal:
         namespace.put(f"k{number:05}", bytes(1_000))
     for _ in range(5):  # a split leaves something for the next round, and a seal is a write too
         store.certifier.seal()
-        store.tick()
+        store.tick(60)
     return store.certifier.seal()
 
 

@@ -100,7 +100,7 @@ def test_upkeep_writes_the_tree_down_and_little_of_it_twice(tmp_path: Path) -> N
         for number in range(12):
             acme.put_many({f"{number:02d}/{key}": value for key, value in VALUES.items()})
             store.certifier.seal()
-            store.tick()
+            store.tick(60)
         written = files_of(tmp_path, "tree-*.pages")
         assert 1 <= len(written) <= pages.FILES_MOST
         sealed = store.certifier.last()

@@ -252,7 +252,7 @@ with holdfast.open(f"{path}/store", bucket_bytes=1 << 20) as store:
         refused = sum(pool.map(refuses, keys))
     print(len(keys), refused)
     store.collect()
-    store.tick(10)  # a bucket that found no room for a segment begins it now
+    store.tick(60)  # a bucket that found no room for a segment begins it now
     ns.put("more", b"")
 with holdfast.open(f"{path}/store", upkeep=False) as store:
     assert sum(1 for _ in store.namespace("acme").list()) == refused + 1

@@ -23,6 +23,7 @@ from holdfast.store.opening import open_on
 from holdfast.store.store import Store
 from holdfast.testing.clock import ManualClock, SeededEntropy
 from holdfast.upkeep import expire
+from tests.rooms.uncollected import uncollected
 
 RECORDS = 16_000
 SLICE_CALLS = 5_000  # of Python and of C: fewer than records, so no work on all of them fits
@@ -45,11 +46,12 @@ def calls_of(work: Callable[[Pace], object]) -> list[int]:
         nonlocal calls
         calls += event in {"call", "c_call"}
 
-    sys.setprofile(count)
-    try:
-        work(pace)
-    finally:
-        sys.setprofile(None)
+    with uncollected():
+        sys.setprofile(count)
+        try:
+            work(pace)
+        finally:
+            sys.setprofile(None)
     return sorted([*slices, calls])
 
 

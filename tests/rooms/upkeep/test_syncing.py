@@ -70,7 +70,7 @@ def test_a_thread_makes_durable_what_it_is_asked_for() -> None:
             bucket = fill(store, 0, 10)
             assert behind.soon is not None
             behind.soon(bucket)
-            for _ in range(500):
+            for _ in range(6_000):
                 if bucket.log.synced == bucket.log.stop:
                     break
                 Event().wait(0.01)
@@ -96,7 +96,7 @@ def test_what_fails_beside_the_writers_is_told() -> None:
             bucket.broken = "a test says so"
             assert behind.soon is not None
             behind.soon(bucket)
-            assert told.wait(30)
+            assert told.wait(60)
         finally:
             syncing.stop()
             bucket.broken = None

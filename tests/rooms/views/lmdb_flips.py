@@ -101,7 +101,7 @@ def in_a_child(view: LmdbView, model: Model) -> str:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        signal.alarm(30)  # a loop that does not end is a death too
+        signal.alarm(90)  # a loop that does not end is a death too
         os.write(writing, trial(view, model).encode())
         os._exit(0)
     os.close(writing)
