@@ -12,7 +12,7 @@ from __future__ import annotations
 # ruff: noqa: D102, S101, PLR2004 - tests: told by their names, and they assert what they expect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
@@ -300,17 +300,24 @@ class ViewSuite:
         commit(view, [(key, b"0") for key in keys])
         done = Event()
         seen: list[set[bytes]] = []
+        begun = Barrier(5)
+
+        def look() -> None:
+            page = view.scan(Table.KEYS, b"", None, ALL)
+            seen.append({value for _, value in page})
+            seen.append(set(view.get_many(Table.KEYS, keys).values()))
+            view.get(Table.KEYS, keys[7])
 
         def read() -> None:
+            begun.wait()
+            look()
             while not done.is_set():
-                page = view.scan(Table.KEYS, b"", None, ALL)
-                seen.append({value for _, value in page})
-                seen.append(set(view.get_many(Table.KEYS, keys).values()))
-                view.get(Table.KEYS, keys[7])
+                look()
 
         threads = [Thread(target=read) for _ in range(4)]
         for thread in threads:
             thread.start()
+        begun.wait()
         for number in range(1, 40):
             with view.writer() as writer:
                 writer.put(Table.KEYS, [(key, b"%d" % number) for key in keys[:60]])
