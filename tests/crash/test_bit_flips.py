@@ -136,6 +136,7 @@ def test_flips_in_the_log(part: int, views: str) -> None:
         assert found.right or found.told, f"{where}: something is missing and nobody says so"
 
 
+@pytest.mark.timeout(300)  # seconds: at load 10 it took 34
 @pytest.mark.parametrize("part", range(PARTS))
 def test_flips_in_the_views(part: int, tmp_path: Path) -> None:
     chance = Random(part)
