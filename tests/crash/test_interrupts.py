@@ -26,7 +26,7 @@ from holdfast.testing.clock import ManualClock
 from holdfast.testing.disk import MUTATING, Around, AroundFile, Kind
 from tests.crash.test_refusals import SCENARIOS, Book, copy_of, opened
 
-WAIT_S = 10
+WAIT_S = 60  # for a thread that is stalled, not stuck
 STUCK = {fork.UNBORN, fork.UNMERGED}  # a bucket may only be read until it is opened again
 LEAST_PLACES = 15  # in the shortest operation
 

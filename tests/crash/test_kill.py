@@ -34,6 +34,7 @@ def killed_after(
     return len(whole)
 
 
+@pytest.mark.timeout(300)  # seconds: at load 10 it took 36
 @pytest.mark.parametrize("store_number", range(STORES))
 def test_a_writer_is_killed_again_and_again(store_number: int, tmp_path: Path) -> None:
     chance = Random(store_number)

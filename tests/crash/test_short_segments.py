@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -13,8 +14,9 @@ import holdfast
 from holdfast.errors import Corrupt, NotFound
 from holdfast.limits import BUCKET_BYTES_LEAST
 from holdfast.store import Store
+from holdfast.testing.clock import ManualClock
 
-VALUES = {f"k{number:03}": os.urandom(3_000) for number in range(80)}
+VALUES = {f"k{number:03}": Random(number).randbytes(3_000) for number in range(80)}
 LENGTHS: dict[str, Callable[[int], int]] = {
     "empty": lambda _: 0,
     "one byte": lambda _: 1,
@@ -27,7 +29,12 @@ LENGTHS: dict[str, Callable[[int], int]] = {
 
 
 def opened(path: Path) -> Store:
-    return holdfast.open(path, bucket_bytes=BUCKET_BYTES_LEAST, upkeep=False)
+    return holdfast.open(
+        path,
+        bucket_bytes=BUCKET_BYTES_LEAST,
+        upkeep=False,
+        clock=ManualClock(),  # a tick has all the time it needs
+    )
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def operations(number: int) -> Iterator[Operation]:
             pair = {f"{key}/{half}": value for half in "ab"}
             yield Operation("batch", dict(pair))
         elif count % 97 == 0:
-            yield Operation("large", {"large": (value * LARGE)[:LARGE]})
+            yield Operation("large", {"large": (value * (LARGE // len(value) + 1))[:LARGE]})
         else:
             yield Operation("put", {key: value})
 

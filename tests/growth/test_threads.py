@@ -14,11 +14,12 @@ import pytest
 import holdfast
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.engines.disk import OsDisk
+from holdfast.engines.port import Disk
 from holdfast.errors import Changed, Closed, LockHeld, NotFound
 from holdfast.store.namespace import Namespace
 from holdfast.store.opening import open_on
 from holdfast.store.store import Store
-from holdfast.testing.disk import CountingDisk
+from holdfast.testing.disk import CountingDisk, Kind
 from tests.growth.growing import LEAST
 
 STUCK_S = 60
@@ -244,17 +245,47 @@ def test_closing_under_writers_answers_closed_and_nothing_else(tmp_path: Path) -
             assert again.check().problems == ()
 
 
+class GatheringDisk(CountingDisk):
+    """Syncs take until all who write are at it: how many share one is not left to the machine."""
+
+    def __init__(self, inner: Disk) -> None:
+        super().__init__(inner)
+        self.writers = 0  # not yet done
+        self._writing = 0  # of these, in a call
+        self._changed = threading.Condition()
+
+    def before(self, kind: Kind) -> None:
+        super().before(kind)
+        if kind == "sync":
+            with self._changed:
+                self._changed.wait_for(lambda: self._writing == self.writers, STUCK_S)
+
+    @contextmanager
+    def writing(self, *, last: bool) -> Iterator[None]:
+        """Around each call of a writer."""
+        with self._changed:
+            self._writing += 1
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._writing -= 1
+                self.writers -= last
+                self._changed.notify_all()
+
+
 def test_durable_puts_of_many_threads_share_their_syncs(tmp_path: Path) -> None:
-    disk = CountingDisk(OsDisk())
+    disk = GatheringDisk(OsDisk())
     store = open_on(disk, str(tmp_path / "data"), clock=SystemClock(), entropy=SystemEntropy())
     ns = store.namespace("acme")
     disk.reset()
-    begin = threading.Barrier(64)
+    disk.writers = 64
 
     def put(number: int) -> None:
-        begin.wait()
         for step in range(100):
-            ns.put(f"{number}-{step}", b"x" * 100)
+            with disk.writing(last=step == 99):
+                ns.put(f"{number}-{step}", b"x" * 100)
 
     with crew() as threads:
         for number in range(64):
@@ -288,7 +319,7 @@ def test_a_lock_is_waited_for_and_never_has_two_holders(store: Store) -> None:
 
     def work(number: int) -> None:
         for _ in range(10):
-            with ns.lock("shared", ttl=30, wait=STUCK_S) as lock:
+            with ns.lock("shared", ttl=3_600, wait=STUCK_S) as lock:
                 holders.append(number)
                 assert holders == [number]
                 fences.append(lock.fence)

@@ -21,7 +21,12 @@ def test_what_a_split_shares_is_in_one_folder(
     monkeypatch.setattr("holdfast.engines.files.COPY_BYTES", 0)
     folders = [tmp_path / "one", tmp_path / "two"]
     with holdfast.open(
-        tmp_path / "data", data_dirs=folders, bucket_bytes=64 << 10, sync="never", upkeep=False
+        tmp_path / "data",
+        data_dirs=folders,
+        bucket_bytes=64 << 10,
+        sync="never",
+        upkeep=False,
+        clock=ManualClock(),  # a tick has all the time it needs
     ) as store:
         ns = store.namespace("acme")
         for key in Random(1).sample(KEYS, 400):

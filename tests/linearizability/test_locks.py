@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,11 +11,12 @@ import pytest
 
 from holdfast.errors import FenceTooOld, LockHeld, LockLost
 from holdfast.testing.linearizability import HistoryRecorder, Operation, check_history
-from tests.linearizability.driving import Broken, Interleaved, Namespace, give_way, together
+from tests.linearizability.driving import Broken, Interleaved, Namespace, together
 
 THREADS = 5
 ROUNDS = 40
 SEEDS = range(3)
+PATIENCE_S = 60  # for whoever holds the lock, or gives it back
 
 
 class LockState(NamedTuple):
@@ -44,8 +46,32 @@ class LockModel:
         return LockState(None, state.floor) if holds and verb == "unlock" else state
 
 
-def work(namespace: Namespace, recorder: HistoryRecorder, seed: int, process: int) -> None:
-    chance, ns, key = random.Random(f"{seed}/{process}"), Interleaved(namespace), f"lock/{seed}"
+class Contest:
+    """Threads that want one lock; who was refused waits until it is given back, or just before.
+
+    Or the others would use up their rounds while one waits for the disk.
+    """
+
+    def __init__(self, namespace: Namespace, recorder: HistoryRecorder) -> None:
+        self.namespace = namespace
+        self.recorder = recorder
+        self.count = 0
+        self._moved = threading.Condition()
+
+    def move(self) -> None:
+        with self._moved:
+            self.count += 1
+            self._moved.notify_all()
+
+    def wait(self, seen: int) -> None:
+        with self._moved:
+            moved = self._moved.wait_for(lambda: self.count > seen, PATIENCE_S)
+        assert moved, "refused, and nobody gives the lock back"
+
+
+def work(contest: Contest, seed: int, process: int) -> None:
+    chance, key = random.Random(f"{seed}/{process}"), f"lock/{seed}"
+    ns, recorder = Interleaved(contest.namespace), contest.recorder
 
     def tell(call: tuple[object, ...], make: Callable[[], object]) -> object:
         pending = recorder.begin(process, key, call)
@@ -64,20 +90,22 @@ def work(namespace: Namespace, recorder: HistoryRecorder, seed: int, process: in
 
     held: list[Namespace] = []
     for _ in range(ROUNDS):
+        seen = contest.count
         if tell(("lock",), locked) is None:
-            give_way()
+            contest.wait(seen)
             continue
         lock = held[-1]
         for fence in (lock.fence, chance.choice(held).fence):
             tell(("write", fence), lambda fence=fence: bool(ns.put(key, b"1", fence=fence)))  # type: ignore[misc]
+        contest.move()
         tell(("unlock", lock.fence), lambda lock=lock: ns.unlock(key, lock.id) is None)  # type: ignore[misc]
+        contest.move()
 
 
 def is_exclusive(namespace: Namespace, seed: int) -> bool:
-    recorder = HistoryRecorder()
-    together(THREADS, lambda process: work(namespace, recorder, seed, process))
-    (history,) = recorder.histories().values()
-    # Where one waits for the disk for long, the others use up their rounds meanwhile.
+    contest = Contest(namespace, HistoryRecorder())
+    together(THREADS, lambda process: work(contest, seed, process))
+    (history,) = contest.recorder.histories().values()
     assert sum(isinstance(operation.answer, int) for operation in history) > ROUNDS // 2
     return check_history(history, LockModel()).linearizable
 
