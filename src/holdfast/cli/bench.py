@@ -72,11 +72,11 @@ class Stopwatch:
         self._took_ns: list[int] = []
 
     def run(self, seconds: float, most: int | None = None) -> None:
-        """Go on for so long, or until ``most`` calls were made in all."""
+        """Go on for so long, or until ``most`` calls were made in all; one is made however late."""
         now, action, took = self._clock.monotonic_ns, self._action, self._took_ns
         end = now() + int(seconds * _NS)
         before = now()
-        while before < end and (most is None or len(took) < most):
+        while (before < end or not took) and (most is None or len(took) < most):
             action()
             after = now()
             took.append(after - before)

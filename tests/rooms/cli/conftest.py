@@ -58,6 +58,7 @@ def run(
     """Run a command line in a folder of its own; ``stdin`` are the bytes it may read."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOLDFAST_SYNC", "never")  # nobody cuts the power of a test of words
+    monkeypatch.setenv("COLUMNS", "80")  # help is drawn as wide as the terminal is
 
     def command(*arguments: str, stdin: bytes = b"") -> Said:
         with monkeypatch.context() as patched:

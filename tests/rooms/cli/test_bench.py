@@ -47,6 +47,12 @@ def test_the_stopwatch_stops_at_the_most() -> None:
     assert watch.rate("few").operations == 7
 
 
+def test_a_machine_that_stalls_before_the_first_call_times_one() -> None:
+    watch = Stopwatch(Ticking(10**9), lambda: None)
+    watch.run(0.1)
+    assert watch.rate("late").operations == 1
+
+
 def test_the_bench_measures_five_things_and_leaves_nothing(run: Run, tmp_path: Path) -> None:
     told = run("bench", str(tmp_path), "--seconds", "0.5", "--json").document
     rates = {rate["name"]: rate for rate in told["rates"]}

@@ -72,7 +72,7 @@ def test_every_example_prints_what_the_page_says(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", "\n".join(script)],
         cwd=here,
-        env=environment | {"PYTHONUNBUFFERED": ""},
+        env=environment | {"PYTHONUNBUFFERED": "", "COLUMNS": "80"},
         capture_output=True,
         text=True,
         check=True,

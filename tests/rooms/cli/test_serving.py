@@ -24,7 +24,7 @@ def served(folder: Path, *options: str, before: tuple[str, ...] = ()) -> Iterato
         assert process.stdout is not None
         yield [process.stdout.readline() for _ in range(2)]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.push

@@ -216,8 +216,9 @@ def test_a_running_server_hears_of_it(run: Run) -> None:
         with pytest.raises(holdfast.Unauthenticated):
             store.tokens.verify(made.token)
         assert run("publish", "data", "acme", "a", *url).lines == ["a"]
-        assert httpx.get(f"{serving.url}/v1/namespaces/acme/objects/a").content == b"1"
+        published = f"{serving.url}/v1/namespaces/acme/objects/a"
+        assert httpx.get(published, timeout=60).content == b"1"
         assert run("publish", "data", "acme", "a", "--end", *url).code == 0
-        assert httpx.get(f"{serving.url}/v1/namespaces/acme/objects/a").status_code == 401
+        assert httpx.get(published, timeout=60).status_code == 401
         weak = serving.token("acme", ("read",))
         assert run("publish", "data", "acme", "a", *url, "--token", weak).code == 3

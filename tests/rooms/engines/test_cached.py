@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.engines.cached import fetch, kept
+from holdfast.engines.cached import Kept, fetch, kept
 
 SIZE = 8 << 20
 
@@ -24,10 +24,23 @@ def forgotten(path: Path) -> None:
         pytest.skip("this file stays in memory, or nobody knows")
 
 
+def asked_for(path: Path) -> Kept:
+    """What there is of a file once it was read: again where memory is short, and some went."""
+    found = Kept(0, 1)
+    for _ in range(100):
+        with path.open("rb") as opened:
+            while opened.read(1 << 20):
+                pass
+        found = kept(str(path))
+        if not found.missing:
+            break
+    return found
+
+
 def test_what_was_just_written_is_there(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(bytes(SIZE + 1))
-    assert kept(str(file)) == (SIZE + 1, 0)
+    assert asked_for(file) == (SIZE + 1, 0)
 
 
 def test_what_was_let_go_is_missing_until_it_is_fetched(tmp_path: Path) -> None:
@@ -35,10 +48,7 @@ def test_what_was_let_go_is_missing_until_it_is_fetched(tmp_path: Path) -> None:
     file.write_bytes(os.urandom(SIZE))
     forgotten(file)
     assert kept(str(file)).missing > SIZE // 2
-    with file.open("rb") as opened:
-        while opened.read(1 << 20):
-            pass
-    assert kept(str(file)).missing == 0
+    assert asked_for(file).missing == 0
     forgotten(file)
     fetch(str(file), 0, SIZE)  # which the system may take its time for
     assert 0 <= kept(str(file)).missing <= SIZE

@@ -15,15 +15,10 @@ from holdfast.engines.files import FileSegments
 from holdfast.engines.memory import MemoryDisk
 from holdfast.engines.port import Disk, File, Segment
 from holdfast.testing.disk import Around, AroundFile, CountingDisk, FailingDisk
+from tests.rooms.engines.test_os_disk import descriptors
 from tests.rooms.gate import Gate
 
 OF_A_MAP = 1 if sys.version_info < (3, 13) else 0  # Python's own; newer ones can do without
-
-
-def descriptors(folder: Path) -> int:
-    """How many this process has open below ``folder``, maps and unlinked files included."""
-    links = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
-    return sum(link.startswith(str(folder)) for link in links)
 
 
 @contextmanager
@@ -216,7 +211,7 @@ def test_a_file_that_is_being_written_is_not_closed(tmp_path: Path) -> None:
     before = descriptors(tmp_path)
     disk.shut = True
     with all_together(Thread(target=segments[0].append, args=([b"slow"],))):
-        assert disk.entered.wait(10)
+        assert disk.entered.wait(30)
         for segment in segments[1:]:
             segment.read(0, 8)
         during = descriptors(tmp_path)
