@@ -22,8 +22,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, NamedTuple, Self, TypeVar
 
-from crc32c import crc32c
-
 from holdfast.errors import Corrupt
 from holdfast.views import lmdb_sums
 from holdfast.views.lmdb_file import BIG, EMPTY, Meta, Tree, damage, read_metas, tree_of
@@ -103,34 +101,25 @@ class Judgement:
         """
         try:
             with self._pages() as pages:
-                answer = work(pages, self.handles)
-                self._hold_still(pages.descriptor)
-                return answer
+                return work(pages, self.handles)
         except Corrupt as error:
             self._found(error)
             raise
 
-    def _hold_still(self, descriptor: int) -> None:
-        """Raise Changed where a later commit stands: it may be among the pages that were read.
-
-        A sum does not always tell them apart. Of rows that verify, one in the place of another
-        that is as long leaves it as it was: both are made by the same polynomial. Nor does the
-        file's time, within one tick of the system.
-        """
-        try:
-            metas = read_metas(descriptor)
-        except Corrupt as error:  # as it is being written; else who begins anew finds it
-            raise Changed from error
-        if metas is None or metas[0].transaction != self._commit.meta.transaction:
-            raise Changed
-
     def _found(self, error: Corrupt) -> None:
         """A page is not what was written; Changed where somebody wrote it since we began."""
-        if identity_of(self._path.stat()) != self.identity:
+        # The file's time alone does not tell it: two commits may come within one tick of that.
+        if identity_of(self._path.stat()) != self.identity or not self._is_newest():
             raise Changed from error
-        with self._pages() as pages:
-            self._hold_still(pages.descriptor)
         self.damage = error
+
+    def _is_newest(self) -> bool:
+        try:
+            with self._pages() as pages:
+                metas = read_metas(pages.descriptor)
+        except Corrupt:  # as it is being written; if not, whoever begins anew finds it
+            return False
+        return metas is not None and metas[0].transaction == self._commit.meta.transaction
 
     def go_on(self, *, wait: bool = False) -> bool:
         """Judge the next 256 KiB, unless somebody is at it; whether all are judged and sound.
@@ -234,7 +223,7 @@ class Pages:
         """A page, which is what was written; Corrupt where it is not."""
         size, sums = self._commit.meta.page_bytes, self._commit.sums
         page = os.pread(self.descriptor, size, number * size)
-        if number >= len(sums) or len(page) < size or crc32c(page) != sums[number]:
+        if number >= len(sums) or len(page) < size or lmdb_sums.page_sum(page) != sums[number]:
             raise damage("a page is not what was written", number)
         return page
 

@@ -1,7 +1,7 @@
 """The sums of an LMDB data file's pages, kept beside it: an accelerator, never the truth.
 
 ``data.sum`` says what every page of ``data.mdb`` held after a commit. While it
-speaks for the newest commit, opening needs one pass over the file (0.5 us a
+speaks for the newest commit, opening needs one pass over the file (0.3 us a
 page) instead of a walk of its trees (25 us a page). A commit brings the sums of the
 one before forward: what it wrote is measured and nothing else, so a page that rots
 in between keeps its sum. LMDB never writes to a page that a commit in the file still
@@ -12,12 +12,12 @@ A file that is missing, torn, damaged or of another commit (the process died
 between the commit and this file) says nothing, and the trees are walked. So it
 is written in place and never synced.
 
-Layout, version 1, integers little-endian::
+Layout, version 2, integers little-endian::
 
-    0       8       magic "HFVSUMS" and a byte 1
+    0       8       magic "HFVSUMS" and a byte 2
     8       8       number of the commit
     16      8       count of pages, n
-    24      4n      CRC-32C of each page from page 0; 0 for those the file ends before
+    24      4n      the sum of each page from page 0; 0 for those the file ends before
     24+4n   4       CRC-32C of all before
 """
 
@@ -33,18 +33,29 @@ from pathlib import Path
 from typing import Final
 
 from crc32c import crc32c
+from xxhash import xxh3_64_intdigest
 
 from holdfast.limits import KIB
 from holdfast.views.lmdb_file import Meta, Pages, changed_pages, damage, free_pages
 
-MAGIC: Final = b"HFVSUMS\x01"
+MAGIC: Final = b"HFVSUMS\x02"
 CHUNK_BYTES: Final = 256 * KIB
+MASK: Final = 0xFFFF_FFFF
 
 _HEAD = struct.Struct("<8sQQ")
 
 
+def page_sum(page: bytes | memoryview) -> int:
+    """The low 32 bits of XXH3-64.
+
+    No CRC-32C: each row ends with its own, so one in the place of another of the same length
+    leaves that of the page as it was.
+    """
+    return xxh3_64_intdigest(page) & MASK
+
+
 def measure(descriptor: int, meta: Meta) -> array[int]:
-    """The CRC-32C of every page up to the last one the commit used.
+    """The sum of every page up to the last one the commit used.
 
     One read of 256 KiB and then 64 sums, over and over: other threads get their
     turn at each read.
@@ -60,12 +71,12 @@ def measure(descriptor: int, meta: Meta) -> array[int]:
 def measure_some(
     descriptor: int, meta: Meta, first: int, buffer: bytearray | memoryview
 ) -> list[int]:
-    """The CRC-32C of pages from ``first`` on, as many as ``buffer`` takes and as the file has."""
+    """The sums of pages from ``first`` on, as many as ``buffer`` takes and as the file has."""
     size = meta.page_bytes
     most = min(len(buffer), (meta.last_page + 1 - first) * size)
     with memoryview(buffer) as view:
         got = os.preadv(descriptor, [view[:most]], first * size) if most > 0 else 0
-        return [crc32c(view[at : at + size]) for at in range(0, got - got % size, size)]
+        return [page_sum(view[at : at + size]) for at in range(0, got - got % size, size)]
 
 
 def bring_forward(descriptor: int, metas: tuple[Meta, Meta], sums: array[int]) -> array[int]:
