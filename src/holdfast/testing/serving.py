@@ -16,7 +16,7 @@ from holdfast.values import Grant, Right
 if TYPE_CHECKING:
     from holdfast.store.store import Store
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 class Serving:
@@ -71,7 +71,8 @@ class Serving:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._ready.wait(WAIT_S)
+        if not self._ready.wait(WAIT_S):
+            raise TimeoutError("the server does not listen")
         if self._failure is not None:
             raise self._failure
         return self
