@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import chain, repeat
+from operator import itemgetter
 
 from holdfast.bucket.bucket import Bucket
 from holdfast.errors import Corrupt, InvalidValue, Moved
@@ -21,6 +22,7 @@ from holdfast.request.corridor import Corridor
 SEPARATOR = b"/"
 PAST_SEPARATOR = b"0"  # the byte after "/"
 Row = tuple[bytes, bytes]
+KEY = itemgetter(0)
 Turn = Callable[[Bucket, bytes], tuple[list[Row], bytes | None]]
 
 
@@ -180,7 +182,12 @@ class Listing:
 def names(pages: Iterator[list[Row]], space: bytes) -> Iterator[list[str]]:
     """Pages of keys as callers know them."""
     for page in pages:
-        yield _without(space, [key for key, _ in page])
+        yield _without(space, list(map(KEY, page)))
+
+
+def told_bytes(page: list[Row], space: bytes) -> int:
+    """How long the names of a page are without their namespace, in bytes."""
+    return sum(map(len, map(KEY, page))) - len(page) * len(space)
 
 
 def _without(space: bytes, keys: list[bytes]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.bucket import counted
 from holdfast.errors import LimitExceeded
-from holdfast.request.listing import Row, names
+from holdfast.request.listing import Row, names, told_bytes
 
 if TYPE_CHECKING:
     from holdfast.charges import Kind
@@ -120,7 +120,7 @@ class Metered:
         rows = list(islice(chain.from_iterable(pages), most + 1))
         if len(rows) > most:
             raise LimitExceeded(limit="ENCLAVE_LIST", most=most)
-        sent = sum(len(row[0]) for row in rows) - len(rows) * len(space)
+        sent = told_bytes(rows, space)
         counted.count(self._directory.find(space), space, "A", sent, admitted=True)
         return next(names(iter([rows]), space))
 
@@ -134,13 +134,14 @@ class Metered:
         """
         self._count(space, "A", 0)
         left, sent = most, 0
+        is_paid = bool(self._directory.find(space).purses)  # else nobody asks what is sent
         try:
             for page in pages:
                 if left is not None:
                     page = page[:left]  # noqa: PLW2901 - what lies behind is not told
                     left -= len(page)
-                if page:
-                    sent += sum(len(row[0]) for row in page) - len(page) * len(space)
+                if is_paid:
+                    sent += told_bytes(page, space)
                 yield page
                 if left == 0:
                     return
