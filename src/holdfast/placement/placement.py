@@ -360,9 +360,8 @@ class Placement:
 
     def _grow(self, bucket: Bucket, key: bytes, pace: Pace) -> bool:
         """Roll or split. Under the lock of changes."""
-        if (
-            self._child(bucket, key, pace) is None
-        ):  # as it will be the next time: not before there is some more in it
+        if self._child(bucket, key, pace) is None:
+            # As it will be the next time: not before there is some more in it.
             bucket.bound = bucket.weight + self.settings.bucket_bytes // AGAIN_PART
             return False
         bucket.bound = self.settings.full_bytes
