@@ -113,3 +113,7 @@ def test_stories_on_disks_that_refuse(first: int, sync: Sync) -> None:
 def test_many_stories_on_disks_that_refuse(first: int, sync: Sync) -> None:
     for seed in range(first, first + LONG_CHUNK):
         simulate(seed, msgspec.structs.replace(settings_of(seed), sync=sync, faults=True))
+
+
+def test_a_removal_by_a_collect_whose_bucket_failed_is_in_doubt() -> None:
+    simulate(109_672)

@@ -409,10 +409,11 @@ class Clients(Numbering):
         self.world.in_flight = self.world.attempted = steps
         done = self.attempt(told, lambda: self.world.store.collect(mode))
         self.world.in_flight = ()
-        broken = any(bucket.broken for bucket in self.world.store.placement.directory)
+        broken = {b.id for b in self.world.store.placement.directory if b.broken}
         if done and not broken:
             self.acknowledge(steps)
         else:  # a bucket that failed is passed over, the others go on
+            self.model.doubt(step for step in steps if step.lane in broken)
             self._read_back(steps, partly=True)
 
     def absorb(self) -> None:
