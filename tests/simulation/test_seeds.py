@@ -117,3 +117,8 @@ def test_many_stories_on_disks_that_refuse(first: int, sync: Sync) -> None:
 
 def test_a_removal_by_a_collect_whose_bucket_failed_is_in_doubt() -> None:
     simulate(109_672)
+
+
+def test_what_a_borrowing_child_gave_away_is_not_counted_out_of_it() -> None:
+    """Consumers that its own log replaces lie in the range of its child by now."""
+    simulate(3_216, msgspec.structs.replace(settings_of(3_216), sync="always", faults=True))

@@ -92,7 +92,7 @@ def _apply_stores(opened: Bucket, run: Stores, span: tuple[bytes, bytes]) -> Non
         pairs = zip(run.keys, run.entries, strict=True)
         taken -= sum(plain_bytes(key, row) for key, row in pairs if rows.get(key) is not row)
     for key in run.fresh if opened.special else ():
-        if opened.state.get(Table.CONSUMERS, key) is not None:
+        if key in rows and opened.state.get(Table.CONSUMERS, key) is not None:
             opened.state.put_side(Table.CONSUMERS, key, DELETED)
     active.put_plain(rows, run.segment, taken)
     active.held += sum(map(len, rows.values())) - ENTRY_BYTES * len(rows)
