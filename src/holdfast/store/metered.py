@@ -87,11 +87,13 @@ class Metered:
         """What it can still spend, in 10^-18 USD."""
         return self._store.meters.balance(self.name)
 
-    def _count(self, composite: bytes, kind: Kind, sent_bytes: int) -> None:
-        """Count a read that is no load of a value."""
+    def _count(self, composite: bytes, kind: Kind, sent_bytes: int) -> bool:
+        """Count a read that is no load of a value, where somebody may have to pay; whether so."""
         bucket = self._directory.find(composite)
-        if bucket.purses:
-            counted.count(bucket, composite, kind, sent_bytes)
+        if not bucket.purses:
+            return False
+        counted.count(bucket, composite, kind, sent_bytes)
+        return True
 
     def _found(self, hits: Hits) -> Hits:
         """What a search found: one operation, and what is told of each hit."""
@@ -132,9 +134,8 @@ class Metered:
         What is sent is charged when the list is over, or given up: it is rounded up once, however
         many buckets it is of.
         """
-        self._count(space, "A", 0)
+        is_paid = self._count(space, "A", 0)  # else nobody asks what is sent
         left, sent = most, 0
-        is_paid = bool(self._directory.find(space).purses)  # else nobody asks what is sent
         try:
             for page in pages:
                 if left is not None:

@@ -22,7 +22,7 @@ class Proving:
 
     if TYPE_CHECKING:
 
-        def _count(self, composite: bytes, kind: Kind, sent_bytes: int) -> None:
+        def _count(self, composite: bytes, kind: Kind, sent_bytes: int) -> bool:
             """Count a read; of the namespace that this is a part of."""
 
     def prove(self, key: str, *, sealed: bool = False) -> Proven:
