@@ -98,12 +98,17 @@ def test_what_is_asked_for_is_what_runs() -> None:
     assert simulate(5, settings, lives=2).settings == settings
 
 
+def refuse(seed: int, sync: Sync) -> None:
+    """A seed's story, on a disk that refuses."""
+    simulate(seed, msgspec.structs.replace(settings_of(seed), sync=sync, faults=True))
+
+
 @pytest.mark.push
 @pytest.mark.parametrize("sync", ["always", "interval", "never"])
 @pytest.mark.parametrize("first", range(0, 300, CHUNK))
 def test_stories_on_disks_that_refuse(first: int, sync: Sync) -> None:
     for seed in range(first, first + CHUNK):
-        simulate(seed, msgspec.structs.replace(settings_of(seed), sync=sync, faults=True))
+        refuse(seed, sync)
 
 
 @pytest.mark.nightly
@@ -112,7 +117,7 @@ def test_stories_on_disks_that_refuse(first: int, sync: Sync) -> None:
 @pytest.mark.parametrize("first", range(0, 20_000, LONG_CHUNK))
 def test_many_stories_on_disks_that_refuse(first: int, sync: Sync) -> None:
     for seed in range(first, first + LONG_CHUNK):
-        simulate(seed, msgspec.structs.replace(settings_of(seed), sync=sync, faults=True))
+        refuse(seed, sync)
 
 
 def test_a_removal_by_a_collect_whose_bucket_failed_is_in_doubt() -> None:
@@ -121,4 +126,4 @@ def test_a_removal_by_a_collect_whose_bucket_failed_is_in_doubt() -> None:
 
 def test_what_a_borrowing_child_gave_away_is_not_counted_out_of_it() -> None:
     """Consumers that its own log replaces lie in the range of its child by now."""
-    simulate(3_216, msgspec.structs.replace(settings_of(3_216), sync="always", faults=True))
+    refuse(3_216, "always")
